@@ -1,0 +1,7 @@
+"""Polytask: one shared language-model encoder, many recommendation tasks.
+
+The library knows scenarios, models and contracts. It refuses to know Feast, Kubeflow Pipelines and KServe: those live
+in `feature_repo/`, `components/`, `pipelines/` and `serving/`, which import this package and never the other way round.
+"""
+
+__version__ = "0.1.0"

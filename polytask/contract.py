@@ -1,0 +1,106 @@
+"""The contract between training and serving: `contract.json`, written by the exporter beside the ONNX files.
+
+The serving side reads names, shapes, lengths and catalogues from it alone, refuses a mismatch at load, and echoes
+`model_version` and `checksum` in every response.
+"""
+
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from polytask.atomic import sha256_file, write_text
+from polytask.errors import ContractError
+from polytask.scenario.schema import Scenario
+from polytask.tensors import TensorSpec
+
+CONTRACT_FILE = "contract.json"
+TOKENIZER_FILE = "tokenizer.json"
+REPOSITORY_FOLDER = "repository"
+TEXT_ENCODER = "text_encoder"
+MULTITASK = "multitask"
+RECOMMENDER = "recommender"
+
+
+class FileSum(BaseModel):
+    """A file of the bundle: its path relative to `contract.json` and its SHA-256."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str
+    sha256: str
+
+
+class CatalogueSpec(FileSum):
+    """A catalogue file (row -> external id, title, columns) and its number of rows without the padding row 0."""
+
+    rows: int
+
+
+class Contract(BaseModel):
+    """Everything serving must know about a model. Shapes leave the batch axis out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: int = 1
+    model_version: int
+    scenario: Scenario
+    text_dim: int
+    max_tokens: int
+    text_inputs: tuple[TensorSpec, ...]
+    text_outputs: tuple[TensorSpec, ...]
+    multitask_inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    feature_service: str
+    encoder_sha256: str
+    tokenizer: FileSum
+    catalogues: dict[str, CatalogueSpec]
+    models: dict[str, FileSum]
+    metrics: dict[str, dict[str, float]]
+
+    @property
+    def checksum(self) -> str:
+        """Hex SHA-256 of the canonical JSON: equal contracts have equal checksums whatever the file's white space."""
+        return sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+    def save(self, folder: Path) -> Path:
+        """Write `contract.json` into `folder`."""
+        path = folder / CONTRACT_FILE
+        content: dict[str, Any] = {"checksum": self.checksum, **self.model_dump(mode="json")}
+        write_text(path, json.dumps(content, indent=2) + "\n")
+        return path
+
+
+def load_contract(folder: Path, verify_files: bool = True) -> Contract:
+    """Read `contract.json` in `folder`; with `verify_files` compare the checksum of every file it names.
+
+    Raises ContractError with both values where something does not match.
+    """
+    path = folder / CONTRACT_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ContractError(f"{path}: cannot be read: {error.strerror}") from error
+    except json.JSONDecodeError as error:
+        raise ContractError(f"{path}: is not JSON: {error}") from error
+    written = content.pop("checksum", None) if isinstance(content, dict) else None
+    try:
+        contract = Contract.model_validate(content)
+    except ValidationError as error:
+        raise ContractError(f"{path}: {error}") from error
+    if written != contract.checksum:
+        raise ContractError(f"{path}: checksum {written}, its content has {contract.checksum}")
+    if verify_files:
+        for file in [contract.tokenizer, *contract.catalogues.values(), *contract.models.values()]:
+            _verify(folder / file.path, file.sha256)
+    return contract
+
+
+def _verify(path: Path, expected: str) -> None:
+    if not path.is_file():
+        raise ContractError(f"{path}: is missing, the contract names it with checksum {expected}")
+    actual = sha256_file(path)
+    if actual != expected:
+        raise ContractError(f"{path}: checksum {actual}, the contract says {expected}")

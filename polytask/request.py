@@ -1,0 +1,60 @@
+"""From the features of a request to the model's input tensors: one function for training, evaluation and serving."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.catalogue import PADDING_ROW, Catalogue
+from polytask.scenario.schema import Scenario
+from polytask.tables import ITEMS, USERS
+from polytask.tensors import HISTORY, SEEN, USER
+from polytask.text import request_text
+
+
+@dataclass(frozen=True)
+class RequestFeatures:
+    """What is known about one request. Ids are external; `history` and `seen` run from oldest to newest."""
+
+    user_id: Hashable | None = None
+    profile: Mapping[str, object] = field(default_factory=dict)
+    context: Mapping[str, object] = field(default_factory=dict)
+    history: Sequence[Hashable] = ()
+    seen: Sequence[Hashable] = ()
+    query: str | None = None
+
+
+class RequestEncoder:
+    """Turns request features into texts and integer tensors with the lengths and catalogues of one scenario."""
+
+    def __init__(self, scenario: Scenario, catalogues: Mapping[str, Catalogue]) -> None:
+        self.scenario = scenario
+        self.users = catalogues[USERS]
+        self.items = catalogues[ITEMS]
+
+    def text(self, features: RequestFeatures) -> str:
+        """The text of one request."""
+        return request_text(self.scenario.text, features.profile, features.context, features.query)
+
+    def rows(self, batch: Sequence[RequestFeatures]) -> dict[str, NDArray[np.int64]]:
+        """(B,) requests -> history (B, L), seen (B, S), user (B, 1).
+
+        History is padded on the left, so that the newest item is always last; unknown items are left out. Of more
+        items than fit, the newest stay.
+        """
+        lengths = self.scenario.features
+        history = np.full((len(batch), lengths.history_length), PADDING_ROW, dtype=np.int64)
+        seen = np.full((len(batch), lengths.seen_length), PADDING_ROW, dtype=np.int64)
+        user = np.full((len(batch), 1), PADDING_ROW, dtype=np.int64)
+        for position, features in enumerate(batch):
+            newest = self._known(features.history)[-lengths.history_length :]
+            history[position, lengths.history_length - len(newest) :] = newest
+            newest_seen = self._known(features.seen)[-lengths.seen_length :]
+            seen[position, : len(newest_seen)] = newest_seen
+            user[position, 0] = self.users.row(features.user_id)
+        return {HISTORY: history, SEEN: seen, USER: user}
+
+    def _known(self, externals: Sequence[Hashable]) -> NDArray[np.int64]:
+        rows = self.items.rows(externals)
+        return rows[rows != PADDING_ROW]

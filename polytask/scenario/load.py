@@ -1,0 +1,63 @@
+"""Read a scenario file and say in one message what is wrong with it: the field's path, what stands there, what is allowed."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from polytask.errors import ScenarioError
+from polytask.scenario.schema import Scenario
+
+SCENARIOS = Path(__file__).resolve().parents[2] / "scenarios"
+
+
+def scenario_path(name_or_path: str) -> Path:
+    """The file of a scenario given by path or by the name of a file in `scenarios/`."""
+    if name_or_path.endswith((".yaml", ".yml")):
+        return Path(name_or_path)
+    path = SCENARIOS / f"{name_or_path}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in SCENARIOS.glob("*.yaml")))
+        raise ScenarioError(f"scenario {name_or_path!r} is not known; allowed: {known}, or the path of a .yaml file")
+    return path
+
+
+def load_scenario(name_or_path: str | Path) -> Scenario:
+    """Read and check a scenario. Raises ScenarioError with one line per wrong field."""
+    path = scenario_path(str(name_or_path))
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ScenarioError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"{path}: is not YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ScenarioError(f"{path}: holds {type(raw).__name__}, allowed: a mapping that starts with `name:`")
+    try:
+        return Scenario.model_validate(raw)
+    except ValidationError as error:
+        lines = [_line(detail) for detail in error.errors(include_url=False)]
+        raise ScenarioError(f"{path}: " + "; ".join(lines)) from error
+
+
+def _line(detail: Any) -> str:
+    """`tasks.1.kind: 'retrival' stands there; allowed: ...` from one pydantic error."""
+    field = ".".join(str(part) for part in detail["loc"])
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "missing":
+        return f"{field}: nothing stands there; allowed: a value (the field is required)"
+    if detail["type"] == "extra_forbidden":
+        return f"{field}: {_short(detail['input'])} stands there; allowed: nothing (the field is not known)"
+    if detail["type"] == "literal_error":
+        return f"{field}: {_short(detail['input'])} stands there; allowed: {detail['ctx']['expected']}"
+    if not field:  # a check across fields names its own path
+        return message
+    if isinstance(detail["input"], dict):
+        return f"{field}: {message}"
+    return f"{field}: {_short(detail['input'])} stands there; allowed: {message}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,73 @@
+"""Names, types and shapes of every tensor between the model and the world, derived from the scenario alone."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from polytask.scenario.schema import Scenario, Task
+
+INPUT_IDS = "input_ids"
+ATTENTION_MASK = "attention_mask"
+TEXT_VECTOR = "text_vector"
+HISTORY = "history"
+SEEN = "seen"
+USER = "user"
+
+# Scores of rows that may not be answered (padding, seen items, the user itself). Finite, so that no arithmetic turns
+# it into NaN; far below any real logit.
+MASKED_SCORE = -1e9
+
+
+class TensorSpec(BaseModel):
+    """One tensor: `shape` leaves the batch axis out, -1 is a length that differs from call to call."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    dtype: Literal["INT64", "FP32"]
+    shape: tuple[int, ...]
+
+
+def text_inputs() -> list[TensorSpec]:
+    """What the text encoder reads: token ids and their mask, (B, T)."""
+    return [
+        TensorSpec(name=INPUT_IDS, dtype="INT64", shape=(-1,)),
+        TensorSpec(name=ATTENTION_MASK, dtype="INT64", shape=(-1,)),
+    ]
+
+
+def text_outputs(dim: int) -> list[TensorSpec]:
+    """What the text encoder answers: one vector per text, (B, D)."""
+    return [TensorSpec(name=TEXT_VECTOR, dtype="FP32", shape=(dim,))]
+
+
+def multitask_inputs(scenario: Scenario, dim: int) -> list[TensorSpec]:
+    """What the multi-task model reads: the text vector (B, D), history rows (B, L), seen rows (B, S), user row (B, 1)."""
+    return [
+        *text_outputs(dim),
+        TensorSpec(name=HISTORY, dtype="INT64", shape=(scenario.features.history_length,)),
+        TensorSpec(name=SEEN, dtype="INT64", shape=(scenario.features.seen_length,)),
+        TensorSpec(name=USER, dtype="INT64", shape=(1,)),
+    ]
+
+
+def task_outputs(task: Task) -> list[TensorSpec]:
+    """The tensors that answer one task.
+
+    Retrieval: `<task>_ids` (B, K) catalogue rows and `<task>_scores` (B, K), best first. Classification:
+    `<task>_scores` (B, C). Regression: `<task>_values` (B, 1).
+    """
+    if task.kind == "retrieval":
+        return [
+            TensorSpec(name=f"{task.name}_ids", dtype="INT64", shape=(task.top_k,)),
+            TensorSpec(name=f"{task.name}_scores", dtype="FP32", shape=(task.top_k,)),
+        ]
+    if task.kind == "regression":
+        return [TensorSpec(name=f"{task.name}_values", dtype="FP32", shape=(1,))]
+    classes = 1 if task.classes is None else len(task.classes)
+    return [TensorSpec(name=f"{task.name}_scores", dtype="FP32", shape=(classes,))]
+
+
+def multitask_outputs(scenario: Scenario) -> list[TensorSpec]:
+    """The tensors of all tasks, in the scenario's order."""
+    return [spec for task in scenario.tasks for spec in task_outputs(task)]

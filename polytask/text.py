@@ -1,0 +1,84 @@
+"""Texts for the language model and their tokens: the same functions at training and at serving time, without torch."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from string import Formatter
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from polytask.scenario.schema import Text
+
+# Token sequences are padded to a multiple of this, so that requests of similar length share a batch.
+TOKEN_BUCKET = 8
+
+
+def value_words(text: Text, column: str, value: object) -> str:
+    """The words for one value of a column: '' when missing, a list joined by commas, integers without a fraction."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return ", ".join(value_words(text, column, part) for part in value)
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        value = int(value)
+    return text.words.get(column, {}).get(str(value), str(value))
+
+
+def fill(text: Text, template: str, values: Mapping[str, object]) -> str:
+    """Fill a template of the scenario. A column that `values` lacks counts as missing.
+
+    Punctuation around what is missing is tidied, so that a half-known row still reads like a text.
+    """
+    fields = {name for _, name, _, _ in Formatter().parse(template) if name}
+    filled = template.format(**{name: value_words(text, name, values.get(name)) for name in fields})
+    parts = [" ".join(part.split()) for part in filled.split(",")]
+    return ", ".join(part for part in parts if part).strip(" .,")
+
+
+def item_text(text: Text, item: Mapping[str, object]) -> str:
+    """The text of a catalogue item."""
+    return fill(text, text.item, item)
+
+
+def request_text(
+    text: Text, profile: Mapping[str, object], context: Mapping[str, object], query: str | None = None
+) -> str:
+    """The text of a request: profile (empty for an unknown user), time context and the typed query, if any."""
+    known = any(value is not None for value in profile.values())
+    values = {**context, "profile": fill(text, text.profile, profile) if known else None}
+    if query is None:
+        return fill(text, text.request, values)
+    # Braces in a typed query are text: fill() inserts values after the template was parsed.
+    return fill(text, text.request_with_query, {**values, "query": " ".join(query.split())})
+
+
+class TextTokenizer:
+    """Tokenizes texts with the language model's own tokenizer file, cut at `max_tokens`."""
+
+    def __init__(self, path: Path, max_tokens: int) -> None:
+        self.max_tokens = max_tokens
+        self._tokenizer = Tokenizer.from_file(str(path))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_tokens)
+
+    def __call__(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(B,) texts -> input_ids (B, T) and attention_mask (B, T), T the longest rounded up to a bucket."""
+        rows = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+        width = bucket(max((len(row) for row in rows), default=1), self.max_tokens)
+        input_ids = np.zeros((len(rows), width), dtype=np.int64)
+        attention_mask = np.zeros((len(rows), width), dtype=np.int64)
+        for position, row in enumerate(rows):
+            input_ids[position, : len(row)] = row
+            attention_mask[position, : len(row)] = 1
+        return input_ids, attention_mask
+
+    def was_truncated(self, texts: Iterable[str]) -> list[bool]:
+        """For each text, whether tokens were cut off."""
+        return [bool(encoding.overflowing) for encoding in self._tokenizer.encode_batch(list(texts))]
+
+
+def bucket(length: int, max_tokens: int) -> int:
+    """The padded length for `length` tokens."""
+    return min(max_tokens, -(-length // TOKEN_BUCKET) * TOKEN_BUCKET)
