@@ -9,7 +9,7 @@ DAYPARTS = ("night", "morning", "afternoon", "evening")
 
 
 def time_context(moment: datetime, timezone: str) -> Mapping[str, str]:
-    """Words for an aware `moment`: `daypart` (six-hour quarter of the local day) and `weekpart` (weekday or weekend)."""
+    """Words for an aware `moment`: `daypart` (quarter of the local day), `weekpart` (weekday or weekend)."""
     local = moment.astimezone(ZoneInfo(timezone))
     return {
         "daypart": DAYPARTS[local.hour // 6],

