@@ -53,7 +53,7 @@ class Catalogue:
     def record(self, row: int) -> Mapping[str, object]:
         """All columns of a row."""
         self.external(row)
-        return dict(self.table.iloc[row - 1].to_dict())
+        return {str(column): value for column, value in self.table.iloc[row - 1].items()}
 
     def save(self, path: Path) -> None:
         """Write the catalogue as Parquet."""

@@ -57,4 +57,5 @@ class RequestEncoder:
 
     def _known(self, externals: Sequence[Hashable]) -> NDArray[np.int64]:
         rows = self.items.rows(externals)
-        return rows[rows != PADDING_ROW]
+        known: NDArray[np.int64] = rows[rows != PADDING_ROW]
+        return known

@@ -42,7 +42,7 @@ def text_outputs(dim: int) -> list[TensorSpec]:
 
 
 def multitask_inputs(scenario: Scenario, dim: int) -> list[TensorSpec]:
-    """What the multi-task model reads: the text vector (B, D), history rows (B, L), seen rows (B, S), user row (B, 1)."""
+    """What the multi-task model reads: text vector (B, D), history rows (B, L), seen rows (B, S), user row (B, 1)."""
     return [
         *text_outputs(dim),
         TensorSpec(name=HISTORY, dtype="INT64", shape=(scenario.features.history_length,)),

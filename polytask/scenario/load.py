@@ -44,7 +44,7 @@ def load_scenario(name_or_path: str | Path) -> Scenario:
 def _line(detail: Any) -> str:
     """`tasks.1.kind: 'retrival' stands there; allowed: ...` from one pydantic error."""
     field = ".".join(str(part) for part in detail["loc"])
-    message = detail["msg"].removeprefix("Value error, ")
+    message: str = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "missing":
         return f"{field}: nothing stands there; allowed: a value (the field is required)"
     if detail["type"] == "extra_forbidden":

@@ -1,6 +1,7 @@
 """The scenario as pydantic models: every field, its type, its bounds, and the checks across fields."""
 
 import re
+from collections.abc import Collection, Iterable
 from string import Formatter
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -232,12 +233,12 @@ class Scenario(Section):
             _check_template(f"text.queries.{position}", query, items)
         for position, task in enumerate(self.tasks):
             where = f"tasks.{position}.label"
-            columns = {"interaction": {**interactions, self.entities.items.key: None}, "item": items, "peers": None}
-            allowed = columns[task.label.source]
-            if allowed is None and task.label.column is not None:
-                raise ValueError(f"{where}.column: {task.label.column!r}; a label from peers has no column")
-            if allowed is not None:
-                _check_known(f"{where}.column", [task.label.column or "nothing"], allowed)
+            if task.label.source == "peers":
+                if task.label.column is not None:
+                    raise ValueError(f"{where}.column: {task.label.column!r}; a label from peers has no column")
+            else:
+                allowed = {"interaction": [*interactions, self.entities.items.key], "item": [*items]}
+                _check_known(f"{where}.column", [task.label.column or "nothing"], allowed[task.label.source])
             if task.label.where is not None:
                 _check_known(f"{where}.where.column", [task.label.where.column], interactions)
         return self
@@ -249,15 +250,13 @@ def _check_names(where: str, names: list[str]) -> None:
         raise ValueError(f"{where}: {', '.join(doubled)} stands there twice; each name is allowed once")
 
 
-def _check_known(
-    where: str, names: "list[str] | tuple[str, ...]", allowed: "dict[str, Column] | dict[str, object]"
-) -> None:
+def _check_known(where: str, names: Iterable[str], allowed: Collection[str]) -> None:
     for name in names:
         if name not in allowed:
             raise ValueError(f"{where}: {name!r} is not a known column; allowed: {', '.join(allowed)}")
 
 
-def _check_template(where: str, template: str, allowed: "dict[str, Column] | list[str] | tuple[str, ...]") -> None:
+def _check_template(where: str, template: str, allowed: Collection[str]) -> None:
     try:
         fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]
     except ValueError as error:
