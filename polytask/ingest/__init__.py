@@ -1,0 +1,6 @@
+"""From a source to three clean tables in one folder: read, convert, validate, order, write, report."""
+
+from polytask.ingest.report import IngestReport, TableReport, read_report
+from polytask.ingest.run import SOURCES, ingest
+
+__all__ = ["SOURCES", "IngestReport", "TableReport", "ingest", "read_report"]

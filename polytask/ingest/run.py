@@ -1,0 +1,73 @@
+"""Ingest: read the source, drop and count bad rows up to the scenario's share, order the events, write atomically."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from polytask.atomic import atomic_folder, sha256_file
+from polytask.ingest.movielens import read_movielens
+from polytask.ingest.report import IngestReport, TableReport
+from polytask.ingest.timeline import order_events
+from polytask.ingest.user_tables import read_user_tables
+from polytask.ingest.validation import check_entities, check_interactions
+from polytask.scenario.schema import Scenario
+from polytask.tables import EVENT_ID, INTERACTIONS, ITEMS, USERS, Tables, table_file, write_tables
+
+# A source is one function (scenario, cache) -> raw tables in file order, and one line here.
+SOURCES: dict[str, Callable[[Scenario, Path | None], Tables]] = {
+    "movielens": read_movielens,
+    "tables": read_user_tables,
+}
+
+
+def ingest(scenario: Scenario, target: Path, cache: Path | None = None) -> IngestReport:
+    """Write the three validated tables and `report.json` to the folder `target`, which is replaced as a whole.
+
+    `cache` keeps downloads (None: the default cache folder). The same source gives the same bytes. Raises DataError
+    naming table, column, reason, count and first rows when more rows are bad than `validation.max_bad_share` allows,
+    or a column is missing; `target` then stays as it was.
+    """
+    raw = SOURCES[scenario.source.kind](scenario, cache)
+    tables, dropped = clean(scenario, raw)
+    timestamp = scenario.entities.interactions.timestamp
+    interactions, moved = order_events(tables.interactions, scenario.entities.users.key, timestamp)
+    tables = tables._replace(interactions=interactions)
+    with atomic_folder(target) as folder:
+        write_tables(tables, folder)
+        report = IngestReport(
+            scenario=scenario.name,
+            tables={
+                name: TableReport(
+                    rows_in=len(source),
+                    rows_out=len(table),
+                    dropped=dropped[name],
+                    sha256=sha256_file(table_file(folder, name)),
+                )
+                for name, source, table in zip((USERS, ITEMS, INTERACTIONS), raw, tables, strict=True)
+            },
+            first_event=interactions[timestamp].min().isoformat(),
+            last_event=interactions[timestamp].max().isoformat(),
+            moved_ties=moved,
+        )
+        report.save(folder)
+    return report
+
+
+def clean(scenario: Scenario, raw: Tables) -> tuple[Tables, dict[str, dict[str, int]]]:
+    """Typed tables without their bad rows, in file order, and per table the dropped rows by reason.
+
+    `interactions` gains `event_id`, the row's position in the source.
+    """
+    entities = scenario.entities
+    users, bad_users = check_entities(scenario, USERS, entities.users, raw.users)
+    items, bad_items = check_entities(scenario, ITEMS, entities.items, raw.items)
+    keys: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = {
+        entities.users.key: (raw.users, users),
+        entities.items.key: (raw.items, items),
+    }
+    interactions, bad_interactions = check_interactions(scenario, raw.interactions, keys)
+    interactions.insert(0, EVENT_ID, interactions.index.to_numpy("int64"))
+    columns = [EVENT_ID, *keys, entities.interactions.timestamp, *entities.interactions.columns]
+    tables = Tables(users.reset_index(drop=True), items.reset_index(drop=True), interactions[columns])
+    return tables, {USERS: bad_users, ITEMS: bad_items, INTERACTIONS: bad_interactions}

@@ -1,0 +1,44 @@
+"""A user's own tables: `users`, `items` and `interactions`, each as `.parquet` or `.csv`, in one folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from polytask.errors import DataError
+from polytask.scenario.schema import Column, Scenario
+from polytask.tables import INTERACTIONS, ITEMS, USERS, Tables
+
+
+def read_user_tables(scenario: Scenario, cache: Path | None) -> Tables:
+    """The three tables below `source.path` in file order. `cache` is not needed.
+
+    CSV is UTF-8 with a header; every cell is read as text and an empty cell is a missing value, so that an id `007` or
+    a title `NA` stays what it is; an empty cell of a `string_list` column is an empty list. Raises DataError for a
+    missing, doubled or unreadable file.
+    """
+    folder = Path(scenario.source.path or ".")
+    entities = scenario.entities
+    return Tables(
+        users=_read(folder, USERS, entities.users.columns),
+        items=_read(folder, ITEMS, entities.items.columns),
+        interactions=_read(folder, INTERACTIONS, entities.interactions.columns),
+    )
+
+
+def _read(folder: Path, name: str, columns: Mapping[str, Column]) -> pd.DataFrame:
+    found = [path for path in (folder / f"{name}.parquet", folder / f"{name}.csv") if path.is_file()]
+    if len(found) != 1:
+        there = "both are there" if found else "neither is there"
+        raise DataError(f"{name}: {there}; allowed: one of {name}.parquet and {name}.csv in {folder}")
+    path = found[0]
+    try:
+        if path.suffix == ".parquet":
+            # Nullable types: a column of 64-bit ids with one gap must not pass through floats.
+            return pd.read_parquet(path, dtype_backend="numpy_nullable")
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8")
+    except (OSError, ValueError) as error:  # pyarrow's and pandas' parser errors are ValueErrors
+        raise DataError(f"{name}: {path} cannot be read: {error}") from error
+    # CSV cannot tell an empty list from a missing one; a film without a genre is the common case.
+    lists = [column for column, spec in columns.items() if spec.type == "string_list" and column in table]
+    return table.fillna(dict.fromkeys(lists, ""))
