@@ -1,0 +1,152 @@
+"""Write the Triton model repository's `config.pbtxt` files from the contract.
+
+    text_encoder   input_ids, attention_mask        -> text_vector
+    multitask      text_vector, history, seen, user -> one tensor group per task
+    recommender    ensemble of the two, in this order; the text vector stays inside
+
+The files are complete: Triton runs with `--disable-auto-complete-config`, and both the C++ `onnxruntime` backend and
+the python-based one of `serving/triton/backend/` read them unchanged.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from polytask.atomic import write_text
+from polytask.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER, Contract
+from polytask.errors import ContractError
+from polytask.tensors import TensorSpec
+
+Accelerator = Literal["cpu", "gpu"]
+
+MAX_BATCH_SIZE = 128
+CONFIG_FILE = "config.pbtxt"
+MODEL_FILE = "model.onnx"
+STEPS_FILE = "steps.txt"
+
+
+class Word(str):
+    """An enum value: it stands in the text without quotation marks."""
+
+
+# A message of the protobuf text format: its fields in order; a repeated field stands there several times.
+Message = list[tuple[str, "str | int | list[int] | Message"]]
+
+
+def write_repository(
+    contract: Contract,
+    folder: Path,
+    *,
+    accelerator: Accelerator = "cpu",
+    instances: int = 1,
+    threads: int = 2,
+) -> None:
+    """Write `config.pbtxt` of the three models into the repository `folder`, beside the ONNX files already there.
+
+    `threads` is the number of intra-op threads of each model instance; `accelerator` says where instances run.
+    Raises ContractError where an ONNX file of the contract's version is missing.
+    """
+    version = str(contract.model_version)
+    for model in (TEXT_ENCODER, MULTITASK):
+        path = folder / model / version / MODEL_FILE
+        if not path.is_file():
+            raise ContractError(f"{path}: is missing; the contract has model version {version}")
+    text_encoder = onnx_config(
+        TEXT_ENCODER, contract, contract.text_inputs, contract.text_outputs, accelerator, instances, threads
+    )
+    multitask = onnx_config(
+        MULTITASK, contract, contract.multitask_inputs, contract.outputs, accelerator, instances, threads
+    )
+    write_text(folder / TEXT_ENCODER / CONFIG_FILE, pbtxt(text_encoder))
+    write_text(folder / MULTITASK / CONFIG_FILE, pbtxt(multitask))
+    write_text(folder / RECOMMENDER / CONFIG_FILE, pbtxt(ensemble_config(contract)))
+    # Triton wants the version folder of an ensemble to exist; object stores and git drop a folder without files.
+    steps = f"{TEXT_ENCODER}/{version} -> {MULTITASK}/{version}\n"
+    write_text(folder / RECOMMENDER / version / STEPS_FILE, steps)
+
+
+def onnx_config(
+    name: str,
+    contract: Contract,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    accelerator: Accelerator,
+    instances: int,
+    threads: int,
+) -> Message:
+    """The ModelConfig of one ONNX model with dynamic batching and no queue delay."""
+    kind = {"cpu": "KIND_CPU", "gpu": "KIND_GPU"}[accelerator]
+    parameters = {
+        "intra_op_thread_count": str(threads),
+        # The C++ backend passes no `session.*` entry but its allocator's on to ONNX Runtime and skips the others; the
+        # python-based backend passes all: it shares its cores, where spinning threads halve the speed.
+        "session.intra_op.allow_spinning": "0",
+        "session.inter_op.allow_spinning": "0",
+    }
+    return [
+        ("name", name),
+        ("backend", "onnxruntime"),
+        ("default_model_filename", MODEL_FILE),
+        ("max_batch_size", MAX_BATCH_SIZE),
+        *[("input", _tensor(spec)) for spec in inputs],
+        *[("output", _tensor(spec)) for spec in outputs],
+        ("version_policy", _version_policy(contract)),
+        ("instance_group", [("count", instances), ("kind", Word(kind))]),
+        ("dynamic_batching", [("max_queue_delay_microseconds", 0)]),
+        *[
+            ("parameters", [("key", key), ("value", [("string_value", value)])])
+            for key, value in sorted(parameters.items())
+        ],
+    ]
+
+
+def ensemble_config(contract: Contract) -> Message:
+    """The ModelConfig of `recommender`: both steps pinned to the contract's version, nothing between them exposed."""
+    between = {spec.name for spec in contract.text_outputs}
+    inputs = [*contract.text_inputs, *(spec for spec in contract.multitask_inputs if spec.name not in between)]
+    return [
+        ("name", RECOMMENDER),
+        ("platform", "ensemble"),
+        ("max_batch_size", MAX_BATCH_SIZE),
+        *[("input", _tensor(spec)) for spec in inputs],
+        *[("output", _tensor(spec)) for spec in contract.outputs],
+        ("version_policy", _version_policy(contract)),
+        (
+            "ensemble_scheduling",
+            [
+                ("step", _step(TEXT_ENCODER, contract, contract.text_inputs, contract.text_outputs)),
+                ("step", _step(MULTITASK, contract, contract.multitask_inputs, contract.outputs)),
+            ],
+        ),
+    ]
+
+
+def pbtxt(message: Message, indent: int = 0) -> str:
+    """The message in protobuf's text format."""
+    lines = []
+    for field, value in message:
+        if isinstance(value, list) and all(isinstance(entry, int) for entry in value):
+            lines.append(f"{field}: {json.dumps(value)}")
+        elif isinstance(value, list):
+            lines.append(f"{field} {{\n{pbtxt(value, indent + 1)}{'  ' * indent}}}")
+        else:
+            lines.append(f"{field}: {value if isinstance(value, Word) else json.dumps(value)}")
+    return "".join(f"{'  ' * indent}{line}\n" for line in lines)
+
+
+def _tensor(spec: TensorSpec) -> Message:
+    return [("name", spec.name), ("data_type", Word(f"TYPE_{spec.dtype}")), ("dims", list(spec.shape))]
+
+
+def _version_policy(contract: Contract) -> Message:
+    return [("specific", [("versions", [contract.model_version])])]
+
+
+def _step(model: str, contract: Contract, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Message:
+    return [
+        ("model_name", model),
+        ("model_version", contract.model_version),
+        *[("input_map", [("key", spec.name), ("value", spec.name)]) for spec in inputs],
+        *[("output_map", [("key", spec.name), ("value", spec.name)]) for spec in outputs],
+    ]
