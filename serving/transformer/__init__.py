@@ -1,0 +1,1 @@
+"""The KServe transformer: user ids in, ranked external ids out; features from Feast, scores from Triton."""

@@ -1,0 +1,58 @@
+"""Starts the transformer: parse, build, serve. KServe's arguments, and --bundle and --feature_store."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from kserve import model_server
+
+from polytask.errors import PolytaskError
+from serving.transformer.bundle import load_bundle
+from serving.transformer.deadline import Unavailable
+from serving.transformer.features import FeatureReader
+from serving.transformer.model import RecommenderModel
+from serving.transformer.predictor import GrpcPredictor
+from serving.transformer.recommend import Recommender
+from serving.transformer.server import make_server
+
+
+def parse() -> argparse.Namespace:
+    """The SDK's own arguments, which KServe injects, and ours."""
+    parser = argparse.ArgumentParser(prog="serving.transformer", description=__doc__, parents=[model_server.parser])
+    parser.set_defaults(model_name="recommender")
+    parser.add_argument("--bundle", type=Path, required=True, help="Folder of the exported bundle (contract.json).")
+    parser.add_argument("--feature_store", type=Path, required=True, help="Folder that holds feature_store.yaml.")
+    parser.add_argument("--deadline_seconds", type=float, default=2.0, help="Time a whole request may take.")
+    parser.add_argument("--text_cache", type=int, default=20_000, help="How many text vectors are kept.")
+    arguments = parser.parse_args()
+    if not arguments.predictor_host or arguments.predictor_protocol != "grpc-v2":
+        parser.error("--predictor_host and --predictor_protocol=grpc-v2 are required")
+    if arguments.deadline_seconds <= 0 or arguments.text_cache < 1:
+        parser.error("--deadline_seconds must be above 0 and --text_cache at least 1")
+    return arguments
+
+
+def main() -> None:
+    """Run until SIGINT or SIGTERM. Ends with one line and exit code 1 when the parts do not fit together."""
+    arguments = parse()
+    try:
+        bundle = load_bundle(arguments.bundle)
+        scenario = bundle.contract.scenario
+        features = FeatureReader(arguments.feature_store, scenario)
+    except PolytaskError as error:
+        sys.exit(f"error: {error}")
+    try:
+        # The first read loads much; done here, it does not eat the first request's deadline.
+        features.read([0 if scenario.entities.users.key_type == "integer" else ""], [0])
+    except Unavailable as error:
+        logging.getLogger("kserve").warning("starting all the same: %s", error)
+    predictor = GrpcPredictor(arguments.predictor_host, bundle.contract, arguments.predictor_use_ssl)
+    recommender = Recommender(bundle, features, predictor, arguments.deadline_seconds, arguments.text_cache)
+    model = RecommenderModel(arguments.model_name, bundle, recommender, predictor)
+    server = make_server(model, arguments.http_port, arguments.grpc_port, arguments.deadline_seconds)
+    server.start([model])
+
+
+if __name__ == "__main__":
+    main()

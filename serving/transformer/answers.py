@@ -1,0 +1,145 @@
+"""From the model's tensors to the answer: rows become external ids and titles, what is masked is left out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.catalogue import PADDING_ROW, Catalogue
+from polytask.errors import ContractError
+from polytask.scenario.schema import Scenario, Task
+from polytask.tables import ITEMS
+from polytask.tensors import MASKED_SCORE, task_outputs
+from polytask.text import fill
+from serving.transformer.wire import key_datatype
+
+COLD_START = "cold_start"
+TRUNCATED = "truncated"
+STALE_FEATURES = "stale_features"
+FLAGS = (COLD_START, TRUNCATED, STALE_FEATURES)
+
+TITLE_CACHE = 100_000
+
+
+@dataclass(frozen=True)
+class AnswerTensor:
+    """One tensor of the answer. `datatype` is INT64, FP32, BOOL or BYTES (then `values` holds str objects)."""
+
+    name: str
+    datatype: str
+    values: NDArray[Any]
+
+
+def answer_names(scenario: Scenario) -> dict[str, str | None]:
+    """Name of every tensor of the answer -> its task, None for the flags."""
+    suffixes = {
+        "retrieval": ("ids", "scores", "titles"),
+        "multiclass": ("labels", "scores"),
+        "multilabel": ("labels", "scores"),
+        "binary": ("scores",),
+        "regression": ("values",),
+    }
+    names: dict[str, str | None] = {
+        f"{task.name}_{suffix}": task.name for task in scenario.tasks for suffix in suffixes[task.kind]
+    }
+    return {**names, **dict.fromkeys(FLAGS)}
+
+
+def answer_types(scenario: Scenario) -> dict[str, tuple[str, list[int]]]:
+    """Name -> (datatype, shape) of every tensor of the answer; -1 is the batch, or the k that the caller asks for."""
+    types: dict[str, tuple[str, list[int]]] = {}
+    for task in scenario.tasks:
+        width = -1 if task.kind == "retrieval" else len(task.classes or ("",))
+        types[f"{task.name}_ids"] = (_key_datatype(scenario, task), [-1, width])
+        types[f"{task.name}_titles"] = types[f"{task.name}_labels"] = ("BYTES", [-1, width])
+        types[f"{task.name}_scores"] = types[f"{task.name}_values"] = ("FP32", [-1, width])
+    types.update(dict.fromkeys(FLAGS, ("BOOL", [-1, 1])))
+    return {name: types[name] for name in answer_names(scenario)}
+
+
+def model_outputs(scenario: Scenario, tasks: Sequence[str]) -> list[str]:
+    """Names of the model's tensors that answer `tasks`."""
+    return [spec.name for task in scenario.tasks if task.name in tasks for spec in task_outputs(task)]
+
+
+class AnswerWriter:
+    """Writes answers with the catalogues of one contract."""
+
+    def __init__(self, scenario: Scenario, catalogues: Mapping[str, Catalogue]) -> None:
+        self._scenario = scenario
+        self._catalogues = catalogues
+        columns = scenario.entities.items.columns
+        self._title_column = next((name for name, column in columns.items() if column.type == "string"), None)
+        self._title = lru_cache(maxsize=TITLE_CACHE)(self._make_title)
+
+    def task(self, task: Task, tensors: Mapping[str, NDArray[Any]], counts: Sequence[int]) -> list[AnswerTensor]:
+        """The answer tensors of one task from the model's: (B, K) rows and scores, (B, C) scores or (B, 1) values.
+
+        `counts` (B,) are the wanted lengths of the lists; a shorter list is padded with -1 or '' and `MASKED_SCORE`.
+        """
+        if task.kind == "retrieval":
+            return self._retrieval(task, tensors[f"{task.name}_ids"], tensors[f"{task.name}_scores"], counts)
+        if task.kind == "regression":
+            name = f"{task.name}_values"
+            return [AnswerTensor(name, "FP32", np.asarray(tensors[name], np.float32))]
+        name = f"{task.name}_scores"
+        scores = np.asarray(tensors[name], np.float32)
+        if task.classes is None:
+            return [AnswerTensor(name, "FP32", scores)]
+        order = np.argsort(-scores, axis=1, kind="stable")
+        labels = np.array(task.classes, dtype=object)[order]
+        return [
+            AnswerTensor(f"{task.name}_labels", "BYTES", labels),
+            AnswerTensor(name, "FP32", np.take_along_axis(scores, order, axis=1)),
+        ]
+
+    def _retrieval(
+        self, task: Task, rows: NDArray[Any], scores: NDArray[Any], counts: Sequence[int]
+    ) -> list[AnswerTensor]:
+        assert task.catalogue is not None
+        catalogue = self._catalogues[task.catalogue]
+        width = max(counts)
+        integer = _key_datatype(self._scenario, task) == "INT64"
+        ids = np.full((len(rows), width), -1 if integer else "", dtype=np.int64 if integer else object)
+        kept = np.full((len(rows), width), MASKED_SCORE, dtype=np.float32)
+        titles = np.full((len(rows), width), "", dtype=object)
+        for position, count in enumerate(counts):
+            allowed = (scores[position] > MASKED_SCORE / 2) & (rows[position] != PADDING_ROW)
+            best = rows[position][allowed][:count]
+            if best.size and not 1 <= best.min() <= best.max() <= len(catalogue):
+                raise ContractError(
+                    f"{task.name}_ids: rows {best.min()} to {best.max()}, catalogue {catalogue.name} has rows "
+                    f"1 to {len(catalogue)}"
+                )
+            for place, row in enumerate(best.tolist()):
+                ids[position, place] = catalogue.ids[row - 1]
+                titles[position, place] = self._title(task.catalogue, row)
+            kept[position, : best.size] = scores[position][allowed][:count]
+        return [
+            AnswerTensor(f"{task.name}_ids", "INT64" if integer else "BYTES", ids),
+            AnswerTensor(f"{task.name}_scores", "FP32", kept),
+            AnswerTensor(f"{task.name}_titles", "BYTES", titles),
+        ]
+
+    def _make_title(self, name: str, row: int) -> str:
+        """Items by their first text column, users by their profile."""
+        catalogue = self._catalogues[name]
+        if name != ITEMS:
+            return fill(self._scenario.text, self._scenario.text.profile, catalogue.record(row))
+        if self._title_column is None:
+            return str(catalogue.external(row))
+        value = catalogue.table[self._title_column].iat[row - 1]
+        return value if isinstance(value, str) else ""
+
+
+def flag(name: str, values: Sequence[bool]) -> AnswerTensor:
+    """A flag of each row as a BOOL tensor (B, 1)."""
+    return AnswerTensor(name, "BOOL", np.array(values, dtype=np.bool_)[:, None])
+
+
+def _key_datatype(scenario: Scenario, task: Task) -> str:
+    table = scenario.entities.items if task.catalogue == ITEMS else scenario.entities.users
+    return key_datatype(table)

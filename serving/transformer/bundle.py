@@ -1,0 +1,62 @@
+"""What the transformer needs of an exported bundle: the contract, the tokenizer and the catalogues."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from polytask.atomic import sha256_file
+from polytask.catalogue import Catalogue, load_catalogue
+from polytask.contract import Contract, load_contract
+from polytask.errors import ContractError
+from polytask.request import RequestEncoder
+from polytask.tensors import multitask_inputs, multitask_outputs
+from polytask.text import TextTokenizer
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded bundle. `checksum` is the contract's, which every answer carries."""
+
+    contract: Contract
+    checksum: str
+    catalogues: Mapping[str, Catalogue]
+    tokenizer: TextTokenizer
+    encoder: RequestEncoder
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle and compare it with its contract: checksums of the files, tensor names and shapes, rows.
+
+    The model files may be absent: the predictor serves them, and `agreement.py` compares what it serves.
+    Raises ContractError with both values where something does not match.
+    """
+    contract = load_contract(folder, verify_files=False)
+    for file in [contract.tokenizer, *contract.catalogues.values()]:
+        path = folder / file.path
+        if not path.is_file():
+            raise ContractError(f"{path}: is missing, the contract names it with checksum {file.sha256}")
+        actual = sha256_file(path)
+        if actual != file.sha256:
+            raise ContractError(f"{path}: checksum {actual}, the contract says {file.sha256}")
+    scenario = contract.scenario
+    expected = {
+        "multitask inputs": (list(contract.multitask_inputs), multitask_inputs(scenario, contract.text_dim)),
+        "outputs": (list(contract.outputs), multitask_outputs(scenario)),
+        "feature service": (contract.feature_service, scenario.feature_service),
+        "token length": (contract.max_tokens, scenario.text.max_tokens),
+    }
+    for what, (written, derived) in expected.items():
+        if written != derived:
+            raise ContractError(f"{folder}: the contract's {what}: {written}; its scenario makes {derived}")
+    catalogues = {}
+    for name, spec in contract.catalogues.items():
+        catalogues[name] = load_catalogue(scenario, name, folder / spec.path)
+        if len(catalogues[name]) != spec.rows:
+            raise ContractError(f"{folder / spec.path}: {len(catalogues[name])} rows, the contract says {spec.rows}")
+    return Bundle(
+        contract=contract,
+        checksum=contract.checksum,
+        catalogues=catalogues,
+        tokenizer=TextTokenizer(folder / contract.tokenizer.path, contract.max_tokens),
+        encoder=RequestEncoder(scenario, catalogues),
+    )

@@ -1,0 +1,111 @@
+"""The KServe model: protocol objects to plain tensors and back, and errors to the statuses they mean."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kserve import InferOutput, InferRequest, InferResponse, Model
+from kserve.errors import InvalidInput, ServerNotReady
+
+from polytask.errors import ContractError, RequestError
+from serving.transformer.answers import answer_types
+from serving.transformer.bundle import Bundle
+from serving.transformer.deadline import Deadline, Unavailable
+from serving.transformer.parse import input_types
+from serving.transformer.predictor import GrpcPredictor
+from serving.transformer.recommend import Prepared, Recommender
+from serving.transformer.wire import InputTensor
+
+
+class NotAvailable(ServerNotReady):
+    """UNAVAILABLE over gRPC, where the SDK reads `reason`, and 503 over REST, where it reads the text."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = self.error_msg = reason
+
+
+@contextmanager
+def statuses() -> Iterator[None]:
+    """Turn our errors into those that the SDK answers with the right status."""
+    try:
+        yield
+    except RequestError as error:
+        raise InvalidInput(str(error)) from error
+    except (Unavailable, ContractError) as error:
+        raise NotAvailable(str(error)) from error
+
+
+class RecommenderModel(Model):
+    """The transformer as KServe calls it: `preprocess`, `predict`, `postprocess`."""
+
+    def __init__(self, name: str, bundle: Bundle, recommender: Recommender, predictor: GrpcPredictor) -> None:
+        super().__init__(name)
+        self._bundle = bundle
+        self._recommender = recommender
+        self._predictor = predictor
+        self.ready = True
+
+    async def preprocess(self, payload: Any, headers: Any = None) -> tuple[InferRequest, Prepared]:
+        """An Open Inference Protocol request -> the model's inputs."""
+        if not isinstance(payload, InferRequest):
+            raise InvalidInput(f"request: the protocol is not known, allowed: /v2/models/{self.name}/infer, or gRPC")
+        tensors = [
+            InputTensor(tensor.name, tensor.datatype, tensor.shape, tensor.data, tensor._raw_data)
+            for tensor in payload.inputs
+        ]
+        outputs = [output.name for output in payload.request_outputs or ()]
+        with statuses():
+            return payload, await self._recommender.prepare(tensors, outputs, int(time.time()))
+
+    async def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
+        """The model's inputs -> the model's outputs."""
+        request, prepared = payload
+        with statuses():
+            return request, prepared, await self._recommender.predict(prepared)
+
+    async def postprocess(self, result: Any, headers: Any = None, response_headers: Any = None) -> InferResponse:
+        """The model's outputs -> an Open Inference Protocol response."""
+        request, prepared, tensors = result
+        with statuses():
+            answer = self._recommender.answer(prepared, tensors)
+        outputs = []
+        for tensor in answer:
+            output = InferOutput(tensor.name, list(tensor.values.shape), tensor.datatype)
+            # gRPC callers that send raw bytes get raw bytes; REST decides for itself, for each tensor.
+            if request.from_grpc:
+                output.set_data_from_numpy(tensor.values, binary_data=bool(request.use_binary_outputs))
+            else:
+                output.data = tensor.values
+            outputs.append(output)
+        return InferResponse(
+            response_id=request.id or str(uuid.uuid4()),
+            model_name=self.name,
+            infer_outputs=outputs,
+            model_version=str(self._bundle.contract.model_version),
+            parameters={
+                "model_version": str(self._bundle.contract.model_version),
+                "contract_checksum": self._bundle.checksum,
+            },
+            use_binary_outputs=bool(request.use_binary_outputs),
+            requested_outputs=request.request_outputs,
+        )
+
+    async def check_ready(self, deadline_seconds: float) -> None:
+        """Raises NotAvailable with the reason when the predictor is away or serves other models."""
+        with statuses():
+            await self._predictor.ready(Deadline(deadline_seconds))
+
+    def get_input_types(self) -> list[dict[str, Any]]:
+        """Names, datatypes and shapes of the inputs, for model metadata."""
+        return _metadata(input_types(self._bundle.contract.scenario))
+
+    def get_output_types(self) -> list[dict[str, Any]]:
+        """Names, datatypes and shapes of the outputs, for model metadata."""
+        return _metadata(answer_types(self._bundle.contract.scenario))
+
+
+def _metadata(types: dict[str, tuple[str, list[int]]]) -> list[dict[str, Any]]:
+    return [{"name": name, "datatype": datatype, "shape": shape} for name, (datatype, shape) in types.items()]

@@ -1,0 +1,182 @@
+"""From the tensors of one call to typed requests. Every field is checked here, so that nothing bad reaches Triton."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from polytask.errors import RequestError
+from polytask.scenario.schema import Scenario
+from serving.transformer.answers import answer_names
+from serving.transformer.wire import InputTensor, decode, key_datatype
+from serving.triton.repository import MAX_BATCH_SIZE
+
+USER_ID = "user_id"
+QUERY = "query"
+TIMESTAMP = "timestamp"
+RECENT_ITEMS = "recent_items"
+EXCLUDE_ITEMS = "exclude_items"
+COUNT = "k"
+TASKS = "tasks"
+
+MAX_QUERY_CHARACTERS = 2000
+DEFAULT_COUNT = 10
+LATEST = 253_402_300_799  # the end of the year 9999, which is the last one that datetime knows
+
+
+@dataclass(frozen=True)
+class Request:
+    """One row of a call. `timestamp` is in unix seconds; items run from oldest to newest; `count` is the wanted k."""
+
+    user_id: int | str
+    timestamp: int
+    query: str | None = None
+    recent_items: tuple[int | str, ...] = ()
+    exclude_items: tuple[int | str, ...] = ()
+    count: int = DEFAULT_COUNT
+
+
+@dataclass(frozen=True)
+class Call:
+    """A whole call: its rows, the wanted tasks, and the names of the tensors to answer with, in that order."""
+
+    requests: tuple[Request, ...]
+    tasks: tuple[str, ...]
+    outputs: tuple[str, ...] = field(default=())
+
+
+def input_types(scenario: Scenario) -> dict[str, tuple[str, list[int]]]:
+    """Name -> (datatype, shape) of every input; -1 is a size that the caller chooses, the first is the batch."""
+    items = key_datatype(scenario.entities.items)
+    return {
+        USER_ID: (key_datatype(scenario.entities.users), [-1, 1]),
+        QUERY: ("BYTES", [-1, 1]),
+        TIMESTAMP: ("INT64", [-1, 1]),
+        RECENT_ITEMS: (items, [-1, -1]),
+        EXCLUDE_ITEMS: (items, [-1, -1]),
+        COUNT: ("INT64", [-1, 1]),
+        TASKS: ("BYTES", [-1]),
+    }
+
+
+def parse_call(scenario: Scenario, tensors: Sequence[InputTensor], outputs: Sequence[str], now: int) -> Call:
+    """Check and read one call. `outputs` are the requested tensors, empty for all; `now` is in unix seconds.
+
+    Raises RequestError with the name of the field.
+    """
+    known = input_types(scenario)
+    by_name: dict[str, InputTensor] = {}
+    for tensor in tensors:
+        if tensor.name not in known:
+            raise RequestError(tensor.name, f"is not a known input, allowed: {', '.join(known)}")
+        if tensor.name in by_name:
+            raise RequestError(tensor.name, "stands there twice, allowed: once")
+        by_name[tensor.name] = tensor
+    if USER_ID not in by_name:
+        raise RequestError(USER_ID, "is missing, the field is required")
+    read = _Reader(known, by_name)
+    users = read.column(USER_ID)
+    tasks, names = _wanted(scenario, read.values(TASKS), outputs)
+    queries = read.column(QUERY, _query) or [None] * len(users)
+    moments = read.column(TIMESTAMP, _moment) or [now] * len(users)
+    recent = read.table(RECENT_ITEMS, scenario.features.history_length) or [()] * len(users)
+    exclude = read.table(EXCLUDE_ITEMS, scenario.features.seen_length) or [()] * len(users)
+    counts = _counts(scenario, tasks, read, len(users))
+    requests = []
+    for row in zip(users, moments, queries, recent, exclude, counts, strict=True):
+        request = Request(*row)
+        together = len(request.recent_items) + len(request.exclude_items)
+        if together > scenario.features.seen_length:
+            raise RequestError(
+                EXCLUDE_ITEMS,
+                f"{together} items together with {RECENT_ITEMS}, at most {scenario.features.seen_length}",
+            )
+        requests.append(request)
+    return Call(tuple(requests), tasks, names)
+
+
+class _Reader:
+    """Reads the tensors of a call with one batch size, the one of `user_id`."""
+
+    def __init__(self, known: dict[str, tuple[str, list[int]]], tensors: dict[str, InputTensor]) -> None:
+        self._known = known
+        self._tensors = tensors
+        shape = list(tensors[USER_ID].shape)
+        if len(shape) != 2 or shape[1] != 1 or not 1 <= shape[0] <= MAX_BATCH_SIZE:
+            raise RequestError(USER_ID, f"shape {shape}, allowed: [B, 1] with B from 1 to {MAX_BATCH_SIZE}")
+        self.batch = shape[0]
+
+    def shape(self, name: str) -> list[int] | None:
+        """The shape of an input, None when it is not there."""
+        return list(self._tensors[name].shape) if name in self._tensors else None
+
+    def values(self, name: str) -> list[Any] | None:
+        """The elements of an input in row-major order, None when it is not there."""
+        return decode(self._tensors[name], self._known[name][0]) if name in self._tensors else None
+
+    def column(self, name: str, check: Callable[[Any], Any] = lambda value: value) -> list[Any]:
+        """One checked element per row of a (B, 1) input; an empty list when it is not there."""
+        shape = self.shape(name)
+        if shape is None:
+            return []
+        if shape != [self.batch, 1]:
+            raise RequestError(name, f"shape {shape}, allowed: {[self.batch, 1]} as {USER_ID} has")
+        return [check(value) for value in self.values(name) or ()]
+
+    def table(self, name: str, longest: int) -> list[tuple[Any, ...]]:
+        """The elements of each row of a (B, n) input with n <= `longest`; an empty list when it is not there."""
+        shape = self.shape(name)
+        if shape is None:
+            return []
+        if len(shape) != 2 or shape[0] != self.batch or shape[1] > longest:
+            raise RequestError(name, f"shape {shape}, allowed: [{self.batch}, n] with n up to {longest}")
+        values = self.values(name) or []
+        return [tuple(values[row * shape[1] : (row + 1) * shape[1]]) for row in range(self.batch)]
+
+
+def _query(value: str) -> str | None:
+    if len(value) > MAX_QUERY_CHARACTERS:
+        raise RequestError(QUERY, f"{len(value)} characters, at most {MAX_QUERY_CHARACTERS}")
+    return value if value.strip() else None
+
+
+def _moment(value: int) -> int:
+    if not 0 <= value <= LATEST:
+        raise RequestError(TIMESTAMP, f"{value}, allowed: unix seconds from 0 to {LATEST}")
+    return value
+
+
+def _wanted(
+    scenario: Scenario, tasks: list[str] | None, outputs: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The wanted tasks and the names of the tensors to answer with."""
+    every = [task.name for task in scenario.tasks]
+    for name in tasks or ():
+        if name not in every:
+            raise RequestError(TASKS, f"{name!r} is not a task, allowed: {', '.join(every)}")
+    if tasks is not None and outputs:
+        raise RequestError(TASKS, "stands there together with requested outputs, allowed: one of the two")
+    if tasks is not None and not tasks:
+        raise RequestError(TASKS, f"is empty, allowed: {', '.join(every)}")
+    chosen = tuple(name for name in every if tasks is None or name in tasks)
+    owner = answer_names(scenario)
+    if not outputs:
+        return chosen, tuple(name for name, task in owner.items() if task is None or task in chosen)
+    for name in outputs:
+        if name not in owner:
+            raise RequestError(name, f"is not an output, allowed: {', '.join(owner)}")
+    wanted = {owner[name] for name in outputs}
+    return tuple(name for name in every if name in wanted), tuple(dict.fromkeys(outputs))
+
+
+def _counts(scenario: Scenario, tasks: tuple[str, ...], read: _Reader, batch: int) -> list[int]:
+    limit = min([scenario.task(name).top_k for name in tasks if scenario.task(name).kind == "retrieval"], default=1000)
+    shape = read.shape(COUNT)
+    if shape is None:
+        return [min(DEFAULT_COUNT, limit)] * batch
+    if shape not in ([1], [batch, 1]):
+        raise RequestError(COUNT, f"shape {shape}, allowed: [1] or {[batch, 1]}")
+    values = read.values(COUNT) or []
+    for value in values:
+        if not 1 <= value <= limit:
+            raise RequestError(COUNT, f"{value}, allowed: 1 to {limit}")
+    return values * batch if len(values) < batch else values

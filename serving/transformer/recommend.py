@@ -1,0 +1,126 @@
+"""The transformer's work without its server: tensors in, features, texts, model calls, tensors out."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.contract import MULTITASK, TEXT_ENCODER
+from polytask.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR
+from serving.transformer.answers import (
+    COLD_START,
+    STALE_FEATURES,
+    TRUNCATED,
+    AnswerTensor,
+    AnswerWriter,
+    flag,
+    model_outputs,
+)
+from serving.transformer.bundle import Bundle
+from serving.transformer.deadline import Deadline
+from serving.transformer.features import OnlineFeatures, request_features
+from serving.transformer.parse import Call, parse_call
+from serving.transformer.text_vectors import TextVectors
+from serving.transformer.wire import InputTensor
+
+# Feast spends its time in Python, so more threads would not read faster; a few keep one slow read from holding all.
+FEATURE_THREADS = 4
+
+
+class Features(Protocol):
+    """Where the features of users come from."""
+
+    def read(self, users: Sequence[int | str], moments: Sequence[int]) -> list[OnlineFeatures]:
+        """Features of `users` at `moments`, in their order."""
+
+
+class Predictor(Protocol):
+    """The server of the models."""
+
+    async def infer(
+        self, model: str, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str], deadline: Deadline
+    ) -> dict[str, NDArray[Any]]:
+        """The wanted outputs of a model, by name."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A call that is ready for the multi-task model."""
+
+    call: Call
+    deadline: Deadline
+    inputs: Mapping[str, NDArray[Any]]
+    flags: Sequence[AnswerTensor]
+
+
+class Recommender:
+    """Answers calls in three steps: `prepare`, `predict`, `answer`. All steps of a call share one deadline."""
+
+    def __init__(
+        self, bundle: Bundle, features: Features, predictor: Predictor, deadline_seconds: float, text_cache: int
+    ) -> None:
+        self._bundle = bundle
+        self._scenario = bundle.contract.scenario
+        self._features = features
+        self._predictor = predictor
+        self._deadline_seconds = deadline_seconds
+        self._vectors = TextVectors(bundle.tokenizer, self._encode, bundle.contract.text_dim, text_cache)
+        self._writer = AnswerWriter(self._scenario, bundle.catalogues)
+        self._threads = ThreadPoolExecutor(FEATURE_THREADS, thread_name_prefix="features")
+
+    async def prepare(self, tensors: Sequence[InputTensor], outputs: Sequence[str], now: int) -> Prepared:
+        """Check a call, read its features and make the model's inputs.
+
+        Raises RequestError for a malformed call, Unavailable when the feature store or the predictor is down or slow.
+        """
+        deadline = Deadline(self._deadline_seconds)
+        call = parse_call(self._scenario, tensors, outputs, now)
+        online = await self._read(call, deadline)
+        batch = [
+            request_features(request.user_id, row, request.query, request.recent_items, request.exclude_items)
+            for request, row in zip(call.requests, online, strict=True)
+        ]
+        texts = [self._bundle.encoder.text(features) for features in batch]
+        flags = [
+            flag(COLD_START, [not row.known for row in online]),
+            flag(TRUNCATED, self._bundle.tokenizer.was_truncated(texts)),
+            flag(STALE_FEATURES, [row.stale for row in online]),
+        ]
+        inputs: dict[str, NDArray[Any]] = {}
+        if call.tasks:
+            inputs = {TEXT_VECTOR: await self._vectors(texts, deadline), **self._bundle.encoder.rows(batch)}
+        return Prepared(call, deadline, inputs, flags)
+
+    async def predict(self, prepared: Prepared) -> dict[str, NDArray[Any]]:
+        """The model's tensors for the wanted tasks. Raises Unavailable when the predictor is down or slow."""
+        outputs = model_outputs(self._scenario, prepared.call.tasks)
+        if not outputs:
+            return {}
+        return await self._predictor.infer(MULTITASK, prepared.inputs, outputs, prepared.deadline)
+
+    def answer(self, prepared: Prepared, tensors: Mapping[str, NDArray[Any]]) -> list[AnswerTensor]:
+        """The tensors the caller wants, in the order it wants them."""
+        counts = [request.count for request in prepared.call.requests]
+        made = {tensor.name: tensor for tensor in prepared.flags}
+        for name in prepared.call.tasks:
+            made.update({t.name: t for t in self._writer.task(self._scenario.task(name), tensors, counts)})
+        return [made[name] for name in prepared.call.outputs]
+
+    async def _read(self, call: Call, deadline: Deadline) -> list[OnlineFeatures]:
+        users = [request.user_id for request in call.requests]
+        moments = [request.timestamp for request in call.requests]
+        reading = asyncio.get_running_loop().run_in_executor(self._threads, self._features.read, users, moments)
+        try:
+            return await asyncio.wait_for(reading, deadline.remaining("feature store"))
+        except TimeoutError as error:
+            raise deadline.passed("feature store") from error
+
+    async def _encode(
+        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], deadline: Deadline
+    ) -> NDArray[np.float32]:
+        inputs = {INPUT_IDS: input_ids, ATTENTION_MASK: attention_mask}
+        return (await self._predictor.infer(TEXT_ENCODER, inputs, [TEXT_VECTOR], deadline))[TEXT_VECTOR]

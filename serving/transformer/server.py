@@ -1,0 +1,92 @@
+"""What KServe's model server lacks: readiness that asks the predictor, and 400 with a field for every bad body."""
+
+from typing import Any
+
+import kserve.protocol.grpc.server
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from kserve import InferRequest, ModelServer
+from kserve.constants.constants import GRPC_CONTENT_DATATYPE_MAPPINGS
+from kserve.errors import InvalidInput
+from kserve.protocol.dataplane import DataPlane
+from kserve.protocol.grpc.servicer import InferenceServicer
+
+from serving.transformer.model import NotAvailable, RecommenderModel
+
+GRACE_SECONDS = 5
+
+
+class CheckedDataPlane(DataPlane):
+    """Readiness is the model's own: the predictor must be reachable and serve what the contract says."""
+
+    def __init__(self, model: RecommenderModel, registry: Any, deadline_seconds: float) -> None:
+        super().__init__(model_registry=registry)
+        self._model = model
+        self._deadline_seconds = deadline_seconds
+
+    async def ready(self) -> bool:
+        """True, or NotAvailable with the reason (503, UNAVAILABLE)."""
+        await self._model.check_ready(self._deadline_seconds)
+        return True
+
+    async def model_ready(self, model_name: str, disable_predictor_health_check: bool = False) -> bool:
+        """The same for a model by name. An inference skips it: its own calls meet the predictor anyway."""
+        registered: bool = await super().model_ready(model_name, True)
+        return registered if disable_predictor_health_check else registered and await self.ready()
+
+    def decode_inference_request(self, body: Any, headers: Any, model_name: str) -> InferRequest:
+        """A body of the binary tensor extension; one that is cut short or lacks a field is the caller's fault."""
+        try:
+            return super().decode_inference_request(body, headers, model_name)
+        except KeyError as error:
+            raise InvalidInput(f"{error.args[0]}: is missing, the field is required") from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise InvalidInput(f"request body: {error}") from error
+
+
+class CheckedServicer(InferenceServicer):
+    """Names the tensor whose datatype the protocol does not know; the SDK's own message names none."""
+
+    @classmethod
+    def validate_grpc_request(cls, request: Any) -> None:
+        """Raises InvalidInput for a malformed message."""
+        super().validate_grpc_request(request)
+        for tensor in request.inputs:
+            if tensor.datatype not in GRPC_CONTENT_DATATYPE_MAPPINGS:
+                allowed = ", ".join(GRPC_CONTENT_DATATYPE_MAPPINGS)
+                raise InvalidInput(f"{tensor.name}: datatype {tensor.datatype!r}, allowed: {allowed}")
+
+
+async def bad_body(request: Request, error: Exception) -> JSONResponse:
+    """400 that names the tensor and the field. FastAPI would say 422, which the protocol does not know."""
+    assert isinstance(error, RequestValidationError)
+    details = error.errors()
+    # The body may be an InferenceRequest or bytes: the complaints about the second are noise when there are others.
+    detail = next((one for one in details if "InferenceRequest" in one["loc"]), details[0])
+    place = [part for part in detail["loc"] if part not in ("body", "InferenceRequest")]
+    field = ".".join(str(part) for part in place) or "request body"
+    if len(place) > 1 and place[0] == "inputs" and isinstance(place[1], int) and isinstance(error.body, dict):
+        tensor = error.body["inputs"][place[1]]
+        name = tensor.get("name") if isinstance(tensor, dict) else None
+        field = f"{name}: {field}" if isinstance(name, str) else field
+    return JSONResponse(status_code=400, content={"error": f"{field}: {detail['msg']}"})
+
+
+def make_server(model: RecommenderModel, http_port: int, grpc_port: int, deadline_seconds: float) -> ModelServer:
+    """KServe's server for the model on both ports, with the checks of this module in their places."""
+    server = ModelServer(
+        http_port=http_port, grpc_port=grpc_port, grace_period=GRACE_SECONDS, enable_latency_logging=False
+    )
+    server.dataplane = CheckedDataPlane(model, server.registered_models, deadline_seconds)
+    # The SDK's gRPC server takes no servicer: this name is the seam it has.
+    kserve.protocol.grpc.server.InferenceServicer = CheckedServicer
+    app: FastAPI = kserve.model_server.app
+    app.add_exception_handler(RequestValidationError, bad_body)
+    app.add_exception_handler(NotAvailable, not_available)
+    return server
+
+
+async def not_available(request: Request, error: Exception) -> JSONResponse:
+    """503 with the reason. The SDK's handler would log a traceback for every probe of a predictor that starts."""
+    return JSONResponse(status_code=503, content={"error": str(error)})

@@ -1,0 +1,93 @@
+"""Tensors of the Open Inference Protocol v2, decoded strictly: every error names the tensor."""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from polytask.errors import RequestError
+from polytask.scenario.schema import Table
+
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+
+
+@dataclass(frozen=True)
+class InputTensor:
+    """One input as it came: `raw` bytes (little endian, row major) or `data`, a flat or nested list."""
+
+    name: str
+    datatype: str
+    shape: Sequence[int]
+    data: Sequence[Any] | None = None
+    raw: bytes | None = None
+
+
+def key_datatype(table: Table) -> str:
+    """The tensor datatype of a table's keys."""
+    return "INT64" if table.key_type == "integer" else "BYTES"
+
+
+def decode(tensor: InputTensor, datatype: str) -> list[Any]:
+    """The elements of a tensor in row-major order: int for INT64, str for BYTES.
+
+    Raises RequestError where the datatype is another, the number of elements is not what the shape says, or an element
+    is of another type: NumPy would cut 1.5 to 1 and take true for 1.
+    """
+    name = tensor.name
+    if tensor.datatype != datatype:
+        raise RequestError(name, f"datatype {tensor.datatype!r}, allowed: {datatype}")
+    if any(isinstance(size, bool) or not isinstance(size, int) or size < 0 for size in tensor.shape):
+        raise RequestError(name, f"shape {list(tensor.shape)}, allowed: sizes of 0 or more")
+    if tensor.raw is not None:
+        elements = _raw_bytes(name, tensor.raw) if datatype == "BYTES" else _raw_int64(name, tensor.raw)
+    else:
+        elements = list(_flat(tensor.data or ()))
+    if len(elements) != prod(tensor.shape):
+        raise RequestError(name, f"{len(elements)} elements, shape {list(tensor.shape)} says {prod(tensor.shape)}")
+    check = _text if datatype == "BYTES" else _integer
+    return [check(name, element) for element in elements]
+
+
+def _flat(data: Sequence[Any]) -> Iterator[Any]:
+    for element in data:
+        if isinstance(element, (list, tuple)):
+            yield from _flat(element)
+        else:
+            yield element
+
+
+def _raw_int64(name: str, raw: bytes) -> list[Any]:
+    if len(raw) % 8:
+        raise RequestError(name, f"{len(raw)} raw bytes, allowed: a multiple of 8 (INT64)")
+    return list(struct.unpack(f"<{len(raw) // 8}q", raw))
+
+
+def _raw_bytes(name: str, raw: bytes) -> list[Any]:
+    """Elements that are each led by their length as 4 bytes."""
+    elements, offset = [], 0
+    while offset < len(raw):
+        end = offset + 4
+        length = int.from_bytes(raw[offset:end], "little")
+        if end > len(raw) or end + length > len(raw):
+            raise RequestError(name, f"an element reaches past the {len(raw)} raw bytes")
+        elements.append(raw[end : end + length])
+        offset = end + length
+    return elements
+
+
+def _integer(name: str, element: Any) -> int:
+    if isinstance(element, bool) or not isinstance(element, int) or not INT64_MIN <= element <= INT64_MAX:
+        raise RequestError(name, f"an element is of type {type(element).__name__}, allowed: integers of 64 bits")
+    return element
+
+
+def _text(name: str, element: Any) -> str:
+    if isinstance(element, bytes):
+        try:
+            return element.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise RequestError(name, "an element is not UTF-8") from error
+    if not isinstance(element, str):
+        raise RequestError(name, f"an element is of type {type(element).__name__}, allowed: text")
+    return element

@@ -1,0 +1,99 @@
+"""What a call may hold, and the field that each error names."""
+
+from typing import Any
+
+import pytest
+
+from polytask.errors import RequestError
+from polytask.scenario import Scenario
+from serving.transformer.parse import Call, parse_call
+from serving.transformer.wire import InputTensor
+
+NOW = 1_700_000_000
+
+
+def ids(*users: int) -> InputTensor:
+    return InputTensor("user_id", "INT64", [len(users), 1], data=list(users))
+
+
+def tensor(name: str, datatype: str, shape: list[int], *data: Any) -> InputTensor:
+    return InputTensor(name, datatype, shape, data=list(data))
+
+
+def parse(scenario: Scenario, *tensors: InputTensor, outputs: tuple[str, ...] = ()) -> Call:
+    return parse_call(scenario, tensors, outputs, NOW)
+
+
+def test_a_user_alone_is_enough(small_scenario: Scenario):
+    call = parse(small_scenario, ids(10))
+    assert [(r.user_id, r.timestamp, r.query, r.count) for r in call.requests] == [(10, NOW, None, 10)]
+    assert call.tasks == ("item", "user", "scene")
+    assert {"item_titles", "scene_labels", "cold_start"} <= set(call.outputs)
+
+
+def test_every_field_reaches_its_row(small_scenario: Scenario):
+    call = parse(
+        small_scenario,
+        ids(10, 20),
+        tensor("query", "BYTES", [2, 1], "a ghost story", " "),
+        tensor("timestamp", "INT64", [2, 1], 5, 6),
+        tensor("recent_items", "INT64", [2, 2], 7, 14, 21, 28),
+        tensor("exclude_items", "INT64", [2, 0]),
+        tensor("k", "INT64", [2, 1], 3, 4),
+        tensor("tasks", "BYTES", [1], "user"),
+    )
+    first, second = call.requests
+    assert (first.query, second.query) == ("a ghost story", None)
+    assert (first.timestamp, second.timestamp, first.count, second.count) == (5, 6, 3, 4)
+    assert (first.recent_items, second.recent_items, first.exclude_items) == ((7, 14), (21, 28), ())
+    assert call.tasks == ("user",)
+    assert call.outputs == ("user_ids", "user_scores", "user_titles", "cold_start", "truncated", "stale_features")
+
+
+def test_requested_outputs_choose_the_tasks(small_scenario: Scenario):
+    call = parse(small_scenario, ids(10), outputs=("scene_labels", "truncated"))
+    assert (call.tasks, call.outputs) == (("scene",), ("scene_labels", "truncated"))
+
+
+@pytest.mark.parametrize(
+    ("field", "tensors", "outputs", "message"),
+    [
+        ("user_id", [], (), "is missing"),
+        ("user_id", [tensor("user_id", "BYTES", [1, 1], "10")], (), "allowed: INT64"),
+        ("user_id", [tensor("user_id", "INT64", [1], 10)], (), r"allowed: \[B, 1\]"),
+        ("user_id", [tensor("user_id", "INT64", [0, 1])], (), "B from 1 to 128"),
+        ("user_id", [ids(*range(129))], (), "B from 1 to 128"),
+        ("user_id", [ids(10), ids(10)], (), "twice"),
+        ("age", [ids(10), tensor("age", "INT64", [1, 1], 3)], (), "not a known input"),
+        ("query", [ids(10), tensor("query", "BYTES", [2, 1], "a", "b")], (), r"allowed: \[1, 1\]"),
+        ("query", [ids(10), tensor("query", "BYTES", [1, 1], "a" * 2001)], (), "at most 2000"),
+        ("timestamp", [ids(10), tensor("timestamp", "INT64", [1, 1], -1)], (), "unix seconds"),
+        ("timestamp", [ids(10), tensor("timestamp", "INT64", [1, 1], 10**15)], (), "unix seconds"),
+        ("recent_items", [ids(10), tensor("recent_items", "INT64", [1, 11], *range(11))], (), "n up to 10"),
+        ("recent_items", [ids(10), tensor("recent_items", "BYTES", [1, 1], "7")], (), "allowed: INT64"),
+        ("exclude_items", [ids(10), tensor("exclude_items", "INT64", [1], 7)], (), "n up to 48"),
+        (
+            "exclude_items",
+            [
+                ids(10),
+                tensor("exclude_items", "INT64", [1, 48], *range(48)),
+                tensor("recent_items", "INT64", [1, 1], 7),
+            ],
+            (),
+            "49 items together",
+        ),
+        ("k", [ids(10), tensor("k", "INT64", [1], 0)], (), "1 to 10"),
+        ("k", [ids(10), tensor("k", "INT64", [1], 11)], (), "1 to 10"),
+        ("k", [ids(10), tensor("k", "INT64", [3], 1, 1, 1)], (), "shape"),
+        ("tasks", [ids(10), tensor("tasks", "BYTES", [1], "weather")], (), "allowed: item, user, scene"),
+        ("tasks", [ids(10), tensor("tasks", "BYTES", [0])], (), "is empty"),
+        ("tasks", [ids(10), tensor("tasks", "BYTES", [1], "item")], ("item_ids",), "one of the two"),
+        ("scores", [ids(10)], ("scores",), "is not an output"),
+    ],
+)
+def test_a_malformed_call_names_its_field(
+    small_scenario: Scenario, field: str, tensors: list[InputTensor], outputs: tuple[str, ...], message: str
+):
+    with pytest.raises(RequestError, match=message) as caught:
+        parse(small_scenario, *tensors, outputs=outputs)
+    assert caught.value.field == field

@@ -1,0 +1,78 @@
+"""The cache of text vectors: one call per batch of new texts, and a bound that holds."""
+
+import asyncio
+from typing import cast
+
+import numpy as np
+import pytest
+
+from polytask.errors import ContractError
+from polytask.text import TextTokenizer
+from serving.transformer.deadline import Deadline, Unavailable
+from serving.transformer.text_vectors import TextVectors
+
+
+def tokenize(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    ids = np.array([[len(text)] for text in texts], dtype=np.int64)
+    return ids, np.ones_like(ids)
+
+
+class Encoder:
+    """The vector of a text is its length, twice."""
+
+    def __init__(self, dim: int = 2) -> None:
+        self.batches: list[list[int]] = []
+        self.dim = dim
+
+    async def __call__(self, input_ids: np.ndarray, mask: np.ndarray, deadline: Deadline) -> np.ndarray:
+        self.batches.append(input_ids[:, 0].tolist())
+        return np.repeat(input_ids, self.dim, axis=1).astype(np.float32)
+
+
+def cache(encoder: Encoder, capacity: int) -> TextVectors:
+    return TextVectors(cast(TextTokenizer, tokenize), encoder, dim=2, capacity=capacity)
+
+
+def ask(vectors: TextVectors, *texts: str) -> list[float]:
+    return asyncio.run(vectors(texts, Deadline(5)))[:, 0].tolist()
+
+
+def test_only_new_texts_are_encoded_in_one_call():
+    encoder = Encoder()
+    vectors = cache(encoder, 10)
+    assert ask(vectors, "a", "bb", "a") == [1, 2, 1]
+    assert ask(vectors, "ccc", "bb", "dddd") == [3, 2, 4]
+    assert ask(vectors, "a") == [1]
+    assert encoder.batches == [[1, 2], [3, 4]]
+
+
+def test_the_least_recently_used_text_makes_room():
+    encoder = Encoder()
+    vectors = cache(encoder, 2)
+    ask(vectors, "a", "bb")
+    ask(vectors, "a")
+    ask(vectors, "ccc")
+    assert len(vectors) == 2
+    ask(vectors, "a", "ccc")
+    assert encoder.batches == [[1, 2], [3]]
+    ask(vectors, "bb")
+    assert encoder.batches[-1] == [2]
+
+
+def test_a_batch_larger_than_the_cache_is_answered_and_the_bound_holds():
+    vectors = cache(Encoder(), 2)
+    assert ask(vectors, "a", "bb", "ccc", "dddd") == [1, 2, 3, 4]
+    assert len(vectors) == 2
+
+
+def test_a_failed_call_leaves_nothing_behind():
+    encoder = Encoder(dim=3)
+    vectors = cache(encoder, 2)
+    with pytest.raises(ContractError, match=r"\[1, 3\], expected \[1, 2\]"):
+        ask(vectors, "a")
+    assert len(vectors) == 0
+
+
+def test_a_deadline_that_passed_says_what_was_waited_for():
+    with pytest.raises(Unavailable, match="predictor: no answer within the deadline of 0 s"):
+        Deadline(0).remaining("predictor")
