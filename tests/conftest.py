@@ -12,6 +12,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from polytask.scenario import Scenario, load_scenario
 from polytask.tables import Tables
+from serving.triton.install import TritonInstallation, install_triton
 from tests.small import small_tables, write_small_scenario
 
 
@@ -31,3 +32,9 @@ def small_scenario(small_scenario_file: Path) -> Scenario:
 def tables() -> Tables:
     """The small tables in the form that ingest writes."""
     return small_tables()
+
+
+@pytest.fixture(scope="session")
+def triton_installation() -> TritonInstallation:
+    """A Triton server on this machine, installed into the cache folder on the first use."""
+    return install_triton()

@@ -51,14 +51,15 @@ def write_known_answer(root: Path) -> Path:
 
 def questions() -> list[tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]]:
     """Inputs and the answers they must get. All numbers are exact in their type, so equal means equal."""
-    pairs = []
+    pairs: list[tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]] = []
     for seed, batch in enumerate(BATCH_SIZES):
         random = np.random.default_rng(seed)
         ids = random.integers(-(2**30), 2**30, (batch, 2 + seed), dtype=np.int64)
         values = (random.integers(-1000, 1000, (batch, WIDTH)) / 8).astype(np.float32)
         short = ids.astype(np.int32)
+        inputs: dict[str, NDArray[Any]] = {"ids": ids, "values": values}
         answers = {"tripled": ids * 3 + 1, "affine": values * 2 + np.float32(0.5), "short": short}
-        pairs.append(({"ids": ids, "values": values}, {**answers, "positive": values > 0}))
+        pairs.append((inputs, {**answers, "positive": values > 0}))
     return pairs
 
 

@@ -31,7 +31,7 @@ class Word(str):
 
 
 # A message of the protobuf text format: its fields in order; a repeated field stands there several times.
-Message = list[tuple[str, "str | int | list[int] | Message"]]
+Message = Sequence[tuple[str, "str | int | Sequence[int] | Message"]]
 
 
 def write_repository(
@@ -94,10 +94,7 @@ def onnx_config(
         ("version_policy", _version_policy(contract)),
         ("instance_group", [("count", instances), ("kind", Word(kind))]),
         ("dynamic_batching", [("max_queue_delay_microseconds", 0)]),
-        *[
-            ("parameters", [("key", key), ("value", [("string_value", value)])])
-            for key, value in sorted(parameters.items())
-        ],
+        *[("parameters", _parameter(key, value)) for key, value in sorted(parameters.items())],
     ]
 
 
@@ -126,17 +123,24 @@ def pbtxt(message: Message, indent: int = 0) -> str:
     """The message in protobuf's text format."""
     lines = []
     for field, value in message:
-        if isinstance(value, list) and all(isinstance(entry, int) for entry in value):
+        if isinstance(value, Word):
+            lines.append(f"{field}: {value}")
+        elif isinstance(value, str | int):
             lines.append(f"{field}: {json.dumps(value)}")
-        elif isinstance(value, list):
-            lines.append(f"{field} {{\n{pbtxt(value, indent + 1)}{'  ' * indent}}}")
         else:
-            lines.append(f"{field}: {value if isinstance(value, Word) else json.dumps(value)}")
+            numbers = [entry for entry in value if isinstance(entry, int)]
+            fields = [entry for entry in value if not isinstance(entry, int)]
+            inside = f"{{\n{pbtxt(fields, indent + 1)}{'  ' * indent}}}"
+            lines.append(f"{field}: {json.dumps(numbers)}" if numbers else f"{field} {inside}")
     return "".join(f"{'  ' * indent}{line}\n" for line in lines)
 
 
 def _tensor(spec: TensorSpec) -> Message:
     return [("name", spec.name), ("data_type", Word(f"TYPE_{spec.dtype}")), ("dims", list(spec.shape))]
+
+
+def _parameter(key: str, value: str) -> Message:
+    return [("key", key), ("value", [("string_value", value)])]
 
 
 def _version_policy(contract: Contract) -> Message:

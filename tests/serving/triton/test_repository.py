@@ -1,0 +1,93 @@
+"""The configuration files, read back with the protobuf parser that Triton's own client ships."""
+
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from polytask.contract import Contract
+from polytask.errors import ContractError
+from polytask.scenario import Scenario
+from serving.triton.repository import write_repository
+from tests.serving.triton.tiny import TEXT_DIM, VERSION, tiny_contract, write_models
+
+
+@pytest.fixture
+def contract(small_scenario: Scenario) -> Contract:
+    return tiny_contract(small_scenario)
+
+
+def read_config(repository: Path, model: str):
+    text = (repository / model / "config.pbtxt").read_text(encoding="utf-8")
+    return text_format.Parse(text, model_config_pb2.ModelConfig())
+
+
+def tensors(entries) -> dict[str, tuple[str, list[int]]]:
+    return {entry.name: (model_config_pb2.DataType.Name(entry.data_type), list(entry.dims)) for entry in entries}
+
+
+def test_models_carry_the_contracts_tensors(contract: Contract, tmp_path: Path) -> None:
+    write_models(contract, tmp_path)
+    write_repository(contract, tmp_path, instances=2, threads=3)
+    text, tasks = read_config(tmp_path, "text_encoder"), read_config(tmp_path, "multitask")
+    assert tensors(text.input) == {"input_ids": ("TYPE_INT64", [-1]), "attention_mask": ("TYPE_INT64", [-1])}
+    assert tensors(text.output) == {"text_vector": ("TYPE_FP32", [TEXT_DIM])}
+    assert tensors(tasks.input) == {
+        "text_vector": ("TYPE_FP32", [TEXT_DIM]),
+        "history": ("TYPE_INT64", [10]),
+        "seen": ("TYPE_INT64", [48]),
+        "user": ("TYPE_INT64", [1]),
+    }
+    assert tensors(tasks.output) == {
+        "item_ids": ("TYPE_INT64", [10]),
+        "item_scores": ("TYPE_FP32", [10]),
+        "user_ids": ("TYPE_INT64", [10]),
+        "user_scores": ("TYPE_FP32", [10]),
+        "scene_scores": ("TYPE_FP32", [4]),
+    }
+    for config in (text, tasks):
+        assert config.backend == "onnxruntime"
+        assert config.max_batch_size == 128
+        assert config.HasField("dynamic_batching")
+        assert config.dynamic_batching.max_queue_delay_microseconds == 0
+        assert list(config.version_policy.specific.versions) == [VERSION]
+        assert [(group.count, group.kind) for group in config.instance_group] == [
+            (2, model_config_pb2.ModelInstanceGroup.KIND_CPU)
+        ]
+        assert config.parameters["intra_op_thread_count"].string_value == "3"
+        assert config.parameters["session.intra_op.allow_spinning"].string_value == "0"
+
+
+def test_ensemble_pins_both_steps_and_hides_the_text_vector(contract: Contract, tmp_path: Path) -> None:
+    write_models(contract, tmp_path)
+    write_repository(contract, tmp_path)
+    config = read_config(tmp_path, "recommender")
+    assert config.platform == "ensemble"
+    assert list(tensors(config.input)) == ["input_ids", "attention_mask", "history", "seen", "user"]
+    assert list(tensors(config.output)) == [spec.name for spec in contract.outputs]
+    steps = [(step.model_name, step.model_version) for step in config.ensemble_scheduling.step]
+    assert steps == [("text_encoder", VERSION), ("multitask", VERSION)]
+    first, second = config.ensemble_scheduling.step
+    assert dict(first.output_map) == {"text_vector": "text_vector"}
+    assert dict(second.input_map)["text_vector"] == "text_vector"
+    assert any((tmp_path / "recommender" / str(VERSION)).iterdir()), "an empty folder is lost on the way to a bucket"
+
+
+def test_gpu_differs_in_the_instance_kind_alone(contract: Contract, tmp_path: Path) -> None:
+    write_models(contract, tmp_path)
+    texts = {}
+    for accelerator in ("cpu", "gpu"):
+        write_repository(contract, tmp_path, accelerator=accelerator)
+        texts[accelerator] = {path.parent.name: path.read_text() for path in tmp_path.glob("*/config.pbtxt")}
+    assert len(texts["cpu"]) == 3
+    for model, text in texts["cpu"].items():
+        assert text.replace("KIND_CPU", "KIND_GPU") == texts["gpu"][model]
+    assert "KIND_GPU" in texts["gpu"]["multitask"]
+
+
+def test_a_missing_onnx_file_is_named(contract: Contract, tmp_path: Path) -> None:
+    write_models(contract, tmp_path)
+    (tmp_path / "multitask" / str(VERSION)).rename(tmp_path / "multitask" / "1")
+    with pytest.raises(ContractError, match=f"multitask/{VERSION}/model.onnx: is missing"):
+        write_repository(contract, tmp_path)
