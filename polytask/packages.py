@@ -41,7 +41,9 @@ def fetch_wheel(wheel: Wheel, cache: Path | None = None) -> Path:
         return path
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+        # An environment that uv made has no pip of its own; the Python it was made from has one.
+        python = sys.executable if find_spec("pip") is not None else getattr(sys, "_base_executable", sys.executable)
+        command = [python, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
         command += ["--dest", temporary, f"{wheel.name}=={wheel.version}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_DEADLINE_SECONDS, check=False)
         downloaded = Path(temporary) / wheel.file
