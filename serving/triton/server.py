@@ -184,8 +184,10 @@ class TritonServer:
     def _last_words(self) -> str:
         """The log's errors, or its last lines where it has none, and where to read on."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        errors = [line for line in lines if re.match(r"E\d{4} |error:|.*(error while loading|UNAVAILABLE: )", line)]
-        return "\n".join([*(errors or lines)[-LOG_LINES:], f"(log: {self.log})"])
+        errors = [line for line in lines if re.match(r"E\d{4} |error:|.*error while loading", line)]
+        # A machine without a GPU says so as an error; a Python traceback stands in the log.
+        shown = [line.split(r"\n\nAt:")[0] for line in errors if "CudaDriverHelper" not in line] or lines
+        return "\n".join([*shown[-LOG_LINES:], f"(log: {self.log})"])
 
 
 def choose_ports(*wanted: int | None) -> list[int]:
