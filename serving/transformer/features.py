@@ -17,13 +17,11 @@ from polytask.context import CONTEXT_WORDS
 from polytask.errors import ContractError
 from polytask.request import RequestEncoder, RequestFeatures
 from polytask.scenario.schema import Scenario
-from polytask.tensors import ATTENTION_MASK, INPUT_IDS
+from polytask.tensors import ATTENTION_MASK, HISTORY, INPUT_IDS, SEEN
 from polytask.text import TextTokenizer
 from serving.transformer.deadline import Unavailable
 
 REQUEST_TIME = "request_time"
-HISTORY = "history"
-SEEN = "seen"
 
 
 @dataclass(frozen=True)

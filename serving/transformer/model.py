@@ -20,11 +20,12 @@ from serving.transformer.wire import InputTensor
 
 
 class NotAvailable(ServerNotReady):
-    """UNAVAILABLE over gRPC, where the SDK reads `reason`, and 503 over REST, where it reads the text."""
+    """UNAVAILABLE over gRPC, where the SDK reads `reason`, and 503 over REST. `mismatch`: waiting will not help."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, mismatch: bool = False) -> None:
         super().__init__()
         self.reason = self.error_msg = reason
+        self.mismatch = mismatch
 
 
 @contextmanager
@@ -35,7 +36,7 @@ def statuses() -> Iterator[None]:
     except RequestError as error:
         raise InvalidInput(str(error)) from error
     except (Unavailable, ContractError) as error:
-        raise NotAvailable(str(error)) from error
+        raise NotAvailable(str(error), isinstance(error, ContractError)) from error
 
 
 class RecommenderModel(Model):

@@ -64,6 +64,8 @@ async def bad_body(request: Request, error: Exception) -> JSONResponse:
     details = error.errors()
     # The body may be an InferenceRequest or bytes: the complaints about the second are noise when there are others.
     detail = next((one for one in details if "InferenceRequest" in one["loc"]), details[0])
+    if detail["type"] == "json_invalid":
+        return JSONResponse(status_code=400, content={"error": f"request body: is not JSON: {detail['ctx']['error']}"})
     place = [part for part in detail["loc"] if part not in ("body", "InferenceRequest")]
     field = ".".join(str(part) for part in place) or "request body"
     if len(place) > 1 and place[0] == "inputs" and isinstance(place[1], int) and isinstance(error.body, dict):
@@ -71,6 +73,12 @@ async def bad_body(request: Request, error: Exception) -> JSONResponse:
         name = tensor.get("name") if isinstance(tensor, dict) else None
         field = f"{name}: {field}" if isinstance(name, str) else field
     return JSONResponse(status_code=400, content={"error": f"{field}: {detail['msg']}"})
+
+
+async def not_available(request: Request, error: Exception) -> JSONResponse:
+    """503 with the reason. The SDK's handler would log a traceback for every probe of a predictor that starts."""
+    assert isinstance(error, NotAvailable)
+    return JSONResponse(status_code=503, content={"error": error.reason, "contract_mismatch": error.mismatch})
 
 
 def make_server(model: RecommenderModel, http_port: int, grpc_port: int, deadline_seconds: float) -> ModelServer:
@@ -85,8 +93,3 @@ def make_server(model: RecommenderModel, http_port: int, grpc_port: int, deadlin
     app.add_exception_handler(RequestValidationError, bad_body)
     app.add_exception_handler(NotAvailable, not_available)
     return server
-
-
-async def not_available(request: Request, error: Exception) -> JSONResponse:
-    """503 with the reason. The SDK's handler would log a traceback for every probe of a predictor that starts."""
-    return JSONResponse(status_code=503, content={"error": str(error)})

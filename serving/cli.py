@@ -1,0 +1,128 @@
+"""The commands `polytask recommend` and `polytask serve`."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from polytask.contract import load_contract
+from polytask.errors import ContractError, RequestError, ServingError
+
+if TYPE_CHECKING:
+    from serving.client import Answer, Entry
+
+BUNDLE = Path("build/demo/published/movielens/current")
+FEATURE_STORE = Path("build/demo/feature_store")
+SHOWN = 5
+
+
+def recommend(
+    user: Annotated[str, typer.Option(help="Key of the user, as in the users table.")],
+    query: Annotated[str | None, typer.Option(help="What the user typed, such as 'a scary ghost story'.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="A task to ask for; may be given more than once.")] = None,
+    k: Annotated[int, typer.Option(min=1, help="How many entries of each list.")] = SHOWN,
+    url: Annotated[str | None, typer.Option(help="host:port of the gRPC endpoint; default: the running stack.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Ask the running recommender about one user."""
+    from serving.client import RecommenderClient
+    from serving.local import STATE_FILE, read_state
+
+    state = None if url else read_state(STATE_FILE)
+    if url is None and state is None:
+        raise ServingError("no recommender runs here; start one with `make serve`, or name one with --url host:port")
+    address = state["grpc"] if state is not None else str(url)
+    with RecommenderClient(address) as client:
+        key: int | str = user
+        if client.input_types()["user_id"] == "INT64":
+            try:
+                key = int(user)
+            except ValueError as error:
+                raise RequestError("--user", f"{user!r}, allowed: a whole number, as in the users table") from error
+        answer = client.recommend(key, query=query, tasks=task or None, k=k)
+    console = Console()
+    if as_json:
+        typer.echo(json.dumps(answer.to_dict(), ensure_ascii=False, indent=2))
+    else:
+        render_answers(console, answer, task_titles(Path(state["bundle"])) if state else None, k)
+
+
+def serve(
+    bundle: Annotated[Path, typer.Option(help="Folder of the exported bundle.")] = BUNDLE,
+    feature_store: Annotated[Path, typer.Option(help="Folder that holds feature_store.yaml.")] = FEATURE_STORE,
+    http_port: Annotated[int | None, typer.Option(help="REST port; default: a free one.")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="gRPC port; default: a free one.")] = None,
+) -> None:
+    """Keep Triton and the transformer running until Ctrl-C."""
+    from serving.local import STATE_FILE, LocalStack, read_state
+
+    running = read_state(STATE_FILE)
+    if running is not None:
+        raise ServingError(f"a recommender runs already: {running['grpc']} (process {running['pid']}); stop it first")
+    console = Console()
+    stack = LocalStack(bundle, feature_store, http_port=http_port, grpc_port=grpc_port, state_file=STATE_FILE)
+    try:
+        with console.status("starting Triton and the transformer"):
+            stack.start()
+        console.print(f"gRPC    {stack.grpc_url}", highlight=False)
+        console.print(f"REST    {stack.rest_url}/v2/models/recommender/infer", highlight=False)
+        console.print(f"Triton  {stack.triton.grpc_address} (gRPC), {stack.triton.http_port} (REST)", highlight=False)
+        console.print(f"logs    {', '.join(map(str, stack.log_files))}", highlight=False, soft_wrap=True)
+        console.print("Ask it: polytask recommend --user 42    Stop it: Ctrl-C")
+        stack.wait()
+    except KeyboardInterrupt:
+        console.print("stopping")
+    finally:
+        stack.stop()
+
+
+def task_titles(bundle: Path) -> dict[str, str] | None:
+    """Task name -> the title that the scenario gives it; None when the bundle cannot be read from here."""
+    try:
+        return {task.name: task.title for task in load_contract(bundle, verify_files=False).scenario.tasks}
+    except ContractError:
+        return None
+
+
+def render_answers(
+    console: Console, answer: "Answer", titles: Mapping[str, str] | None = None, limit: int = SHOWN
+) -> None:
+    """Print one table per task of a user's answer, at most `limit` entries each."""
+    flags = {
+        "cold start: nothing is known about this user": answer.cold_start,
+        "the text was cut to the model's length": answer.truncated,
+        "stored features were too old and left out": answer.stale_features,
+    }
+    query = f', asking for "{answer.query}"' if answer.query else ""
+    console.print(f"User {answer.user}{query}", style="bold", markup=False, highlight=False)
+    for text in [text for text, holds in flags.items() if holds]:
+        console.print(f"  {text}", style="yellow", highlight=False)
+    for name, entries in answer.tasks.items():
+        title = (titles or {}).get(name, name)
+        table = Table(title=f"{title} ({name})" if title != name else name, title_justify="left")
+        table.add_column("#", justify="right", width=2)
+        table.add_column("answer", min_width=48)
+        table.add_column("score", justify="right", min_width=7)
+        for place, entry in enumerate(entries[:limit], start=1):
+            text, score = _cells(entry)
+            table.add_row(str(place), text, score)
+        console.print(table)
+
+
+def _cells(entry: "Entry") -> tuple[str, str]:
+    from serving.client import Label, Ranked
+
+    match entry:
+        case Ranked(external, title, score):
+            return f"{escape(title)} [dim]({escape(str(external))})[/dim]" if title else escape(
+                str(external)
+            ), f"{score:.2f}"
+        case Label(label, score):
+            return escape(label), f"{score:.2f}"
+        case _:
+            return "", f"{entry.value:.2f}"

