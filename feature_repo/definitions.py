@@ -1,0 +1,95 @@
+"""All Feast objects of a scenario, derived from the scenario alone: entities, sources, views, feature service."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from feast import Entity, FeatureService, FeatureView, Field, FileSource, OnDemandFeatureView, PushSource, RequestSource
+from feast.transformation.udf_rehydrate import rehydrate_udf_from_source
+from feast.types import Array, Float64, Int64, String
+from feast.value_type import ValueType
+
+from feature_repo.sources import ITEM_CATALOGUE, STAMP, USER_HISTORY, USER_PROFILE, source_file
+from polytask.context import CONTEXT_WORDS
+from polytask.scenario.schema import Column, Scenario, Table
+from polytask.tensors import HISTORY, SEEN
+
+PUSH_SOURCE = "user_history_push"
+TIME_CONTEXT = "time_context"
+REQUEST_TIME = "request_time"
+
+_DTYPES = {"integer": Int64, "float": Float64, "string": String, "string_list": Array(String)}
+_VALUE_TYPES = {"integer": ValueType.INT64, "string": ValueType.STRING}
+
+# Feast stores a transformation as source text and runs that text in every process that reads the registry, so it must
+# stand alone: no closure, imports inside, and none of this package, which serving does not have.
+_TIME_CONTEXT_SOURCE = """\
+def time_context(inputs):
+    from datetime import UTC, datetime
+    from polytask.context import CONTEXT_WORDS, time_context
+
+    moments = [datetime.fromtimestamp(seconds, UTC) for seconds in inputs["{request_time}"]]
+    words = [time_context(moment, {timezone!r}) for moment in moments]
+    return {{name: [row[name] for row in words] for name in CONTEXT_WORDS}}
+"""
+
+
+def definitions(scenario: Scenario, folder: Path) -> list[Any]:
+    """Everything to apply, for Parquet sources below `folder` (written by `feature_repo.sources`).
+
+    Entities `user` and `item`; views `user_profile`, `user_history` (fed by the push source `user_history_push` too),
+    `item_catalogue`; the on-demand view `time_context` over the request's `request_time` (Unix seconds); the service.
+    """
+    features = scenario.features
+    user, item = _entity("user", scenario.entities.users), _entity("item", scenario.entities.items)
+    profile = FeatureView(
+        name=USER_PROFILE,
+        entities=[user],
+        ttl=timedelta(days=features.profile_ttl_days),
+        schema=_fields({name: scenario.entities.users.columns[name] for name in features.profile}),
+        source=_batch_source(folder, USER_PROFILE),
+    )
+    push = PushSource(name=PUSH_SOURCE, batch_source=_batch_source(folder, USER_HISTORY))
+    keys = Array(_DTYPES[scenario.entities.items.key_type])
+    history = FeatureView(
+        name=USER_HISTORY,
+        entities=[user],
+        ttl=timedelta(days=features.history_ttl_days),
+        schema=[Field(name=HISTORY, dtype=keys), Field(name=SEEN, dtype=keys)],
+        source=push,
+    )
+    catalogue = FeatureView(
+        name=ITEM_CATALOGUE,
+        entities=[item],
+        ttl=timedelta(days=features.profile_ttl_days),
+        schema=_fields(scenario.entities.items.columns),
+        source=_batch_source(folder, ITEM_CATALOGUE),
+    )
+    context = _time_context(features.timezone)
+    service = FeatureService(name=scenario.feature_service, features=[profile, history, context])
+    return [user, item, push, profile, history, catalogue, context, service]
+
+
+def _entity(name: str, table: Table) -> Entity:
+    return Entity(name=name, join_keys=[table.key], value_type=_VALUE_TYPES[table.key_type])
+
+
+def _fields(columns: Mapping[str, Column]) -> list[Field]:
+    return [Field(name=name, dtype=_DTYPES[column.type]) for name, column in columns.items()]
+
+
+def _batch_source(folder: Path, view: str) -> FileSource:
+    return FileSource(name=f"{view}_source", path=str(source_file(folder, view)), timestamp_field=STAMP)
+
+
+def _time_context(timezone: str) -> OnDemandFeatureView:
+    source = _TIME_CONTEXT_SOURCE.format(request_time=REQUEST_TIME, timezone=timezone)
+    return OnDemandFeatureView(
+        name=TIME_CONTEXT,
+        sources=[RequestSource(name="request", schema=[Field(name=REQUEST_TIME, dtype=Int64)])],
+        schema=[Field(name=word, dtype=String) for word in CONTEXT_WORDS],
+        mode="python",
+        udf=rehydrate_udf_from_source(source, preferred_name=TIME_CONTEXT),
+        udf_string=source,
+    )

@@ -1,0 +1,107 @@
+"""The training set: one row per interaction with the features as they stood just before it, out of Feast."""
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from feature_repo.definitions import REQUEST_TIME
+from feature_repo.leaks import check_no_leak
+from feature_repo.sources import STAMP
+from feature_repo.store import open_training_store
+from polytask.atomic import atomic_file
+from polytask.context import CONTEXT_WORDS
+from polytask.errors import DataError
+from polytask.scenario.schema import Scenario
+from polytask.tables import EVENT_ID
+from polytask.tensors import HISTORY, SEEN
+
+LOGGER = logging.getLogger(__name__)
+# Bounds the memory: Feast hands a Python on-demand view all columns of a result as Python objects.
+ROWS_PER_JOIN = 20_000
+
+
+def build_training_set(store_folder: Path, scenario: Scenario, interactions: pd.DataFrame, target: Path) -> Path:
+    """Join the scenario's feature service to every interaction and write the Parquet file `target`; returns it.
+
+    Rows and their order are those of `interactions`: all events of each user in it, up to some time. Columns: event_id,
+    both keys, timestamp, interaction columns, profile, `history` and `seen` (lists of item keys, oldest first, empty
+    before the first event), `daypart`, `weekpart`. Raises DataError when a row is lost or doubled, has no profile, or
+    holds anything but the events strictly before its own; `target` then stays as it was.
+    """
+    store = open_training_store(store_folder)
+    service = store.get_feature_service(scenario.feature_service)
+    with atomic_file(target) as temporary:
+        writer: pq.ParquetWriter | None = None
+        try:
+            for start in range(0, len(interactions), ROWS_PER_JOIN):
+                events = interactions.iloc[start : start + ROWS_PER_JOIN]
+                joined = store.get_historical_features(_entity_rows(scenario, events), service).to_arrow()
+                rows = _rows(scenario, events, joined)
+                writer = writer or pq.ParquetWriter(temporary, rows.schema)
+                writer.write_table(rows)
+                LOGGER.info("joined %d of %d interactions", start + len(events), len(interactions))
+        finally:
+            if writer is not None:
+                writer.close()
+        if writer is None:
+            raise DataError("interactions: no rows to build a training set from")
+        check_no_leak(scenario, temporary, interactions)
+    return target
+
+
+def check_same_rows(sent: pd.Series, returned: pd.Series) -> None:
+    """Raise DataError with both counts unless the event ids that came back are those sent, each once."""
+    if len(returned) != len(sent) or not returned.sort_values().reset_index(drop=True).equals(
+        sent.sort_values().reset_index(drop=True)
+    ):
+        lost = sent[~sent.isin(returned)]
+        raise DataError(
+            f"the feature store returned {len(returned)} rows ({returned.nunique()} different events) for {len(sent)}; "
+            f"{len(lost)} events are lost, first: {lost.head(3).tolist()}"
+        )
+
+
+def _entity_rows(scenario: Scenario, events: pd.DataFrame) -> pd.DataFrame:
+    moments = events[scenario.entities.interactions.timestamp].astype("datetime64[us, UTC]")
+    return pd.DataFrame(
+        {
+            EVENT_ID: events[EVENT_ID],
+            scenario.entities.users.key: events[scenario.entities.users.key],
+            STAMP: moments,
+            REQUEST_TIME: moments.astype("int64") // 1_000_000,
+        }
+    )
+
+
+def _rows(scenario: Scenario, events: pd.DataFrame, joined: pa.Table) -> pa.Table:
+    """The columns of the training set for `events`, in their order (the DuckDB store keeps none)."""
+    returned = joined[EVENT_ID].to_pandas()
+    check_same_rows(events[EVENT_ID], returned)
+    order = pd.Series(returned.index, index=returned)[events[EVENT_ID]].to_numpy()
+    joined = joined.take(pa.array(order)).combine_chunks()
+    entities, profile = scenario.entities, scenario.features.profile
+    for name in profile:
+        missing = joined[name].null_count
+        if missing and not entities.users.columns[name].nullable:
+            raise DataError(
+                f"{name}: {missing} of {len(events)} rows have no value; is the profile stamped later than the events, "
+                f"or longer before them than features.profile_ttl_days ({scenario.features.profile_ttl_days:g})?"
+            )
+    own = [EVENT_ID, entities.users.key, entities.items.key, entities.interactions.timestamp]
+    own += list(entities.interactions.columns)
+    table = pa.Table.from_pandas(events[own], preserve_index=False)
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    columns |= {name: joined[name] for name in profile}
+    columns |= {name: _without_nulls(joined[name].chunk(0)) for name in (HISTORY, SEEN)}
+    columns |= {name: joined[name] for name in CONTEXT_WORDS}
+    return pa.table(columns)
+
+
+def _without_nulls(lists: pa.ListArray) -> pa.ListArray:
+    """A missing list becomes an empty one."""
+    lengths = lists.value_lengths().fill_null(0).to_numpy()
+    offsets = pa.array([0, *lengths.cumsum().tolist()], pa.int32())
+    return pa.ListArray.from_arrays(offsets, lists.flatten())
