@@ -1,0 +1,91 @@
+"""The training set as arrays: per event its item, its place in the user's sequence, its request text and its split."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from polytask.catalogue import Catalogue
+from polytask.context import CONTEXT_WORDS
+from polytask.labels import TaskLabels, event_labels
+from polytask.queries import QueryTable
+from polytask.request import RequestEncoder, RequestFeatures
+from polytask.scenario.schema import Scenario
+from polytask.splits import split_events
+from polytask.tables import EVENT_ID, ITEMS, USERS
+from polytask.text import request_text
+
+IntArray = NDArray[np.int64]
+Encode = Callable[[list[str]], NDArray[np.float32]]
+
+
+class Dataset:
+    """Events ordered by user and time, with everything training and evaluation need to know about them.
+
+    `texts` (n,) and `query_texts` (queries, contexts) are rows of `text_vectors` (T, D).
+    """
+
+    def __init__(
+        self, scenario: Scenario, training_set: pd.DataFrame, catalogues: dict[str, Catalogue], encode: Encode
+    ) -> None:
+        time = scenario.entities.interactions.timestamp
+        self.scenario = scenario
+        self.catalogues = catalogues
+        users, items = catalogues[USERS], catalogues[ITEMS]
+        self.events = training_set.sort_values([users.key, time, EVENT_ID]).reset_index(drop=True)
+        self.split = split_events(scenario, self.events).to_numpy()
+        self.train = self.split == "train"
+        self.user_rows = users.rows(self.events[users.key])
+        self.item_rows = items.rows(self.events[items.key])
+        self.previous_rows = items.rows(_last(history) for history in self.events["history"])
+        self.labels: dict[str, TaskLabels] = event_labels(scenario, self.events, self.train, catalogues)
+        self.queries = QueryTable(scenario.text, items)
+        self._build_texts(encode)
+
+    def _build_texts(self, encode: Encode) -> None:
+        text = self.scenario.text
+        number: dict[str, int] = {}
+        profiles = list(self.scenario.features.profile)
+        rows = self.events[[*profiles, *CONTEXT_WORDS]].to_dict("records")
+        texts = (request_text(text, {p: row[p] for p in profiles}, {c: row[c] for c in CONTEXT_WORDS}) for row in rows)
+        self.texts = np.array([number.setdefault(rendered, len(number)) for rendered in texts], dtype=np.int64)
+        self.request_texts = len(number)
+        contexts = self.events[list(CONTEXT_WORDS)].apply(tuple, axis=1)
+        self.contexts, distinct = pd.factorize(contexts)
+        self.query_texts = np.array(
+            [
+                [
+                    number.setdefault(
+                        request_text(text, {}, dict(zip(CONTEXT_WORDS, words, strict=True)), query), len(number)
+                    )
+                    for words in distinct
+                ]
+                for query in self.queries.queries
+            ],
+            dtype=np.int64,
+        ).reshape(len(self.queries.queries), len(distinct))
+        self.text_vectors = encode(list(number))
+
+    def requests(self, events: IntArray) -> list[RequestFeatures]:
+        """The requests (m,) that were made just before some events."""
+        scenario = self.scenario
+        rows = self.events.iloc[events].to_dict("records")
+        return [
+            RequestFeatures(
+                user_id=row[scenario.entities.users.key],
+                profile={column: row[column] for column in scenario.features.profile},
+                context={word: row[word] for word in CONTEXT_WORDS},
+                history=list(row["history"]),
+                seen=list(row["seen"]),
+            )
+            for row in rows
+        ]
+
+    def request_encoder(self) -> RequestEncoder:
+        """The encoder that serving uses too."""
+        return RequestEncoder(self.scenario, self.catalogues)
+
+
+def _last(history: NDArray[np.generic]) -> object:
+    return history[-1] if len(history) else None

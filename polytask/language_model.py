@@ -1,0 +1,118 @@
+"""The pretrained transformer: where it lies, its text vectors, and the cache that keeps each text's vector."""
+
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoModel
+
+from polytask.atomic import atomic_file, sha256_file
+from polytask.errors import DataError
+from polytask.packages import cache_folder, package_path
+from polytask.scenario.schema import Scenario
+from polytask.text import TextTokenizer
+
+ENCODE_BATCH = 64
+
+
+def language_model_folder(reference: str) -> Path:
+    """The folder that holds the model of `encoder.model`: a package's, a folder, or a Hugging Face snapshot."""
+    if reference.startswith("package:"):
+        return package_path(reference.removeprefix("package:"))
+    if Path(reference).is_dir():
+        return Path(reference)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        # Safetensors only: pickled weights can run code.
+        return Path(snapshot_download(reference, allow_patterns=["*.json", "*.safetensors", "*.txt"]))
+    except (LocalEntryNotFoundError, HFValidationError) as error:
+        raise DataError(f"encoder.model: {reference!r} is no folder and cannot be fetched: {error}") from error
+
+
+class TextEncoder(nn.Module):
+    """The language model with pooling: `input_ids`, `attention_mask` (B, T) int64 -> text vector (B, D) float32."""
+
+    def __init__(self, folder: Path, pooling: str) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.backbone = AutoModel.from_pretrained(folder, use_safetensors=True, attn_implementation="sdpa")
+        self.backbone.eval().requires_grad_(False)
+        self.dim = int(self.backbone.config.hidden_size)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Pool the last hidden states over the tokens that the mask keeps."""
+        hidden: Tensor = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        if self.pooling == "last":
+            last = attention_mask.sum(dim=1).clamp(min=1) - 1
+            return hidden.gather(1, last[:, None, None].expand(-1, 1, hidden.shape[-1])).squeeze(1)
+        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)
+
+
+class LanguageModel:
+    """A frozen text encoder with its tokenizer and a cache of vectors on disk."""
+
+    def __init__(self, scenario: Scenario, cache: Path | None = None) -> None:
+        folder = language_model_folder(scenario.encoder.model)
+        self.tokenizer_file = folder / "tokenizer.json"
+        if not self.tokenizer_file.is_file():
+            raise DataError(f"encoder.model: {folder} has no tokenizer.json (a fast tokenizer is needed)")
+        self.tokenizer = TextTokenizer(self.tokenizer_file, scenario.text.max_tokens)
+        self.encoder = TextEncoder(folder, scenario.encoder.pooling)
+        self.dim = self.encoder.dim
+        self.sha256 = _weights_sha256(folder, self.tokenizer_file)
+        name = f"{self.sha256[:16]}-{scenario.encoder.pooling}-{scenario.text.max_tokens}.safetensors"
+        self._cache_file = (cache or cache_folder()) / "text-vectors" / name
+
+    def vectors(
+        self, texts: Sequence[str], progress: Callable[[int, int], None] | None = None
+    ) -> tuple[NDArray[np.float32], int]:
+        """Vectors (n, D) of `texts`, and how many of the distinct texts came from the cache.
+
+        `progress(done, total)` is called after each batch of new texts.
+        """
+        keys = [sha256(text.encode()).hexdigest() for text in texts]
+        known = self._load_cache()
+        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        reused = len(set(keys)) - len(new)
+        if new:
+            # Similar lengths share a batch, so that little padding is computed; ties keep a fixed order.
+            order = sorted(new, key=lambda key: (len(new[key]), key))
+            for start in range(0, len(order), ENCODE_BATCH):
+                batch = order[start : start + ENCODE_BATCH]
+                known.update(zip(batch, self._encode([new[key] for key in batch]), strict=True))
+                if progress is not None:
+                    progress(min(start + ENCODE_BATCH, len(order)), len(order))
+            self._save_cache(known)
+        return np.stack([known[key] for key in keys]), reused
+
+    def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        input_ids, attention_mask = self.tokenizer(texts)
+        with torch.inference_mode():
+            vectors: NDArray[np.float32] = self.encoder(
+                torch.from_numpy(input_ids), torch.from_numpy(attention_mask)
+            ).numpy()
+        return vectors
+
+    def _load_cache(self) -> dict[str, NDArray[np.float32]]:
+        if not self._cache_file.is_file():
+            return {}
+        content = load_file(self._cache_file)
+        return {key.tobytes().hex(): vector for key, vector in zip(content["keys"], content["vectors"], strict=True)}
+
+    def _save_cache(self, known: dict[str, NDArray[np.float32]]) -> None:
+        keys = np.frombuffer(bytes.fromhex("".join(known)), dtype=np.uint8).reshape(len(known), -1)
+        with atomic_file(self._cache_file) as temporary:
+            save_file({"keys": keys, "vectors": np.stack(list(known.values()))}, temporary)
+
+
+def _weights_sha256(folder: Path, tokenizer_file: Path) -> str:
+    files = [folder / "config.json", tokenizer_file, *sorted(folder.glob("*.safetensors"))]
+    return sha256("".join(sha256_file(file) for file in files).encode()).hexdigest()

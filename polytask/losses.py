@@ -1,0 +1,44 @@
+"""One loss per task kind. Every function takes the logits of the rows that have a label and returns their mean loss."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from polytask.scenario.schema import Task
+
+EXCLUDED = float("-inf")
+
+
+def retrieval_loss(logits: Tensor, positives: Tensor, candidates: Tensor) -> Tensor:
+    """Full-softmax cross-entropy against the uniform distribution over a row's positives.
+
+    logits (P, N + 1); positives (P, N + 1) bool, at least one a row; candidates (N + 1,) or (P, N + 1) bool: rows that
+    are not candidates (padding, items never seen in training, the user itself) stay out of the softmax.
+    """
+    log_probabilities = logits.masked_fill(~candidates, EXCLUDED).log_softmax(dim=-1)
+    hits = positives & candidates
+    return -(log_probabilities.masked_fill(~hits, 0.0).sum(dim=-1) / hits.sum(dim=-1).clamp(min=1)).mean()
+
+
+def next_item_loss(logits: Tensor, target: Tensor, candidates: Tensor) -> Tensor:
+    """`retrieval_loss` for exactly one positive a row, without its (P, N + 1) mask: target (P,) rows."""
+    return F.cross_entropy(logits.masked_fill(~candidates, EXCLUDED), target)
+
+
+def class_loss(task: Task, logits: Tensor, label: Tensor) -> Tensor:
+    """Loss of a task without a catalogue; logits (P, C).
+
+    multiclass: label (P,) class numbers; multilabel: (P, C) 0/1; binary and regression: (P,) numbers.
+    """
+    if task.kind == "multiclass":
+        return F.cross_entropy(logits, label.long())
+    if task.kind == "multilabel":
+        return F.binary_cross_entropy_with_logits(logits, label.float())
+    if task.kind == "binary":
+        return F.binary_cross_entropy_with_logits(logits.squeeze(-1), label.float())
+    return F.huber_loss(logits.squeeze(-1), label.float())
+
+
+def weighted_sum(losses: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
+    """L = sum_i w_i L_i."""
+    return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()

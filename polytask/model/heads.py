@@ -1,0 +1,49 @@
+"""Heads g_i: from the fused towers F (..., k * d) to the logits of one task."""
+
+import torch
+from torch import Tensor, nn
+
+from polytask.scenario.schema import Task
+
+
+class RetrievalHead(nn.Module):
+    """Scores every row of a catalogue by the inner product with its vector, plus a bias per row."""
+
+    def __init__(self, fused_dim: int, dim: int, rows: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(fused_dim, dim)
+        self.bias = nn.Parameter(torch.zeros(rows + 1))
+
+    def forward(self, fused: Tensor, catalogue: Tensor) -> Tensor:
+        """Fused (..., k * d) and catalogue vectors (N + 1, d) -> logits (..., N + 1)."""
+        logits: Tensor = self.query(fused) @ catalogue.T + self.bias
+        return logits
+
+
+class ScoreHead(nn.Module):
+    """A linear layer to one logit per class, or to one number for binary tasks and regression."""
+
+    def __init__(self, fused_dim: int, outputs: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(fused_dim, outputs)
+
+    def forward(self, fused: Tensor) -> Tensor:
+        """Fused (..., k * d) -> logits (..., C)."""
+        logits: Tensor = self.linear(fused)
+        return logits
+
+
+def build_head(task: Task, fused_dim: int, dim: int, rows: int) -> RetrievalHead | ScoreHead:
+    """The head for a task; `rows` is the size of its catalogue where it has one."""
+    if task.kind == "retrieval":
+        return RetrievalHead(fused_dim, dim, rows)
+    return ScoreHead(fused_dim, 1 if task.classes is None else len(task.classes))
+
+
+def answer(task: Task, logits: Tensor) -> Tensor:
+    """What a task without a catalogue answers, (..., C): probabilities, or the value itself in regression."""
+    if task.kind == "multiclass":
+        return logits.softmax(dim=-1)
+    if task.kind == "regression":
+        return logits
+    return logits.sigmoid()

@@ -1,0 +1,51 @@
+"""Template queries: what a user might have typed, drawn from the item that followed."""
+
+from collections.abc import Mapping
+from itertools import product
+from string import Formatter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.catalogue import Catalogue
+from polytask.scenario.schema import Text
+from polytask.text import fill
+
+
+def item_queries(text: Text, item: Mapping[str, object]) -> list[str]:
+    """All queries that fit an item: each template once per combination of the values of its list columns."""
+    queries: list[str] = []
+    for template in text.queries:
+        columns = [name for _, name, _, _ in Formatter().parse(template) if name]
+        choices = [_choices(item.get(column)) for column in columns]
+        queries += [fill(text, template, dict(zip(columns, values, strict=True))) for values in product(*choices)]
+    return queries
+
+
+class QueryTable:
+    """The distinct queries of a catalogue and, for each item row, which of them fit it."""
+
+    def __init__(self, text: Text, items: Catalogue) -> None:
+        number: dict[str, int] = {}
+        fitting: list[int] = []
+        self._start = np.zeros(len(items) + 2, dtype=np.int64)
+        for row in range(1, len(items) + 1):
+            queries = item_queries(text, items.record(row))
+            fitting += [number.setdefault(query, len(number)) for query in queries]
+            self._start[row + 1] = len(fitting)
+        self._fitting = np.array(fitting, dtype=np.int64)
+        self.queries = list(number)
+
+    def draw(self, item_rows: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
+        """A random fitting query per item row (n,) -> numbers into `queries` (n,), -1 where none fits."""
+        start, count = self._start[item_rows], self._start[item_rows + 1] - self._start[item_rows]
+        drawn = np.full(len(item_rows), -1, dtype=np.int64)
+        some = count > 0
+        drawn[some] = self._fitting[start[some] + (random.random(int(some.sum())) * count[some]).astype(np.int64)]
+        return drawn
+
+
+def _choices(value: object) -> list[object]:
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return list(value)
+    return [] if value is None else [value]
