@@ -1,7 +1,6 @@
 """From ingested tables to a filled local feature store: sources, definitions, online store."""
 
 import logging
-import warnings
 from datetime import datetime
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from feast import FeatureStore
 
 from feature_repo.definitions import definitions
 from feature_repo.sources import ITEM_CATALOGUE, STAMP, USER_HISTORY, USER_PROFILE, source_file, write_sources
-from feature_repo.store import local_store
+from feature_repo.store import known_warnings_ignored, local_store
 from polytask.scenario.schema import Scenario
 from polytask.tables import read_tables
 
@@ -22,7 +21,7 @@ VIEWS = (USER_PROFILE, ITEM_CATALOGUE, USER_HISTORY)
 def build_store(scenario: Scenario, ingest_folder: Path, folder: Path) -> Path:
     """Write sources and `feature_store.yaml` below `folder`, apply the definitions, fill the online store.
 
-    Returns `folder`. Progress goes to the log, and Feast's own progress bars to standard error.
+    Returns `folder`. Progress goes to the log; Feast prints its own lines about materialize.
     """
     LOGGER.info("writing the sources of %d feature views", len(VIEWS))
     write_sources(scenario, read_tables(ingest_folder), folder)
@@ -35,9 +34,7 @@ def build_store(scenario: Scenario, ingest_folder: Path, folder: Path) -> Path:
 
 def apply_definitions(store: FeatureStore, scenario: Scenario, folder: Path) -> None:
     """Register the scenario's objects in the store."""
-    with warnings.catch_warnings():
-        # Feast calls every on-demand view experimental; its cost offline is bounded in training_set.py.
-        warnings.filterwarnings("ignore", message="On demand feature view", category=RuntimeWarning)
+    with known_warnings_ignored():
         store.apply(definitions(scenario, folder))
 
 
@@ -45,9 +42,9 @@ def materialize(store: FeatureStore, folder: Path) -> None:
     """Write the newest row of every entity to the online store, from the first to the last stamp of the sources."""
     spans = [_span(source_file(folder, view)) for view in VIEWS]
     first, last = min(start for start, _ in spans), max(end for _, end in spans)
-    for view in VIEWS:
-        LOGGER.info("filling the online store from %s, up to %s", view, last.isoformat())
-        store.materialize(start_date=first, end_date=last, feature_views=[view])
+    LOGGER.info("filling the online store from %s, up to %s", ", ".join(VIEWS), last.isoformat())
+    with known_warnings_ignored():
+        store.materialize(start_date=first, end_date=last, feature_views=list(VIEWS))
 
 
 def _span(path: Path) -> tuple[datetime, datetime]:

@@ -1,5 +1,8 @@
 """A feature store on one machine: a folder with `feature_store.yaml`, registry, online store and sources."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -44,6 +47,16 @@ def open_training_store(folder: Path) -> FeatureStore:
     if isinstance(offline, dict) and offline.get("type") in _POINT_IN_TIME:
         config.offline_config = {**offline, "type": _POINT_IN_TIME[offline["type"]]}
     return FeatureStore(repo_path=str(folder), config=config)
+
+
+@contextmanager
+def known_warnings_ignored() -> Iterator[None]:
+    """Silence what Feast and ibis say on every call and nobody here can mend."""
+    with warnings.catch_warnings():
+        # On-demand views are slow offline: training_set.py bounds that.
+        warnings.filterwarnings("ignore", message="On demand feature view", category=RuntimeWarning)
+        warnings.filterwarnings("ignore", message="fetch_arrow_table", category=DeprecationWarning)
+        yield
 
 
 def _checked(folder: Path) -> Path:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from feature_repo.definitions import REQUEST_TIME
 from feature_repo.leaks import check_no_leak
 from feature_repo.sources import STAMP
-from feature_repo.store import open_training_store
+from feature_repo.store import known_warnings_ignored, open_training_store
 from polytask.atomic import atomic_file
 from polytask.context import CONTEXT_WORDS
 from polytask.errors import DataError
@@ -38,7 +38,8 @@ def build_training_set(store_folder: Path, scenario: Scenario, interactions: pd.
         try:
             for start in range(0, len(interactions), ROWS_PER_JOIN):
                 events = interactions.iloc[start : start + ROWS_PER_JOIN]
-                joined = store.get_historical_features(_entity_rows(scenario, events), service).to_arrow()
+                with known_warnings_ignored():
+                    joined = store.get_historical_features(_entity_rows(scenario, events), service).to_arrow()
                 rows = _rows(scenario, events, joined)
                 writer = writer or pq.ParquetWriter(temporary, rows.schema)
                 writer.write_table(rows)
