@@ -14,8 +14,8 @@ from polytask.history import AFTER_EVENT
 from polytask.scenario.schema import Scenario
 from polytask.tensors import HISTORY, SEEN
 
-# Online stores keep whole seconds, and Redis silently refuses a row whose second is not past the stored one. Events
-# within a second therefore get the next free second; an event that is older than the newest by more than this is late.
+# A stamp is read back in whole seconds, and Redis silently refuses a row that is not later than the stored one. So an
+# event that is not a second past the newest gets the next second; one that is older by more than LATE is an error.
 ONE_SECOND = timedelta(seconds=1)
 LATE = timedelta(seconds=60)
 
@@ -51,8 +51,8 @@ def push_event(store: FeatureStore, scenario: Scenario, user: Hashable, item: Ha
     if newest is not None:
         if newest - stamp > LATE:
             raise DataError(
-                f"moment: {moment.isoformat()} of user {user!r} lies more than {LATE.seconds} s before the newest event, "
-                f"stamped {newest.isoformat()}"
+                f"moment: {moment.isoformat()} of user {user!r} lies more than {LATE.seconds} s before the newest "
+                f"event, stamped {newest.isoformat()}"
             )
         stamp = max(stamp, newest + ONE_SECOND)
     lengths = {HISTORY: scenario.features.history_length, SEEN: scenario.features.seen_length}
