@@ -10,7 +10,7 @@ from polytask.catalogue import Catalogue
 from polytask.context import CONTEXT_WORDS
 from polytask.labels import TaskLabels, event_labels
 from polytask.queries import QueryTable
-from polytask.request import RequestEncoder, RequestFeatures
+from polytask.request import RequestEncoder, RequestFeatures, requests_of
 from polytask.scenario.schema import Scenario
 from polytask.splits import split_events
 from polytask.tables import EVENT_ID, ITEMS, USERS
@@ -69,18 +69,7 @@ class Dataset:
 
     def requests(self, events: IntArray) -> list[RequestFeatures]:
         """The requests (m,) that were made just before some events."""
-        scenario = self.scenario
-        rows = self.events.iloc[events].to_dict("records")
-        return [
-            RequestFeatures(
-                user_id=row[scenario.entities.users.key],
-                profile={column: row[column] for column in scenario.features.profile},
-                context={word: row[word] for word in CONTEXT_WORDS},
-                history=list(row["history"]),
-                seen=list(row["seen"]),
-            )
-            for row in rows
-        ]
+        return requests_of(self.scenario, self.events.iloc[events])
 
     def request_encoder(self) -> RequestEncoder:
         """The encoder that serving uses too."""

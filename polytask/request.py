@@ -4,9 +4,11 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from polytask.catalogue import PADDING_ROW, Catalogue
+from polytask.context import CONTEXT_WORDS
 from polytask.scenario.schema import Scenario
 from polytask.tables import ITEMS, USERS
 from polytask.tensors import HISTORY, SEEN, USER
@@ -23,6 +25,20 @@ class RequestFeatures:
     history: Sequence[Hashable] = ()
     seen: Sequence[Hashable] = ()
     query: str | None = None
+
+
+def requests_of(scenario: Scenario, rows: pd.DataFrame) -> list[RequestFeatures]:
+    """The requests that were made just before the events of some rows (m,) of the training set."""
+    return [
+        RequestFeatures(
+            user_id=row[scenario.entities.users.key],
+            profile={column: row[column] for column in scenario.features.profile},
+            context={word: row[word] for word in CONTEXT_WORDS},
+            history=list(row["history"]),
+            seen=list(row["seen"]),
+        )
+        for row in rows.to_dict("records")
+    ]
 
 
 class RequestEncoder:

@@ -1,5 +1,6 @@
 """Which rows are bad, and why: pandera checks built from the scenario, each bad row under its first reason."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from string import Formatter
@@ -48,16 +49,19 @@ class RowChecker:
         from pandera.errors import SchemaErrors
 
         try:
-            schema.validate(self.table[self._reason.isna()], lazy=True)
+            with warnings.catch_warnings():
+                # pandera's own: how it puts its failures together.
+                warnings.filterwarnings("ignore", message="The behavior of DataFrame concat", category=FutureWarning)
+                schema.validate(self.table[self._reason.isna()], lazy=True)
         except SchemaErrors as error:
             cases = error.failure_cases
             unplaced = cases[cases["index"].isna()]
             if len(unplaced):  # a check that names no row must not pass for "no bad row"
                 raise DataError(f"{self.name}: {unplaced.iloc[0]['column']}: {unplaced.iloc[0]['check']}") from error
-            for (column, check), found in cases.groupby(["column", "check"], sort=False):
+            for (context, column, check), found in cases.groupby(["schema_context", "column", "check"], sort=False):
                 reason = _WORDS.get(check, check)
-                prefix = "" if column is None or column not in self.table.columns else f"{column}: "
-                self.mark(f"{prefix}{reason}", found["index"].unique())
+                # A check of whole rows reports every column of the row.
+                self.mark(f"{column}: {reason}" if context == "Column" else reason, found["index"].unique())
 
     def good(self, columns: Mapping[str, Column], max_bad_share: float) -> tuple[pd.DataFrame, Reasons]:
         """The good rows, source positions as index, and the bad rows by reason.

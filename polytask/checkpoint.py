@@ -1,0 +1,54 @@
+"""A trained model on disk: a folder with safetensors weights, the scenario, and how training went. No pickles."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from polytask.atomic import atomic_folder, sha256_file
+from polytask.errors import ContractError
+from polytask.model.multitask import MultiTaskModel
+from polytask.scenario.schema import Scenario
+from polytask.training import Epoch
+
+WEIGHTS_FILE = "model.safetensors"
+SCENARIO_FILE = "scenario.json"
+HISTORY_FILE = "training.json"
+
+
+def save_checkpoint(model: MultiTaskModel, history: list[Epoch], encoder_sha256: str, folder: Path) -> None:
+    """Write the model's folder as a whole. `encoder_sha256` says whose text vectors it was trained on."""
+    with atomic_folder(folder) as temporary:
+        weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+        save_file(weights, temporary / WEIGHTS_FILE)
+        (temporary / SCENARIO_FILE).write_text(model.scenario.model_dump_json(indent=2), encoding="utf-8")
+        content = {"encoder_sha256": encoder_sha256, "epochs": [asdict(epoch) for epoch in history]}
+        (temporary / HISTORY_FILE).write_text(json.dumps(content, indent=2), encoding="utf-8")
+
+
+def load_checkpoint(folder: Path, encoder_sha256: str) -> MultiTaskModel:
+    """The model of a folder, in evaluation mode. Raises ContractError when another language model was trained on."""
+    trained_on = json.loads((folder / HISTORY_FILE).read_text(encoding="utf-8"))["encoder_sha256"]
+    if trained_on != encoder_sha256:
+        raise ContractError(f"{folder}: trained on encoder {trained_on}, the scenario's encoder is {encoder_sha256}")
+    scenario = Scenario.model_validate_json((folder / SCENARIO_FILE).read_text(encoding="utf-8"))
+    weights = load_file(folder / WEIGHTS_FILE)
+    model = _empty_model(scenario, weights)
+    model.load_state_dict(weights)
+    model.eval()
+    return model
+
+
+def checkpoint_sha256(folder: Path) -> str:
+    """Hex SHA-256 of the weights alone: equal for two runs that gave the same model."""
+    return sha256_file(folder / WEIGHTS_FILE)
+
+
+def _empty_model(scenario: Scenario, weights: dict[str, Tensor]) -> MultiTaskModel:
+    """A model with the shapes of `weights`."""
+    item_texts = torch.zeros_like(weights["item_table.text_vectors"])
+    users = len(weights["user_table.weight"]) - 1
+    return MultiTaskModel(scenario, item_texts, request_texts=torch.zeros(2, item_texts.shape[1]), users=users)

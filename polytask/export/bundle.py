@@ -1,0 +1,127 @@
+"""The bundle: everything that crosses from training to serving, in one folder.
+
+contract.json
+tokenizer.json
+catalogues/{users,items}.parquet
+repository/{text_encoder,multitask}/<version>/model.onnx    (and what `finish` adds)
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from polytask.atomic import atomic_folder, sha256_file
+from polytask.catalogue import Catalogue
+from polytask.checkpoint import load_checkpoint
+from polytask.contract import (
+    MULTITASK,
+    REPOSITORY_FOLDER,
+    TEXT_ENCODER,
+    TOKENIZER_FILE,
+    CatalogueSpec,
+    Contract,
+    FileSum,
+)
+from polytask.export.onnx import export_graph
+from polytask.export.parity import check_parity
+from polytask.export.serving_graph import ServingGraph
+from polytask.language_model import LanguageModel
+from polytask.request import RequestEncoder, RequestFeatures
+from polytask.scenario.schema import Scenario
+from polytask.tensors import multitask_inputs, multitask_outputs, text_inputs, text_outputs
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The contract of a written bundle and the largest difference to torch per output."""
+
+    contract: Contract
+    parity: dict[str, float]
+
+
+def export_bundle(
+    checkpoint: Path,
+    scenario: Scenario,
+    catalogues: dict[str, Catalogue],
+    requests: list[RequestFeatures],
+    metrics: dict[str, dict[str, float]],
+    target: Path,
+    finish: Callable[[Contract, Path], None] | None = None,
+) -> Exported:
+    """Write the bundle of a trained model to `target`, as a whole or not at all.
+
+    `requests` are compared with torch before the bundle counts as done; `metrics` go into the contract.
+    `finish(contract, folder)` may add files, such as the server's configuration. Raises ContractError when an output
+    differs.
+    """
+    language_model = LanguageModel(scenario)
+    model = load_checkpoint(checkpoint, language_model.sha256)
+    dim = language_model.dim
+    with atomic_folder(target) as folder:
+        staging = folder / "staging"
+        graphs = {
+            TEXT_ENCODER: export_graph(language_model.encoder, text_inputs(), text_outputs(dim), staging / "text.onnx"),
+            MULTITASK: export_graph(
+                ServingGraph(model),
+                multitask_inputs(model.scenario, dim),
+                multitask_outputs(model.scenario),
+                staging / "multitask.onnx",
+            ),
+        }
+        specs = {name: _save_catalogue(catalogue, folder) for name, catalogue in catalogues.items()}
+        tokenizer = _copy(language_model.tokenizer_file, folder, TOKENIZER_FILE)
+        version = _version(
+            [*map(sha256_file, graphs.values()), *(spec.sha256 for spec in specs.values()), tokenizer.sha256]
+        )
+        contract = Contract(
+            model_version=version,
+            scenario=model.scenario,
+            text_dim=dim,
+            max_tokens=scenario.text.max_tokens,
+            text_inputs=tuple(text_inputs()),
+            text_outputs=tuple(text_outputs(dim)),
+            multitask_inputs=tuple(multitask_inputs(model.scenario, dim)),
+            outputs=tuple(multitask_outputs(model.scenario)),
+            feature_service=model.scenario.feature_service,
+            encoder_sha256=language_model.sha256,
+            tokenizer=tokenizer,
+            catalogues=specs,
+            models={name: _move(graph, folder, _model_file(name, version)) for name, graph in graphs.items()},
+            metrics=metrics,
+        )
+        staging.rmdir()
+        parity = check_parity(
+            folder, contract, model, language_model, RequestEncoder(model.scenario, catalogues), requests
+        )
+        contract.save(folder)
+        if finish is not None:
+            finish(contract, folder)
+    return Exported(contract, parity)
+
+
+def _version(checksums: list[str]) -> int:
+    """A model version out of what is served: equal for equal contents, never reused for others (31 bits of SHA-256)."""
+    return int(sha256("".join(checksums).encode()).hexdigest()[:8], 16) % (2**31 - 1) + 1
+
+
+def _model_file(model: str, version: int) -> str:
+    return f"{REPOSITORY_FOLDER}/{model}/{version}/model.onnx"
+
+
+def _move(source: Path, folder: Path, file: str) -> FileSum:
+    (folder / file).parent.mkdir(parents=True)
+    source.rename(folder / file)
+    return FileSum(path=file, sha256=sha256_file(folder / file))
+
+
+def _copy(source: Path, folder: Path, file: str) -> FileSum:
+    shutil.copyfile(source, folder / file)
+    return FileSum(path=file, sha256=sha256_file(folder / file))
+
+
+def _save_catalogue(catalogue: Catalogue, folder: Path) -> CatalogueSpec:
+    file = f"catalogues/{catalogue.name}.parquet"
+    catalogue.save(folder / file)
+    return CatalogueSpec(path=file, sha256=sha256_file(folder / file), rows=len(catalogue))

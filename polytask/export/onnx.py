@@ -1,0 +1,51 @@
+"""Write a torch module as ONNX with the tensor names of the contract."""
+
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from polytask.tensors import TensorSpec
+
+OPSET = 20
+# Any size that is neither 0 nor 1 leaves the batch axis open.
+EXAMPLE_BATCH = 3
+EXAMPLE_TOKENS = 16
+
+
+def export_graph(module: nn.Module, inputs: list[TensorSpec], outputs: list[TensorSpec], path: Path) -> Path:
+    """Write `module` as ONNX with these tensor names; the batch and every length of -1 stay open. Returns `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    tokens = torch.export.Dim("tokens", min=2, max=512)
+    dynamic = {
+        spec.name: {0: batch, **{1 + axis: tokens for axis, size in enumerate(spec.shape) if size < 0}}
+        for spec in inputs
+    }
+    # The exporter logs its progress and its opinions on standard output; the caller shows progress of its own.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module.eval(),
+            tuple(_example(spec) for spec in inputs),
+            input_names=[spec.name for spec in inputs],
+            output_names=[spec.name for spec in outputs],
+            dynamic_shapes=tuple(dynamic.values()),
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
+    program.save(path, external_data=False)
+    return path
+
+
+def _example(spec: TensorSpec) -> Tensor:
+    shape = (EXAMPLE_BATCH, *(EXAMPLE_TOKENS if size < 0 else size for size in spec.shape))
+    if spec.dtype == "INT64":
+        return torch.ones(shape, dtype=torch.int64)
+    return torch.linspace(-1.0, 1.0, int(torch.tensor(shape).prod())).reshape(shape)

@@ -1,0 +1,62 @@
+"""The multi-task model as it is served: masking, top-k and answers inside the graph, one tensor group per task."""
+
+import torch
+from torch import Tensor, nn
+
+from polytask.model.heads import answer
+from polytask.model.multitask import MultiTaskModel
+from polytask.scenario.schema import Task
+from polytask.tables import ITEMS, USERS
+from polytask.tensors import MASKED_SCORE
+
+
+class ServingGraph(nn.Module):
+    """`text_vector` (B, D), `history` (B, L), `seen` (B, S), `user` (B, 1) -> the outputs of the contract, in order.
+
+    Row numbers outside a catalogue count as padding: in a batch of many clients one bad number must not fail the rest.
+    """
+
+    items: Tensor
+    users: Tensor
+
+    def __init__(self, model: MultiTaskModel) -> None:
+        super().__init__()
+        self.model = model.eval()
+        with torch.no_grad():
+            catalogues = model.catalogues()
+        # The vectors of both catalogues are constants of the served graph.
+        self.register_buffer("items", catalogues[ITEMS].detach().clone())
+        self.register_buffer("users", catalogues[USERS].detach().clone())
+
+    def forward(self, text_vector: Tensor, history: Tensor, seen: Tensor, user: Tensor) -> tuple[Tensor, ...]:
+        """See the class; scores are logits for retrieval and probabilities for classes."""
+        catalogues = {ITEMS: self.items, USERS: self.users}
+        history = _known_rows(history, self.items)
+        excluded = {ITEMS: _known_rows(seen, self.items), USERS: _known_rows(user, self.users)}
+        states = self.model.histories(history, catalogues)[:, -1]
+        logits = self.model.logits(states, text_vector, catalogues)
+        outputs: list[Tensor] = []
+        for task in self.model.scenario.tasks:
+            if task.catalogue is None:
+                outputs.append(answer(task, logits[task.name]))
+            else:
+                outputs += _best_rows(task, logits[task.name], excluded[task.catalogue])
+        return tuple(outputs)
+
+
+def _known_rows(rows: Tensor, catalogue: Tensor) -> Tensor:
+    """Rows that the catalogue does not have become the padding row 0."""
+    return torch.where((rows >= 0) & (rows < catalogue.shape[0]), rows, torch.zeros_like(rows))
+
+
+def _best_rows(task: Task, logits: Tensor, excluded: Tensor) -> list[Tensor]:
+    """Logits (B, N + 1), excluded rows (B, S) -> rows (B, K) and scores (B, K), best first; excluded rows become 0."""
+    batch, rows = logits.shape
+    # Excluded rows are padded with 0, but a list that fills all S places has no padding left: mask row 0 on its own.
+    padding = torch.zeros(batch, 1, dtype=torch.int64)
+    masked = logits.scatter(1, torch.cat([excluded, padding], dim=1), MASKED_SCORE)
+    missing = task.top_k - rows
+    if missing > 0:
+        masked = torch.cat([masked, torch.full((batch, missing), MASKED_SCORE)], dim=1)
+    scores, best = torch.topk(masked, task.top_k, dim=1)
+    return [torch.where(scores > MASKED_SCORE / 2, best, torch.zeros_like(best)), scores]
