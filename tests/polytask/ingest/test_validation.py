@@ -1,0 +1,140 @@
+"""Each rule of ingest against small tables with one thing broken."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from polytask.errors import DataError, ScenarioError
+from polytask.ingest.run import clean
+from polytask.tables import Tables
+
+
+@pytest.fixture
+def raw(tables: Tables) -> Tables:
+    """The small tables as a source brings them."""
+    return Tables(tables.users.copy(), tables.items.copy(), tables.interactions.drop(columns="event_id"))
+
+
+@pytest.fixture
+def tolerant(small_scenario):
+    return small_scenario.model_copy(
+        update={"validation": small_scenario.validation.model_copy(update={"max_bad_share": 0.5})}
+    )
+
+
+def broken(raw: Tables, table: str, row: int, column: str, value: object) -> Tables:
+    frame = getattr(raw, table).astype({column: object})
+    frame.at[row, column] = value
+    return raw._replace(**{table: frame})
+
+
+RULES = [
+    ("users", "user_id", "ten", "user_id: not an integer"),
+    ("users", "user_id", None, "user_id: missing"),
+    ("users", "user_id", 20, "user_id: doubled key"),
+    ("users", "age", "old", "age: not an integer"),
+    ("users", "age", 31.5, "age: not an integer"),
+    ("users", "age", None, "age: missing"),
+    ("users", "age", 0, "age: below 1"),
+    ("users", "age", 121, "age: above 120"),
+    ("users", "occupation", None, "occupation: missing"),
+    ("items", "title", "  ", "title: empty text"),
+    ("items", "genres", 5, "genres: not a list of texts"),
+    ("items", "genres", None, "genres: missing"),
+    ("items", "item_id", 7, "item_id: doubled key"),
+    ("interactions", "rating", "good", "rating: not a number"),
+    ("interactions", "rating", np.inf, "rating: not a number"),
+    ("interactions", "rating", 5.5, "rating: above 5"),
+    ("interactions", "user_id", 999, "user_id: not a known key"),
+    ("interactions", "item_id", 999, "item_id: not a known key"),
+    ("interactions", "timestamp", "yesterday", "timestamp: not a time"),
+    ("interactions", "timestamp", None, "timestamp: missing"),
+    ("interactions", "timestamp", "1969-12-31T00:00:00Z", "timestamp: before 1970-01-02T00:00:00+00:00"),
+    ("interactions", "timestamp", "2200-01-01T00:00:00Z", "timestamp: in the future"),
+    ("interactions", "timestamp", 1.7e12, "timestamp: not a time"),  # milliseconds, read as seconds
+]
+
+
+@pytest.mark.parametrize(("table", "column", "value", "reason"), RULES)
+def test_bad_row_stops_the_run_and_is_named(small_scenario, raw, table, column, value, reason):
+    row = 4
+    with pytest.raises(DataError) as error:
+        clean(small_scenario, broken(raw, table, row, column, value))
+    message = str(error.value)
+    assert message.startswith(f"{table}: 1 of {len(getattr(raw, table))} rows are bad, allowed share 0: ")
+    assert f"{reason} (1 rows)" in message
+    assert f"row {row}: " in message
+
+
+@pytest.mark.parametrize(("table", "column", "value", "reason"), RULES)
+def test_bad_row_below_the_threshold_is_dropped_and_counted(tolerant, raw, table, column, value, reason):
+    tables, dropped = clean(tolerant, broken(raw, table, 4, column, value))
+    assert dropped[table] == {reason: 1}
+    assert len(getattr(tables, table)) == len(getattr(raw, table)) - 1
+
+
+def test_clean_tables_stay_as_they_are(small_scenario, raw, tables):
+    result, dropped = clean(small_scenario, raw)
+    assert dropped == {"users": {}, "items": {}, "interactions": {}}
+    pd.testing.assert_frame_equal(result.users, tables.users)
+    pd.testing.assert_frame_equal(result.items, tables.items)
+    pd.testing.assert_frame_equal(result.interactions.drop(columns="event_id"), raw.interactions)
+    assert result.interactions["event_id"].tolist() == list(range(len(raw.interactions)))
+
+
+def test_doubled_interaction_is_dropped_but_a_repeat_at_another_time_stays(tolerant, raw):
+    again = raw.interactions.iloc[[3, 5]].copy()
+    again.loc[again.index[1], "timestamp"] += pd.Timedelta(1, "s")
+    _, dropped = clean(tolerant, raw._replace(interactions=pd.concat([raw.interactions, again], ignore_index=True)))
+    assert dropped["interactions"] == {"doubled row": 1}
+
+
+def test_interactions_of_a_dropped_user_go_with_it(tolerant, raw):
+    tables, dropped = clean(tolerant, broken(raw, "users", 4, "age", 300))
+    user = raw.users["user_id"][4]
+    lost = int((raw.interactions["user_id"] == user).sum())
+    assert lost > 0
+    assert dropped["interactions"] == {"user_id: its row was dropped": lost}
+    assert user not in set(tables.interactions["user_id"])
+
+
+def test_a_broken_first_row_does_not_take_its_sound_double_along(tolerant, raw):
+    users = pd.concat([raw.users.iloc[[4]].assign(age=300), raw.users], ignore_index=True)
+    tables, dropped = clean(tolerant, raw._replace(users=users))
+    assert dropped["users"] == {"age: above 120": 1}
+    assert len(tables.users) == len(raw.users)
+
+
+def test_a_row_with_two_faults_is_counted_once(tolerant, raw):
+    twice = broken(broken(raw, "users", 4, "age", 300), "users", 4, "occupation", None)
+    _, dropped = clean(tolerant, twice)
+    assert sum(dropped["users"].values()) == 1
+
+
+def test_missing_column_is_named_with_the_columns_there(small_scenario, raw):
+    with pytest.raises(DataError, match=re.escape("items: no column 'genres'; the table has: item_id, title, year")):
+        clean(small_scenario, raw._replace(items=raw.items.drop(columns="genres")))
+
+
+def test_empty_table_is_refused(small_scenario, raw):
+    with pytest.raises(DataError, match="users: the table has no rows"):
+        clean(small_scenario, raw._replace(users=raw.users.iloc[:0]))
+
+
+def test_all_rows_bad_is_refused_whatever_the_share(small_scenario, raw):
+    loose = small_scenario.validation.model_copy(update={"max_bad_share": 0.99})
+    with pytest.raises(DataError, match="users: 30 of 30 rows are bad"):
+        clean(small_scenario.model_copy(update={"validation": loose}), raw._replace(users=raw.users.assign(age=-1)))
+
+
+def test_a_bound_that_is_no_time_is_a_fault_of_the_scenario(small_scenario, raw):
+    wrong = small_scenario.validation.model_copy(update={"latest": "soon"})
+    with pytest.raises(ScenarioError, match=re.escape("validation.latest: 'soon'")):
+        clean(small_scenario.model_copy(update={"validation": wrong}), raw)
+
+
+def test_nullable_column_may_miss_values(small_scenario, raw):
+    tables, _ = clean(small_scenario, raw)
+    assert tables.items["year"].isna().sum() == raw.items["year"].isna().sum() > 0
