@@ -1,0 +1,60 @@
+"""The ASOF join against Feast's own DuckDB join, on the same store and the same rows."""
+
+import warnings
+
+import pandas as pd
+import pytest
+
+from feature_repo.definitions import REQUEST_TIME
+from feature_repo.store import known_warnings_ignored, open_store, open_training_store
+
+
+def joined(store, service, rows):
+    with known_warnings_ignored():
+        table = store.get_historical_features(rows.copy(), store.get_feature_service(service)).to_arrow()
+    frame = table.to_pandas().sort_values("event_id", ignore_index=True)
+    return frame.assign(**{name: [None if v is None else list(v) for v in frame[name]] for name in ("history", "seen")})
+
+
+@pytest.fixture
+def rows(tables):
+    """Every event, plus rows at the stamps themselves, before all data, of unknown users, and doubled rows."""
+    events = tables.interactions[["user_id", "timestamp"]]
+    at_stamp = events.iloc[:50].assign(timestamp=events["timestamp"].iloc[:50] + pd.Timedelta(1, "us"))
+    before = events.iloc[:5].assign(timestamp=pd.Timestamp("1999-01-01T00:00:00Z"))
+    unknown = events.iloc[:5].assign(user_id=12345)
+    rows = pd.concat([events, at_stamp, before, unknown, events.iloc[:3]], ignore_index=True)
+    rows = rows.rename(columns={"timestamp": "event_timestamp"})
+    rows["event_timestamp"] = rows["event_timestamp"].astype("datetime64[us, UTC]")
+    rows.insert(0, "event_id", range(len(rows)))
+    return rows.assign(**{REQUEST_TIME: rows["event_timestamp"].astype("int64") // 1_000_000})
+
+
+@pytest.mark.parametrize("ttl_days", [36500, 3])
+def test_equal_to_feasts_own_join(small_scenario, ingested, rows, tmp_path, ttl_days):
+    from feature_repo.apply import build_store
+
+    features = small_scenario.features.model_copy(
+        update={"history_ttl_days": ttl_days, "profile_ttl_days": ttl_days, "history_length": 5}
+    )
+    scenario = small_scenario.model_copy(update={"features": features})
+    store = build_store(scenario, ingested, tmp_path / "store")
+    theirs = joined(open_store(store), scenario.feature_service, rows)
+    ours = joined(open_training_store(store), scenario.feature_service, rows)
+    assert len(ours) == len(rows)
+    assert ours["history"].isna().any()
+    assert ours["history"].notna().any()
+    pd.testing.assert_frame_equal(ours, theirs[ours.columns.tolist()])
+
+
+def test_the_yaml_names_feasts_own_store(small_store):
+    assert open_store(small_store).config.offline_store.type == "duckdb"
+    assert open_training_store(small_store).config.offline_store.type.endswith("AsofDuckDBOfflineStore")
+
+
+def test_known_warnings_alone_are_ignored():
+    with warnings.catch_warnings(record=True) as caught, known_warnings_ignored():
+        warnings.warn("On demand feature view is experimental", RuntimeWarning, stacklevel=1)
+    assert not caught
+    with pytest.warns(RuntimeWarning, match="something else"), known_warnings_ignored():
+        warnings.warn("something else", RuntimeWarning, stacklevel=1)
