@@ -1,0 +1,138 @@
+"""The local stack as a process: it starts, is asked by the command line, refuses what does not fit, leaves nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from polytask.contract import load_contract
+from polytask.errors import ContractError, ServingError
+from polytask.scenario import Scenario
+from polytask.tables import Tables
+from serving.local import STATE_FILE, LocalStack, read_state
+from serving.triton.install import TritonInstallation
+from tests.serving.bundle import VERSION, write_bundle
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = "import sys, typer; from serving import cli; typer.run(getattr(cli, sys.argv.pop(1)))"
+CACHE = os.environ.get("POLYTASK_CACHE", str(ROOT / "build" / "cache"))
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-c", COMMANDS, *words]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "POLYTASK_CACHE": CACHE}
+
+
+def ask(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command("recommend", *words), cwd=folder, env=environment(), capture_output=True, text=True, timeout=60
+    )
+
+
+def processes_of(bundle: Path) -> list[int]:
+    """Ids of the processes whose command line names the bundle: Triton and the transformer that serve it."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and int(folder.name) != os.getpid():
+            try:
+                words = (folder / "cmdline").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if str(bundle) in words and ("tritonserver" in words or "serving.transformer" in words):
+                found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_runs_until_a_signal_and_leaves_nothing(
+    small_bundle: Path,
+    small_store: Path,
+    triton_installation: TritonInstallation,
+    tmp_path: Path,
+    number: signal.Signals,
+):
+    bundle = tmp_path / "bundle"
+    bundle.symlink_to(small_bundle)
+    words = ["serve", "--bundle", str(bundle), "--feature-store", str(small_store)]
+    before = set(processes_of(small_bundle))
+    with subprocess.Popen(
+        command(*words), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as serving:
+        try:
+            deadline = time.monotonic() + 90
+            while read_state(tmp_path / STATE_FILE) is None:
+                assert serving.poll() is None, serving.stdout.read()
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            assert len(set(processes_of(small_bundle)) - before) >= 2
+            if number == signal.SIGINT:
+                check_commands(tmp_path)
+        finally:
+            serving.send_signal(number)
+            output, _ = serving.communicate(timeout=40)
+    assert "gRPC    127.0.0.1:" in output
+    assert serving.returncode == (0 if number == signal.SIGINT else 128 + number)
+    assert set(processes_of(small_bundle)) == before
+    assert not (tmp_path / STATE_FILE).exists()
+
+
+def check_commands(folder: Path) -> None:
+    shown = ask(folder, "--user", "10", "--query", "a ghost story")
+    assert shown.returncode == 0, shown.stderr
+    assert all(title in shown.stdout for title in ("Next (item)", "Peers (user)", "Shelf (scene)", "a ghost story"))
+    answer = json.loads(ask(folder, "--user", "10", "--task", "item", "--k", "2", "--json").stdout)
+    assert (list(answer["tasks"]), len(answer["tasks"]["item"])) == (["item"], 2)
+    refused = ask(folder, "--user", "ten")
+    assert refused.returncode != 0
+    assert "--user: 'ten', allowed: a whole number" in refused.stderr
+
+
+def test_a_predictor_that_serves_another_version_is_refused(
+    small_scenario: Scenario, tables: Tables, small_store: Path, triton_installation: TritonInstallation, tmp_path: Path
+):
+    bundle = tmp_path / "bundle"
+    write_bundle(bundle, small_scenario, tables)
+    contract = load_contract(bundle)
+    contract.model_copy(update={"model_version": VERSION + 1}).save(bundle)
+    stack = LocalStack(bundle, small_store, installation=triton_installation, logs=tmp_path / "logs")
+    with pytest.raises(ContractError, match=f"serves version {VERSION}, the contract says {VERSION + 1}"):
+        stack.start()
+    assert processes_of(bundle) == []
+
+
+def test_a_transformer_that_cannot_start_says_why(
+    small_bundle: Path, triton_installation: TritonInstallation, tmp_path: Path
+):
+    (tmp_path / "feature_store.yaml").write_text(
+        "project: other\nprovider: local\nregistry: registry.db\nonline_store: {type: sqlite, path: online.db}\n"
+        "entity_key_serialization_version: 3\n"
+    )
+    before = set(processes_of(small_bundle))
+    stack = LocalStack(small_bundle, tmp_path, installation=triton_installation, logs=tmp_path / "logs")
+    with pytest.raises(ServingError, match="has feature services none; the contract says small_v1"):
+        stack.start()
+    assert set(processes_of(small_bundle)) == before
+
+
+def test_missing_parts_are_named_before_anything_starts(small_bundle: Path, tmp_path: Path):
+    with pytest.raises(ServingError, match="holds no exported model"):
+        LocalStack(tmp_path, tmp_path)
+    with pytest.raises(ServingError, match=r"holds no feature_store\.yaml"):
+        LocalStack(small_bundle, tmp_path)
+
+
+def test_a_state_file_of_a_dead_process_counts_as_none(tmp_path: Path):
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        dead.wait()
+    (tmp_path / "serve.json").write_text(json.dumps({"pid": dead.pid}))
+    assert read_state(tmp_path / "serve.json") is None
+    (tmp_path / "serve.json").write_text(json.dumps({"pid": os.getpid()}))
+    assert read_state(tmp_path / "serve.json") == {"pid": os.getpid()}

@@ -1,0 +1,53 @@
+"""What the commands print."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from polytask.errors import ServingError
+from serving.cli import recommend, render_answers, serve, task_titles
+from serving.client import Answer, Label, Ranked, Value
+
+ANSWER = Answer(
+    user=42,
+    tasks={
+        "item": (Ranked(7, "Alien [1979]", 2.5), Ranked(8, "Heat", 1.25)),
+        "scene": (Label("Horror", 0.75),),
+        "stars": (Value(3.5),),
+    },
+    cold_start=True,
+    truncated=False,
+    stale_features=False,
+    model_version="1",
+    contract_checksum="0" * 64,
+    query="a [scary] story",
+)
+
+
+def rendered(limit: int = 5) -> str:
+    console = Console(file=io.StringIO(), width=100)
+    render_answers(console, ANSWER, {"item": "Films to watch next"}, limit)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_one_block_per_task_with_titles_as_they_are():
+    text = rendered()
+    for part in ("User 42", 'asking for "a [scary] story"', "Films to watch next (item)", "Alien [1979] (7)", "3.50"):
+        assert part in text
+    assert "cold start" in text
+    assert "too old" not in text
+    assert "Heat" not in rendered(limit=1)
+
+
+def test_titles_of_a_bundle_that_is_gone_are_none(tmp_path: Path):
+    assert task_titles(tmp_path) is None
+
+
+def test_no_running_stack_is_an_error_with_the_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ServingError, match="start one with `make serve`"):
+        recommend("42")
+    with pytest.raises(ServingError, match="run `make demo` first"):
+        serve()
