@@ -1,0 +1,82 @@
+# One command per job, the same for people and for CI. `make help` lists them.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SCENARIO ?= movielens
+
+# Two cores are all we count on; spinning threads on shared cores cost more than they give.
+export OMP_NUM_THREADS ?= 2
+export GOMP_SPINCOUNT ?= 0
+export TOKENIZERS_PARALLELISM ?= false
+# Nothing below us phones home or looks for models on a hub.
+export FEAST_USAGE := False
+export RAY_USAGE_STATS_ENABLED := 0
+export DO_NOT_TRACK := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+export HF_HUB_OFFLINE ?= 1
+
+UV_VERSION := 0.13.9
+UV := $(BIN)/uv
+# uv does not read pip's settings: hand it pip's folder of local wheels where there is one.
+FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
+EXTRAS := train,serve,cpu,demo,dev
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header
+
+.PHONY: help setup demo serve test check lint format lock lock-check compile clean
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed ## Create .venv with everything, versions as locked
+
+$(VENV)/.installed: pyproject.toml locks/all.txt
+	@$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 13), f"Python 3.11 or 3.12 is needed, this is {sys.version.split()[0]}; name one: make PYTHON=python3.11"'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(UV) || $(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@echo "installing the locked packages into $(VENV) (about 2 GB; a few minutes on a slow line)"
+	@$(UV) pip install --python $(BIN)/python --editable ".[$(EXTRAS)]" --constraint locks/all.txt $(FIND_LINKS)
+	@touch $@
+
+demo: setup ## Run the whole chain: data, Feast, pipeline, Triton, answers
+	@$(BIN)/polytask demo --scenario $(SCENARIO)
+
+serve: setup ## Keep the servers of the last demo up until Ctrl-C
+	@$(BIN)/polytask serve --bundle build/demo/published/$(SCENARIO)/current --feature-store build/demo/feature_store
+
+test: setup ## Run all tests
+	@$(BIN)/python -m pytest
+
+check: setup lint lock-check ## Lint, types, import rules, lock is current
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup ## Format the code
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+lock: setup ## Bring the locks up to date with pyproject.toml, keeping pinned versions where they still fit
+	@$(COMPILE) pyproject.toml $(foreach extra,train serve cpu demo dev,--extra $(extra)) -o locks/all.txt
+	@$(COMPILE) pyproject.toml --extra serve --generate-hashes -o locks/serve.txt
+	@$(COMPILE) locks/triton-stub.in --generate-hashes -o locks/triton-stub.txt
+
+lock-check: setup ## Fail when a lock is not current
+	@mkdir -p build/locks && cp locks/all.txt locks/serve.txt locks/triton-stub.txt build/locks/
+	@$(COMPILE) pyproject.toml $(foreach extra,train serve cpu demo dev,--extra $(extra)) -o build/locks/all.txt
+	@$(COMPILE) pyproject.toml --extra serve --generate-hashes -o build/locks/serve.txt
+	@$(COMPILE) locks/triton-stub.in --generate-hashes -o build/locks/triton-stub.txt
+	@for lock in all serve triton-stub; do \
+	  diff -u locks/$$lock.txt build/locks/$$lock.txt || { echo "locks/$$lock.txt is not current: run make lock"; exit 1; }; done
+	@echo "locks are current"
+
+compile: setup ## Compile the pipelines for a cluster to build/pipelines/
+	@$(BIN)/polytask compile
+
+clean: ## Remove everything that was built, downloads included; keeps .venv
+	@rm -rf build dist *.egg-info
