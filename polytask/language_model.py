@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModel
+from transformers.utils import logging as transformers_logging
 
 from polytask.atomic import atomic_file, sha256_file
 from polytask.errors import DataError
@@ -42,6 +43,7 @@ class TextEncoder(nn.Module):
     def __init__(self, folder: Path, pooling: str) -> None:
         super().__init__()
         self.pooling = pooling
+        transformers_logging.disable_progress_bar()
         self.backbone = AutoModel.from_pretrained(folder, use_safetensors=True, attn_implementation="sdpa")
         self.backbone.eval().requires_grad_(False)
         self.dim = int(self.backbone.config.hidden_size)

@@ -28,12 +28,14 @@ def next_item_loss(logits: Tensor, target: Tensor, candidates: Tensor) -> Tensor
 def class_loss(task: Task, logits: Tensor, label: Tensor) -> Tensor:
     """Loss of a task without a catalogue; logits (P, C).
 
-    multiclass: label (P,) class numbers; multilabel: (P, C) 0/1; binary and regression: (P,) numbers.
+    multiclass: label (P,) class numbers; multilabel: (P, C) 0/1, at least one 1 a row, as the uniform distribution over
+    the true classes (the classes are ranked against each other); binary and regression: (P,) numbers.
     """
     if task.kind == "multiclass":
         return F.cross_entropy(logits, label.long())
     if task.kind == "multilabel":
-        return F.binary_cross_entropy_with_logits(logits, label.float())
+        shares = label.float() / label.float().sum(dim=-1, keepdim=True)
+        return F.cross_entropy(logits, shares)
     if task.kind == "binary":
         return F.binary_cross_entropy_with_logits(logits.squeeze(-1), label.float())
     return F.huber_loss(logits.squeeze(-1), label.float())

@@ -1,11 +1,11 @@
 """Texts for the language model and their tokens: the same functions at training and at serving time, without torch."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Formatter
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
@@ -17,10 +17,10 @@ TOKEN_BUCKET = 8
 
 def value_words(text: Text, column: str, value: object) -> str:
     """The words for one value of a column: '' when missing, a list joined by commas, integers without a fraction."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
     if isinstance(value, (list, tuple, np.ndarray)):
         return ", ".join(value_words(text, column, part) for part in value)
+    if pd.isna(value):  # None, NaN of any width, and pandas' own NA of nullable columns
+        return ""
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         value = int(value)
     return text.words.get(column, {}).get(str(value), str(value))
@@ -33,7 +33,7 @@ def fill(text: Text, template: str, values: Mapping[str, object]) -> str:
     """
     fields = {name for _, name, _, _ in Formatter().parse(template) if name}
     filled = template.format(**{name: value_words(text, name, values.get(name)) for name in fields})
-    parts = [" ".join(part.split()) for part in filled.split(",")]
+    parts = [" ".join(part.split()) for part in filled.replace("()", "").split(",")]
     return ", ".join(part for part in parts if part).strip(" .,")
 
 

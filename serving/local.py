@@ -117,7 +117,8 @@ class LocalStack:
     def stop(self) -> None:
         """Stop both servers. Harmless when nothing runs; a signal cannot cut it short."""
         main_thread = threading.current_thread() is threading.main_thread()
-        before = {number: signal.signal(number, signal.SIG_IGN) for number in _ALL_SIGNALS} if main_thread else {}
+        numbers = _ALL_SIGNALS if main_thread else ()
+        before: dict[int, Any] = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
         try:
             if self.state_file is not None and self._owns_state():
                 self.state_file.unlink(missing_ok=True)

@@ -41,8 +41,11 @@ def build_head(task: Task, fused_dim: int, dim: int, rows: int) -> RetrievalHead
 
 
 def answer(task: Task, logits: Tensor) -> Tensor:
-    """What a task without a catalogue answers, (..., C): probabilities, or the value itself in regression."""
-    if task.kind == "multiclass":
+    """What a task without a catalogue answers, (..., C): probabilities, or the value itself in regression.
+
+    The probabilities of classes add up to one, for multilabel tasks too: there they are shares of attention.
+    """
+    if task.kind in ("multiclass", "multilabel"):
         return logits.softmax(dim=-1)
     if task.kind == "regression":
         return logits

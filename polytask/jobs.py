@@ -1,0 +1,99 @@
+"""The jobs of a pipeline as one call each: train, evaluate, export. Paths in, files out, what happened returned."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from polytask.atomic import write_text
+from polytask.catalogue import Catalogue, catalogues_of
+from polytask.checkpoint import checkpoint_sha256, load_checkpoint, save_checkpoint
+from polytask.contract import Contract
+from polytask.dataset import Dataset
+from polytask.evaluation.evaluate import evaluate
+from polytask.export.bundle import Exported, export_bundle
+from polytask.language_model import LanguageModel
+from polytask.progress import every
+from polytask.request import RequestFeatures, requests_of
+from polytask.scenario.schema import Scenario
+from polytask.splits import split_events
+from polytask.tables import ITEMS, read_tables
+from polytask.text import item_text
+from polytask.training import Epoch, train
+
+Say = Callable[[str], None]
+
+# Requests that the exported graphs are compared with torch on.
+PARITY_REQUESTS = 64
+
+
+def load_dataset(
+    scenario: Scenario, tables: Path, training_set: Path, language_model: LanguageModel, say: Say
+) -> Dataset:
+    """The training set of a scenario with the text vectors of its requests."""
+
+    def encode(texts: list[str]) -> Any:
+        vectors, reused = language_model.vectors(texts, every(5, say, "texts encoded:"))
+        say(f"request texts: {len(texts)}, {reused} of them from the cache")
+        return vectors
+
+    return Dataset(scenario, pd.read_parquet(training_set), _catalogues(scenario, tables), encode)
+
+
+def train_model(scenario: Scenario, tables: Path, training_set: Path, target: Path, say: Say) -> dict[str, str | float]:
+    """Train and write the checkpoint folder `target`. Returns its checksum, seconds and last losses."""
+    language_model = LanguageModel(scenario)
+    dataset = load_dataset(scenario, tables, training_set, language_model, say)
+    items = dataset.catalogues[ITEMS]
+    texts = [item_text(scenario.text, items.record(row)) for row in range(1, len(items) + 1)]
+    vectors, reused = language_model.vectors(texts, every(5, say, "item texts encoded:"))
+    say(f"item texts: {len(texts)}, {reused} of them from the cache")
+
+    def on_epoch(epoch: Epoch) -> None:
+        losses = ", ".join(f"{task} {loss:.3f}" for task, loss in epoch.losses.items())
+        say(f"epoch {epoch.number}/{scenario.training.epochs}: loss {losses} ({epoch.seconds:.1f} s)")
+
+    model, history = train(dataset, torch.from_numpy(vectors), on_epoch)
+    save_checkpoint(model, history, language_model.sha256, target)
+    return {
+        "weights_sha256": checkpoint_sha256(target),
+        "encoder_sha256": language_model.sha256,
+        "seconds": round(sum(epoch.seconds for epoch in history), 1),
+        **{f"{task}_loss": loss for task, loss in history[-1].losses.items()},
+    }
+
+
+def evaluate_model(scenario: Scenario, tables: Path, training_set: Path, checkpoint: Path, target: Path) -> Any:
+    """Evaluate a checkpoint on validation and test, write the JSON `target` and return its content."""
+    language_model = LanguageModel(scenario)
+    dataset = load_dataset(scenario, tables, training_set, language_model, print)
+    model = load_checkpoint(checkpoint, language_model.sha256)
+    content = {split: asdict(evaluate(model, dataset, split)) for split in ("validation", "test")}
+    write_text(target, json.dumps(content, indent=2))
+    return content
+
+
+def export_model(
+    scenario: Scenario,
+    tables: Path,
+    training_set: Path,
+    checkpoint: Path,
+    evaluation: Path,
+    target: Path,
+    finish: Callable[[Contract, Path], None] | None = None,
+) -> Exported:
+    """Write the bundle `target`; see `export_bundle`. The requests compared are test requests, cold start and a query."""
+    rows = pd.read_parquet(training_set)
+    test = rows[(split_events(scenario, rows) == "test").to_numpy()].head(PARITY_REQUESTS)
+    requests = requests_of(scenario, test)
+    requests += [RequestFeatures(), RequestFeatures(query="something else", context=requests[0].context)]
+    metrics = json.loads(evaluation.read_text(encoding="utf-8"))["test"]["metrics"]
+    return export_bundle(checkpoint, scenario, _catalogues(scenario, tables), requests, metrics, target, finish)
+
+
+def _catalogues(scenario: Scenario, tables: Path) -> dict[str, Catalogue]:
+    return catalogues_of(scenario, read_tables(tables))

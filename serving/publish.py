@@ -1,0 +1,42 @@
+"""Publish bundles to a folder: one sub-folder per model version, and `current`, which is what gets served."""
+
+import os
+import shutil
+from pathlib import Path
+
+from polytask.atomic import atomic_folder
+from polytask.contract import load_contract
+from polytask.errors import ContractError
+
+CURRENT = "current"
+
+
+def publish(bundle: Path, target: Path) -> Path:
+    """Copy a verified bundle to `target/<model version>` and point `target/current` at it; returns the version's folder.
+
+    Publishing the same bundle again changes nothing. Raises ContractError when a file of the bundle does not match its
+    contract, or the version stands there with other models: a version number is never used for other weights.
+    """
+    contract = load_contract(bundle)
+    folder = target / str(contract.model_version)
+    published = load_contract(folder) if folder.is_dir() else None
+    if published is not None and published.models != contract.models:
+        raise ContractError(
+            f"{folder}: version {contract.model_version} stands there with models {published.models}, "
+            f"the bundle has {contract.models}"
+        )
+    if published is None or published.checksum != contract.checksum:
+        with atomic_folder(folder) as temporary:
+            shutil.copytree(bundle, temporary, dirs_exist_ok=True)
+    _point(target / CURRENT, folder.name)
+    return folder
+
+
+def _point(link: Path, name: str) -> None:
+    """Replace the symbolic link in one step, so that a reader finds the old version or the new one."""
+    if link.is_symlink() and link.readlink() == Path(name):
+        return
+    temporary = link.with_name(f".{link.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(name)
+    temporary.replace(link)
