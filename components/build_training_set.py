@@ -1,0 +1,37 @@
+"""Step 3: the training set, joined point in time out of the feature store."""
+
+from kfp import dsl
+
+from components.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def build_training_set(
+    scenario: str,
+    code_version: str,
+    tables: dsl.Input[dsl.Dataset],
+    features: dsl.Input[dsl.Artifact],
+    training_set: dsl.Output[dsl.Dataset],
+) -> None:
+    """Join to every interaction the features as they stood just before it, and check for leaks and lost rows.
+
+    Args:
+        scenario: Name of a scenario in the image, or path of a scenario file.
+        code_version: See `ingest`.
+        tables: What `ingest` wrote.
+        features: What `build_features` wrote.
+        training_set: Parquet file, one row per interaction.
+    """
+    import json
+    from pathlib import Path
+
+    from feature_repo.training_set import build_training_set as run
+    from polytask.progress import log_to_stdout
+    from polytask.scenario import load_scenario
+    from polytask.tables import read_tables
+
+    log_to_stdout()
+    store = json.loads(Path(features.path).read_text(encoding="utf-8"))["feature_store"]
+    interactions = read_tables(Path(tables.path)).interactions
+    run(Path(store), load_scenario(scenario), interactions, Path(training_set.path))
+    training_set.metadata["rows"] = len(interactions)

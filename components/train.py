@@ -1,0 +1,31 @@
+"""Step 4: train all tasks on one shared encoder."""
+
+from kfp import dsl
+
+from components.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def train(
+    scenario: str,
+    code_version: str,
+    tables: dsl.Input[dsl.Dataset],
+    training_set: dsl.Input[dsl.Dataset],
+    model: dsl.Output[dsl.Model],
+) -> None:
+    """Encode the texts with the language model and train history encoder, towers and heads.
+
+    Args:
+        scenario: Name of a scenario in the image, or path of a scenario file.
+        code_version: See `ingest`.
+        tables: What `ingest` wrote.
+        training_set: What `build_training_set` wrote.
+        model: Folder with model.safetensors, scenario.json and training.json.
+    """
+    from pathlib import Path
+
+    from polytask.jobs import train_model
+    from polytask.scenario import load_scenario
+
+    trained = train_model(load_scenario(scenario), Path(tables.path), Path(training_set.path), Path(model.path), print)
+    model.metadata.update(trained)

@@ -1,0 +1,196 @@
+"""The whole chain on this machine: pipeline, servers, questions, answers, and a summary of it all."""
+
+import json
+import os
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.local import CACHE, Run, code_version, run_pipeline
+from polytask.atomic import write_text
+from polytask.catalogue import load_catalogue
+from polytask.contract import load_contract
+from polytask.errors import PolytaskError
+from polytask.scenario import load_scenario, scenario_path
+from polytask.scenario.schema import Scenario
+from polytask.tables import USERS
+
+if TYPE_CHECKING:
+    from serving.client import Answer
+
+USERS_ASKED = 3
+LIST_LENGTH = 5
+QUERY = "a scary ghost story"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the demo keeps what it makes."""
+
+    folder: Path
+
+    @property
+    def feature_store(self) -> Path:
+        return self.folder / "feature_store"
+
+    @property
+    def pipeline(self) -> Path:
+        return self.folder / "pipeline"
+
+    @property
+    def summary(self) -> Path:
+        return self.folder / "summary.json"
+
+    def published(self, scenario: Scenario) -> Path:
+        return self.folder / "published" / scenario.name
+
+
+def demo(
+    scenario: Annotated[
+        str, typer.Option(help="Name of a scenario in scenarios/, or the path of a file.")
+    ] = "movielens",
+    output: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("build/demo"),
+    query: Annotated[str, typer.Option(help="The free-text query of the last question.")] = QUERY,
+) -> None:
+    """Run the whole chain: data, features, pipeline, servers, answers."""
+    started = time.monotonic()
+    # Bound to today's standard output: the pipeline's own output is led into its log for a while.
+    console = Console(file=sys.stdout)
+    # Libraries below us must not phone home or look for models on a hub.
+    os.environ.update({"FEAST_USAGE": "False", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
+    os.environ.setdefault("OMP_NUM_THREADS", "2")
+    file = scenario_path(scenario).resolve()
+    loaded = load_scenario(file)
+    places = Places(output.resolve())
+    console.rule(f"[bold]Polytask: {loaded.title}")
+
+    run = _run_pipeline(loaded, file, places, console)
+    evaluation = _evaluation(places)
+    _print_metrics(console, loaded, evaluation)
+    bundle = places.published(loaded) / "current"
+    serving_started = time.monotonic()
+    answers = _ask(loaded, bundle, places, query, console)
+    seconds = {**run.seconds, "serve": round(time.monotonic() - serving_started, 2)}
+    seconds["total"] = round(time.monotonic() - started, 2)
+    artifacts = {
+        "summary": places.summary,
+        "bundle": bundle,
+        "contract": bundle / "contract.json",
+        "model_repository": bundle / "repository",
+        "feature_store": places.feature_store,
+        "evaluation": _step_file(places, "evaluate", "evaluation"),
+        "ingest_report": _step_file(places, "ingest", "tables") / "report.json",
+        "training_set": _step_file(places, "build-training-set", "training_set"),
+        "model": _step_file(places, "train", "model"),
+        "pipeline_log": run.log,
+        "serving_logs": places.folder / "serve",
+    }
+    test = evaluation["test"]
+    summary = {
+        "scenario": loaded.name,
+        "seconds": seconds,
+        "reused": run.reused,
+        "metrics": test["metrics"],
+        "baselines": test["baselines"],
+        "answers": answers,
+        "artifacts": {name: str(path) for name, path in artifacts.items()},
+    }
+    write_text(places.summary, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    _print_end(console, artifacts, run, seconds["total"])
+
+
+def _run_pipeline(scenario: Scenario, file: Path, places: Places, console: Console) -> Run:
+    from pipelines.train_and_deploy import train_and_deploy
+
+    if not (places.feature_store / "feature_store.yaml").is_file() and (places.pipeline / CACHE).exists():
+        # The feature store lies outside the steps' outputs: without it, what they left is of no use.
+        console.print("the feature store is gone: all steps run again")
+        shutil.rmtree(places.pipeline / CACHE)
+    return run_pipeline(
+        train_and_deploy,
+        {
+            "scenario": str(file),
+            "feature_store": str(places.feature_store),
+            "target": str(places.published(scenario)),
+            "code_version": code_version(file),
+        },
+        places.pipeline,
+        console,
+    )
+
+
+def _step_file(places: Places, step: str, output: str) -> Path:
+    """The newest output of a step: the local runner keeps one folder per run, and cached steps have none in later ones."""
+    found = sorted(places.pipeline.glob(f"*/{step}/{output}"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise PolytaskError(f"step {step!r} left no {output!r} below {places.pipeline}")
+    return found[-1]
+
+
+def _evaluation(places: Places) -> Any:
+    return json.loads(_step_file(places, "evaluate", "evaluation").read_text(encoding="utf-8"))
+
+
+def _print_metrics(console: Console, scenario: Scenario, evaluation: Any) -> None:
+    test = evaluation["test"]
+    for task in scenario.tasks:
+        rows = {"polytask": test["metrics"][task.name], **test["baselines"][task.name]}
+        names = list(rows["polytask"])
+        table = Table(title=f"{task.title} ({task.name}): test split", title_justify="left")
+        table.add_column("method", min_width=16)
+        for name in names:
+            table.add_column(name, justify="right")
+        for method, values in rows.items():
+            table.add_row(method, *(f"{values[name]:.4f}" for name in names))
+        console.print(table)
+
+
+def _ask(scenario: Scenario, bundle: Path, places: Places, query: str, console: Console) -> list[dict[str, Any]]:
+    """Start the servers, ask about a few users over gRPC, print the answers, stop the servers."""
+    from serving.cli import render_answers
+    from serving.client import RecommenderClient
+    from serving.local import LocalStack
+
+    contract = load_contract(bundle, verify_files=False)
+    users = load_catalogue(scenario, USERS, bundle / contract.catalogues[USERS].path).ids
+    asked = [users[position] for position in _spread(len(users), USERS_ASKED)]
+    titles = {task.name: task.title for task in scenario.tasks}
+    answers: list[Answer] = []
+    with console.status("starting Triton and the transformer"):
+        stack = LocalStack(bundle, places.feature_store, logs=places.folder / "serve")
+        stack.start()
+    try:
+        console.print(f"[green]✓[/] serving: gRPC {stack.grpc_url}, REST {stack.rest_url}", highlight=False)
+        with RecommenderClient(stack.grpc_url) as client:
+            for user, text in [*((user, None) for user in asked), (asked[0], query)]:
+                answer = client.recommend(user, query=text, k=LIST_LENGTH)  # type: ignore[arg-type]
+                answers.append(answer)
+                render_answers(console, answer, titles, LIST_LENGTH)
+    finally:
+        with console.status("stopping the servers"):
+            stack.stop()
+    console.print("[green]✓[/] servers stopped", highlight=False)
+    return [answer.to_dict() for answer in answers]
+
+
+def _spread(count: int, wanted: int) -> list[int]:
+    """Positions of `wanted` entries spread evenly over a list of `count`."""
+    return sorted({(count - 1) * step // max(1, wanted - 1) for step in range(min(wanted, count))})
+
+
+def _print_end(console: Console, artifacts: dict[str, Path], run: Run, seconds: float) -> None:
+    if run.reused:
+        console.print(f"reused: {', '.join(run.reused)}", highlight=False)
+    table = Table(title="What it left behind", title_justify="left", show_header=False, box=None)
+    for name, path in artifacts.items():
+        shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        table.add_row(name, str(shown))
+    console.print(table)
+    console.print(f"done in {seconds:.0f} s", highlight=False)

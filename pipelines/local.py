@@ -1,0 +1,122 @@
+"""Run a pipeline on this machine with kfp's local runner, one subprocess per step, and show where it is."""
+
+import contextlib
+import io
+import re
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from polytask.atomic import sha256_file, write_text
+from polytask.errors import PolytaskError
+
+ROOT = Path(__file__).resolve().parents[1]
+CODE = ("polytask", "feature_repo", "components", "pipelines", "serving")
+CACHE = ".kfp_cache"
+LAST_LINES = 15
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_STARTED = re.compile(r"Executing task '([^']+)'")
+_CACHED = re.compile(r"Task '([^']+)' cache hit")
+_SUCCEEDED = re.compile(r"Task '([^']+)' finished with status SUCCESS")
+
+
+class PipelineError(PolytaskError):
+    """A step of the pipeline failed."""
+
+
+@dataclass
+class Run:
+    """What happened to the steps: seconds of those that ran, and those that were taken from the cache."""
+
+    log: Path
+    seconds: dict[str, float] = field(default_factory=dict)
+    reused: list[str] = field(default_factory=list)
+
+
+def code_version(scenario_file: Path) -> str:
+    """A checksum of all code and the scenario: kfp's local cache does not look at either."""
+    files = sorted(path for folder in CODE for path in (ROOT / folder).rglob("*.py"))
+    sums = [f"{path.relative_to(ROOT)} {sha256_file(path)}" for path in files] + [sha256_file(scenario_file)]
+    return sha256("\n".join(sums).encode()).hexdigest()[:16]
+
+
+def run_pipeline(pipeline: Callable[..., Any], arguments: dict[str, str], root: Path, console: Console) -> Run:
+    """Run `pipeline` with `arguments`; artefacts, cache and log lie below `root`.
+
+    Raises PipelineError with the last lines of the step that failed.
+    """
+    from kfp import local
+
+    root.mkdir(parents=True, exist_ok=True)
+    write_text(root / "arguments.txt", "".join(f"{name}={value}\n" for name, value in sorted(arguments.items())))
+    local.init(
+        local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(root),
+        enable_caching=True,
+        raise_on_error=True,
+    )
+    run = Run(log=root / "pipeline.log")
+    with run.log.open("w", encoding="utf-8") as log, console.status("starting the pipeline") as status:
+        watcher = _Watcher(log, run, console, status.update)
+        with contextlib.redirect_stdout(watcher), warnings.catch_warnings():
+            # The image is not run here, and display names are for the cluster: neither matters to the local runner.
+            warnings.filterwarnings("ignore", message="You may be attemping to run a task that uses custom")
+            warnings.filterwarnings("ignore", message="Task '.*': settings")
+            try:
+                pipeline(**arguments)
+            except RuntimeError as error:
+                raise PipelineError(watcher.failure(error)) from error
+    return run
+
+
+class _Watcher(io.TextIOBase):
+    """Takes what the local runner prints: keeps all of it in the log, shows steps and their last line."""
+
+    def __init__(self, log: io.TextIOBase | Any, run: Run, console: Console, show: Callable[[str], None]) -> None:
+        self._log = log
+        self._run = run
+        self._console = console
+        self._show = show
+        self._rest = ""
+        self._step = ""
+        self._started = 0.0
+        self._lines: list[str] = []
+
+    def write(self, text: str) -> int:
+        self._log.write(text)
+        self._log.flush()
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._see(_COLOUR.sub("", line))
+        return len(text)
+
+    def failure(self, error: RuntimeError) -> str:
+        """What to tell: the step, the last lines it printed, and where the rest is."""
+        lines = [line for line in self._lines if line][-LAST_LINES:]
+        cause = "\n".join(lines) or str(error)
+        return f"step {self._step or 'unknown'!r} failed:\n{cause}\n(log: {self._run.log})"
+
+    def _see(self, line: str) -> None:
+        if started := _STARTED.search(line):
+            self._step, self._started, self._lines = started.group(1), time.monotonic(), []
+            self._show(f"{self._step} ...")
+        elif cached := _CACHED.search(line):
+            self._run.reused.append(cached.group(1))
+            self._console.print(f"[green]✓[/] {cached.group(1)}: reused from an earlier run", highlight=False)
+        elif succeeded := _SUCCEEDED.search(line):
+            seconds = time.monotonic() - self._started
+            self._run.seconds[succeeded.group(1)] = round(seconds, 2)
+            last = self._lines[-1] if self._lines else ""
+            done = f"[green]✓[/] {succeeded.group(1)}: {seconds:.1f} s"
+            self._console.print(f"{done}  [dim]{escape(last)}[/]" if last else done, highlight=False)
+        elif line.startswith("    ") and line.strip() and not line.strip().startswith("[KFP Executor"):
+            self._lines.append(line.strip())
+            self._show(f"{self._step}: {escape(line.strip()[:100])}")

@@ -1,0 +1,73 @@
+"""From events to a served model: ingest, features, training set, train, evaluate, export, deploy. Wiring only."""
+
+from kfp import dsl
+
+from components.build_features import build_features
+from components.build_training_set import build_training_set
+from components.deploy import deploy
+from components.evaluate import evaluate
+from components.export import export
+from components.ingest import ingest
+from components.train import train
+
+
+@dsl.pipeline(
+    name="train-and-deploy",
+    display_name="Train and deploy",
+    description="Trains one shared-encoder model for all tasks of a scenario and publishes it for serving.",
+)
+def train_and_deploy(
+    scenario: str = "movielens",
+    feature_store: str = "/mnt/feature-store",
+    target: str = "/mnt/models/movielens",
+    code_version: str = "image",
+) -> None:
+    """Run the whole chain.
+
+    Args:
+        scenario: Name of a scenario in the image, or path of a scenario file.
+        feature_store: Folder of the feature store (feature_store.yaml, registry).
+        target: Folder that models are published to.
+        code_version: What the cache of the local runner tells code by; a cluster's cache knows it from the image.
+    """
+    tables = ingest(scenario=scenario, code_version=code_version)
+    tables.set_display_name("Ingest and validate")
+    features = build_features(
+        scenario=scenario, code_version=code_version, feature_store=feature_store, tables=tables.outputs["tables"]
+    )
+    features.set_display_name("Build features")
+    rows = build_training_set(
+        scenario=scenario,
+        code_version=code_version,
+        tables=tables.outputs["tables"],
+        features=features.outputs["features"],
+    )
+    rows.set_display_name("Build training set")
+    model = train(
+        scenario=scenario,
+        code_version=code_version,
+        tables=tables.outputs["tables"],
+        training_set=rows.outputs["training_set"],
+    )
+    model.set_display_name("Train")
+    evaluation = evaluate(
+        scenario=scenario,
+        code_version=code_version,
+        tables=tables.outputs["tables"],
+        training_set=rows.outputs["training_set"],
+        model=model.outputs["model"],
+    )
+    evaluation.set_display_name("Evaluate")
+    bundle = export(
+        scenario=scenario,
+        code_version=code_version,
+        tables=tables.outputs["tables"],
+        training_set=rows.outputs["training_set"],
+        model=model.outputs["model"],
+        evaluation=evaluation.outputs["evaluation"],
+    )
+    bundle.set_display_name("Export")
+    deployed = deploy(bundle=bundle.outputs["bundle"], target=target)
+    deployed.set_display_name("Deploy")
+    # Publishing is a side effect: it has to happen even where nothing has changed since the last run.
+    deployed.set_caching_options(False)
