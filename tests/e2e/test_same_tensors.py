@@ -1,9 +1,11 @@
 """The offline path and the online path, from the same events to the model's tensors: equal, element by element."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from feature_repo.apply import build_store
 from feature_repo.training_set import build_training_set
@@ -14,6 +16,7 @@ from polytask.request import RequestEncoder
 from polytask.scenario import Scenario
 from polytask.tables import Tables, write_tables
 from polytask.text import TextTokenizer
+from serving.transformer.deadline import Unavailable
 from serving.transformer.features import FeatureReader, online_tensors
 
 
@@ -52,3 +55,11 @@ def test_offline_and_online_tensors_are_equal(
     assert (tensors["history"] > 0).all(axis=1).any()
     assert len(np.unique(tensors["history"], axis=0)) == len(users)
     assert len({tuple(row) for row in tensors["input_ids"].tolist()}) > 5
+
+
+def test_a_broken_online_store_is_unavailable(small_scenario: Scenario, small_store: Path, tmp_path: Path):
+    folder = shutil.copytree(small_store, tmp_path / "store")
+    assert FeatureReader(folder, small_scenario).read([10], [0])[0].known
+    (folder / "online.db").write_bytes(b"this is no database")
+    with pytest.raises(Unavailable, match="feature store: DatabaseError"):
+        FeatureReader(folder, small_scenario).read([10], [0])
