@@ -1,0 +1,1 @@
+"""Pipelines wire steps together; beside them what runs and compiles them."""

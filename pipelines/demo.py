@@ -38,17 +38,21 @@ class Places:
 
     @property
     def feature_store(self) -> Path:
+        """Folder of the feature store."""
         return self.folder / "feature_store"
 
     @property
     def pipeline(self) -> Path:
+        """Root of the local runner: artefacts, cache, log."""
         return self.folder / "pipeline"
 
     @property
     def summary(self) -> Path:
+        """What the demo measured and answered."""
         return self.folder / "summary.json"
 
     def published(self, scenario: Scenario) -> Path:
+        """Folder of the published versions of a scenario."""
         return self.folder / "published" / scenario.name
 
 
@@ -127,7 +131,7 @@ def _run_pipeline(scenario: Scenario, file: Path, places: Places, console: Conso
 
 
 def _step_file(places: Places, step: str, output: str) -> Path:
-    """The newest output of a step: the local runner keeps one folder per run, and cached steps have none in later ones."""
+    """The newest output of a step: the local runner keeps a folder per run, a cached step has none in later ones."""
     found = sorted(places.pipeline.glob(f"*/{step}/{output}"), key=lambda path: path.stat().st_mtime)
     if not found:
         raise PolytaskError(f"step {step!r} left no {output!r} below {places.pipeline}")

@@ -1,4 +1,4 @@
-"""The command `polytask`. Commands come from the packages that do the work, through entry points: this one imports none.
+"""The command `polytask`. Its commands come from the packages that do the work, through entry points.
 
 Exit codes: 0 done, 1 an error that its one line explains, 2 a wrong command line, 130 stopped by Ctrl-C.
 """

@@ -86,7 +86,7 @@ def export_model(
     target: Path,
     finish: Callable[[Contract, Path], None] | None = None,
 ) -> Exported:
-    """Write the bundle `target`; see `export_bundle`. The requests compared are test requests, cold start and a query."""
+    """Write the bundle `target`; see `export_bundle`. Compared are some test requests, a cold start and a query."""
     rows = pd.read_parquet(training_set)
     test = rows[(split_events(scenario, rows) == "test").to_numpy()].head(PARITY_REQUESTS)
     requests = requests_of(scenario, test)

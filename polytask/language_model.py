@@ -43,7 +43,7 @@ class TextEncoder(nn.Module):
     def __init__(self, folder: Path, pooling: str) -> None:
         super().__init__()
         self.pooling = pooling
-        transformers_logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         self.backbone = AutoModel.from_pretrained(folder, use_safetensors=True, attn_implementation="sdpa")
         self.backbone.eval().requires_grad_(False)
         self.dim = int(self.backbone.config.hidden_size)

@@ -19,7 +19,8 @@ def value_words(text: Text, column: str, value: object) -> str:
     """The words for one value of a column: '' when missing, a list joined by commas, integers without a fraction."""
     if isinstance(value, (list, tuple, np.ndarray)):
         return ", ".join(value_words(text, column, part) for part in value)
-    if pd.isna(value):  # None, NaN of any width, and pandas' own NA of nullable columns
+    # None, NaN of any width, and pandas' own NA of nullable columns.
+    if pd.isna(value):  # type: ignore[call-overload]
         return ""
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         value = int(value)

@@ -12,7 +12,7 @@ CURRENT = "current"
 
 
 def publish(bundle: Path, target: Path) -> Path:
-    """Copy a verified bundle to `target/<model version>` and point `target/current` at it; returns the version's folder.
+    """Copy a verified bundle to `target/<model version>`, point `target/current` at it, and return the former.
 
     Publishing the same bundle again changes nothing. Raises ContractError when a file of the bundle does not match its
     contract, or the version stands there with other models: a version number is never used for other weights.

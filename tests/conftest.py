@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,10 +11,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("FEAST_USAGE", "False")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+from polytask.catalogue import catalogues_of
 from polytask.scenario import Scenario, load_scenario
 from polytask.tables import Tables
 from serving.triton.install import TritonInstallation, install_triton
-from tests.small import small_tables, write_small_scenario
+from tests.small import small_tables, training_frame, write_small_scenario
+
+if TYPE_CHECKING:  # torch takes seconds to import: only the tests that train pay for it
+    from polytask.dataset import Dataset
+    from polytask.language_model import LanguageModel
+    from polytask.model.multitask import MultiTaskModel
+    from polytask.training import Epoch
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +46,73 @@ def tables() -> Tables:
 def triton_installation() -> TritonInstallation:
     """A Triton server on this machine, installed into the cache folder on the first use."""
     return install_triton()
+
+
+@pytest.fixture(scope="session")
+def language_model(small_scenario: Scenario, tmp_path_factory: pytest.TempPathFactory) -> "LanguageModel":
+    """The small scenario's language model, with a cache of vectors that nothing else shares."""
+    from polytask.language_model import LanguageModel
+
+    return LanguageModel(small_scenario, cache=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def small_dataset(small_scenario: Scenario, tables: Tables, language_model: "LanguageModel") -> "Dataset":
+    """The small tables as a data set, its training set joined in pandas."""
+    from polytask.dataset import Dataset
+
+    return Dataset(
+        small_scenario,
+        training_frame(small_scenario, tables),
+        catalogues_of(small_scenario, tables),
+        lambda texts: language_model.vectors(texts)[0],
+    )
+
+
+@pytest.fixture(scope="session")
+def small_training(small_dataset: "Dataset", language_model: "LanguageModel") -> "tuple[MultiTaskModel, list[Epoch]]":
+    """A model trained on the small data set, and its loss history."""
+    import torch
+
+    from polytask.text import item_text
+    from polytask.training import train
+
+    items = small_dataset.catalogues["items"]
+    texts = [item_text(small_dataset.scenario.text, items.record(row)) for row in range(1, len(items) + 1)]
+    return train(small_dataset, torch.from_numpy(language_model.vectors(texts)[0]))
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint(
+    small_training: "tuple[MultiTaskModel, list[Epoch]]",
+    language_model: "LanguageModel",
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The folder of the trained small model."""
+    from polytask.checkpoint import save_checkpoint
+
+    folder = tmp_path_factory.mktemp("checkpoint") / "model"
+    save_checkpoint(*small_training, language_model.sha256, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_bundle(small_dataset: "Dataset", small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The exported bundle of the trained small model, with Triton's model repository in it."""
+    import numpy as np
+
+    from polytask.contract import REPOSITORY_FOLDER
+    from polytask.export.bundle import export_bundle
+    from serving.triton.repository import write_repository
+
+    folder = tmp_path_factory.mktemp("bundle") / "bundle"
+    export_bundle(
+        small_checkpoint,
+        small_dataset.scenario,
+        small_dataset.catalogues,
+        small_dataset.requests(np.flatnonzero(small_dataset.split == "test")),
+        {"item": {"ndcg@10": 0.25}},
+        folder,
+        lambda contract, place: write_repository(contract, place / REPOSITORY_FOLDER),
+    )
+    return folder

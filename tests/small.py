@@ -5,6 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from polytask.context import CONTEXT_WORDS, time_context
+from polytask.history import history_as_of
+from polytask.scenario.schema import Scenario
 from polytask.tables import Tables
 
 GENRES = ("Comedy", "Drama", "Horror", "Western")
@@ -106,3 +109,17 @@ def write_small_scenario(folder: Path) -> Path:
     path = folder / "small.yaml"
     path.write_text(SCENARIO.format(path=folder), encoding="utf-8")
     return path
+
+
+def training_frame(scenario: Scenario, tables: Tables) -> pd.DataFrame:
+    """The training set of some tables in plain pandas: per event the profile, the time context and what came before."""
+    user, time = scenario.entities.users.key, scenario.entities.interactions.timestamp
+    events = tables.interactions.sort_values([user, time, "event_id"], ignore_index=True)
+    events = events.merge(tables.users[[user, *scenario.features.profile]], on=user, how="left", validate="m:1")
+    after = history_as_of(scenario, tables.interactions)
+    first = ~events[user].duplicated()
+    for column in ("history", "seen"):
+        before = after[column].shift(1)
+        events[column] = [np.array([]) if new else array for new, array in zip(first, before, strict=True)]
+    contexts = [time_context(moment, scenario.features.timezone) for moment in events[time]]
+    return events.assign(**{word: [context[word] for context in contexts] for word in CONTEXT_WORDS})

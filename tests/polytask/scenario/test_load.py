@@ -1,0 +1,109 @@
+"""Every kind of mistake in a scenario file: the message names the field, what stands there and what is allowed."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from polytask.errors import ScenarioError
+from polytask.scenario import load_scenario
+from polytask.scenario.load import SCENARIOS
+
+GONE = object()
+MOVIE_SOURCE = {"kind": "movielens", "path": "here"}
+TASK = {"name": "item", "title": "Again", "kind": "binary", "label": {"source": "interaction", "column": "rating"}}
+
+MISTAKES = [
+    ("title", GONE, ["title: nothing stands there", "required"]),
+    ("name", "Small Data", ["name: 'Small Data' stands there", "^[a-z][a-z0-9_]*$"]),
+    ("training.epoch", 3, ["training.epoch: 3 stands there", "not known"]),
+    ("training.epochs", 0, ["training.epochs: 0 stands there", "greater than or equal to 1"]),
+    ("training.epochs", "many", ["training.epochs: 'many' stands there", "valid integer"]),
+    ("tasks.0.kind", "retrival", ["tasks.0.kind: 'retrival' stands there", "'retrieval'", "'regression'"]),
+    ("tasks", [], ["tasks: [] stands there", "at least 1"]),
+    ("source", MOVIE_SOURCE, ["source", "`path` is needed with kind 'tables' and only there", "kind is 'movielens'"]),
+    ("features.timezone", "Mars/Base", ["features.timezone: 'Mars/Base' stands there", "'Europe/Berlin'"]),
+    ("features.timezone", "../etc", ["features.timezone: '../etc' stands there", "IANA time zone"]),
+    ("tasks.0.catalogue", GONE, ["tasks.0", "`catalogue` is needed with kind 'retrieval'", "kind is 'retrieval'"]),
+    ("tasks.2.classes", GONE, ["tasks.2", "`classes` is needed with kind", "kind is 'multilabel'"]),
+    ("tasks.2.classes", ["Comedy", "Comedy"], ["tasks.2", "at least two names, each once"]),
+    ("model.heads", 3, ["model", "3 does not divide 16"]),
+    ("features.profile", ["age", "height"], ["features.profile: 'height'", "allowed: age, occupation"]),
+    ("text.item", "{colour}", ["text.item: {colour}", "allowed: title, year, genres"]),
+    ("text.item", "{title", ["text.item: '{title' is not a template", "allowed: text with {column}"]),
+    ("text.item", "{title.__class__}", ["text.item: {title.__class__}", "allowed: title, year, genres"]),
+    ("text.profile", "{title}", ["text.profile: {title}", "allowed: age, occupation"]),
+    ("text.request", "{query}", ["text.request: {query}", "allowed: profile, daypart, weekpart"]),
+    ("text.request_with_query", "{age}", ["text.request_with_query: {age}", "allowed: query, profile"]),
+    ("text.queries", ["a {title}", "a {age}"], ["text.queries.1: {age}", "allowed: title, year, genres"]),
+    ("tasks.1.name", "item", ["tasks: item stands there twice", "each name is allowed once"]),
+    ("tasks.0.label.column", "stars", ["tasks.0.label.column: 'stars'", "allowed: rating, item_id"]),
+    ("tasks.2.label.column", "rating", ["tasks.2.label.column: 'rating'", "allowed: title, year, genres"]),
+    ("tasks.2.label.column", GONE, ["tasks.2.label.column: 'nothing'", "allowed: title, year, genres"]),
+    ("tasks.1.label.column", "rating", ["tasks.1.label.column: 'rating'", "a label from peers has no column"]),
+    ("tasks.1.label.where.column", "stars", ["tasks.1.label.where.column: 'stars'", "allowed: rating"]),
+]
+
+
+def put(mapping: Any, path: str, value: object) -> None:
+    *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+    for part in parents:
+        mapping = mapping[part]
+    if value is GONE:
+        del mapping[last]
+    else:
+        mapping[last] = value
+
+
+@pytest.mark.parametrize(("field", "value", "words"), MISTAKES, ids=[f"{m[0]}={m[1]!r:.20}" for m in MISTAKES])
+def test_mistake_is_named(small_scenario_file, tmp_path, field, value, words):
+    mapping = yaml.safe_load(small_scenario_file.read_text())
+    put(mapping, field, value)
+    path = tmp_path / "broken.yaml"
+    path.write_text(yaml.safe_dump(mapping))
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(path)
+    assert [word for word in [str(path), *words] if word not in str(caught.value)] == []
+
+
+def test_all_mistakes_stand_in_one_message(small_scenario_file, tmp_path):
+    mapping = yaml.safe_load(small_scenario_file.read_text())
+    put(mapping, "model.dim", 4)
+    put(mapping, "encoder.pooling", "max")
+    path = tmp_path / "broken.yaml"
+    path.write_text(yaml.safe_dump(mapping))
+    with pytest.raises(ScenarioError, match=r"encoder.pooling: 'max'.*model.dim: 4"):
+        load_scenario(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("- a\n- b\n", "holds list, allowed: a mapping"), ("a: [", "is not YAML"), ("", "holds NoneType")],
+)
+def test_file_that_is_no_mapping(tmp_path, content, words):
+    path = tmp_path / "broken.yaml"
+    path.write_text(content)
+    with pytest.raises(ScenarioError, match=words):
+        load_scenario(path)
+
+
+def test_file_that_is_not_there(tmp_path):
+    with pytest.raises(ScenarioError, match=r"none.yaml: cannot be read: No such file"):
+        load_scenario(tmp_path / "none.yaml")
+    with pytest.raises(ScenarioError, match=r"'nowhere' is not known; allowed: .*movielens"):
+        load_scenario("nowhere")
+
+
+def test_shipped_scenarios_load():
+    files = sorted(SCENARIOS.glob("*.yaml"))
+    assert files
+    for file in files:
+        assert load_scenario(file) == load_scenario(file.stem)
+        assert load_scenario(file).name == file.stem
+
+
+def test_derived_names(small_scenario):
+    assert small_scenario.feature_service == "small_v1"
+    assert small_scenario.task("user").catalogue == "users"
+    with pytest.raises(KeyError, match="no task 'shelf'; there are item, user, scene"):
+        small_scenario.task("shelf")
