@@ -1,0 +1,60 @@
+"""`polytask demo` on the small scenario: the whole chain with real Feast, kfp, Triton and KServe, twice."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+STEPS = {"ingest", "build-features", "build-training-set", "train", "evaluate", "export", "deploy"}
+
+
+def run_demo(scenario: Path, folder: Path) -> tuple[str, dict[str, Any]]:
+    command = [sys.executable, "-m", "polytask", "demo", "--scenario", str(scenario), "--output", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, env=dict(os.environ))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout, json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def runs(small_scenario_file: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, dict[str, Any]]]:
+    folder = tmp_path_factory.mktemp("demo") / "out"
+    return [run_demo(small_scenario_file, folder) for _ in range(2)]
+
+
+@pytest.mark.timeout(900)
+def test_the_first_run_makes_everything(runs: list[tuple[str, dict[str, Any]]]) -> None:
+    output, summary = runs[0]
+    assert summary["scenario"] == "small"
+    assert STEPS <= set(summary["seconds"])
+    assert {"ndcg@10", "hr@10", "mrr"} <= set(summary["metrics"]["item"])
+    assert {"precision@10", "excess_precision@10", "coverage"} <= set(summary["metrics"]["user"])
+    assert {"ndcg@5", "hr@1"} <= set(summary["metrics"]["scene"])
+    assert {"popularity", "markov"} <= set(summary["baselines"]["item"])
+    assert [path for path in map(Path, summary["artifacts"].values()) if not path.exists()] == []
+    assert len(summary["answers"]) == 4
+    assert "a scary ghost story" in output
+
+
+@pytest.mark.timeout(900)
+def test_the_second_run_reuses_the_steps_and_answers_the_same(runs: list[tuple[str, dict[str, Any]]]) -> None:
+    (_, first), (output, second) = runs
+    assert set(second["reused"]) == STEPS - {"deploy"}
+    assert "reused from an earlier run" in output
+    assert second["metrics"] == first["metrics"]
+    assert [_ids(answer) for answer in second["answers"]] == [_ids(answer) for answer in first["answers"]]
+
+
+def _ids(answer: dict[str, Any]) -> str:
+    return json.dumps(answer["tasks"], sort_keys=True).split('"score"')[0]
+
+
+def test_a_wrong_scenario_ends_with_one_line_and_exit_code_1(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "polytask", "demo", "--scenario", "nonsense", "--output", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: scenario 'nonsense' is not known")
+    assert len(done.stderr.strip().splitlines()) == 1
