@@ -2,10 +2,11 @@
 
 import contextlib
 import io
+import logging
 import re
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -24,7 +25,7 @@ LAST_LINES = 15
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _STARTED = re.compile(r"Executing task '([^']+)'")
-_CACHED = re.compile(r"Task '([^']+)' cache hit")
+_CACHED = re.compile(r"Task '?([\w-]+)'? cache hit")
 _SUCCEEDED = re.compile(r"Task '([^']+)' finished with status SUCCESS")
 
 
@@ -66,7 +67,7 @@ def run_pipeline(pipeline: Callable[..., Any], arguments: dict[str, str], root: 
     run = Run(log=root / "pipeline.log")
     with run.log.open("w", encoding="utf-8") as log, console.status("starting the pipeline") as status:
         watcher = _Watcher(log, run, console, status.update)
-        with contextlib.redirect_stdout(watcher), warnings.catch_warnings():
+        with contextlib.redirect_stdout(watcher), _logged(watcher), warnings.catch_warnings():
             # The image is not run here, and display names are for the cluster: neither matters to the local runner.
             warnings.filterwarnings("ignore", message="You may be attemping to run a task that uses custom")
             warnings.filterwarnings("ignore", message="Task '.*': settings")
@@ -75,6 +76,20 @@ def run_pipeline(pipeline: Callable[..., Any], arguments: dict[str, str], root: 
             except RuntimeError as error:
                 raise PipelineError(watcher.failure(error)) from error
     return run
+
+
+@contextlib.contextmanager
+def _logged(watcher: "_Watcher") -> Iterator[None]:
+    """Let the watcher see what the runner logs between steps (cache hits), which it prints nowhere."""
+    root = logging.getLogger()
+    handler, level = logging.StreamHandler(watcher), root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.removeHandler(handler)
 
 
 class _Watcher(io.TextIOBase):

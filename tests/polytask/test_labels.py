@@ -1,0 +1,95 @@
+"""What each task should have answered, worked out by hand for a tiny data set."""
+
+import numpy as np
+import pytest
+
+from polytask.catalogue import catalogues_of
+from polytask.errors import DataError
+from polytask.labels import event_labels
+from polytask.scenario import Scenario
+from tests.polytask.tiny import tiny_dataset, tiny_tables
+from tests.small import training_frame
+
+
+@pytest.fixture(scope="module")
+def dataset(small_scenario):
+    return tiny_dataset(small_scenario)
+
+
+def labels_of(scenario, task, train=None):
+    tables = tiny_tables()
+    mapping = scenario.model_dump() | {"tasks": [task]}
+    changed = Scenario.model_validate(mapping)
+    events = training_frame(changed, tables)
+    train = np.ones(len(events), dtype=bool) if train is None else train
+    return event_labels(changed, events, train, catalogues_of(changed, tables))[task["name"]], events
+
+
+def test_next_item_is_the_events_own_item(dataset):
+    labels = dataset.labels["item"]
+    assert labels.mask.all()
+    chosen = np.array([0, 1, 8, 14])
+    assert labels.of(chosen, dataset.item_rows).tolist() == [1, 2, 5, 2]
+    assert dataset.previous_rows[chosen].tolist() == [0, 1, 2, 1]
+
+
+def test_peers_are_users_who_liked_the_item_in_training(dataset):
+    labels = dataset.labels["user"]
+    peers = {row: np.flatnonzero(labels.by_item[row]).tolist() for row in range(6)}
+    # Training events rated 4 or more: 1 liked items 1 and 2; 2 liked 2 and 3; 3 liked 2; 4 liked 1.
+    assert peers == {0: [], 1: [1, 4], 2: [1, 2, 3], 3: [2], 4: [], 5: []}
+
+
+def test_event_without_other_peers_or_below_the_rating_is_masked(dataset):
+    mask = dataset.labels["user"].mask.tolist()
+    assert mask[:5] == [True, True, False, False, True]  # item 3 was rated 2, item 4 has no peer
+    assert mask[5:9] == [True, False, True, False]  # of item 3, user 2 is the only peer: not its own
+    assert mask[9:13] == [False, True, True, True]
+    assert mask[13:] == [True, False]
+
+
+def test_classes_of_the_item(dataset):
+    labels = dataset.labels["scene"]
+    assert labels.by_item.astype(int).tolist() == [
+        [0, 0, 0, 0],
+        [1, 0, 0, 0],
+        [0, 1, 0, 0],
+        [1, 1, 0, 0],
+        [0, 0, 1, 0],
+        [0, 0, 0, 0],
+    ]
+    assert np.flatnonzero(~labels.mask).tolist() == [8]  # item 5 has no genre
+
+
+def test_interaction_columns(small_scenario):
+    task = {"name": "score", "title": "S", "kind": "regression", "label": {"source": "interaction", "column": "rating"}}
+    labels, events = labels_of(small_scenario, task)
+    assert labels.mask.all()
+    assert labels.of(np.array([2, 0]), np.zeros(15, dtype=np.int64)).tolist() == [2.0, 5.0]
+    task["label"]["where"] = {"column": "rating", "at_least": 4}
+    masked, _ = labels_of(small_scenario, task)
+    assert (masked.mask == (events["rating"] >= 4)).all()
+    assert 0 < masked.mask.sum() < len(events)
+
+
+def test_multiclass_column_with_a_gap(small_scenario):
+    scenario = small_scenario.model_dump()
+    scenario["entities"]["interactions"]["columns"]["device"] = {"type": "string", "nullable": True}
+    label = {"source": "interaction", "column": "device"}
+    task = {"name": "where", "title": "W", "kind": "multiclass", "classes": ["phone", "tv"], "label": label}
+    changed = Scenario.model_validate(scenario | {"tasks": [task]})
+    tables = tiny_tables()
+    events = training_frame(changed, tables).assign(device=["tv", None, "phone"] * 5)
+    train = np.ones(len(events), dtype=bool)
+    labels = event_labels(changed, events, train, catalogues_of(changed, tables))["where"]
+    assert labels.mask.tolist() == [True, False, True] * 5
+    assert labels.values[labels.mask].tolist() == [1.0, 0.0] * 5
+    with pytest.raises(DataError, match="task 'where': radio in the data; allowed: phone, tv"):
+        event_labels(changed, events.assign(device="radio"), train, catalogues_of(changed, tables))
+
+
+def test_class_that_the_scenario_does_not_name(small_scenario):
+    label = {"source": "item", "column": "genres"}
+    task = {"name": "scene", "title": "S", "kind": "multilabel", "classes": ["Comedy", "Horror"], "label": label}
+    with pytest.raises(DataError, match="task 'scene': Drama in the data; allowed: Comedy, Horror"):
+        labels_of(small_scenario, task)

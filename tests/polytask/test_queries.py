@@ -1,0 +1,40 @@
+"""Template queries that fit an item."""
+
+import numpy as np
+import pytest
+
+from polytask.catalogue import catalogues_of
+from polytask.queries import QueryTable, item_queries
+from tests.polytask.tiny import tiny_tables
+
+
+def test_one_query_per_template_and_value(small_scenario):
+    text = small_scenario.text.model_copy(update={"queries": ("a {genres} film", "{genres} of {year}", "anything")})
+    item = {"genres": ["Comedy", "Drama"], "year": 1990}
+    assert item_queries(text, item) == [
+        *["a Comedy film", "a Drama film"],
+        *["Comedy of 1990", "Drama of 1990"],
+        "anything",
+    ]
+    assert item_queries(text, {"genres": [], "year": None}) == ["anything"]
+
+
+@pytest.fixture(scope="module")
+def table(small_scenario):
+    return QueryTable(small_scenario.text, catalogues_of(small_scenario, tiny_tables())["items"])
+
+
+def test_drawn_queries_fit_their_items(table):
+    assert table.queries == ["a Comedy film", "a Drama film", "a Horror film"]
+    rows = np.tile(np.arange(6), 200)
+    drawn = table.draw(rows, np.random.default_rng(1))
+    fitting = {row: sorted(set(drawn[rows == row].tolist())) for row in range(6)}
+    # Row 0 is padding and item 5 has no genre; of item 3, both genres are drawn.
+    assert fitting == {0: [-1], 1: [0], 2: [1], 3: [0, 1], 4: [2], 5: [-1]}
+    assert 60 < (drawn[rows == 3] == 0).sum() < 140
+
+
+def test_query_of_a_missing_value_is_left_out(small_scenario):
+    text = small_scenario.text.model_copy(update={"queries": ("from {year}",)})
+    items = catalogues_of(small_scenario, tiny_tables())["items"]
+    assert QueryTable(text, items).queries == ["from 1990", "from 1991", "from 1992", "from 1994"]
