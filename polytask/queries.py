@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from polytask.catalogue import Catalogue
 from polytask.scenario.schema import Text
-from polytask.text import fill
+from polytask.text import fill, is_missing
 
 
 def item_queries(text: Text, item: Mapping[str, object]) -> list[str]:
@@ -48,4 +48,4 @@ class QueryTable:
 def _choices(value: object) -> list[object]:
     if isinstance(value, (list, tuple, np.ndarray)):
         return list(value)
-    return [] if value is None else [value]
+    return [] if is_missing(value) else [value]

@@ -15,12 +15,16 @@ from polytask.scenario.schema import Text
 TOKEN_BUCKET = 8
 
 
+def is_missing(value: object) -> bool:
+    """Whether one value, no list, is None, NaN of any width, or pandas' NA of nullable columns."""
+    return bool(pd.isna(value))  # type: ignore[call-overload]
+
+
 def value_words(text: Text, column: str, value: object) -> str:
     """The words for one value of a column: '' when missing, a list joined by commas, integers without a fraction."""
     if isinstance(value, (list, tuple, np.ndarray)):
         return ", ".join(value_words(text, column, part) for part in value)
-    # None, NaN of any width, and pandas' own NA of nullable columns.
-    if pd.isna(value):  # type: ignore[call-overload]
+    if is_missing(value):
         return ""
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         value = int(value)
