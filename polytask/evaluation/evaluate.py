@@ -96,7 +96,7 @@ def _item_metrics(scores: Scores, target: IntArray, seen: IntArray) -> TaskMetri
         f"ndcg@{LIST_LENGTH}": float(metrics.ndcg_of_rank(ranks, LIST_LENGTH).mean()),
         f"hr@{LIST_LENGTH}": float(metrics.hit_rate(ranks, LIST_LENGTH).mean()),
         "mrr": float(metrics.reciprocal_rank(ranks).mean()),
-        "coverage": metrics.coverage(top, scores.shape[1] - 1),
+        "coverage": metrics.coverage(_listed(allowed, top), scores.shape[1] - 1),
     }
 
 
@@ -111,5 +111,11 @@ def _peer_metrics(scores: Scores, peers: NDArray[np.bool_], itself: IntArray) ->
     return {
         f"precision@{LIST_LENGTH}": float(metrics.precision(top, positives).mean()),
         f"excess_precision@{LIST_LENGTH}": float(metrics.excess_precision(top, positives).mean()),
-        "coverage": metrics.coverage(top, scores.shape[1] - 1),
+        "coverage": metrics.coverage(_listed(allowed, top), scores.shape[1] - 1),
     }
+
+
+def _listed(allowed: Scores, top: IntArray) -> IntArray:
+    """The rows that really stand in the lists (m, k), flat: where a catalogue is shorter, masked rows fill them up."""
+    rows: IntArray = top[np.isfinite(np.take_along_axis(allowed, top, axis=1))]
+    return rows

@@ -60,7 +60,7 @@ def excess_precision(top: IntArray, positives: BoolArray) -> FloatArray:
 
 
 def coverage(top: IntArray, rows: int) -> float:
-    """Share of a catalogue's rows (padding not counted) that stand in at least one list (m, k)."""
+    """Share of a catalogue's rows (padding not counted) that stand in at least one list; `top` of any shape."""
     return len(np.unique(top)) / rows
 
 

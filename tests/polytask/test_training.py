@@ -1,0 +1,72 @@
+"""Training: repeatable, and it learns."""
+
+import numpy as np
+import pytest
+import torch
+
+from polytask.dataset import Dataset
+from polytask.losses import next_item_loss
+from polytask.training import _Batches, build_model, train
+from polytask.windows import WindowPlan
+from tests.small import training_frame
+
+ITEM_VECTORS = torch.from_numpy(np.random.default_rng(0).normal(size=(60, 12)).astype(np.float32))
+
+
+def dataset_with(small_dataset, tables, **settings):
+    """The small data set with other training settings and random text vectors of 12 numbers."""
+    training = small_dataset.scenario.training.model_copy(update=settings)
+    scenario = small_dataset.scenario.model_copy(update={"training": training})
+    random = np.random.default_rng(1)
+    return Dataset(
+        scenario,
+        training_frame(scenario, tables),
+        small_dataset.catalogues,
+        lambda texts: random.normal(size=(len(texts), 12)).astype(np.float32),
+    )
+
+
+def test_same_seed_same_weights(small_dataset, tables):
+    runs = [train(dataset_with(small_dataset, tables, seed=seed), ITEM_VECTORS)[0] for seed in (3, 3, 4)]
+    first, again, other = (run.state_dict() for run in runs)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["item_table.residual.weight"], other["item_table.residual.weight"])
+
+
+def test_loss_falls_for_every_task(small_dataset, tables):
+    seen = []
+    model, history = train(dataset_with(small_dataset, tables, epochs=8, learning_rate=0.01), ITEM_VECTORS, seen.append)
+    assert [epoch.number for epoch in history] == list(range(1, 9))
+    assert seen == history
+    assert not model.training
+    for task in ("item", "user", "scene"):
+        assert history[-1].losses[task] < history[0].losses[task] - 0.02
+    assert history[0].losses["item"] < np.log(60) + 0.5  # a uniform guess over 60 items costs log 60
+
+
+def test_items_without_a_training_event_stay_out_of_the_softmax(small_dataset):
+    batches = _Batches(small_dataset)
+    trained = set(small_dataset.item_rows[small_dataset.train].tolist())
+    assert set(np.flatnonzero(batches.item_candidates.numpy()).tolist()) == trained
+    assert 0 not in trained
+
+
+def test_loss_of_a_batch_is_that_of_its_real_positions(small_dataset):
+    torch.manual_seed(0)
+    model = build_model(small_dataset, ITEM_VECTORS).eval()
+    random = np.random.default_rng(2)
+    windows = next(WindowPlan(small_dataset, 1, random).epoch(0, random))
+    assert (windows.events < 0).any()
+    batches = _Batches(small_dataset)
+    with torch.no_grad():
+        losses = batches.losses(model, windows)
+        catalogues = model.catalogues()
+        states = model.histories(torch.from_numpy(windows.inputs), catalogues)
+        logits, targets = [], []
+        for window, position in np.argwhere(windows.events >= 0).tolist():
+            text = small_dataset.text_vectors[windows.texts[window, position]]
+            scores = model.logits(states[window, position][None], torch.from_numpy(text)[None], catalogues)
+            logits.append(scores["item"][0])
+            targets.append(int(small_dataset.item_rows[windows.events[window, position]]))
+        expected = next_item_loss(torch.stack(logits), torch.tensor(targets), batches.item_candidates)
+    assert float(losses["item"]) == pytest.approx(float(expected), rel=1e-5)
