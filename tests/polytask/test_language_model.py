@@ -68,8 +68,8 @@ def test_frozen(fresh):
 def test_model_that_is_not_there(small_scenario, tmp_path):
     with pytest.raises(DataError, match="'nobody_has_this' is not installed"):
         language_model_folder("package:nobody_has_this/model")
-    with pytest.raises(DataError, match="encoder.model: 'no/such/model' is no folder and cannot be fetched"):
+    with pytest.raises(DataError, match=r"encoder.model: 'no/such/model' is no folder and cannot be fetched"):
         language_model_folder("no/such/model")
     encoder = small_scenario.encoder.model_copy(update={"model": str(tmp_path)})
-    with pytest.raises(DataError, match="has no tokenizer.json"):
+    with pytest.raises(DataError, match=r"has no tokenizer.json"):
         LanguageModel(small_scenario.model_copy(update={"encoder": encoder}))

@@ -15,7 +15,8 @@ ITEM_VECTORS = torch.from_numpy(np.random.default_rng(0).normal(size=(60, 12)).a
 
 def dataset_with(small_dataset, tables, **settings):
     """The small data set with other training settings and random text vectors of 12 numbers."""
-    training = small_dataset.scenario.training.model_copy(update=settings)
+    # One thread: on shared cores, threads that wait for each other cost more than such small steps gain.
+    training = small_dataset.scenario.training.model_copy(update={"threads": 1, **settings})
     scenario = small_dataset.scenario.model_copy(update={"training": training})
     random = np.random.default_rng(1)
     return Dataset(
