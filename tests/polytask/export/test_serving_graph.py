@@ -1,0 +1,123 @@
+"""The served graph: what may not be answered is not, and no row number breaks it."""
+
+import pytest
+import torch
+
+from polytask.export.serving_graph import ServingGraph
+from polytask.model.multitask import MultiTaskModel
+from polytask.scenario import Scenario
+from polytask.tensors import MASKED_SCORE, multitask_outputs
+
+ITEMS, USERS, TEXT, BATCH = 60, 30, 6, 5
+
+
+def graph_of(scenario):
+    torch.manual_seed(0)
+    model = MultiTaskModel(scenario, torch.randn(ITEMS + 1, TEXT), torch.randn(9, TEXT), users=USERS)
+    with torch.no_grad():  # fresh weights hardly tell rows apart, and row 0 would win where it is not masked
+        for name in ("item", "user"):
+            model.heads[name].bias.normal_()
+            model.heads[name].bias[0] = 100.0
+    return ServingGraph(model)
+
+
+@torch.inference_mode()
+def answers_of(graph, text, history, seen, user):
+    names = [spec.name for spec in multitask_outputs(graph.model.scenario)]
+    return dict(zip(names, graph(text, history, seen, user), strict=True))
+
+
+@pytest.fixture(scope="module")
+def graph(small_scenario):
+    return graph_of(small_scenario)
+
+
+@pytest.fixture
+def feed():
+    torch.manual_seed(1)
+    seen = torch.zeros(BATCH, 48, dtype=torch.int64)
+    return {
+        "text": torch.randn(BATCH, TEXT),
+        "history": torch.randint(1, ITEMS + 1, (BATCH, 10)),
+        "seen": seen,
+        "user": torch.zeros(BATCH, 1, dtype=torch.int64),
+    }
+
+
+def test_shapes_and_types_are_those_of_the_contract(small_scenario, graph, feed):
+    answers = answers_of(graph, **feed)
+    types = {"INT64": torch.int64, "FP32": torch.float32}
+    for spec in multitask_outputs(small_scenario):
+        assert answers[spec.name].shape == (BATCH, *spec.shape)
+        assert answers[spec.name].dtype == types[spec.dtype]
+
+
+def test_best_rows_of_the_models_own_scores(graph, feed):
+    answers = answers_of(graph, **feed)
+    logits = graph.model.score(feed["history"], feed["text"])
+    for name in ("item", "user"):
+        expected = logits[name][:, 1:].sort(dim=1, descending=True)
+        torch.testing.assert_close(answers[f"{name}_ids"], expected.indices[:, :10] + 1)
+        torch.testing.assert_close(answers[f"{name}_scores"], expected.values[:, :10])
+    torch.testing.assert_close(answers["scene_scores"], logits["scene"].softmax(dim=1))
+
+
+def test_seen_items_are_left_out_and_the_rest_move_up(graph, feed):
+    before = answers_of(graph, **feed)["item_ids"]
+    feed["seen"][:, :3] = before[:, [0, 4, 9]]
+    after = answers_of(graph, **feed)["item_ids"]
+    kept = [position for position in range(10) if position not in (0, 4, 9)]
+    assert (after[:, :7] == before[:, kept]).all()
+
+
+def test_the_user_itself_is_left_out(graph, feed):
+    before = answers_of(graph, **feed)["user_ids"]
+    feed["user"] = before[:, :1].clone()
+    after = answers_of(graph, **feed)
+    assert (after["user_ids"][:, :9] == before[:, 1:]).all()
+    assert (after["item_ids"] == answers_of(graph, **feed | {"user": feed["user"] * 0})["item_ids"]).all()
+
+
+def test_full_list_of_seen_items_leaves_padding_masked(graph, feed):
+    feed["seen"] = torch.stack([torch.randperm(ITEMS)[:48] + 1 for _ in range(BATCH)])
+    ids = answers_of(graph, **feed)["item_ids"]
+    assert (ids > 0).all()
+    assert not (ids[:, :, None] == feed["seen"][:, None, :]).any()
+
+
+@pytest.mark.parametrize("wild", [-1, -(2**40), 2**40])
+@pytest.mark.parametrize("name", ["history", "seen", "user"])
+def test_rows_out_of_range_are_padding(graph, feed, name, wild):
+    rows = {"history": ITEMS + 1, "seen": ITEMS + 1, "user": USERS + 1}[name]
+    feed[name][2, 0] = 0
+    expected = answers_of(graph, **feed)
+    for number in (wild, rows):
+        feed[name][2, 0] = number
+        for output, value in answers_of(graph, **feed).items():
+            torch.testing.assert_close(value, expected[output], rtol=0, atol=0)
+
+
+def test_list_longer_than_the_catalogue(small_scenario, feed):
+    mapping = small_scenario.model_dump()
+    for task in mapping["tasks"]:
+        task["top_k"] = 70
+    answers = answers_of(graph_of(Scenario.model_validate(mapping)), **feed | {"user": feed["user"] + 3})
+    for name, count in (("item", ITEMS), ("user", USERS - 1)):
+        ids, scores = answers[f"{name}_ids"], answers[f"{name}_scores"]
+        assert ids.shape == scores.shape == (BATCH, 70)
+        assert (ids[:, :count] > 0).all()
+        assert all(len(row.unique()) == count for row in ids[:, :count])
+        assert not ids[:, count:].any()
+        assert (scores[:, count:] == MASKED_SCORE).all()
+
+
+def test_empty_request(graph):
+    answers = answers_of(
+        graph,
+        torch.zeros(1, TEXT),
+        torch.zeros(1, 10, dtype=torch.int64),
+        torch.zeros(1, 48, dtype=torch.int64),
+        torch.zeros(1, 1, dtype=torch.int64),
+    )
+    assert all(torch.isfinite(value).all() for value in answers.values())
+    assert (answers["item_ids"] > 0).all()
