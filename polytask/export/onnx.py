@@ -4,6 +4,7 @@ import logging
 import warnings
 from pathlib import Path
 
+import onnx
 import torch
 from torch import Tensor, nn
 
@@ -40,8 +41,28 @@ def export_graph(module: nn.Module, inputs: list[TensorSpec], outputs: list[Tens
             verbose=False,
         )
     assert program is not None
-    program.save(path, external_data=False)
+    model = program.model_proto
+    _forget_the_source(model)
+    onnx.save(model, path)
     return path
+
+
+def _forget_the_source(model: onnx.ModelProto) -> None:
+    """Remove the source paths and line numbers that the exporter notes on every node.
+
+    With them the same model would have another checksum, and so another version, wherever it is exported.
+    """
+    for part in (model.graph, *model.functions):
+        for node in part.node:
+            node.ClearField("metadata_props")
+            node.ClearField("doc_string")
+        for value in part.value_info:
+            value.ClearField("metadata_props")
+    for holder in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        holder.ClearField("metadata_props")
+    for field in ("metadata_props", "doc_string"):
+        model.ClearField(field)
+        model.graph.ClearField(field)
 
 
 def _example(spec: TensorSpec) -> Tensor:
