@@ -71,3 +71,15 @@ def test_loss_of_a_batch_is_that_of_its_real_positions(small_dataset):
             targets.append(int(small_dataset.item_rows[windows.events[window, position]]))
         expected = next_item_loss(torch.stack(logits), torch.tensor(targets), batches.item_candidates)
     assert float(losses["item"]) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_the_user_itself_is_no_candidate_for_its_own_peers(small_dataset):
+    torch.manual_seed(0)
+    task = small_dataset.scenario.task("user")
+    events = np.flatnonzero(small_dataset.train & small_dataset.labels["user"].mask)[:20]
+    logits = torch.randn(len(events), 31, requires_grad=True)
+    _Batches(small_dataset)._loss(task, logits, events).backward()
+    itself = torch.from_numpy(small_dataset.user_rows[events])
+    assert not logits.grad[torch.arange(len(events)), itself].any()
+    assert not logits.grad[:, 0].any()
+    assert (logits.grad != 0).sum(dim=1).tolist() == [29] * len(events)
