@@ -7,16 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import Parameter
 
-from polytask.catalogue import PADDING_ROW
+from polytask.batches import BatchLosses
 from polytask.dataset import Dataset
-from polytask.losses import class_loss, next_item_loss, retrieval_loss, weighted_sum
+from polytask.losses import weighted_sum
 from polytask.model.multitask import MultiTaskModel
-from polytask.scenario.schema import Task
 from polytask.tables import USERS
-from polytask.windows import WindowPlan, Windows
+from polytask.windows import WindowPlan
 
 
 @dataclass(frozen=True)
@@ -47,15 +46,26 @@ def build_model(dataset: Dataset, item_vectors: Tensor) -> MultiTaskModel:
 def train(
     dataset: Dataset, item_vectors: Tensor, on_epoch: Callable[[Epoch], None] | None = None
 ) -> tuple[MultiTaskModel, list[Epoch]]:
-    """Train from fresh weights with AdamW and a one-cycle schedule. Returns the model and its loss history."""
+    """Train from fresh weights. Returns the model, in evaluation mode, and its loss history."""
     settings = dataset.scenario.training
     set_seed(settings.seed, settings.threads)
     model = build_model(dataset, item_vectors)
+    return model, fit(model, dataset, list(model.parameters()), on_epoch)
+
+
+def fit(
+    model: MultiTaskModel,
+    dataset: Dataset,
+    parameters: list[Parameter],
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> list[Epoch]:
+    """Train `parameters` of `model` with AdamW and a one-cycle schedule; all others stay as they are."""
+    settings = dataset.scenario.training
     random = np.random.default_rng(settings.seed)
     plan = WindowPlan(dataset, settings.epochs, random)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=sum(plan.batches) + 1)
-    batches = _Batches(dataset)
+    batch_losses = BatchLosses(dataset)
     weights = {task.name: task.weight for task in dataset.scenario.tasks}
     history: list[Epoch] = []
     for number in range(1, settings.epochs + 1):
@@ -63,57 +73,17 @@ def train(
         sums = dict.fromkeys(weights, 0.0)
         model.train()
         for windows in plan.epoch(number - 1, random):
-            losses = batches.losses(model, windows)
+            losses = batch_losses(model, windows)
             optimizer.zero_grad(set_to_none=True)
             weighted_sum(losses, weights).backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             schedule.step()
             for name, loss in losses.items():
                 sums[name] += float(loss.detach())
         means = {name: total / plan.batches[number - 1] for name, total in sums.items()}
-        epoch = Epoch(number, means, time.monotonic() - started)
-        history.append(epoch)
+        history.append(Epoch(number, means, time.monotonic() - started))
         if on_epoch is not None:
-            on_epoch(epoch)
+            on_epoch(history[-1])
     model.eval()
-    return model, history
-
-
-class _Batches:
-    """Turns windows into losses; holds what is the same for all batches."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
-        self.text_vectors = torch.from_numpy(dataset.text_vectors)
-        # Items without a training event have an untrained residual: as negatives they would only be pushed away.
-        self.item_candidates = torch.zeros(len(dataset.catalogues["items"]) + 1, dtype=torch.bool)
-        self.item_candidates[torch.from_numpy(dataset.item_rows[dataset.train])] = True
-        self.item_candidates[PADDING_ROW] = False
-
-    def losses(self, model: MultiTaskModel, windows: Windows) -> dict[str, Tensor]:
-        """The mean loss of each task over the real positions of the windows."""
-        catalogues = model.catalogues()
-        states = model.histories(torch.from_numpy(windows.inputs), catalogues)
-        real = torch.from_numpy(windows.events >= 0)
-        events = windows.events[windows.events >= 0]
-        text = self.text_vectors[torch.from_numpy(windows.texts)[real]]
-        logits = model.logits(states[real], text, catalogues)
-        return {task.name: self._loss(task, logits[task.name], events) for task in self.dataset.scenario.tasks}
-
-    def _loss(self, task: Task, logits: Tensor, events: NDArray[np.int64]) -> Tensor:
-        labels = self.dataset.labels[task.name]
-        labelled = labels.mask[events]
-        if not labelled.any():
-            return logits.sum() * 0.0
-        label = torch.from_numpy(labels.of(events[labelled], self.dataset.item_rows))
-        logits = logits[torch.from_numpy(labelled)]
-        if task.kind != "retrieval":
-            return class_loss(task, logits, label)
-        if task.label.source != "peers":
-            return next_item_loss(logits, label.long(), self.item_candidates)
-        itself = torch.from_numpy(self.dataset.user_rows[events[labelled]])
-        candidates = torch.ones_like(label)
-        candidates[:, PADDING_ROW] = False
-        candidates[torch.arange(len(itself)), itself] = False
-        return retrieval_loss(logits, label, candidates)
+    return history

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from polytask.batches import BatchLosses
 from polytask.dataset import Dataset
 from polytask.losses import next_item_loss
-from polytask.training import _Batches, build_model, train
+from polytask.training import build_model, train
 from polytask.windows import WindowPlan
 from tests.small import training_frame
 
@@ -46,7 +47,7 @@ def test_loss_falls_for_every_task(small_dataset, tables):
 
 
 def test_items_without_a_training_event_stay_out_of_the_softmax(small_dataset):
-    batches = _Batches(small_dataset)
+    batches = BatchLosses(small_dataset)
     trained = set(small_dataset.item_rows[small_dataset.train].tolist())
     assert set(np.flatnonzero(batches.item_candidates.numpy()).tolist()) == trained
     assert 0 not in trained
@@ -58,9 +59,9 @@ def test_loss_of_a_batch_is_that_of_its_real_positions(small_dataset):
     random = np.random.default_rng(2)
     windows = next(WindowPlan(small_dataset, 1, random).epoch(0, random))
     assert (windows.events < 0).any()
-    batches = _Batches(small_dataset)
+    batches = BatchLosses(small_dataset)
     with torch.no_grad():
-        losses = batches.losses(model, windows)
+        losses = batches(model, windows)
         catalogues = model.catalogues()
         states = model.histories(torch.from_numpy(windows.inputs), catalogues)
         logits, targets = [], []
@@ -78,7 +79,7 @@ def test_the_user_itself_is_no_candidate_for_its_own_peers(small_dataset):
     task = small_dataset.scenario.task("user")
     events = np.flatnonzero(small_dataset.train & small_dataset.labels["user"].mask)[:20]
     logits = torch.randn(len(events), 31, requires_grad=True)
-    _Batches(small_dataset)._loss(task, logits, events).backward()
+    BatchLosses(small_dataset)._loss(task, logits, events).backward()
     itself = torch.from_numpy(small_dataset.user_rows[events])
     assert not logits.grad[torch.arange(len(events)), itself].any()
     assert not logits.grad[:, 0].any()

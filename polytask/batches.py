@@ -1,0 +1,52 @@
+"""From a batch of windows to the mean loss of each task."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from polytask.catalogue import PADDING_ROW
+from polytask.dataset import Dataset
+from polytask.losses import class_loss, next_item_loss, retrieval_loss
+from polytask.model.multitask import MultiTaskModel
+from polytask.scenario.schema import Task
+from polytask.windows import Windows
+
+
+class BatchLosses:
+    """Turns windows into losses; holds what is the same for all batches."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.text_vectors = torch.from_numpy(dataset.text_vectors)
+        # Items without a training event have an untrained residual: as negatives they would only be pushed away.
+        self.item_candidates = torch.zeros(len(dataset.catalogues["items"]) + 1, dtype=torch.bool)
+        self.item_candidates[torch.from_numpy(dataset.item_rows[dataset.train])] = True
+        self.item_candidates[PADDING_ROW] = False
+
+    def __call__(self, model: MultiTaskModel, windows: Windows) -> dict[str, Tensor]:
+        """The mean loss of each task over the real positions of the windows."""
+        catalogues = model.catalogues()
+        states = model.histories(torch.from_numpy(windows.inputs), catalogues)
+        real = torch.from_numpy(windows.events >= 0)
+        events = windows.events[windows.events >= 0]
+        text = self.text_vectors[torch.from_numpy(windows.texts)[real]]
+        logits = model.logits(states[real], text, catalogues)
+        return {task.name: self._loss(task, logits[task.name], events) for task in self.dataset.scenario.tasks}
+
+    def _loss(self, task: Task, logits: Tensor, events: NDArray[np.int64]) -> Tensor:
+        labels = self.dataset.labels[task.name]
+        labelled = labels.mask[events]
+        if not labelled.any():
+            return logits.sum() * 0.0
+        label = torch.from_numpy(labels.of(events[labelled], self.dataset.item_rows))
+        logits = logits[torch.from_numpy(labelled)]
+        if task.kind != "retrieval":
+            return class_loss(task, logits, label)
+        if task.label.source != "peers":
+            return next_item_loss(logits, label.long(), self.item_candidates)
+        itself = torch.from_numpy(self.dataset.user_rows[events[labelled]])
+        candidates = torch.ones_like(label)
+        candidates[:, PADDING_ROW] = False
+        candidates[torch.arange(len(itself)), itself] = False
+        return retrieval_loss(logits, label, candidates)
