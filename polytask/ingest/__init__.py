@@ -1,4 +1,4 @@
-"""From a source to three clean tables in one folder: read, convert, validate, order, write, report."""
+"""From a source to clean tables in one folder: read, convert, validate, order, write, report."""
 
 from polytask.ingest.report import IngestReport, TableReport, read_report
 from polytask.ingest.run import SOURCES, ingest

@@ -22,7 +22,7 @@ SOURCES: dict[str, Callable[[Scenario, Path | None], Tables]] = {
 
 
 def ingest(scenario: Scenario, target: Path, cache: Path | None = None) -> IngestReport:
-    """Write the three validated tables and `report.json` to the folder `target`, which is replaced as a whole.
+    """Write the validated tables and `report.json` to the folder `target`, which is replaced as a whole.
 
     `cache` keeps downloads (None: the default cache folder). The same source gives the same bytes. Raises DataError
     naming table, column, reason, count and first rows when more rows are bad than `validation.max_bad_share` allows,
@@ -39,12 +39,12 @@ def ingest(scenario: Scenario, target: Path, cache: Path | None = None) -> Inges
             scenario=scenario.name,
             tables={
                 name: TableReport(
-                    rows_in=len(source),
+                    rows_in=len(raw.named()[name]),
                     rows_out=len(table),
                     dropped=dropped[name],
                     sha256=sha256_file(table_file(folder, name)),
                 )
-                for name, source, table in zip((USERS, ITEMS, INTERACTIONS), raw, tables, strict=True)
+                for name, table in tables.named().items()
             },
             first_event=interactions[timestamp].min().isoformat(),
             last_event=interactions[timestamp].max().isoformat(),
@@ -60,14 +60,15 @@ def clean(scenario: Scenario, raw: Tables) -> tuple[Tables, dict[str, dict[str, 
     `interactions` gains `event_id`, the row's position in the source.
     """
     entities = scenario.entities
-    users, bad_users = check_entities(scenario, USERS, entities.users, raw.users)
-    items, bad_items = check_entities(scenario, ITEMS, entities.items, raw.items)
-    keys: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = {
-        entities.users.key: (raw.users, users),
-        entities.items.key: (raw.items, items),
-    }
-    interactions, bad_interactions = check_interactions(scenario, raw.interactions, keys)
+    bad: dict[str, dict[str, int]] = {}
+    users, bad[USERS] = check_entities(scenario, USERS, entities.users, raw.users)
+    keys: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = {entities.users.key: (raw.users, users)}
+    items: pd.DataFrame | None = None
+    if entities.items is not None and raw.items is not None:
+        items, bad[ITEMS] = check_entities(scenario, ITEMS, entities.items, raw.items)
+        keys[entities.items.key] = (raw.items, items)
+        items = items.reset_index(drop=True)
+    interactions, bad[INTERACTIONS] = check_interactions(scenario, raw.interactions, keys)
     interactions.insert(0, EVENT_ID, interactions.index.to_numpy("int64"))
     columns = [EVENT_ID, *keys, entities.interactions.timestamp, *entities.interactions.columns]
-    tables = Tables(users.reset_index(drop=True), items.reset_index(drop=True), interactions[columns])
-    return tables, {USERS: bad_users, ITEMS: bad_items, INTERACTIONS: bad_interactions}
+    return Tables(users.reset_index(drop=True), items, interactions[columns]), bad

@@ -1,4 +1,4 @@
-"""A user's own tables: `users`, `items` and `interactions`, each as `.parquet` or `.csv`, in one folder."""
+"""A user's own tables: `users`, `items` (if any) and `interactions`, each as `.parquet` or `.csv`, in one folder."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from polytask.tables import INTERACTIONS, ITEMS, USERS, Tables
 
 
 def read_user_tables(scenario: Scenario, cache: Path | None) -> Tables:
-    """The three tables below `source.path` in file order. `cache` is not needed.
+    """The tables below `source.path` in file order. `cache` is not needed.
 
     CSV is UTF-8 with a header; every cell is read as text and an empty cell is a missing value, so that an id `007` or
     a title `NA` stays what it is; an empty cell of a `string_list` column is an empty list. Raises DataError for a
@@ -21,7 +21,7 @@ def read_user_tables(scenario: Scenario, cache: Path | None) -> Tables:
     entities = scenario.entities
     return Tables(
         users=_read(folder, USERS, entities.users.columns),
-        items=_read(folder, ITEMS, entities.items.columns),
+        items=None if entities.items is None else _read(folder, ITEMS, entities.items.columns),
         interactions=_read(folder, INTERACTIONS, entities.interactions.columns),
     )
 

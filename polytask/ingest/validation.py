@@ -94,7 +94,7 @@ def check_entities(scenario: Scenario, name: str, entity: Table, raw: pd.DataFra
     import pandera.pandas as pa
 
     columns = {entity.key: Column(type=entity.key_type), **entity.columns}
-    texts = _text_columns(scenario) if entity is scenario.entities.items else set()
+    texts = _text_columns(entity, scenario.text.item if entity is scenario.entities.items else None)
     checker = RowChecker(name, raw, {column: spec.type for column, spec in columns.items()})
     checker.check(pa.DataFrameSchema({c: _column_schema(spec, c in texts) for c, spec in columns.items()}))
     # After the other checks, so that a broken first row does not take a sound second one with it.
@@ -113,13 +113,14 @@ def check_interactions(
     import pandera.pandas as pa
 
     entities, timestamp = scenario.entities, scenario.entities.interactions.timestamp
-    columns = {table.key: Column(type=table.key_type) for table in (entities.users, entities.items)}
+    referred = [entities.users, *([] if entities.items is None else [entities.items])]
+    columns = {table.key: Column(type=table.key_type) for table in referred}
     columns |= entities.interactions.columns
     kinds: dict[str, str] = {column: spec.type for column, spec in columns.items()}
     checker = RowChecker("interactions", raw, {**kinds, timestamp: "timestamp"})
     schemas = {column: _column_schema(spec, False) for column, spec in columns.items()}
     checker.check(pa.DataFrameSchema({**schemas, timestamp: _time_schema(scenario)}))
-    for entity in (entities.users, entities.items):
+    for entity in referred:
         before, after = keys[entity.key]
         known, _ = convert(before[entity.key], entity.key_type)
         checker.check(pa.DataFrameSchema({entity.key: pa.Column(checks=_is_in(known, "not a known key"))}))
@@ -170,10 +171,10 @@ def _moment(field: str, text: str) -> pd.Timestamp:
     return moment.tz_localize("UTC") if moment.tzinfo is None else moment.tz_convert("UTC")
 
 
-def _text_columns(scenario: Scenario) -> set[str]:
-    """Columns of type `string` that the item's text is made of."""
-    used = {field for _, field, _, _ in Formatter().parse(scenario.text.item) if field}
-    return {column for column in used if scenario.entities.items.columns[column].type == "string"}
+def _text_columns(entity: Table, template: str | None) -> set[str]:
+    """Columns of type `string` that a template is made of."""
+    used = {field for _, field, _, _ in Formatter().parse(template or "") if field}
+    return {column for column in used if entity.columns[column].type == "string"}
 
 
 def _is_in(known: pd.Series, words: str) -> Any:

@@ -1,14 +1,12 @@
-"""The scenario as pydantic models: every field, its type, its bounds, and the checks across fields."""
+"""The scenario as pydantic models: every field, its type and its bounds. `checks.py` has the checks across fields."""
 
-import re
-from collections.abc import Collection, Iterable
-from string import Formatter
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from polytask.context import CONTEXT_WORDS
+from polytask.errors import ScenarioError
+from polytask.scenario.checks import check_scenario
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
 TaskKind = Literal["retrieval", "multiclass", "multilabel", "binary", "regression"]
@@ -60,17 +58,17 @@ class Table(Section):
 
 
 class Interactions(Section):
-    """The table of events. It holds both keys, a timestamp and any other columns, such as a rating."""
+    """The table of events. It holds the keys of the other tables, a timestamp and other columns, such as a rating."""
 
     timestamp: Name = "timestamp"
     columns: dict[Name, Column] = {}
 
 
 class Entities(Section):
-    """The three tables."""
+    """The three tables: who or what asks, what can be recommended (none where nothing is), and the events."""
 
     users: Table
-    items: Table
+    items: Table | None = None
     interactions: Interactions = Interactions()
 
 
@@ -79,10 +77,10 @@ class Text(Section):
 
     `request` may use `{profile}` and the words of the time context; `request_with_query` may also use `{query}`.
     `queries` are templates over item columns: training shows them on a share of positions in place of a typed query.
-    `words` replaces raw values of a column by words before they enter any template.
+    `words` replaces raw values of a column by words before they enter any template. `item` is needed with items.
     """
 
-    item: str
+    item: str | None = None
     profile: str
     request: str
     request_with_query: str
@@ -92,14 +90,17 @@ class Text(Section):
 
 
 class Features(Section):
-    """What Feast serves. The feature service is named `<scenario>_v<version>`."""
+    """What Feast serves. The feature service is named `<scenario>_v<version>`.
+
+    The history's lengths and `history_ttl_days` say something only where there are items; the last is needed then.
+    """
 
     version: int = Field(default=1, ge=1)
     profile: tuple[Name, ...]
     history_length: int = Field(default=50, ge=1, le=1000)
     seen_length: int = Field(default=768, ge=1, le=10_000)
     profile_ttl_days: float = Field(gt=0)
-    history_ttl_days: float = Field(gt=0)
+    history_ttl_days: float | None = Field(default=None, gt=0)
     timezone: str = "UTC"
 
     @field_validator("timezone")
@@ -110,6 +111,28 @@ class Features(Section):
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError("allowed: an IANA time zone such as 'UTC' or 'Europe/Berlin'") from error
         return value
+
+
+class Split(Section):
+    """Which events are asked about.
+
+    `last_events`: each user's last event is the test, the one before it the validation. `shares`: these shares of the
+    users, drawn by a hash of their key and `seed`, with all their events; the only kind where there is no history.
+    """
+
+    kind: Literal["last_events", "shares"] = "last_events"
+    validation: float | None = Field(default=None, gt=0, lt=1)
+    test: float | None = Field(default=None, gt=0, lt=1)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _shares_where_needed(self) -> Self:
+        for name, share in (("validation", self.validation), ("test", self.test)):
+            if (self.kind == "shares") != (share is not None):
+                raise ValueError(f"`{name}` is needed with kind 'shares' and only there; kind is {self.kind!r}")
+        if (self.validation or 0) + (self.test or 0) >= 1:
+            raise ValueError(f"`validation` {self.validation} and `test` {self.test} leave nothing to train on")
+        return self
 
 
 class Condition(Section):
@@ -192,6 +215,31 @@ class Training(Section):
     threads: int = Field(default=2, ge=1)
 
 
+class QueryCheck(Section):
+    """A free-text query, and what the listed items should have: one of these values in `column`."""
+
+    query: str = Field(min_length=1)
+    column: Name
+    value: str | tuple[str, ...]
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The values, any of which makes an item fit."""
+        return (self.value,) if isinstance(self.value, str) else self.value
+
+
+class Evaluation(Section):
+    """What evaluation measures beside each task's own metrics."""
+
+    queries: tuple[QueryCheck, ...] = ()
+
+
+class Examples(Section):
+    """What the demo asks: free-text queries, such as a user might type."""
+
+    queries: tuple[str, ...] = ()
+
+
 class Scenario(Section):
     """A whole recommendation problem: data, texts, features, tasks, encoder, training."""
 
@@ -202,10 +250,13 @@ class Scenario(Section):
     entities: Entities
     text: Text
     features: Features
+    split: Split = Split()
     tasks: tuple[Task, ...] = Field(min_length=1)
     encoder: Encoder
     model: Model = Model()
     training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    examples: Examples = Examples()
 
     @property
     def feature_service(self) -> str:
@@ -219,48 +270,24 @@ class Scenario(Section):
                 return task
         raise KeyError(f"no task {name!r}; there are {', '.join(t.name for t in self.tasks)}")
 
+    @property
+    def has_items(self) -> bool:
+        """Whether there is a catalogue of items, and with it a history of each user."""
+        return self.entities.items is not None
+
+    @property
+    def items(self) -> Table:
+        """The items' table, for what is done only where `has_items`."""
+        if self.entities.items is None:
+            raise ScenarioError(f"entities.items: scenario {self.name!r} has none")
+        return self.entities.items
+
+    @property
+    def lists_users(self) -> bool:
+        """Whether a task answers with users, so that the model has a vector for each."""
+        return any(task.catalogue == "users" for task in self.tasks)
+
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
-        users, items = self.entities.users.columns, self.entities.items.columns
-        interactions = self.entities.interactions.columns
-        _check_names("tasks", [task.name for task in self.tasks])
-        _check_known("features.profile", self.features.profile, users)
-        _check_template("text.item", self.text.item, items)
-        _check_template("text.profile", self.text.profile, self.features.profile)
-        _check_template("text.request", self.text.request, ["profile", *CONTEXT_WORDS])
-        _check_template("text.request_with_query", self.text.request_with_query, ["query", "profile", *CONTEXT_WORDS])
-        for position, query in enumerate(self.text.queries):
-            _check_template(f"text.queries.{position}", query, items)
-        for position, task in enumerate(self.tasks):
-            where = f"tasks.{position}.label"
-            if task.label.source == "peers":
-                if task.label.column is not None:
-                    raise ValueError(f"{where}.column: {task.label.column!r}; a label from peers has no column")
-            else:
-                allowed = {"interaction": [*interactions, self.entities.items.key], "item": [*items]}
-                _check_known(f"{where}.column", [task.label.column or "nothing"], allowed[task.label.source])
-            if task.label.where is not None:
-                _check_known(f"{where}.where.column", [task.label.where.column], interactions)
+        check_scenario(self)
         return self
-
-
-def _check_names(where: str, names: list[str]) -> None:
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise ValueError(f"{where}: {', '.join(doubled)} stands there twice; each name is allowed once")
-
-
-def _check_known(where: str, names: Iterable[str], allowed: Collection[str]) -> None:
-    for name in names:
-        if name not in allowed:
-            raise ValueError(f"{where}: {name!r} is not a known column; allowed: {', '.join(allowed)}")
-
-
-def _check_template(where: str, template: str, allowed: Collection[str]) -> None:
-    try:
-        fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]
-    except ValueError as error:
-        raise ValueError(f"{where}: {template!r} is not a template ({error}); allowed: text with {{column}}") from error
-    for field in fields:
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", field) or field not in allowed:
-            raise ValueError(f"{where}: {{{field}}} is not known; allowed: {', '.join(allowed)}")

@@ -141,5 +141,5 @@ def flag(name: str, values: Sequence[bool]) -> AnswerTensor:
 
 
 def _key_datatype(scenario: Scenario, task: Task) -> str:
-    table = scenario.entities.items if task.catalogue == ITEMS else scenario.entities.users
+    table = scenario.items if task.catalogue == ITEMS else scenario.entities.users
     return key_datatype(table)

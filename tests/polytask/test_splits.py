@@ -1,8 +1,34 @@
-"""The last event is the test, the one before it validation."""
+"""Which events are asked about: the last of each user, or all events of a share of the users."""
 
+import numpy as np
 import pandas as pd
 
+from polytask.scenario.schema import Split
 from polytask.splits import split_events
+
+
+def with_shares(scenario, **settings):
+    split = Split.model_validate({"kind": "shares", "validation": 0.1, "test": 0.2, **settings})
+    return scenario.model_copy(update={"split": split})
+
+
+def test_shares_draw_users_with_all_their_events(small_scenario):
+    users = np.repeat(np.arange(2000), 3)
+    events = pd.DataFrame({"user_id": users, "timestamp": 0, "event_id": range(6000)})
+    split = split_events(with_shares(small_scenario), events)
+    assert (split.groupby(users).nunique() == 1).all()
+    shares = split.value_counts(normalize=True)
+    assert abs(shares["test"] - 0.2) < 0.03
+    assert abs(shares["validation"] - 0.1) < 0.02
+
+
+def test_shares_hold_whatever_else_is_in_the_data(small_scenario):
+    events = pd.DataFrame({"user_id": range(500), "timestamp": 0, "event_id": range(500)})
+    scenario = with_shares(small_scenario)
+    split = split_events(scenario, events)
+    some = events.sample(100, random_state=1)
+    assert split_events(scenario, some).to_dict() == split[some.index].to_dict()
+    assert (split_events(with_shares(small_scenario, seed=1), events) != split).any()
 
 
 def test_time_decides_then_file_order(small_scenario):

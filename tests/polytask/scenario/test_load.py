@@ -41,7 +41,34 @@ MISTAKES = [
     ("tasks.2.label.column", "rating", ["tasks.2.label.column: 'rating'", "allowed: title, year, genres"]),
     ("tasks.2.label.column", GONE, ["tasks.2.label.column: 'nothing'", "allowed: title, year, genres"]),
     ("tasks.1.label.column", "rating", ["tasks.1.label.column: 'rating'", "a label from peers has no column"]),
+    ("text.item", GONE, ["text.item: nothing stands there; it is needed with `entities.items`", "is there"]),
+    ("features.history_ttl_days", GONE, ["features.history_ttl_days: nothing stands there; it is needed with"]),
+    ("split", {"kind": "last_events", "test": 0.1}, ["split", "only there; kind is 'last_events'"]),
+    (
+        "evaluation.queries.1.column",
+        "rating",
+        ["evaluation.queries.1.column: 'rating'", "allowed: title, year, genres"],
+    ),
     ("tasks.1.label.where.column", "stars", ["tasks.1.label.where.column: 'stars'", "allowed: rating"]),
+]
+TEMPLATES = ["a {title}"]
+CHECKS = {"queries": [{"query": "old", "column": "age", "value": "9"}]}
+LISTS = {"name": "a", "title": "A", "kind": "retrieval", "catalogue": "users", "label": {"source": "peers"}}
+OF_ITEM = {"name": "a", "title": "A", "kind": "binary", "label": {"source": "item", "column": "age"}}
+NOT_THERE = "needed with `entities.items` and only there, and that is not there"
+
+# Mistakes in a scenario without items.
+TEXT_ONLY_MISTAKES = [
+    ("text.item", "{age}", ["text.item: '{age}' stands there", NOT_THERE]),
+    ("features.history_ttl_days", 3, ["features.history_ttl_days: 3.0 stands there", NOT_THERE]),
+    ("text.queries", TEMPLATES, ["text.queries: 'a {title}' is a template over items; there is no `entities.items`"]),
+    ("evaluation", CHECKS, ["evaluation.queries: 'old' asks for items; there is no `entities.items`"]),
+    ("tasks.0", LISTS, ["tasks.0.kind: 'retrieval' lists users; that needs `entities.items`"]),
+    ("tasks.1", OF_ITEM, ["tasks.1.label.source: 'item' needs `entities.items`; allowed: interaction"]),
+    ("tasks.1.label.column", "note", ["tasks.1.label.column: 'note'", "allowed: topic, liked, stars"]),
+    ("split", GONE, ["split.kind: 'last_events' needs a history", "allowed: shares"]),
+    ("split.test", GONE, ["split", "`test` is needed with kind 'shares' and only there"]),
+    ("split.test", 0.9, ["split", "`validation` 0.15 and `test` 0.9 leave nothing to train on"]),
 ]
 
 
@@ -64,6 +91,24 @@ def test_mistake_is_named(small_scenario_file, tmp_path, field, value, words):
     with pytest.raises(ScenarioError) as caught:
         load_scenario(path)
     assert [word for word in [str(path), *words] if word not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize(("field", "value", "words"), TEXT_ONLY_MISTAKES, ids=[m[0] for m in TEXT_ONLY_MISTAKES])
+def test_mistake_in_a_scenario_without_items_is_named(text_only_scenario_file, tmp_path, field, value, words):
+    test_mistake_is_named(text_only_scenario_file, tmp_path, field, value, words)
+
+
+def test_what_a_scenario_without_items_has(text_only_scenario, small_scenario):
+    assert not text_only_scenario.has_items
+    assert not text_only_scenario.lists_users
+    with pytest.raises(ScenarioError, match=r"entities.items: scenario 'notes' has none"):
+        _ = text_only_scenario.items
+    assert small_scenario.has_items
+    assert small_scenario.lists_users
+
+
+def test_a_query_may_fit_several_values(small_scenario):
+    assert [check.values for check in small_scenario.evaluation.queries] == [("Comedy",), ("Western", "Horror")]
 
 
 def test_all_mistakes_stand_in_one_message(small_scenario_file, tmp_path):

@@ -1,0 +1,94 @@
+"""Checks across a scenario's fields. Each raises ValueError: the field's path, what stands there, what is allowed."""
+
+import re
+from collections.abc import Collection, Iterable
+from string import Formatter
+from typing import TYPE_CHECKING
+
+from polytask.context import CONTEXT_WORDS
+
+if TYPE_CHECKING:
+    from polytask.scenario.schema import Scenario, Task
+
+
+def check_scenario(scenario: "Scenario") -> None:
+    """Every check; the first that fails speaks."""
+    text = scenario.text
+    _check_names("tasks", [task.name for task in scenario.tasks])
+    _check_known("features.profile", scenario.features.profile, scenario.entities.users.columns)
+    _check_template("text.profile", text.profile, scenario.features.profile)
+    _check_template("text.request", text.request, ["profile", *CONTEXT_WORDS])
+    _check_template("text.request_with_query", text.request_with_query, ["query", "profile", *CONTEXT_WORDS])
+    _check_items(scenario)
+    for position, task in enumerate(scenario.tasks):
+        _check_label(scenario, f"tasks.{position}", task)
+
+
+def _check_items(scenario: "Scenario") -> None:
+    """What only scenarios with items have, and must have."""
+    items, text, checks = scenario.entities.items, scenario.text, scenario.evaluation.queries
+    needed = {"text.item": text.item, "features.history_ttl_days": scenario.features.history_ttl_days}
+    for where, value in needed.items():
+        if (items is None) != (value is None):
+            raise ValueError(
+                f"{where}: {'nothing' if value is None else repr(value)} stands there; it is needed with "
+                f"`entities.items` and only there, and that is {'not ' if items is None else ''}there"
+            )
+    if items is None:
+        if text.queries:
+            raise ValueError(
+                f"text.queries: {text.queries[0]!r} is a template over items; there is no `entities.items`"
+            )
+        if checks:
+            raise ValueError(f"evaluation.queries: {checks[0].query!r} asks for items; there is no `entities.items`")
+        if scenario.split.kind != "shares":
+            raise ValueError(
+                f"split.kind: {scenario.split.kind!r} needs a history, and without `entities.items` there is none; "
+                "allowed: shares"
+            )
+        return
+    _check_template("text.item", text.item or "", items.columns)
+    for position, query in enumerate(text.queries):
+        _check_template(f"text.queries.{position}", query, items.columns)
+    for position, check in enumerate(checks):
+        _check_known(f"evaluation.queries.{position}.column", [check.column], items.columns)
+
+
+def _check_label(scenario: "Scenario", where: str, task: "Task") -> None:
+    items, interactions, label = scenario.entities.items, scenario.entities.interactions.columns, task.label
+    if items is None:
+        if task.catalogue is not None:
+            raise ValueError(f"{where}.kind: 'retrieval' lists {task.catalogue}; that needs `entities.items`")
+        if label.source != "interaction":
+            raise ValueError(f"{where}.label.source: {label.source!r} needs `entities.items`; allowed: interaction")
+    if label.source == "peers":
+        if label.column is not None:
+            raise ValueError(f"{where}.label.column: {label.column!r}; a label from peers has no column")
+    else:
+        own = [] if items is None else [items.key]
+        allowed = [*interactions, *own] if label.source == "interaction" else [*(items.columns if items else ())]
+        _check_known(f"{where}.label.column", [label.column or "nothing"], allowed)
+    if label.where is not None:
+        _check_known(f"{where}.label.where.column", [label.where.column], interactions)
+
+
+def _check_names(where: str, names: list[str]) -> None:
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise ValueError(f"{where}: {', '.join(doubled)} stands there twice; each name is allowed once")
+
+
+def _check_known(where: str, names: Iterable[str], allowed: Collection[str]) -> None:
+    for name in names:
+        if name not in allowed:
+            raise ValueError(f"{where}: {name!r} is not a known column; allowed: {', '.join(allowed)}")
+
+
+def _check_template(where: str, template: str, allowed: Collection[str]) -> None:
+    try:
+        fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]
+    except ValueError as error:
+        raise ValueError(f"{where}: {template!r} is not a template ({error}); allowed: text with {{column}}") from error
+    for field in fields:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", field) or field not in allowed:
+            raise ValueError(f"{where}: {{{field}}} is not known; allowed: {', '.join(allowed)}")
