@@ -44,7 +44,7 @@ demo: setup ## Run the whole chain: data, Feast, pipeline, Triton, answers
 	@$(BIN)/polytask demo --scenario $(SCENARIO)
 
 serve: setup ## Keep the servers of the last demo up until Ctrl-C
-	@$(BIN)/polytask serve --bundle build/demo/published/$(SCENARIO)/current --feature-store build/demo/feature_store
+	@$(BIN)/polytask serve --bundle build/demo/$(SCENARIO)/published/current --feature-store build/demo/$(SCENARIO)/feature_store
 
 test: setup ## Run all tests
 	@$(BIN)/python -m pytest

@@ -2,10 +2,8 @@
 
 import json
 import os
-import shutil
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,11 +11,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.local import CACHE, Run, code_version, run_pipeline
+from pipelines.local import Run, code_version, drop_cache_without, run_pipeline
+from pipelines.workspace import WORKSPACE, Places
 from polytask.atomic import write_text
 from polytask.catalogue import load_catalogue
 from polytask.contract import load_contract
-from polytask.errors import PolytaskError
 from polytask.scenario import load_scenario, scenario_path
 from polytask.scenario.schema import Scenario
 from polytask.tables import USERS
@@ -30,37 +28,13 @@ LIST_LENGTH = 5
 QUERY = "a scary ghost story"
 
 
-@dataclass(frozen=True)
-class Places:
-    """Where the demo keeps what it makes."""
-
-    folder: Path
-
-    @property
-    def feature_store(self) -> Path:
-        """Folder of the feature store."""
-        return self.folder / "feature_store"
-
-    @property
-    def pipeline(self) -> Path:
-        """Root of the local runner: artefacts, cache, log."""
-        return self.folder / "pipeline"
-
-    @property
-    def summary(self) -> Path:
-        """What the demo measured and answered."""
-        return self.folder / "summary.json"
-
-    def published(self, scenario: Scenario) -> Path:
-        """Folder of the published versions of a scenario."""
-        return self.folder / "published" / scenario.name
-
-
 def demo(
     scenario: Annotated[
         str, typer.Option(help="Name of a scenario in scenarios/, or the path of a file.")
     ] = "movielens",
-    output: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("build/demo"),
+    output: Annotated[
+        Path, typer.Option(help="Workspace: what the demo makes lies below it, in a folder per scenario.")
+    ] = WORKSPACE,
     query: Annotated[str, typer.Option(help="The free-text query of the last question.")] = QUERY,
 ) -> None:
     """Run the whole chain: data, features, pipeline, servers, answers."""
@@ -72,29 +46,31 @@ def demo(
     os.environ.setdefault("OMP_NUM_THREADS", "2")
     file = scenario_path(scenario).resolve()
     loaded = load_scenario(file)
-    places = Places(output.resolve())
+    places = Places(output.resolve(), loaded.name)
     console.rule(f"[bold]Polytask: {loaded.title}")
 
-    run = _run_pipeline(loaded, file, places, console)
+    run = _run_pipeline(file, places, console)
     evaluation = _evaluation(places)
     _print_metrics(console, loaded, evaluation)
-    bundle = places.published(loaded) / "current"
+    bundle = places.published / "current"
     serving_started = time.monotonic()
     answers = _ask(loaded, bundle, places, query, console)
     seconds = {**run.seconds, "serve": round(time.monotonic() - serving_started, 2)}
     seconds["total"] = round(time.monotonic() - started, 2)
+    tables = places.step_file("ingest", "tables")
     artifacts = {
         "summary": places.summary,
         "bundle": bundle,
         "contract": bundle / "contract.json",
         "model_repository": bundle / "repository",
         "feature_store": places.feature_store,
-        "evaluation": _step_file(places, "evaluate", "evaluation"),
-        "ingest_report": _step_file(places, "ingest", "tables") / "report.json",
-        "training_set": _step_file(places, "build-training-set", "training_set"),
-        "model": _step_file(places, "train", "model"),
+        "evaluation": places.step_file("evaluate", "evaluation"),
+        "tables": tables,
+        "ingest_report": tables / "report.json",
+        "training_set": places.step_file("build-training-set", "training_set"),
+        "model": places.step_file("train", "model"),
         "pipeline_log": run.log,
-        "serving_logs": places.folder / "serve",
+        "serving_logs": places.serving_logs,
     }
     test = evaluation["test"]
     summary = {
@@ -106,23 +82,21 @@ def demo(
         "answers": answers,
         "artifacts": {name: str(path) for name, path in artifacts.items()},
     }
-    write_text(places.summary, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    for file in (places.summary, places.last_summary):
+        write_text(file, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     _print_end(console, artifacts, run, seconds["total"])
 
 
-def _run_pipeline(scenario: Scenario, file: Path, places: Places, console: Console) -> Run:
+def _run_pipeline(file: Path, places: Places, console: Console) -> Run:
     from pipelines.train_and_deploy import train_and_deploy
 
-    if not (places.feature_store / "feature_store.yaml").is_file() and (places.pipeline / CACHE).exists():
-        # The feature store lies outside the steps' outputs: without it, what they left is of no use.
-        console.print("the feature store is gone: all steps run again")
-        shutil.rmtree(places.pipeline / CACHE)
+    drop_cache_without(places.feature_store, places.pipeline, console)
     return run_pipeline(
         train_and_deploy,
         {
             "scenario": str(file),
             "feature_store": str(places.feature_store),
-            "target": str(places.published(scenario)),
+            "target": str(places.published),
             "code_version": code_version(file),
         },
         places.pipeline,
@@ -130,16 +104,8 @@ def _run_pipeline(scenario: Scenario, file: Path, places: Places, console: Conso
     )
 
 
-def _step_file(places: Places, step: str, output: str) -> Path:
-    """The newest output of a step: the local runner keeps a folder per run, a cached step has none in later ones."""
-    found = sorted(places.pipeline.glob(f"*/{step}/{output}"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise PolytaskError(f"step {step!r} left no {output!r} below {places.pipeline}")
-    return found[-1]
-
-
 def _evaluation(places: Places) -> Any:
-    return json.loads(_step_file(places, "evaluate", "evaluation").read_text(encoding="utf-8"))
+    return json.loads(places.step_file("evaluate", "evaluation").read_text(encoding="utf-8"))
 
 
 def _print_metrics(console: Console, scenario: Scenario, evaluation: Any) -> None:
@@ -168,7 +134,7 @@ def _ask(scenario: Scenario, bundle: Path, places: Places, query: str, console: 
     titles = {task.name: task.title for task in scenario.tasks}
     answers: list[Answer] = []
     with console.status("starting Triton and the transformer"):
-        stack = LocalStack(bundle, places.feature_store, logs=places.folder / "serve")
+        stack = LocalStack(bundle, places.feature_store, logs=places.serving_logs)
         stack.start()
     try:
         console.print(f"[green]✓[/] serving: gRPC {stack.grpc_url}, REST {stack.rest_url}", highlight=False)

@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import re
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -35,11 +36,12 @@ class PipelineError(PolytaskError):
 
 @dataclass
 class Run:
-    """What happened to the steps: seconds of those that ran, and those that were taken from the cache."""
+    """What happened: seconds of the steps that ran, those taken from the cache, files that the pipeline returned."""
 
     log: Path
     seconds: dict[str, float] = field(default_factory=dict)
     reused: list[str] = field(default_factory=list)
+    outputs: dict[str, Path] = field(default_factory=dict)
 
 
 def code_version(scenario_file: Path) -> str:
@@ -72,10 +74,18 @@ def run_pipeline(pipeline: Callable[..., Any], arguments: dict[str, str], root: 
             warnings.filterwarnings("ignore", message="You may be attemping to run a task that uses custom")
             warnings.filterwarnings("ignore", message="Task '.*': settings")
             try:
-                pipeline(**arguments)
+                task = pipeline(**arguments)
             except RuntimeError as error:
                 raise PipelineError(watcher.failure(error)) from error
+    run.outputs = {name: Path(artifact.path) for name, artifact in task.outputs.items()}
     return run
+
+
+def drop_cache_without(feature_store: Path, root: Path, console: Console) -> None:
+    """Forget all finished steps below `root` when the feature store, which lies outside their outputs, is gone."""
+    if not (feature_store / "feature_store.yaml").is_file() and (root / CACHE).exists():
+        console.print("the feature store is gone: all steps run again")
+        shutil.rmtree(root / CACHE)
 
 
 @contextlib.contextmanager

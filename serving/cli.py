@@ -16,8 +16,8 @@ from polytask.errors import ContractError, RequestError, ServingError
 if TYPE_CHECKING:
     from serving.client import Answer, Entry
 
-BUNDLE = Path("build/demo/published/movielens/current")
-FEATURE_STORE = Path("build/demo/feature_store")
+BUNDLE = Path("build/demo/movielens/published/current")
+FEATURE_STORE = Path("build/demo/movielens/feature_store")
 SHOWN = 5
 
 

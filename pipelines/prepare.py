@@ -1,0 +1,61 @@
+"""The first three steps of the chain, for commands that start from a training set: ingest, features, training set."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from kfp import dsl
+from rich.console import Console
+
+from components.build_features import build_features
+from components.build_training_set import build_training_set
+from components.ingest import ingest
+from pipelines.local import code_version, drop_cache_without, run_pipeline
+from pipelines.workspace import Places
+from polytask.scenario import load_scenario
+
+
+class Prepared(NamedTuple):
+    """The ingest folder (see `polytask.tables`) and the training set's Parquet file."""
+
+    tables: Path
+    training_set: Path
+
+
+class Outputs(NamedTuple):
+    """The same two as artefacts of the pipeline."""
+
+    tables: dsl.Dataset
+    training_set: dsl.Dataset
+
+
+@dsl.pipeline(name="prepare", display_name="Prepare", description="Ingests the data and joins its training set.")
+def prepare(scenario: str, feature_store: str, code_version: str) -> Outputs:
+    """The steps of `train_and_deploy` up to the training set, with the same arguments, so that both share a cache."""
+    tables = ingest(scenario=scenario, code_version=code_version)
+    features = build_features(
+        scenario=scenario, code_version=code_version, feature_store=feature_store, tables=tables.outputs["tables"]
+    )
+    rows = build_training_set(
+        scenario=scenario,
+        code_version=code_version,
+        tables=tables.outputs["tables"],
+        features=features.outputs["features"],
+    )
+    return Outputs(tables.outputs["tables"], rows.outputs["training_set"])
+
+
+def prepared(scenario_file: Path, workspace: Path, console: Console) -> Prepared:
+    """Run what is not yet done of the three steps below `<workspace>/<scenario>`, as the demo does.
+
+    Raises PipelineError when a step fails.
+    """
+    file = scenario_file.resolve()
+    places = Places(workspace.resolve(), load_scenario(file).name)
+    drop_cache_without(places.feature_store, places.pipeline, console)
+    run = run_pipeline(
+        prepare,
+        {"scenario": str(file), "feature_store": str(places.feature_store), "code_version": code_version(file)},
+        places.pipeline,
+        console,
+    )
+    return Prepared(run.outputs["tables"], run.outputs["training_set"])
