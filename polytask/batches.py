@@ -27,11 +27,11 @@ class BatchLosses:
     def __call__(self, model: MultiTaskModel, windows: Windows) -> dict[str, Tensor]:
         """The mean loss of each task over the real positions of the windows."""
         catalogues = model.catalogues()
-        states = model.histories(torch.from_numpy(windows.inputs), catalogues)
+        histories = model.histories(torch.from_numpy(windows.inputs), catalogues)
         real = torch.from_numpy(windows.events >= 0)
         events = windows.events[windows.events >= 0]
         text = self.text_vectors[torch.from_numpy(windows.texts)[real]]
-        logits = model.logits(states[real], text, catalogues)
+        logits = model.logits(histories.at(real), text, catalogues)
         return {task.name: self._loss(task, logits[task.name], events) for task in self.dataset.scenario.tasks}
 
     def _loss(self, task: Task, logits: Tensor, events: NDArray[np.int64]) -> Tensor:
@@ -44,9 +44,19 @@ class BatchLosses:
         if task.kind != "retrieval":
             return class_loss(task, logits, label)
         if task.label.source != "peers":
-            return next_item_loss(logits, label.long(), self.item_candidates)
+            return self._next_item(logits, label.long(), events[labelled])
         itself = torch.from_numpy(self.dataset.user_rows[events[labelled]])
         candidates = torch.ones_like(label)
         candidates[:, PADDING_ROW] = False
         candidates[torch.arange(len(itself)), itself] = False
         return retrieval_loss(logits, label, candidates)
+
+    def _next_item(self, logits: Tensor, target: Tensor, events: NDArray[np.int64]) -> Tensor:
+        """Items that the user has seen by then are never answered: they are no candidates, and no targets either."""
+        candidates = self.item_candidates.repeat(len(events), 1)
+        positions, rows = self.dataset.seen_before(events)
+        candidates[torch.from_numpy(positions), torch.from_numpy(rows)] = False
+        new = candidates.gather(1, target.unsqueeze(1)).squeeze(1)
+        if not new.any():
+            return logits.sum() * 0.0
+        return next_item_loss(logits[new], target[new], candidates[new])

@@ -37,6 +37,8 @@ class Dataset:
         self.split = split_events(scenario, self.events).to_numpy()
         self.train = self.split == "train"
         self.user_rows = users.rows(self.events[users.key])
+        users_in_order = pd.factorize(self.events[users.key])[0]
+        self.first_events = np.searchsorted(users_in_order, users_in_order)
         self.item_rows = items.rows(self.events[items.key])
         self.previous_rows = items.rows(_last(history) for history in self.events["history"])
         self.labels: dict[str, TaskLabels] = event_labels(scenario, self.events, self.train, catalogues)
@@ -66,6 +68,17 @@ class Dataset:
             dtype=np.int64,
         ).reshape(len(self.queries.queries), len(distinct))
         self.text_vectors = encode(list(number))
+
+    def seen_before(self, events: IntArray) -> tuple[IntArray, IntArray]:
+        """Item rows that the user had met before some events (m,), as pairs (position in `events`, item row).
+
+        As in serving, the newest `seen_length` count.
+        """
+        first = np.maximum(self.first_events[events], events - self.scenario.features.seen_length)
+        counts = events - first
+        positions = np.repeat(np.arange(len(events)), counts)
+        steps = np.arange(len(positions)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return positions, self.item_rows[np.repeat(first, counts) + steps]
 
     def requests(self, events: IntArray) -> list[RequestFeatures]:
         """The requests (m,) that were made just before some events."""

@@ -1,6 +1,5 @@
 """One loss per task kind. Every function takes the logits of the rows that have a label and returns their mean loss."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -39,8 +38,3 @@ def class_loss(task: Task, logits: Tensor, label: Tensor) -> Tensor:
     if task.kind == "binary":
         return F.binary_cross_entropy_with_logits(logits.squeeze(-1), label.float())
     return F.huber_loss(logits.squeeze(-1), label.float())
-
-
-def weighted_sum(losses: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
-    """L = sum_i w_i L_i."""
-    return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()

@@ -4,6 +4,7 @@ import random as python_random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,18 +13,19 @@ from torch.nn import Parameter
 
 from polytask.batches import BatchLosses
 from polytask.dataset import Dataset
-from polytask.losses import weighted_sum
 from polytask.model.multitask import MultiTaskModel
 from polytask.tables import USERS
+from polytask.weighting import build_weights
 from polytask.windows import WindowPlan
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to: mean loss per task and seconds."""
+    """What one epoch came to: mean loss and weight of each task, and seconds."""
 
     number: int
     losses: dict[str, float]
+    weights: dict[str, float]
     seconds: float
 
 
@@ -63,26 +65,28 @@ def fit(
     settings = dataset.scenario.training
     random = np.random.default_rng(settings.seed)
     plan = WindowPlan(dataset, settings.epochs, random)
-    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    weights = build_weights(dataset.scenario)
+    groups: list[dict[str, Any]] = [{"params": parameters}, {"params": list(weights.parameters()), "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=sum(plan.batches) + 1)
     batch_losses = BatchLosses(dataset)
-    weights = {task.name: task.weight for task in dataset.scenario.tasks}
     history: list[Epoch] = []
     for number in range(1, settings.epochs + 1):
         started = time.monotonic()
-        sums = dict.fromkeys(weights, 0.0)
+        sums = dict.fromkeys(weights.static, 0.0)
         model.train()
         for windows in plan.epoch(number - 1, random):
             losses = batch_losses(model, windows)
             optimizer.zero_grad(set_to_none=True)
-            weighted_sum(losses, weights).backward()  # type: ignore[no-untyped-call]
+            weights(losses).backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             schedule.step()
             for name, loss in losses.items():
                 sums[name] += float(loss.detach())
         means = {name: total / plan.batches[number - 1] for name, total in sums.items()}
-        history.append(Epoch(number, means, time.monotonic() - started))
+        history.append(Epoch(number, means, weights.current(), time.monotonic() - started))
+        weights.end_epoch(means)
         if on_epoch is not None:
             on_epoch(history[-1])
     model.eval()

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from polytask.model.heads import answer
-from polytask.model.multitask import MultiTaskModel
+from polytask.model.multitask import NEWEST, Catalogues, MultiTaskModel
+from polytask.model.transition import TransitionTables
 from polytask.scenario.schema import Task
 from polytask.tables import ITEMS, USERS
 from polytask.tensors import MASKED_SCORE
@@ -18,6 +19,8 @@ class ServingGraph(nn.Module):
 
     items: Tensor
     users: Tensor
+    sources: Tensor
+    targets: Tensor
 
     def __init__(self, model: MultiTaskModel) -> None:
         super().__init__()
@@ -25,16 +28,19 @@ class ServingGraph(nn.Module):
         with torch.no_grad():
             catalogues = model.catalogues()
         # The vectors of both catalogues are constants of the served graph.
-        self.register_buffer("items", catalogues[ITEMS].detach().clone())
-        self.register_buffer("users", catalogues[USERS].detach().clone())
+        self.register_buffer("items", catalogues.vectors[ITEMS].detach().clone())
+        self.register_buffer("users", catalogues.vectors[USERS].detach().clone())
+        self.register_buffer("sources", catalogues.transitions.sources.detach().clone())
+        self.register_buffer("targets", catalogues.transitions.targets.detach().clone())
 
     def forward(self, text_vector: Tensor, history: Tensor, seen: Tensor, user: Tensor) -> tuple[Tensor, ...]:
         """See the class; scores are logits for retrieval and probabilities for classes."""
-        catalogues = {ITEMS: self.items, USERS: self.users}
+        vectors = {ITEMS: self.items, USERS: self.users}
+        catalogues = Catalogues(vectors, TransitionTables(self.sources, self.targets))
         history = _known_rows(history, self.items)
         excluded = {ITEMS: _known_rows(seen, self.items), USERS: _known_rows(user, self.users)}
-        states = self.model.histories(history, catalogues)[:, -1]
-        logits = self.model.logits(states, text_vector, catalogues)
+        histories = self.model.histories(history, catalogues).at(NEWEST)
+        logits = self.model.logits(histories, text_vector, catalogues)
         outputs: list[Tensor] = []
         for task in self.model.scenario.tasks:
             if task.catalogue is None:

@@ -31,19 +31,21 @@ class ItemTable(nn.Module):
 
     text_vectors: Tensor
 
-    def __init__(self, text_vectors: Tensor, dim: int, id_dropout: float) -> None:
+    def __init__(self, text_vectors: Tensor, dim: int, id_dropout: float, padding: bool = True) -> None:
+        """`padding`: whether "no item" has a learned vector; otherwise it is zero and adds nothing to a sum."""
         super().__init__()
         standardise = Standardise(text_vectors[PADDING_ROW + 1 :])
         self.register_buffer("text_vectors", standardise(text_vectors))
         self.id_dropout = id_dropout
         self.projection = nn.Linear(text_vectors.shape[1], dim)
         self.residual = nn.Embedding(len(text_vectors), dim)
-        self.empty = nn.Parameter(torch.zeros(dim))
+        empty = torch.zeros(dim)
+        self.empty = nn.Parameter(empty) if padding else nn.Buffer(empty, persistent=False)
         nn.init.normal_(self.projection.weight, std=0.02)
         nn.init.normal_(self.residual.weight, std=0.02)
 
     def forward(self) -> Tensor:
-        """All item vectors (N + 1, d); row 0 is the learned vector of "no item"."""
+        """All item vectors (N + 1, d); row 0 is the vector of "no item"."""
         residual = self.residual.weight
         if self.training and self.id_dropout > 0:
             keep = torch.rand(len(residual), 1, device=residual.device) >= self.id_dropout

@@ -1,16 +1,40 @@
 """The shared-encoder multi-task model: history and request text -> one state -> towers -> fusion -> heads."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from polytask.model.fusion import ConcatFusion
+from polytask.model.fusion import build_fusion
 from polytask.model.heads import RetrievalHead, build_head
 from polytask.model.history_encoder import HistoryEncoder
 from polytask.model.item_table import ItemTable, Standardise
-from polytask.scenario.schema import Scenario
+from polytask.model.transition import Transition, TransitionTables
+from polytask.scenario.schema import Scenario, Task
 from polytask.tables import ITEMS, USERS
+
+
+class Catalogues(NamedTuple):
+    """What the model knows about every catalogue row: item (N + 1, d) and user (U + 1, d) vectors, transitions."""
+
+    vectors: Mapping[str, Tensor]
+    transitions: TransitionTables
+
+
+class Histories(NamedTuple):
+    """Encoded histories before the request's text is known: state (..., d) and transition (..., r)."""
+
+    state: Tensor
+    transition: Tensor
+
+    def at(self, position: Tensor | tuple[slice, int]) -> "Histories":
+        """Some positions of all histories."""
+        return Histories(self.state[position], self.transition[position])
+
+
+# The newest position of every history (B, L, ...).
+NEWEST = (slice(None), -1)
 
 
 class MultiTaskModel(nn.Module):
@@ -22,6 +46,7 @@ class MultiTaskModel(nn.Module):
         sizes = scenario.model
         self.scenario = scenario
         self.item_table = ItemTable(item_texts, sizes.dim, sizes.id_dropout)
+        self.transition = Transition(item_texts, sizes.dim, sizes.id_dropout, sizes.dropout)
         self.user_table = nn.Embedding(users + 1, sizes.dim)
         self.history_encoder = HistoryEncoder(
             scenario.features.history_length, sizes.dim, sizes.layers, sizes.heads, sizes.dropout
@@ -30,33 +55,40 @@ class MultiTaskModel(nn.Module):
             Standardise(request_texts), nn.Dropout(sizes.dropout), nn.Linear(request_texts.shape[1], sizes.dim)
         )
         self.state_norm = nn.LayerNorm(sizes.dim)
-        self.fusion = ConcatFusion([task.name for task in scenario.tasks], sizes.dim, sizes.dropout)
+        self.fusion = build_fusion(sizes, [task.name for task in scenario.tasks])
         rows = {ITEMS: len(item_texts) - 1, USERS: users, None: 0}
         self.heads = nn.ModuleDict(
-            {task.name: build_head(task, self.fusion.dim, sizes.dim, rows[task.catalogue]) for task in scenario.tasks}
+            {
+                task.name: build_head(task, self.fusion.task_dim, sizes.dim, rows[task.catalogue])
+                for task in scenario.tasks
+            }
         )
         nn.init.normal_(self.user_table.weight, std=0.02)
 
-    def catalogues(self) -> dict[str, Tensor]:
-        """The vectors of both catalogues: items (N + 1, d), users (U + 1, d)."""
-        return {ITEMS: self.item_table(), USERS: self.user_table.weight}
+    def catalogues(self) -> Catalogues:
+        """All that depends on the catalogues alone: computed once per training step, constant when serving."""
+        return Catalogues({ITEMS: self.item_table(), USERS: self.user_table.weight}, self.transition.tables())
 
-    def histories(self, history: Tensor, catalogues: Mapping[str, Tensor]) -> Tensor:
-        """History (B, L) -> states (B, L, d) before the request's text is known."""
-        states: Tensor = self.history_encoder(history, catalogues[ITEMS])
-        return states
+    def histories(self, history: Tensor, catalogues: Catalogues) -> Histories:
+        """History (B, L) -> encoded (B, L, ...) before the request's text is known."""
+        return Histories(
+            self.history_encoder(history, catalogues.vectors[ITEMS]), self.transition(history, catalogues.transitions)
+        )
 
-    def logits(self, states: Tensor, text: Tensor, catalogues: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Late fusion: states (P, d) of some positions and their request texts (P, D) -> logits (P, ...) per task."""
-        fused = self.fusion(self.state_norm(states + self.text(text)))
+    def logits(self, histories: Histories, text: Tensor, catalogues: Catalogues) -> dict[str, Tensor]:
+        """Late fusion: P positions of some histories and their request texts (P, D) -> logits (P, ...) per task."""
+        state = self.state_norm(histories.state + self.text(text))
+        fused = self.fusion.of_tasks(state, self.fusion.shared(state))
         logits: dict[str, Tensor] = {}
         for task in self.scenario.tasks:
             head = self.heads[task.name]
             if isinstance(head, RetrievalHead):
                 assert task.catalogue is not None
-                logits[task.name] = head(fused, catalogues[task.catalogue])
+                logits[task.name] = head(fused[task.name], catalogues.vectors[task.catalogue])
+                if follows_an_item(task):
+                    logits[task.name] = logits[task.name] + histories.transition @ catalogues.transitions.targets.T
             else:
-                logits[task.name] = head(fused)
+                logits[task.name] = head(fused[task.name])
         return logits
 
     @torch.inference_mode()
@@ -64,4 +96,9 @@ class MultiTaskModel(nn.Module):
         """Logits (B, ...) per task for whole requests: history (B, L), text (B, D). Sets evaluation mode."""
         self.eval()
         catalogues = self.catalogues()
-        return self.logits(self.histories(history, catalogues)[:, -1], text, catalogues)
+        return self.logits(self.histories(history, catalogues).at(NEWEST), text, catalogues)
+
+
+def follows_an_item(task: Task) -> bool:
+    """Whether a task asks for the item of the next event."""
+    return task.kind == "retrieval" and task.catalogue == ITEMS and task.label.source == "interaction"

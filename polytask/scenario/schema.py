@@ -187,14 +187,18 @@ class Encoder(Section):
 
 
 class Model(Section):
-    """Sizes of the shared encoder. `id_dropout` is the share of item rows seen by their text alone in training."""
+    """Sizes of the shared encoder. `id_dropout` is the share of item rows seen by their text alone in training.
+
+    `fusion` says how tasks share what follows the encoder; `experts` counts the experts of `mmoe`.
+    """
 
     dim: int = Field(default=64, ge=8, le=1024)
     layers: int = Field(default=2, ge=1, le=12)
     heads: int = Field(default=2, ge=1, le=16)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     id_dropout: float = Field(default=0.1, ge=0, lt=1)
-    fusion: Literal["concat"] = "concat"
+    fusion: Literal["concat", "shared_bottom", "mmoe"] = "concat"
+    experts: int = Field(default=4, ge=2, le=64)
 
     @model_validator(mode="after")
     def _heads_divide_dim(self) -> Self:
@@ -204,12 +208,17 @@ class Model(Section):
 
 
 class Training(Section):
-    """AdamW with a one-cycle schedule over windows of consecutive events of one user."""
+    """AdamW with a one-cycle schedule over windows of consecutive events of one user.
+
+    `weighting` says how the tasks' weights change while training: not (`static`), by learned uncertainty (Kendall et
+    al., 2018), or by how slowly each loss falls (`dwa`, dynamic weight average; Liu et al., 2019).
+    """
 
     epochs: int = Field(default=20, ge=1, le=1000)
     windows_per_batch: int = Field(default=48, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
+    weighting: Literal["static", "uncertainty", "dwa"] = "static"
     query_share: float = Field(default=0.3, ge=0, le=1)
     seed: int = Field(default=7, ge=0, lt=2**31)
     threads: int = Field(default=2, ge=1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from polytask.losses import class_loss, next_item_loss, retrieval_loss, weighted_sum
+from polytask.losses import class_loss, next_item_loss, retrieval_loss
 from polytask.scenario.schema import Label, Task
 
 RANDOM = np.random.default_rng(4)
@@ -88,8 +88,3 @@ def test_regression_is_huber():
     logits, label = np.array([[1.0], [2.0], [5.0]], dtype=np.float32), np.array([1.5, 2.0, 2.0], dtype=np.float32)
     # Half the square up to a difference of 1, then linear: 0.125, 0 and 3 - 0.5.
     assert class_loss_of("regression", logits, label) == pytest.approx((0.125 + 0.0 + 2.5) / 3, rel=1e-6)
-
-
-def test_weighted_sum():
-    losses = {"a": torch.tensor(2.0), "b": torch.tensor(10.0)}
-    assert float(weighted_sum(losses, {"b": 0.3, "a": 1.0})) == pytest.approx(5.0)

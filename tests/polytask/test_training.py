@@ -63,14 +63,21 @@ def test_loss_of_a_batch_is_that_of_its_real_positions(small_dataset):
     with torch.no_grad():
         losses = batches(model, windows)
         catalogues = model.catalogues()
-        states = model.histories(torch.from_numpy(windows.inputs), catalogues)
-        logits, targets = [], []
+        histories = model.histories(torch.from_numpy(windows.inputs), catalogues)
+        logits, targets, candidates = [], [], []
         for window, position in np.argwhere(windows.events >= 0).tolist():
             text = small_dataset.text_vectors[windows.texts[window, position]]
-            scores = model.logits(states[window, position][None], torch.from_numpy(text)[None], catalogues)
+            at = (torch.tensor([window]), torch.tensor([position]))
+            scores = model.logits(histories.at(at), torch.from_numpy(text)[None], catalogues)
             logits.append(scores["item"][0])
-            targets.append(int(small_dataset.item_rows[windows.events[window, position]]))
-        expected = next_item_loss(torch.stack(logits), torch.tensor(targets), batches.item_candidates)
+            event = int(windows.events[window, position])
+            targets.append(int(small_dataset.item_rows[event]))
+            # What the user met before is no candidate: in serving it is never answered.
+            earlier = small_dataset.user_rows[:event] == small_dataset.user_rows[event]
+            unseen = batches.item_candidates.clone()
+            unseen[torch.from_numpy(small_dataset.item_rows[:event][earlier])] = False
+            candidates.append(unseen)
+        expected = next_item_loss(torch.stack(logits), torch.tensor(targets), torch.stack(candidates))
     assert float(losses["item"]) == pytest.approx(float(expected), rel=1e-5)
 
 
@@ -84,3 +91,25 @@ def test_the_user_itself_is_no_candidate_for_its_own_peers(small_dataset):
     assert not logits.grad[torch.arange(len(events)), itself].any()
     assert not logits.grad[:, 0].any()
     assert (logits.grad != 0).sum(dim=1).tolist() == [29] * len(events)
+
+
+def test_an_item_met_again_is_no_target(small_dataset):
+    batches = BatchLosses(small_dataset)
+    events = np.flatnonzero(small_dataset.train)[:5]
+    logits = torch.randn(5, 61, requires_grad=True)
+    again = torch.from_numpy(small_dataset.item_rows[events])
+    again[4] = again[0]  # the user of the first events meets the first item again
+    loss = batches._next_item(logits, again, events)
+    loss.backward()
+    assert not logits.grad[4].any()
+    assert logits.grad[:4].any(dim=1).all()
+    only_again = batches._next_item(logits, again[4:], events[4:])
+    assert float(only_again) == 0.0
+
+
+@pytest.mark.parametrize("weighting", ["uncertainty", "dwa"])
+def test_weights_that_change_are_logged_per_epoch(small_dataset, tables, weighting):
+    _, history = train(dataset_with(small_dataset, tables, epochs=4, weighting=weighting), ITEM_VECTORS)
+    weights = [epoch.weights for epoch in history]
+    assert all(set(weight) == {"item", "user", "scene"} for weight in weights)
+    assert weights[-1] != weights[0]

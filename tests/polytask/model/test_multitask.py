@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from polytask.model.fusion import ConcatFusion
 from polytask.model.item_table import ItemTable
-from polytask.model.multitask import MultiTaskModel
+from polytask.model.multitask import NEWEST, Histories, MultiTaskModel
+from polytask.model.transition import LAGS
 
 ITEMS, USERS, TEXT = 12, 7, 6
 
@@ -21,25 +21,46 @@ def model(small_scenario):
 def test_later_items_do_not_change_earlier_states(model):
     catalogues = model.catalogues()
     history = torch.tensor([[0, 0, 0, 4, 5, 6, 7, 8, 9, 10]])
-    states = model.histories(history, catalogues)
+    before = model.histories(history, catalogues)
     for position in range(history.shape[1]):
         changed = history.clone()
         changed[0, position] = 11
-        difference = (model.histories(changed, catalogues) - states).abs().amax(dim=-1)[0]
+        after = model.histories(changed, catalogues)
+        difference = (after.state - before.state).abs().amax(dim=-1)[0]
         assert not difference[:position].any()
         assert difference[position] > 1e-4
         # A state that looks back at a real position sees the change.
         assert (difference[position:] > 1e-6).all()
+        moved = (after.transition - before.transition).abs().amax(dim=-1)[0] > 1e-6
+        assert moved.tolist() == [position <= at < position + LAGS for at in range(history.shape[1])]
 
 
 @torch.no_grad()
 def test_padding_counts_for_nothing(model):
     catalogues = model.catalogues()
     history = torch.tensor([[0, 0, 0, 0, 0, 0, 0, 3, 2, 1]])
-    state = model.histories(history, catalogues)[:, -1]
-    catalogues["items"] = catalogues["items"].clone()
-    catalogues["items"][0] = 5.0
-    torch.testing.assert_close(model.histories(history, catalogues)[:, -1], state, rtol=0, atol=0)
+    before = model.histories(history, catalogues).at(NEWEST)
+    assert not catalogues.transitions.sources[0].any()
+    catalogues.vectors["items"][0] = 5.0
+    after = model.histories(history, catalogues).at(NEWEST)
+    torch.testing.assert_close(after.state, before.state, rtol=0, atol=0)
+    torch.testing.assert_close(after.transition, before.transition, rtol=0, atol=0)
+
+
+@torch.no_grad()
+def test_transition_is_a_weighted_sum_over_the_newest_items(model):
+    catalogues = model.catalogues()
+    sources, targets = catalogues.transitions
+    weights = model.transition.lag_weights
+    history = torch.tensor([[0, 0, 0, 0, 0, 0, 0, 3, 2, 1]])
+    expected = weights[0] * sources[1] + weights[1] * sources[2] + weights[2] * sources[3]
+    got = model.histories(history, catalogues).at(NEWEST)
+    torch.testing.assert_close(got.transition[0], expected)
+    text = torch.randn(1, TEXT)
+    scores = model.logits(got, text, catalogues)
+    without = model.logits(got._replace(transition=torch.zeros(1, sources.shape[1])), text, catalogues)
+    torch.testing.assert_close(scores["item"] - without["item"], (targets @ expected)[None], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(scores["user"], without["user"], rtol=0, atol=0)
 
 
 def test_scores_of_an_empty_history_are_finite(model):
@@ -55,17 +76,6 @@ def test_batch_mates_do_not_matter(model):
     together = model.score(history, text)
     for name, alone in model.score(history[2:3], text[2:3]).items():
         torch.testing.assert_close(together[name][2:3], alone, rtol=1e-5, atol=1e-6)
-
-
-@torch.no_grad()
-def test_fusion_is_the_towers_side_by_side():
-    fusion = ConcatFusion(["a", "b", "c"], dim=4, dropout=0.5).eval()
-    state = torch.randn(3, 2, 4)
-    fused = fusion(state)
-    assert fused.shape == (3, 2, fusion.dim) == (3, 2, 12)
-    for position, name in enumerate("abc"):
-        torch.testing.assert_close(fused[..., 4 * position : 4 * position + 4], fusion.towers[name](state))
-    assert (fused[..., :4] != fused[..., 4:8]).any()
 
 
 @torch.no_grad()
@@ -92,13 +102,16 @@ def test_text_vectors_are_standardised_without_the_padding_row():
     torch.testing.assert_close(table.text_vectors[1:].std(dim=0), torch.ones(TEXT), rtol=0, atol=1e-5)
 
 
-def test_every_parameter_has_a_gradient(small_scenario):
+@pytest.mark.parametrize("fusion", ["concat", "shared_bottom", "mmoe"])
+def test_every_parameter_has_a_gradient(small_scenario, fusion):
     torch.manual_seed(2)
-    model = MultiTaskModel(small_scenario, torch.randn(ITEMS + 1, TEXT), torch.randn(9, TEXT), users=USERS)
+    sizes = small_scenario.model.model_copy(update={"fusion": fusion})
+    scenario = small_scenario.model_copy(update={"model": sizes})
+    model = MultiTaskModel(scenario, torch.randn(ITEMS + 1, TEXT), torch.randn(9, TEXT), users=USERS)
     catalogues = model.catalogues()
     history = torch.tensor([[0, 0, 0, 4, 5, 6, 7, 8, 9, 10]])
-    states = model.histories(history, catalogues)[0]
-    logits = model.logits(states, torch.randn(10, TEXT), catalogues)
+    histories = model.histories(history, catalogues).at(torch.zeros(1, dtype=torch.long))
+    logits = model.logits(Histories(*(part[0] for part in histories)), torch.randn(10, TEXT), catalogues)
     sum(logit.square().sum() for logit in logits.values()).backward()
     missing = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert missing == []
