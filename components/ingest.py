@@ -1,4 +1,4 @@
-"""Step 1: the source's three tables, validated."""
+"""Step 1: the source's tables, validated."""
 
 from kfp import dsl
 
@@ -12,7 +12,7 @@ def ingest(scenario: str, code_version: str, tables: dsl.Output[dsl.Dataset]) ->
     Args:
         scenario: Name of a scenario in the image, or path of a scenario file.
         code_version: Changes when the code or the scenario does, so that a cached step is used only where it is valid.
-        tables: Folder with users.parquet, items.parquet, interactions.parquet and report.json.
+        tables: Folder with users.parquet, items.parquet (if any), interactions.parquet and report.json.
     """
     from pathlib import Path
 
@@ -24,3 +24,7 @@ def ingest(scenario: str, code_version: str, tables: dsl.Output[dsl.Dataset]) ->
         print(f"{name}: {table.rows_out} of {table.rows_in} rows kept")
         tables.metadata[f"{name}_rows"] = table.rows_out
         tables.metadata[f"{name}_sha256"] = table.sha256
+        for reason, count in table.dropped.items():
+            print(f"{name}: {count} rows dropped: {reason}")
+    for note in report.notes:
+        print(f"note: {note}")

@@ -1,6 +1,7 @@
 """From ingested tables to a filled local feature store: sources, definitions, online store."""
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -9,13 +10,12 @@ import pyarrow.parquet as pq
 from feast import FeatureStore
 
 from feature_repo.definitions import definitions
-from feature_repo.sources import ITEM_CATALOGUE, STAMP, USER_HISTORY, USER_PROFILE, source_file, write_sources
+from feature_repo.sources import STAMP, source_file, views_of, write_sources
 from feature_repo.store import known_warnings_ignored, local_store
 from polytask.scenario.schema import Scenario
 from polytask.tables import read_tables
 
 LOGGER = logging.getLogger(__name__)
-VIEWS = (USER_PROFILE, ITEM_CATALOGUE, USER_HISTORY)
 
 
 def build_store(scenario: Scenario, ingest_folder: Path, folder: Path) -> Path:
@@ -23,12 +23,13 @@ def build_store(scenario: Scenario, ingest_folder: Path, folder: Path) -> Path:
 
     Returns `folder`. Progress goes to the log; Feast prints its own lines about materialize.
     """
-    LOGGER.info("writing the sources of %d feature views", len(VIEWS))
+    views = views_of(scenario)
+    LOGGER.info("writing the sources of %d feature views", len(views))
     write_sources(scenario, read_tables(ingest_folder), folder)
     store = local_store(scenario, folder)
     LOGGER.info("applying the definitions of %s", scenario.feature_service)
     apply_definitions(store, scenario, folder)
-    materialize(store, folder)
+    materialize(store, folder, views)
     return folder
 
 
@@ -38,13 +39,13 @@ def apply_definitions(store: FeatureStore, scenario: Scenario, folder: Path) -> 
         store.apply(definitions(scenario, folder))
 
 
-def materialize(store: FeatureStore, folder: Path) -> None:
+def materialize(store: FeatureStore, folder: Path, views: Sequence[str]) -> None:
     """Write the newest row of every entity to the online store, from the first to the last stamp of the sources."""
-    spans = [_span(source_file(folder, view)) for view in VIEWS]
+    spans = [_span(source_file(folder, view)) for view in views]
     first, last = min(start for start, _ in spans), max(end for _, end in spans)
-    LOGGER.info("filling the online store from %s, up to %s", ", ".join(VIEWS), last.isoformat())
+    LOGGER.info("filling the online store from %s, up to %s", ", ".join(views), last.isoformat())
     with known_warnings_ignored():
-        store.materialize(start_date=first, end_date=last, feature_views=list(VIEWS))
+        store.materialize(start_date=first, end_date=last, feature_views=list(views))
 
 
 def _span(path: Path) -> tuple[datetime, datetime]:

@@ -40,9 +40,10 @@ def definitions(scenario: Scenario, folder: Path) -> list[Any]:
 
     Entities `user` and `item`; views `user_profile`, `user_history` (fed by the push source `user_history_push` too),
     `item_catalogue`; the on-demand view `time_context` over the request's `request_time` (Unix seconds); the service.
+    Without items, the profile and the time context are all there is.
     """
     features = scenario.features
-    user, item = _entity("user", scenario.entities.users), _entity("item", scenario.entities.items)
+    user = _entity("user", scenario.entities.users)
     profile = FeatureView(
         name=USER_PROFILE,
         entities=[user],
@@ -50,25 +51,40 @@ def definitions(scenario: Scenario, folder: Path) -> list[Any]:
         schema=_fields({name: scenario.entities.users.columns[name] for name in features.profile}),
         source=_batch_source(folder, USER_PROFILE),
     )
-    push = PushSource(name=PUSH_SOURCE, batch_source=_batch_source(folder, USER_HISTORY))
-    keys = Array(_DTYPES[scenario.entities.items.key_type])
-    history = FeatureView(
-        name=USER_HISTORY,
-        entities=[user],
-        ttl=timedelta(days=features.history_ttl_days),
-        schema=[Field(name=HISTORY, dtype=keys), Field(name=SEEN, dtype=keys)],
-        source=push,
-    )
-    catalogue = FeatureView(
-        name=ITEM_CATALOGUE,
-        entities=[item],
-        ttl=timedelta(days=features.profile_ttl_days),
-        schema=_fields(scenario.entities.items.columns),
-        source=_batch_source(folder, ITEM_CATALOGUE),
-    )
     context = _time_context(features.timezone)
+    if not scenario.has_items:
+        service = FeatureService(name=scenario.feature_service, features=[profile, context])
+        return [user, profile, context, service]
+    push = PushSource(name=PUSH_SOURCE, batch_source=_batch_source(folder, USER_HISTORY))
+    history = _history(scenario, user, push)
+    item, catalogue = _catalogue(scenario, folder)
     service = FeatureService(name=scenario.feature_service, features=[profile, history, context])
     return [user, item, push, profile, history, catalogue, context, service]
+
+
+def _history(scenario: Scenario, user: Entity, source: PushSource) -> FeatureView:
+    days = scenario.features.history_ttl_days
+    assert days is not None, "features.history_ttl_days is needed with items"
+    keys = Array(_DTYPES[scenario.items.key_type])
+    return FeatureView(
+        name=USER_HISTORY,
+        entities=[user],
+        ttl=timedelta(days=days),
+        schema=[Field(name=HISTORY, dtype=keys), Field(name=SEEN, dtype=keys)],
+        source=source,
+    )
+
+
+def _catalogue(scenario: Scenario, folder: Path) -> tuple[Entity, FeatureView]:
+    item = _entity("item", scenario.items)
+    view = FeatureView(
+        name=ITEM_CATALOGUE,
+        entities=[item],
+        ttl=timedelta(days=scenario.features.profile_ttl_days),
+        schema=_fields(scenario.items.columns),
+        source=_batch_source(folder, ITEM_CATALOGUE),
+    )
+    return item, view
 
 
 def _entity(name: str, table: Table) -> Entity:

@@ -27,6 +27,7 @@ def check_no_leak(scenario: Scenario, training_set: Path, interactions: pd.DataF
     starts = np.searchsorted(codes, codes)
     position = pd.Series(np.arange(len(events)), index=events[EVENT_ID])
     age = events[timestamp] - (events[timestamp].shift(1) + AFTER_EVENT)
+    assert scenario.features.history_ttl_days is not None, "features.history_ttl_days is needed with items"
     expired = (age > pd.Timedelta(days=scenario.features.history_ttl_days)).to_numpy()
     limits = {HISTORY: scenario.features.history_length, SEEN: scenario.features.seen_length}
     wrong = dict.fromkeys(limits, 0)

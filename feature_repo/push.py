@@ -41,11 +41,14 @@ def online_history(
 def push_event(store: FeatureStore, scenario: Scenario, user: Hashable, item: Hashable, moment: datetime) -> datetime:
     """Append an event to the user's online `history` and `seen`; returns the stamp of the new row (UTC).
 
-    `moment` is aware. Events of one user must come in order and from one writer: this reads, appends and writes, and
-    an online store lets an older row replace a newer one. Raises DataError for a late event or a naive moment.
+    Only where the scenario has items. `moment` is aware. Events of one user must come in order and from one writer:
+    this reads, appends and writes, and an online store lets an older row replace a newer one. Raises DataError for a
+    late event or a naive moment.
     """
     if moment.tzinfo is None:
         raise DataError(f"moment: {moment.isoformat()} has no time zone; allowed: an aware datetime")
+    if not scenario.has_items:
+        raise DataError(f"item {item!r}: scenario {scenario.name!r} has no `entities.items`, and so no histories")
     arrays, newest = online_history(store, scenario, user)
     stamp = moment.astimezone(UTC) + AFTER_EVENT.to_pytimedelta()
     if newest is not None:

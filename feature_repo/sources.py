@@ -24,13 +24,18 @@ TIME = pa.timestamp("us", tz="UTC")
 _ARROW = {"integer": pa.int64(), "float": pa.float64(), "string": pa.string(), "string_list": pa.list_(pa.string())}
 
 
+def views_of(scenario: Scenario) -> tuple[str, ...]:
+    """The feature views of a scenario that have a source: without items there are no items to list, and no history."""
+    return (USER_PROFILE, ITEM_CATALOGUE, USER_HISTORY) if scenario.has_items else (USER_PROFILE,)
+
+
 def source_file(folder: Path, view: str) -> Path:
     """Where the source of a view lies. Absolute: the DuckDB store reads a relative path from the working directory."""
     return (folder / "sources" / f"{view}.parquet").resolve()
 
 
 def write_sources(scenario: Scenario, tables: Tables, folder: Path) -> None:
-    """Write the three sources below `folder`: profiles and items stamped before the first event, histories as of each.
+    """Write the sources below `folder`: profiles and items stamped before the first event, histories as of each.
 
     Timestamps are microseconds in UTC, in the column `event_timestamp`.
     """
@@ -39,6 +44,8 @@ def write_sources(scenario: Scenario, tables: Tables, folder: Path) -> None:
     stamp = tables.interactions[entities.interactions.timestamp].min() - pd.Timedelta(1, "s")
     profile = {name: entities.users.columns[name] for name in scenario.features.profile}
     _write(source_file(folder, USER_PROFILE), tables.users.assign(**{STAMP: stamp}), _schema(entities.users, profile))
+    if entities.items is None or tables.items is None:
+        return
     items = tables.items.assign(**{STAMP: stamp})
     _write(source_file(folder, ITEM_CATALOGUE), items, _schema(entities.items, entities.items.columns))
     history = history_as_of(scenario, tables.interactions)

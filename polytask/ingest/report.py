@@ -21,7 +21,10 @@ class TableReport(BaseModel):
 
 
 class IngestReport(BaseModel):
-    """The whole ingest. `moved_ties` counts events that were moved apart because they shared user and time."""
+    """The whole ingest. `moved_ties` counts events that were moved apart because they shared user and time.
+
+    `notes` say what the source's adapter had to make up.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -30,6 +33,7 @@ class IngestReport(BaseModel):
     first_event: str
     last_event: str
     moved_ties: int
+    notes: tuple[str, ...] = ()
 
     def save(self, folder: Path) -> None:
         """Write `report.json` into `folder`."""

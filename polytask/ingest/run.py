@@ -1,11 +1,13 @@
 """Ingest: read the source, drop and count bad rows up to the scenario's share, order the events, write atomically."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from polytask.atomic import atomic_folder, sha256_file
+from polytask.ingest import reviews
 from polytask.ingest.movielens import read_movielens
 from polytask.ingest.report import IngestReport, TableReport
 from polytask.ingest.timeline import order_events
@@ -14,10 +16,19 @@ from polytask.ingest.validation import check_entities, check_interactions
 from polytask.scenario.schema import Scenario
 from polytask.tables import EVENT_ID, INTERACTIONS, ITEMS, USERS, Tables, table_file, write_tables
 
-# A source is one function (scenario, cache) -> raw tables in file order, and one line here.
-SOURCES: dict[str, Callable[[Scenario, Path | None], Tables]] = {
-    "movielens": read_movielens,
-    "tables": read_user_tables,
+
+@dataclass(frozen=True)
+class Source:
+    """Where tables come from: `read` (scenario, cache) -> raw tables in file order, and notes for the report."""
+
+    read: Callable[[Scenario, Path | None], Tables]
+    notes: tuple[str, ...] = ()
+
+
+SOURCES: dict[str, Source] = {
+    "movielens": Source(read_movielens),
+    "reviews": Source(reviews.read_reviews, reviews.NOTES),
+    "tables": Source(read_user_tables),
 }
 
 
@@ -28,7 +39,8 @@ def ingest(scenario: Scenario, target: Path, cache: Path | None = None) -> Inges
     naming table, column, reason, count and first rows when more rows are bad than `validation.max_bad_share` allows,
     or a column is missing; `target` then stays as it was.
     """
-    raw = SOURCES[scenario.source.kind](scenario, cache)
+    source = SOURCES[scenario.source.kind]
+    raw = source.read(scenario, cache)
     tables, dropped = clean(scenario, raw)
     timestamp = scenario.entities.interactions.timestamp
     interactions, moved = order_events(tables.interactions, scenario.entities.users.key, timestamp)
@@ -49,6 +61,7 @@ def ingest(scenario: Scenario, target: Path, cache: Path | None = None) -> Inges
             first_event=interactions[timestamp].min().isoformat(),
             last_event=interactions[timestamp].max().isoformat(),
             moved_ties=moved,
+            notes=source.notes,
         )
         report.save(folder)
     return report

@@ -29,9 +29,9 @@ class Column(Section):
 
 
 class Source(Section):
-    """Where the three tables come from. `tables` reads users, items and interactions as Parquet or CSV from `path`."""
+    """Where the tables come from. `tables` reads users, items (if any), interactions, Parquet or CSV, from `path`."""
 
-    kind: Literal["movielens", "tables"]
+    kind: Literal["movielens", "reviews", "tables"]
     path: str | None = None
 
     @model_validator(mode="after")
