@@ -13,13 +13,15 @@ from polytask.text import fill, is_missing
 
 
 def item_queries(text: Text, item: Mapping[str, object]) -> list[str]:
-    """All queries that fit an item: each template once per combination of the values of its list columns."""
-    queries: list[str] = []
+    """All queries that fit an item, each once: each template per combination of the values of its list columns, and of
+    the ways to say each value."""
+    queries: dict[str, None] = {}
     for template in text.queries:
         columns = [name for _, name, _, _ in Formatter().parse(template) if name]
-        choices = [_choices(item.get(column)) for column in columns]
-        queries += [fill(text, template, dict(zip(columns, values, strict=True))) for values in product(*choices)]
-    return queries
+        choices = [_choices(text, column, item.get(column)) for column in columns]
+        for values in product(*choices):
+            queries[fill(text, template, dict(zip(columns, values, strict=True)))] = None
+    return list(queries)
 
 
 class QueryTable:
@@ -45,7 +47,9 @@ class QueryTable:
         return drawn
 
 
-def _choices(value: object) -> list[object]:
+def _choices(text: Text, column: str, value: object) -> list[object]:
+    """The values of a column of one item, each in all the ways that the scenario says it."""
+    ways = text.query_words.get(column, {})
     if isinstance(value, (list, tuple, np.ndarray)):
-        return list(value)
-    return [] if is_missing(value) else [value]
+        return [way for part in value for way in ways.get(str(part), (part,))]
+    return [] if is_missing(value) else list(ways.get(str(value), (value,)))

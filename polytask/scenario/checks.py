@@ -39,6 +39,8 @@ def _check_items(scenario: "Scenario") -> None:
             raise ValueError(
                 f"text.queries: {text.queries[0]!r} is a template over items; there is no `entities.items`"
             )
+        if text.query_words:
+            raise ValueError(f"text.query_words: {', '.join(text.query_words)}; there is no `entities.items`")
         if checks:
             raise ValueError(f"evaluation.queries: {checks[0].query!r} asks for items; there is no `entities.items`")
         if scenario.split.kind != "shares":
@@ -48,8 +50,11 @@ def _check_items(scenario: "Scenario") -> None:
             )
         return
     _check_template("text.item", text.item or "", items.columns)
+    # A query out of a title would give the item away that training asks for, and users do not know what they will like.
+    shared = [column for column in items.columns if column != items.title_column]
     for position, query in enumerate(text.queries):
-        _check_template(f"text.queries.{position}", query, items.columns)
+        _check_template(f"text.queries.{position}", query, shared)
+    _check_known("text.query_words", text.query_words, shared)
     for position, check in enumerate(checks):
         _check_known(f"evaluation.queries.{position}.column", [check.column], items.columns)
 

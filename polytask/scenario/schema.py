@@ -56,6 +56,11 @@ class Table(Section):
     key_type: Literal["integer", "string"] = "integer"
     columns: dict[Name, Column] = {}
 
+    @property
+    def title_column(self) -> str | None:
+        """The column that names an entity in answers: the first text column, None where there is none."""
+        return next((name for name, column in self.columns.items() if column.type == "string"), None)
+
 
 class Interactions(Section):
     """The table of events. It holds the keys of the other tables, a timestamp and other columns, such as a rating."""
@@ -77,7 +82,8 @@ class Text(Section):
 
     `request` may use `{profile}` and the words of the time context; `request_with_query` may also use `{query}`.
     `queries` are templates over item columns: training shows them on a share of positions in place of a typed query.
-    `words` replaces raw values of a column by words before they enter any template. `item` is needed with items.
+    `words` replaces raw values of a column by words before they enter any template; `query_words` has several ways to
+    say a value in `queries`, each of which is shown. `item` is needed with items.
     """
 
     item: str | None = None
@@ -86,6 +92,7 @@ class Text(Section):
     request_with_query: str
     queries: tuple[str, ...] = ()
     words: dict[Name, dict[str, str]] = {}
+    query_words: dict[Name, dict[str, tuple[str, ...]]] = {}
     max_tokens: int = Field(default=32, ge=8, le=512)
 
 

@@ -71,8 +71,8 @@ class AnswerWriter:
     def __init__(self, scenario: Scenario, catalogues: Mapping[str, Catalogue]) -> None:
         self._scenario = scenario
         self._catalogues = catalogues
-        columns = scenario.entities.items.columns
-        self._title_column = next((name for name, column in columns.items() if column.type == "string"), None)
+        items = scenario.entities.items
+        self._title_column = None if items is None else items.title_column
         self._title = lru_cache(maxsize=TITLE_CACHE)(self._make_title)
 
     def task(self, task: Task, tensors: Mapping[str, NDArray[Any]], counts: Sequence[int]) -> list[AnswerTensor]:

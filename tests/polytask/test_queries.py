@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from polytask.catalogue import catalogues_of
+from polytask.catalogue import Catalogue, catalogues_of
 from polytask.queries import QueryTable, item_queries
 from tests.polytask.tiny import tiny_tables
 
@@ -17,6 +17,29 @@ def test_one_query_per_template_and_value(small_scenario):
         "anything",
     ]
     assert item_queries(text, {"genres": [], "year": None}) == ["anything"]
+
+
+def test_a_value_is_said_in_all_its_ways(small_scenario):
+    text = small_scenario.text.model_copy(
+        update={
+            "queries": ("a {genres} film", "{genres}"),
+            "words": {"genres": {"Drama": "drama", "Horror": "horror"}},
+            "query_words": {"genres": {"Comedy": ("funny", "merry"), "Horror": ("horror", "creepy")}},
+        }
+    )
+    assert item_queries(text, {"genres": ["Comedy", "Drama"]}) == [
+        *["a funny film", "a merry film", "a drama film"],
+        *["funny", "merry", "drama"],
+    ]
+    assert item_queries(text, {"genres": ["Horror"]}) == ["a horror film", "a creepy film", "horror", "creepy"]
+
+
+def test_no_title_reaches_a_query(small_scenario, tables):
+    items = catalogues_of(small_scenario, tables)["items"]
+    renamed = Catalogue("items", items.key, items.table.assign(title=[f"Title {row}" for row in range(len(items))]))
+    queries = QueryTable(small_scenario.text, items).queries
+    assert queries
+    assert QueryTable(small_scenario.text, renamed).queries == queries
 
 
 @pytest.fixture(scope="module")
