@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from polytask.environment import prepare_environment
 from polytask.errors import PolytaskError
 
 COMMANDS = "polytask.commands"
@@ -27,6 +28,7 @@ def build_app() -> typer.Typer:
 
 def main() -> None:
     """Run the command line; errors that a person can mend are printed in one line."""
+    prepare_environment()
     try:
         build_app()(standalone_mode=True)
     except PolytaskError as error:

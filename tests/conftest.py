@@ -12,6 +12,7 @@ os.environ.setdefault("FEAST_USAGE", "False")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from polytask.catalogue import catalogues_of
+from polytask.environment import prepare_environment
 from polytask.scenario import Scenario, load_scenario
 from polytask.tables import Tables
 from serving.triton.install import TritonInstallation, install_triton
@@ -23,6 +24,8 @@ if TYPE_CHECKING:  # torch takes seconds to import: only the tests that train pa
     from polytask.language_model import LanguageModel
     from polytask.model.multitask import MultiTaskModel
     from polytask.training import Epoch
+
+prepare_environment()
 
 
 @pytest.fixture(scope="session")
