@@ -12,6 +12,7 @@ def train(
     tables: dsl.Input[dsl.Dataset],
     training_set: dsl.Input[dsl.Dataset],
     model: dsl.Output[dsl.Model],
+    work_folder: str = "",
 ) -> None:
     """Encode the texts with the language model and train history encoder, towers and heads.
 
@@ -21,11 +22,23 @@ def train(
         tables: What `ingest` wrote.
         training_set: What `build_training_set` wrote.
         model: Folder with model.safetensors, scenario.json and training.json.
+        work_folder: Folder that outlives the step: a training that was interrupted goes on from the state it left
+            there. Without one the state lies beside `model`.
     """
     from pathlib import Path
 
+    from polytask.environment import prepare_environment
+
+    prepare_environment()
     from polytask.jobs import train_model
     from polytask.scenario import load_scenario
 
-    trained = train_model(load_scenario(scenario), Path(tables.path), Path(training_set.path), Path(model.path), print)
+    trained = train_model(
+        load_scenario(scenario),
+        Path(tables.path),
+        Path(training_set.path),
+        Path(model.path),
+        print,
+        Path(work_folder) if work_folder else None,
+    )
     model.metadata.update(trained)

@@ -21,6 +21,7 @@ def train_and_deploy(
     feature_store: str = "/mnt/feature-store",
     target: str = "/mnt/models/movielens",
     code_version: str = "image",
+    work_folder: str = "",
 ) -> None:
     """Run the whole chain.
 
@@ -29,6 +30,7 @@ def train_and_deploy(
         feature_store: Folder of the feature store (feature_store.yaml, registry).
         target: Folder that models are published to.
         code_version: What the cache of the local runner tells code by; a cluster's cache knows it from the image.
+        work_folder: Folder that outlives a run, for the state of a training that is interrupted; none by default.
     """
     tables = ingest(scenario=scenario, code_version=code_version)
     tables.set_display_name("Ingest and validate")
@@ -48,6 +50,7 @@ def train_and_deploy(
         code_version=code_version,
         tables=tables.outputs["tables"],
         training_set=rows.outputs["training_set"],
+        work_folder=work_folder,
     )
     model.set_display_name("Train")
     evaluation = evaluate(

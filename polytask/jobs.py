@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from polytask.atomic import write_text
+from polytask.atomic import sha256_file, sha256_folder, write_text
 from polytask.catalogue import Catalogue, catalogues_of
 from polytask.checkpoint import checkpoint_sha256, load_checkpoint, save_checkpoint
 from polytask.contract import Contract
@@ -19,6 +19,7 @@ from polytask.export.bundle import Exported, export_bundle
 from polytask.language_model import LanguageModel
 from polytask.progress import every
 from polytask.request import RequestFeatures, requests_of
+from polytask.resume import Resume, training_key
 from polytask.scenario.schema import Scenario
 from polytask.splits import split_events
 from polytask.tables import ITEMS, read_tables
@@ -44,9 +45,18 @@ def load_dataset(
     return Dataset(scenario, pd.read_parquet(training_set), _catalogues(scenario, tables), encode)
 
 
-def train_model(scenario: Scenario, tables: Path, training_set: Path, target: Path, say: Say) -> dict[str, str | float]:
-    """Train and write the checkpoint folder `target`. Returns its checksum, seconds and last losses."""
+def train_model(
+    scenario: Scenario, tables: Path, training_set: Path, target: Path, say: Say, work: Path | None = None
+) -> dict[str, str | float]:
+    """Train and write the checkpoint folder `target`. Returns its checksum, seconds and last losses.
+
+    The folder `work`, by default the one that `target` lies in, holds the state of a training that was interrupted: the
+    same inputs and code go on from there, others start anew. The state is removed once the checkpoint is written.
+    """
     language_model = LanguageModel(scenario)
+    inputs = [scenario.model_dump_json(), _sha256(tables), _sha256(training_set), language_model.sha256]
+    state = (work or target.parent) / f"{scenario.name}.resume.safetensors"
+    resume = Resume(state, training_key(*inputs), say)
     dataset = load_dataset(scenario, tables, training_set, language_model, say)
     items = dataset.catalogues[ITEMS]
     texts = [item_text(scenario.text, items.record(row)) for row in range(1, len(items) + 1)]
@@ -57,8 +67,9 @@ def train_model(scenario: Scenario, tables: Path, training_set: Path, target: Pa
         losses = ", ".join(f"{task} {loss:.3f}" for task, loss in epoch.losses.items())
         say(f"epoch {epoch.number}/{scenario.training.epochs}: loss {losses} ({epoch.seconds:.1f} s)")
 
-    model, history = train(dataset, torch.from_numpy(vectors), on_epoch)
+    model, history = train(dataset, torch.from_numpy(vectors), on_epoch, resume)
     save_checkpoint(model, history, language_model.sha256, target)
+    resume.remove()
     return {
         "weights_sha256": checkpoint_sha256(target),
         "encoder_sha256": language_model.sha256,
@@ -97,3 +108,7 @@ def export_model(
 
 def _catalogues(scenario: Scenario, tables: Path) -> dict[str, Catalogue]:
     return catalogues_of(scenario, read_tables(tables))
+
+
+def _sha256(path: Path) -> str:
+    return sha256_folder(path) if path.is_dir() else sha256_file(path)

@@ -3,7 +3,7 @@
 import random as python_random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from torch.nn import Parameter
 from polytask.batches import BatchLosses
 from polytask.dataset import Dataset
 from polytask.model.multitask import MultiTaskModel
+from polytask.processes import Processes
+from polytask.resume import Progress, Resume
 from polytask.tables import USERS
 from polytask.weighting import build_weights
 from polytask.windows import WindowPlan
@@ -46,13 +48,19 @@ def build_model(dataset: Dataset, item_vectors: Tensor) -> MultiTaskModel:
 
 
 def train(
-    dataset: Dataset, item_vectors: Tensor, on_epoch: Callable[[Epoch], None] | None = None
+    dataset: Dataset,
+    item_vectors: Tensor,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    resume: Resume | None = None,
 ) -> tuple[MultiTaskModel, list[Epoch]]:
-    """Train from fresh weights. Returns the model, in evaluation mode, and its loss history."""
+    """Train from fresh weights, or from where `resume` stopped. Returns the model, in evaluation mode, and its losses.
+
+    A training that was interrupted and resumed gives the same weights as one that was not.
+    """
     settings = dataset.scenario.training
     set_seed(settings.seed, settings.threads)
     model = build_model(dataset, item_vectors)
-    return model, fit(model, dataset, list(model.parameters()), on_epoch)
+    return model, fit(model, dataset, list(model.parameters()), on_epoch, resume)
 
 
 def fit(
@@ -60,9 +68,14 @@ def fit(
     dataset: Dataset,
     parameters: list[Parameter],
     on_epoch: Callable[[Epoch], None] | None = None,
+    resume: Resume | None = None,
 ) -> list[Epoch]:
-    """Train `parameters` of `model` with AdamW and a one-cycle schedule; all others stay as they are."""
+    """Train `parameters` of `model` with AdamW and a one-cycle schedule; all others stay as they are.
+
+    `resume` notes where training stands after every epoch, before `on_epoch` is called.
+    """
     settings = dataset.scenario.training
+    processes = Processes(settings)
     random = np.random.default_rng(settings.seed)
     plan = WindowPlan(dataset, settings.epochs, random)
     weights = build_weights(dataset.scenario)
@@ -70,13 +83,21 @@ def fit(
     optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=sum(plan.batches) + 1)
     batch_losses = BatchLosses(dataset)
-    history: list[Epoch] = []
-    for number in range(1, settings.epochs + 1):
+    live = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    live |= {f"weighting.{name}": tensor for name, tensor in weights.state_dict().items()}
+    progress = Progress(live, optimizer, schedule, random, [])
+    if resume is not None:
+        resume.load(progress, processes)
+    history = [Epoch(**epoch) for epoch in progress.epochs]
+    for epoch in history:
+        weights.end_epoch(epoch.losses)
+    for number in range(len(history) + 1, settings.epochs + 1):
         started = time.monotonic()
         sums = dict.fromkeys(weights.static, 0.0)
         model.train()
         for windows in plan.epoch(number - 1, random):
-            losses = batch_losses(model, windows)
+            with processes.autocast():
+                losses = batch_losses(model, windows)
             optimizer.zero_grad(set_to_none=True)
             weights(losses).backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -87,6 +108,9 @@ def fit(
         means = {name: total / plan.batches[number - 1] for name, total in sums.items()}
         history.append(Epoch(number, means, weights.current(), time.monotonic() - started))
         weights.end_epoch(means)
+        progress.epochs.append(asdict(history[-1]))
+        if resume is not None:
+            resume.save(progress, processes)
         if on_epoch is not None:
             on_epoch(history[-1])
     model.eval()

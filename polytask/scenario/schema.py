@@ -218,7 +218,7 @@ class Training(Section):
     """AdamW with a one-cycle schedule over windows of consecutive events of one user.
 
     `weighting` says how the tasks' weights change while training: not (`static`), by learned uncertainty (Kendall et
-    al., 2018), or by how slowly each loss falls (`dwa`, dynamic weight average; Liu et al., 2019).
+    al., 2018), or by how slowly each loss falls (`dwa`, dynamic weight average; Liu et al., 2019). `precision` is that of matrix products: `auto` takes bf16 on a GPU that has it and fp32 elsewhere.
     """
 
     epochs: int = Field(default=20, ge=1, le=1000)
@@ -229,6 +229,7 @@ class Training(Section):
     query_share: float = Field(default=0.3, ge=0, le=1)
     seed: int = Field(default=7, ge=0, lt=2**31)
     threads: int = Field(default=2, ge=1)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
 class QueryCheck(Section):

@@ -5,27 +5,10 @@ import pytest
 import torch
 
 from polytask.batches import BatchLosses
-from polytask.dataset import Dataset
 from polytask.losses import next_item_loss
 from polytask.training import build_model, train
 from polytask.windows import WindowPlan
-from tests.small import training_frame
-
-ITEM_VECTORS = torch.from_numpy(np.random.default_rng(0).normal(size=(60, 12)).astype(np.float32))
-
-
-def dataset_with(small_dataset, tables, **settings):
-    """The small data set with other training settings and random text vectors of 12 numbers."""
-    # One thread: on shared cores, threads that wait for each other cost more than such small steps gain.
-    training = small_dataset.scenario.training.model_copy(update={"threads": 1, **settings})
-    scenario = small_dataset.scenario.model_copy(update={"training": training})
-    random = np.random.default_rng(1)
-    return Dataset(
-        scenario,
-        training_frame(scenario, tables),
-        small_dataset.catalogues,
-        lambda texts: random.normal(size=(len(texts), 12)).astype(np.float32),
-    )
+from tests.polytask.random_vectors import ITEM_VECTORS, dataset_with
 
 
 def test_same_seed_same_weights(small_dataset, tables):

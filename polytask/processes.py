@@ -1,0 +1,81 @@
+"""The processes that train together and the device of each: one here, as many as `torchrun` starts elsewhere."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather, reduce
+from torch import Tensor
+from torch.nn import Parameter
+
+from polytask.scenario.schema import Training
+from polytask.windows import Windows
+
+
+class Processes:
+    """One among the processes that train together. A process that `torchrun` did not start is alone.
+
+    Every process draws the same windows, works on its share of them, and adds its gradients to those of the others, so
+    that the sum is the gradient of the whole batch. With dropout the processes draw masks of their own.
+    """
+
+    def __init__(self, settings: Training) -> None:
+        state = PartialState()
+        self.count: int = state.num_processes
+        self.index: int = state.process_index
+        self.device: torch.device = state.device
+        self.is_main: bool = state.is_main_process
+        self.precision = resolved_precision(settings.precision, self.device)
+
+    def share(self, windows: Windows) -> Windows:
+        """The part of a batch that this process works on, (W, L) -> (w, L): every `count`-th window."""
+        if self.count == 1:
+            return windows
+        mine = slice(self.index, None, self.count)
+        return Windows(windows.events[mine], windows.inputs[mine], windows.texts[mine])
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Matrix products in bfloat16 where the precision says so; weights, losses and the optimizer stay float32."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+    def total(self, tensor: Tensor) -> Tensor:
+        """The sum of `tensor` over all processes, the same on each."""
+        if self.count == 1:
+            return tensor
+        summed: Tensor = reduce(tensor.to(self.device), reduction="sum")
+        return summed
+
+    def add_gradients(self, parameters: Sequence[Parameter]) -> None:
+        """Replace every gradient by its sum over all processes, in one exchange."""
+        if self.count == 1:
+            return
+        # A parameter that a share did not touch has no gradient there, but may have one in another process.
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        flat = self.total(torch.cat([gradient.reshape(-1) for gradient in gradients]))
+        for parameter, part in zip(parameters, torch.split(flat, [g.numel() for g in gradients]), strict=True):
+            parameter.grad = part.view_as(parameter)
+
+    def random_states(self) -> Tensor:
+        """The state of torch's generators in each process, (processes, bytes) uint8."""
+        state = torch.get_rng_state()
+        if self.device.type == "cuda":
+            state = torch.cat([state, torch.cuda.get_rng_state(self.device)])
+        if self.count == 1:
+            return state[None]
+        states: Tensor = gather(state[None].to(self.device)).cpu()
+        return states
+
+    def set_random_state(self, states: Tensor) -> None:
+        """Put this process's generators into the state that `random_states` saw."""
+        mine, size = states[self.index].contiguous(), torch.get_rng_state().numel()
+        torch.set_rng_state(mine[:size])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(mine[size:], self.device)
+
+
+def resolved_precision(precision: str, device: torch.device) -> str:
+    """`fp32` or `bf16`: `auto` is bf16 on a GPU that computes in it, fp32 everywhere else."""
+    if precision != "auto":
+        return precision
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
