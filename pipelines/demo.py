@@ -98,6 +98,7 @@ def _run_pipeline(file: Path, places: Places, console: Console) -> Run:
             "feature_store": str(places.feature_store),
             "target": str(places.published),
             "code_version": code_version(file),
+            "work_folder": str(places.folder),
         },
         places.pipeline,
         console,
