@@ -218,7 +218,8 @@ class Training(Section):
     """AdamW with a one-cycle schedule over windows of consecutive events of one user.
 
     `weighting` says how the tasks' weights change while training: not (`static`), by learned uncertainty (Kendall et
-    al., 2018), or by how slowly each loss falls (`dwa`, dynamic weight average; Liu et al., 2019). `precision` is that of matrix products: `auto` takes bf16 on a GPU that has it and fp32 elsewhere.
+    al., 2018), or by how slowly each loss falls (`dwa`, dynamic weight average; Liu et al., 2019). `precision` is that
+    of matrix products: `auto` takes bf16 on a GPU that has it and fp32 elsewhere.
     """
 
     epochs: int = Field(default=20, ge=1, le=1000)

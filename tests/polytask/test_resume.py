@@ -30,9 +30,9 @@ def stop_after(number):
     return on_epoch
 
 
-@pytest.fixture
-def dataset(small_dataset, tables):
-    return dataset_with(small_dataset, tables, epochs=4)
+@pytest.fixture(params=["static", "uncertainty", "dwa"])
+def dataset(request, small_dataset, tables):
+    return dataset_with(small_dataset, tables, epochs=4, weighting=request.param)
 
 
 @pytest.fixture
@@ -60,7 +60,8 @@ def test_resumed_training_reaches_the_same_weights(dataset, interrupted, said):
     resumed, resumed_history = train(dataset, ITEM_VECTORS, epochs.append, interrupted)
     assert [epoch.number for epoch in epochs] == [3, 4]
     assert same_weights(whole, resumed)
-    assert [epoch.losses for epoch in resumed_history] == [epoch.losses for epoch in history]
+    for field in ("losses", "weights"):
+        assert [getattr(e, field) for e in resumed_history] == [getattr(e, field) for e in history]
     assert said == [f"resumed after epoch 2 from {interrupted.path}"]
 
 
