@@ -81,9 +81,11 @@ def _labels(
         numbers = np.zeros(len(values), dtype=np.float32)
         numbers[present] = _class_numbers(task, values[present])
         return TaskLabels(mask=where & present, values=numbers)
-    return TaskLabels(
-        mask=where & values.notna().to_numpy(dtype=np.bool_), values=values.fillna(0).to_numpy(dtype=np.float32)
-    )
+    present = values.notna().to_numpy(dtype=np.bool_)
+    numbers = values.fillna(0).to_numpy(dtype=np.float32)
+    if task.label.at_least is not None:
+        numbers = (numbers >= task.label.at_least).astype(np.float32)
+    return TaskLabels(mask=where & present, values=numbers)
 
 
 def _class_numbers(task: Task, names: "pd.Series[str] | list[str]") -> list[int]:

@@ -15,6 +15,8 @@ def check_scenario(scenario: "Scenario") -> None:
     """Every check; the first that fails speaks."""
     text = scenario.text
     _check_names("tasks", [task.name for task in scenario.tasks])
+    if all(task.added for task in scenario.tasks):
+        raise ValueError("tasks: all of them are `added`; allowed: at least one that is trained with the encoder")
     _check_known("features.profile", scenario.features.profile, scenario.entities.users.columns)
     _check_template("text.profile", text.profile, scenario.features.profile)
     _check_template("text.request", text.request, ["profile", *CONTEXT_WORDS])
@@ -73,6 +75,13 @@ def _check_label(scenario: "Scenario", where: str, task: "Task") -> None:
         own = [] if items is None else [items.key]
         allowed = [*interactions, *own] if label.source == "interaction" else [*(items.columns if items else ())]
         _check_known(f"{where}.label.column", [label.column or "nothing"], allowed)
+    if label.at_least is not None:
+        column = interactions.get(label.column or "") if label.source == "interaction" else None
+        if task.kind != "binary" or column is None or column.type not in ("integer", "float"):
+            raise ValueError(
+                f"{where}.label.at_least: {label.at_least} stands there; "
+                "allowed: only in a task of kind 'binary' over a number of the interactions"
+            )
     if label.where is not None:
         _check_known(f"{where}.label.where.column", [label.where.column], interactions)
 

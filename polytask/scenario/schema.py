@@ -154,15 +154,22 @@ class Label(Section):
 
     `interaction`: a column of the event itself; `item`: a column of the event's item; `peers`: the other users with an
     interaction on the event's item. `where` masks the events (and the peers' events) on which it does not hold.
+    `at_least` turns a number of the event into yes (the number is at least this) or no, for a task of kind `binary`; a
+    missing number is neither, and masked.
     """
 
     source: Literal["interaction", "item", "peers"]
     column: Name | None = None
+    at_least: float | None = None
     where: Condition | None = None
 
 
 class Task(Section):
-    """One question the model answers. Its tensors are named after it."""
+    """One question the model answers. Its tensors are named after it.
+
+    Tasks are trained together. One that is `added` came to a trained model later: it reads the shared part of the
+    others and a tower of its own, and no other task reads that tower.
+    """
 
     name: Name
     title: str
@@ -172,6 +179,7 @@ class Task(Section):
     classes: tuple[str, ...] | None = None
     top_k: int = Field(default=50, ge=1, le=1000)
     weight: float = Field(default=1.0, gt=0)
+    added: bool = False
 
     @model_validator(mode="after")
     def _catalogue_or_classes(self) -> Self:

@@ -72,6 +72,18 @@ def test_interaction_columns(small_scenario):
     assert 0 < masked.mask.sum() < len(events)
 
 
+def test_threshold_makes_yes_or_no_of_a_number_and_masks_a_missing_one(small_scenario):
+    label = {"source": "interaction", "column": "rating", "at_least": 4}
+    task = {"name": "like", "title": "L", "kind": "binary", "label": label}
+    changed = Scenario.model_validate(small_scenario.model_dump() | {"tasks": [task]})
+    tables = tiny_tables()
+    events = training_frame(changed, tables).assign(rating=[5, 4, 3.9, 1, None] * 3)
+    train = np.ones(len(events), dtype=bool)
+    labels = event_labels(changed, events, train, catalogues_of(changed, tables))["like"]
+    assert labels.mask.tolist() == [True, True, True, True, False] * 3
+    assert labels.values[labels.mask].tolist() == [1.0, 1.0, 0.0, 0.0] * 3
+
+
 def test_multiclass_column_with_a_gap(small_scenario):
     scenario = small_scenario.model_dump()
     scenario["entities"]["interactions"]["columns"]["device"] = {"type": "string", "nullable": True}

@@ -51,6 +51,7 @@ MISTAKES = [
         "rating",
         ["evaluation.queries.1.column: 'rating'", "allowed: title, year, genres"],
     ),
+    ("tasks.0.label.at_least", 4, ["tasks.0.label.at_least: 4.0 stands there", "kind 'binary' over a number"]),
     ("tasks.1.label.where.column", "stars", ["tasks.1.label.where.column: 'stars'", "allowed: rating"]),
 ]
 TEMPLATES = ["a {title}"]
@@ -112,6 +113,16 @@ def test_what_a_scenario_without_items_has(text_only_scenario, small_scenario):
 
 def test_a_query_may_fit_several_values(small_scenario):
     assert [check.values for check in small_scenario.evaluation.queries] == [("Comedy",), ("Western", "Horror")]
+def test_some_task_is_trained_with_the_encoder(small_scenario_file, tmp_path):
+    mapping = yaml.safe_load(small_scenario_file.read_text())
+    path = tmp_path / "added.yaml"
+    for task in mapping["tasks"]:
+        path.write_text(yaml.safe_dump(mapping, sort_keys=False))
+        assert not all(loaded.added for loaded in load_scenario(path).tasks)
+        task["added"] = True
+    path.write_text(yaml.safe_dump(mapping, sort_keys=False))
+    with pytest.raises(ScenarioError, match="tasks: all of them are `added`"):
+        load_scenario(path)
 
 
 def test_all_mistakes_stand_in_one_message(small_scenario_file, tmp_path):
