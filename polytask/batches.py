@@ -32,9 +32,10 @@ class BatchLosses:
         events = windows.events[windows.events >= 0]
         text = self.text_vectors[torch.from_numpy(windows.texts)[real]]
         logits = model.logits(histories.at(real), text, catalogues)
-        return {task.name: self._loss(task, logits[task.name], events) for task in self.dataset.scenario.tasks}
+        return {task.name: self.task_loss(task, logits[task.name], events) for task in self.dataset.scenario.tasks}
 
-    def _loss(self, task: Task, logits: Tensor, events: NDArray[np.int64]) -> Tensor:
+    def task_loss(self, task: Task, logits: Tensor, events: NDArray[np.int64]) -> Tensor:
+        """The mean loss of one task over those of `events` (P,) that have a label; logits (P, ...)."""
         labels = self.dataset.labels[task.name]
         labelled = labels.mask[events]
         if not labelled.any():

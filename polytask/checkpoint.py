@@ -36,7 +36,7 @@ def load_checkpoint(folder: Path, encoder_sha256: str) -> MultiTaskModel:
         raise ContractError(f"{folder}: trained on encoder {trained_on}, the scenario's encoder is {encoder_sha256}")
     scenario = Scenario.model_validate_json((folder / SCENARIO_FILE).read_text(encoding="utf-8"))
     weights = load_file(folder / WEIGHTS_FILE)
-    model = _empty_model(scenario, weights)
+    model = empty_model(scenario, weights)
     model.load_state_dict(weights)
     model.eval()
     return model
@@ -47,8 +47,8 @@ def checkpoint_sha256(folder: Path) -> str:
     return sha256_file(folder / WEIGHTS_FILE)
 
 
-def _empty_model(scenario: Scenario, weights: dict[str, Tensor]) -> MultiTaskModel:
-    """A model with the shapes of `weights`."""
+def empty_model(scenario: Scenario, weights: dict[str, Tensor]) -> MultiTaskModel:
+    """A model for `scenario` whose catalogues have as many rows as in `weights`."""
     item_texts = torch.zeros_like(weights["item_table.text_vectors"])
     users = len(weights["user_table.weight"]) - 1
     return MultiTaskModel(scenario, item_texts, request_texts=torch.zeros(2, item_texts.shape[1]), users=users)

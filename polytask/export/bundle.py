@@ -49,12 +49,14 @@ def export_bundle(
     metrics: dict[str, dict[str, float]],
     target: Path,
     finish: Callable[[Contract, Path], None] | None = None,
+    text_encoder: Path | None = None,
 ) -> Exported:
     """Write the bundle of a trained model to `target`, as a whole or not at all.
 
     `requests` are compared with torch before the bundle counts as done; `metrics` go into the contract.
-    `finish(contract, folder)` may add files, such as the server's configuration. Raises ContractError when an output
-    differs.
+    `finish(contract, folder)` may add files, such as the server's configuration. `text_encoder` is the ONNX file of the
+    same language model, where an earlier version has one: it is taken over.
+    Raises ContractError when an output differs.
     """
     language_model = LanguageModel(scenario)
     model = load_checkpoint(checkpoint, language_model.sha256)
@@ -62,7 +64,7 @@ def export_bundle(
     with atomic_folder(target) as folder:
         staging = folder / "staging"
         graphs = {
-            TEXT_ENCODER: export_graph(language_model.encoder, text_inputs(), text_outputs(dim), staging / "text.onnx"),
+            TEXT_ENCODER: _text_graph(language_model, text_encoder, staging / "text.onnx"),
             MULTITASK: export_graph(
                 ServingGraph(model),
                 multitask_inputs(model.scenario, dim),
@@ -99,6 +101,13 @@ def export_bundle(
         if finish is not None:
             finish(contract, folder)
     return Exported(contract, parity)
+
+
+def _text_graph(language_model: LanguageModel, known: Path | None, target: Path) -> Path:
+    if known is None:
+        return export_graph(language_model.encoder, text_inputs(), text_outputs(language_model.dim), target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copyfile(known, target))
 
 
 def _version(checksums: list[str]) -> int:

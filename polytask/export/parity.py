@@ -15,6 +15,7 @@ from polytask.language_model import LanguageModel
 from polytask.model.multitask import MultiTaskModel
 from polytask.request import RequestEncoder, RequestFeatures
 from polytask.tensors import ATTENTION_MASK, HISTORY, INPUT_IDS, SEEN, TEXT_VECTOR, USER
+from polytask.text import TextTokenizer
 
 SCORE_TOLERANCE = 1e-5
 Arrays = dict[str, NDArray[Any]]
@@ -70,19 +71,29 @@ def outputs_of(
     requests: list[RequestFeatures],
 ) -> tuple[Arrays, Arrays]:
     """The outputs of all tasks from torch and from the bundle's ONNX files, for the same requests."""
-    threads = contract.scenario.training.threads
     input_ids, attention_mask = language_model.tokenizer([encoder.text(request) for request in requests])
     rows = encoder.rows(requests)
     with torch.inference_mode():
         vectors = language_model.encoder(torch.from_numpy(input_ids), torch.from_numpy(attention_mask))
         tensors = [torch.from_numpy(rows[name]) for name in (HISTORY, SEEN, USER)]
         answers = ServingGraph(model)(vectors, *tensors)
-    names = [spec.name for spec in contract.outputs]
-    expected = {name: tensor.numpy() for name, tensor in zip(names, answers, strict=True)}
+    expected = {spec.name: tensor.numpy() for spec, tensor in zip(contract.outputs, answers, strict=True)}
+    return expected, bundle_outputs(bundle, contract, language_model.tokenizer, encoder, requests)
 
+
+def bundle_outputs(
+    bundle: Path,
+    contract: Contract,
+    tokenizer: TextTokenizer,
+    encoder: RequestEncoder,
+    requests: list[RequestFeatures],
+) -> Arrays:
+    """The outputs of all tasks from the bundle's ONNX files."""
+    threads = contract.scenario.training.threads
+    input_ids, attention_mask = tokenizer([encoder.text(request) for request in requests])
     text_session = session(bundle / contract.models[TEXT_ENCODER].path, threads)
     multitask = session(bundle / contract.models[MULTITASK].path, threads)
-    text_feed = {INPUT_IDS: input_ids, ATTENTION_MASK: attention_mask}
-    [text_vector] = text_session.run([TEXT_VECTOR], text_feed)
-    actual = multitask.run(names, {TEXT_VECTOR: text_vector, **rows})
-    return expected, dict(zip(names, actual, strict=True))
+    [text_vector] = text_session.run([TEXT_VECTOR], {INPUT_IDS: input_ids, ATTENTION_MASK: attention_mask})
+    names = [spec.name for spec in contract.outputs]
+    answers = multitask.run(names, {TEXT_VECTOR: text_vector, **encoder.rows(requests)})
+    return dict(zip(names, answers, strict=True))

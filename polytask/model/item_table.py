@@ -34,8 +34,9 @@ class ItemTable(nn.Module):
     def __init__(self, text_vectors: Tensor, dim: int, id_dropout: float, padding: bool = True) -> None:
         """`padding`: whether "no item" has a learned vector; otherwise it is zero and adds nothing to a sum."""
         super().__init__()
-        standardise = Standardise(text_vectors[PADDING_ROW + 1 :])
-        self.register_buffer("text_vectors", standardise(text_vectors))
+        # The statistics stay: an item that is appended later is measured by them too.
+        self.standardise = Standardise(text_vectors[PADDING_ROW + 1 :])
+        self.register_buffer("text_vectors", self.standardise(text_vectors))
         self.id_dropout = id_dropout
         self.projection = nn.Linear(text_vectors.shape[1], dim)
         self.residual = nn.Embedding(len(text_vectors), dim)

@@ -1,12 +1,12 @@
 """The shared-encoder multi-task model: history and request text -> one state -> towers -> fusion -> heads."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from polytask.model.fusion import build_fusion
+from polytask.model.fusion import Tower, build_fusion
 from polytask.model.heads import RetrievalHead, build_head
 from polytask.model.history_encoder import HistoryEncoder
 from polytask.model.item_table import ItemTable, Standardise
@@ -55,11 +55,16 @@ class MultiTaskModel(nn.Module):
             Standardise(request_texts), nn.Dropout(sizes.dropout), nn.Linear(request_texts.shape[1], sizes.dim)
         )
         self.state_norm = nn.LayerNorm(sizes.dim)
-        self.fusion = build_fusion(sizes, [task.name for task in scenario.tasks])
+        together = [task.name for task in scenario.tasks if not task.added]
+        self.fusion = build_fusion(sizes, together)
+        self.added_towers = nn.ModuleDict(
+            {task.name: Tower(sizes.dim, sizes.dropout) for task in scenario.tasks if task.added}
+        )
+        widths = {False: self.fusion.task_dim, True: self.fusion.shared_dim + sizes.dim}
         rows = {ITEMS: len(item_texts) - 1, USERS: users, None: 0}
         self.heads = nn.ModuleDict(
             {
-                task.name: build_head(task, self.fusion.task_dim, sizes.dim, rows[task.catalogue])
+                task.name: build_head(task, widths[task.added], sizes.dim, rows[task.catalogue])
                 for task in scenario.tasks
             }
         )
@@ -75,20 +80,28 @@ class MultiTaskModel(nn.Module):
             self.history_encoder(history, catalogues.vectors[ITEMS]), self.transition(history, catalogues.transitions)
         )
 
-    def logits(self, histories: Histories, text: Tensor, catalogues: Catalogues) -> dict[str, Tensor]:
-        """Late fusion: P positions of some histories and their request texts (P, D) -> logits (P, ...) per task."""
+    def logits(
+        self, histories: Histories, text: Tensor, catalogues: Catalogues, tasks: Sequence[Task] | None = None
+    ) -> dict[str, Tensor]:
+        """Late fusion: P positions of some histories and their request texts (P, D) -> logits (P, ...) per task.
+
+        `tasks` of the scenario are answered, all of them by default.
+        """
         state = self.state_norm(histories.state + self.text(text))
-        fused = self.fusion.of_tasks(state, self.fusion.shared(state))
+        shared = self.fusion.shared(state)
+        fused = self.fusion.of_tasks(state, shared)
         logits: dict[str, Tensor] = {}
-        for task in self.scenario.tasks:
+        for task in self.scenario.tasks if tasks is None else tasks:
             head = self.heads[task.name]
+            # What an added task reads beside the shared part is a tower of its own.
+            view = torch.cat([shared, self.added_towers[task.name](state)], dim=-1) if task.added else fused[task.name]
             if isinstance(head, RetrievalHead):
                 assert task.catalogue is not None
-                logits[task.name] = head(fused[task.name], catalogues.vectors[task.catalogue])
+                logits[task.name] = head(view, catalogues.vectors[task.catalogue])
                 if follows_an_item(task):
                     logits[task.name] = logits[task.name] + histories.transition @ catalogues.transitions.targets.T
             else:
-                logits[task.name] = head(fused[task.name])
+                logits[task.name] = head(view)
         return logits
 
     @torch.inference_mode()

@@ -69,7 +69,7 @@ def test_the_user_itself_is_no_candidate_for_its_own_peers(small_dataset):
     task = small_dataset.scenario.task("user")
     events = np.flatnonzero(small_dataset.train & small_dataset.labels["user"].mask)[:20]
     logits = torch.randn(len(events), 31, requires_grad=True)
-    BatchLosses(small_dataset)._loss(task, logits, events).backward()
+    BatchLosses(small_dataset).task_loss(task, logits, events).backward()
     itself = torch.from_numpy(small_dataset.user_rows[events])
     assert not logits.grad[torch.arange(len(events)), itself].any()
     assert not logits.grad[:, 0].any()

@@ -113,6 +113,8 @@ def test_what_a_scenario_without_items_has(text_only_scenario, small_scenario):
 
 def test_a_query_may_fit_several_values(small_scenario):
     assert [check.values for check in small_scenario.evaluation.queries] == [("Comedy",), ("Western", "Horror")]
+
+
 def test_some_task_is_trained_with_the_encoder(small_scenario_file, tmp_path):
     mapping = yaml.safe_load(small_scenario_file.read_text())
     path = tmp_path / "added.yaml"

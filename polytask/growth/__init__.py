@@ -1,0 +1,1 @@
+"""What a trained model can become without starting over: one more task, more data, more items."""

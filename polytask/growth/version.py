@@ -1,0 +1,81 @@
+"""From one version of a model to the next: what it grows from, its export, and the proof that old answers stayed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from polytask.catalogue import Catalogue, load_catalogue
+from polytask.contract import TEXT_ENCODER, Contract, load_contract
+from polytask.errors import ContractError
+from polytask.export.bundle import Exported, export_bundle
+from polytask.export.parity import bundle_outputs
+from polytask.request import RequestEncoder, RequestFeatures
+from polytask.text import TextTokenizer
+
+
+@dataclass(frozen=True)
+class Version:
+    """A trained model, as training left it, and the bundle that was exported from it."""
+
+    checkpoint: Path
+    bundle: Path
+
+    def contract(self) -> Contract:
+        """The contract of the bundle; ContractError when a file does not match it."""
+        return load_contract(self.bundle)
+
+    def catalogues(self) -> dict[str, Catalogue]:
+        """The catalogues whose rows the model's weights stand for."""
+        contract = load_contract(self.bundle, verify_files=False)
+        return {
+            name: load_catalogue(contract.scenario, name, self.bundle / spec.path)
+            for name, spec in contract.catalogues.items()
+        }
+
+
+def export_next(
+    previous: Version,
+    checkpoint: Path,
+    catalogues: dict[str, Catalogue],
+    requests: list[RequestFeatures],
+    metrics: dict[str, dict[str, float]],
+    target: Path,
+    finish: Callable[[Contract, Path], None] | None = None,
+) -> Exported:
+    """`export_bundle` for a model that grew out of `previous`, whose text encoder is taken over.
+
+    Raises ContractError when the checkpoint was trained on another language model.
+    """
+    contract = previous.contract()
+    text_encoder = previous.bundle / contract.models[TEXT_ENCODER].path
+    return export_bundle(
+        checkpoint, contract.scenario, catalogues, requests, metrics, target, finish, text_encoder=text_encoder
+    )
+
+
+def check_same_answers(old: Path, new: Path, requests: list[RequestFeatures]) -> list[str]:
+    """Ask two bundles the same requests: every output of `old` must be in `new`, equal in every bit.
+
+    Returns the names of these outputs. Raises ContractError naming the first output, request and both values.
+    """
+    before, after = (_answers(bundle, requests) for bundle in (old, new))
+    for name, want in before.items():
+        if name not in after:
+            raise ContractError(f"{name}: {new} does not answer it, {old} does")
+        got = after[name]
+        if got.shape != want.shape or got.dtype != want.dtype:
+            raise ContractError(f"{name}: {new} has {got.dtype} {got.shape}, {old} has {want.dtype} {want.shape}")
+        different = np.argwhere(got != want)
+        if len(different):
+            at = tuple(different[0])
+            raise ContractError(f"{name}: {new} answers {got[at]}, {old} answers {want[at]} (request {at[0]})")
+    return list(before)
+
+
+def _answers(bundle: Path, requests: list[RequestFeatures]) -> dict[str, np.ndarray]:
+    contract = load_contract(bundle)
+    catalogues = Version(bundle, bundle).catalogues()
+    tokenizer = TextTokenizer(bundle / contract.tokenizer.path, contract.max_tokens)
+    return bundle_outputs(bundle, contract, tokenizer, RequestEncoder(contract.scenario, catalogues), requests)
