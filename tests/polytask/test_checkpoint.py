@@ -16,7 +16,7 @@ def model(small_scenario):
 
 
 def test_loaded_model_answers_alike(model, tmp_path):
-    save_checkpoint(model, [Epoch(1, {"item": 2.5}, 0.1)], "sum", tmp_path / "model")
+    save_checkpoint(model, [Epoch(1, {"item": 2.5}, {"item": 1.0}, 0.1)], "sum", tmp_path / "model")
     loaded = load_checkpoint(tmp_path / "model", "sum")
     assert loaded.scenario == model.scenario
     assert not loaded.training
@@ -33,7 +33,7 @@ def test_another_encoder_is_refused(model, tmp_path):
 
 def test_checksum_knows_the_weights(model, tmp_path):
     save_checkpoint(model, [], "sum", tmp_path / "one")
-    save_checkpoint(model, [Epoch(1, {"item": 2.5}, 0.1)], "sum", tmp_path / "two")
+    save_checkpoint(model, [Epoch(1, {"item": 2.5}, {"item": 1.0}, 0.1)], "sum", tmp_path / "two")
     assert checkpoint_sha256(tmp_path / "one") == checkpoint_sha256(tmp_path / "two")
     loaded = load_checkpoint(tmp_path / "one", "sum")
     with torch.no_grad():
