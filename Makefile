@@ -25,7 +25,7 @@ FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 EXTRAS := train,serve,cpu,demo,dev
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header
 
-.PHONY: help setup demo serve test check lint format lock lock-check compile clean
+.PHONY: help setup demo serve test check lint format lock lock-check compile render clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ lock-check: setup ## Fail when a lock is not current
 
 compile: setup ## Compile the pipelines for a cluster to build/pipelines/
 	@$(BIN)/polytask compile
+
+render: setup ## Render and check the manifests of every environment to build/manifests/
+	@$(BIN)/polytask render
 
 clean: ## Remove everything that was built, downloads included; keeps .venv
 	@rm -rf build dist *.egg-info

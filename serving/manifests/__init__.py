@@ -1,0 +1,1 @@
+"""Renders `manifests/` and checks what comes out, without a cluster."""

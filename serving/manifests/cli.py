@@ -1,0 +1,39 @@
+"""The command `polytask render`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from polytask.atomic import write_text
+from polytask.errors import ServingError
+from serving.manifests.render import OVERLAYS
+
+OUTPUT = Path("build/manifests")
+
+
+def render(
+    overlays: Annotated[Path, typer.Option(help="Folder of the overlays.")] = OVERLAYS,
+    output: Annotated[Path, typer.Option(help="Folder for one YAML file per overlay.")] = OUTPUT,
+    crds: Annotated[Path | None, typer.Option(help="Folder of CustomResourceDefinitions to check against too.")] = None,
+) -> None:
+    """Render every overlay of manifests/ to build/manifests/<overlay>.yaml and check it."""
+    from serving.manifests import render as kustomize
+    from serving.manifests.check import check_documents, check_overlay_length
+    from serving.manifests.crd_schemas import load_crds
+
+    schemas = load_crds(crds) if crds is not None else None
+    console = Console()
+    problems = []
+    for name in kustomize.overlay_names(overlays):
+        text = kustomize.render(overlays / name)
+        found = [
+            *check_overlay_length(overlays / name),
+            *check_documents(kustomize.documents(text), schemas),
+        ]
+        problems += [f"{name}: {problem}" for problem in found]
+        write_text(output / f"{name}.yaml", text)
+        console.print(f"wrote {output / name}.yaml", highlight=False)
+    if problems:
+        raise ServingError("\n".join(problems))
