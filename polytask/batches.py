@@ -10,6 +10,7 @@ from polytask.dataset import Dataset
 from polytask.losses import class_loss, next_item_loss, retrieval_loss
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Task
+from polytask.tables import ITEMS
 from polytask.windows import Windows
 
 
@@ -20,9 +21,13 @@ class BatchLosses:
         self.dataset = dataset
         self.text_vectors = torch.from_numpy(dataset.text_vectors)
         # Items without a training event have an untrained residual: as negatives they would only be pushed away.
-        self.item_candidates = torch.zeros(len(dataset.catalogues["items"]) + 1, dtype=torch.bool)
+        items = len(dataset.catalogues[ITEMS]) if ITEMS in dataset.catalogues else 0
+        self.item_candidates = torch.zeros(items + 1, dtype=torch.bool)
         self.item_candidates[torch.from_numpy(dataset.item_rows[dataset.train])] = True
         self.item_candidates[PADDING_ROW] = False
+        # In regression, an error counts in units of the labels' spread: tasks in years and in cents weigh the same.
+        numbers = [task.name for task in dataset.scenario.tasks if task.kind == "regression"]
+        self.label_spread = {name: dataset.label_scale(name)[1] for name in numbers}
 
     def __call__(self, model: MultiTaskModel, windows: Windows) -> dict[str, Tensor]:
         """The mean loss of each task over the real positions of the windows."""
@@ -43,7 +48,7 @@ class BatchLosses:
         label = torch.from_numpy(labels.of(events[labelled], self.dataset.item_rows))
         logits = logits[torch.from_numpy(labelled)]
         if task.kind != "retrieval":
-            return class_loss(task, logits, label)
+            return class_loss(task, logits, label, self.label_spread.get(task.name, 1.0))
         if task.label.source != "peers":
             return self._next_item(logits, label.long(), events[labelled])
         itself = torch.from_numpy(self.dataset.user_rows[events[labelled]])

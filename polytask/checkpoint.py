@@ -49,6 +49,6 @@ def checkpoint_sha256(folder: Path) -> str:
 
 def empty_model(scenario: Scenario, weights: dict[str, Tensor]) -> MultiTaskModel:
     """A model for `scenario` whose catalogues have as many rows as in `weights`."""
-    item_texts = torch.zeros_like(weights["item_table.text_vectors"])
-    users = len(weights["user_table.weight"]) - 1
-    return MultiTaskModel(scenario, item_texts, request_texts=torch.zeros(2, item_texts.shape[1]), users=users)
+    item_texts = torch.zeros_like(weights["item_table.text_vectors"]) if scenario.has_items else None
+    users = len(weights["user_table.weight"]) - 1 if scenario.lists_users else 0
+    return MultiTaskModel(scenario, item_texts, request_texts=torch.zeros(2, len(weights["text.0.mean"])), users=users)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from polytask.catalogue import Catalogue
+from polytask.catalogue import PADDING_ROW, Catalogue
 from polytask.context import CONTEXT_WORDS
 from polytask.labels import TaskLabels, event_labels
 from polytask.queries import QueryTable
@@ -32,15 +32,18 @@ class Dataset:
         time = scenario.entities.interactions.timestamp
         self.scenario = scenario
         self.catalogues = catalogues
-        users, items = catalogues[USERS], catalogues[ITEMS]
+        users, items = catalogues[USERS], catalogues.get(ITEMS)
         self.events = training_set.sort_values([users.key, time, EVENT_ID]).reset_index(drop=True)
         self.split = split_events(scenario, self.events).to_numpy()
         self.train = self.split == "train"
         self.user_rows = users.rows(self.events[users.key])
         users_in_order = pd.factorize(self.events[users.key])[0]
         self.first_events = np.searchsorted(users_in_order, users_in_order)
-        self.item_rows = items.rows(self.events[items.key])
-        self.previous_rows = items.rows(_last(history) for history in self.events["history"])
+        # Without items, every event is on the unknown one and follows nothing.
+        self.item_rows = self.previous_rows = np.full(len(self.events), PADDING_ROW, dtype=np.int64)
+        if items is not None:
+            self.item_rows = items.rows(self.events[items.key])
+            self.previous_rows = items.rows(_last(history) for history in self.events["history"])
         self.labels: dict[str, TaskLabels] = event_labels(scenario, self.events, self.train, catalogues)
         self.queries = QueryTable(scenario.text, items)
         self._build_texts(encode)
@@ -79,6 +82,12 @@ class Dataset:
         positions = np.repeat(np.arange(len(events)), counts)
         steps = np.arange(len(positions)) - np.repeat(np.cumsum(counts) - counts, counts)
         return positions, self.item_rows[np.repeat(first, counts) + steps]
+
+    def label_scale(self, task: str) -> tuple[float, float]:
+        """Mean and standard deviation (at least 1e-6) of a task's labels in training; 0 and 1 without any."""
+        labels = self.labels[task]
+        values = labels.of(np.flatnonzero(self.train & labels.mask), self.item_rows)
+        return (float(values.mean()), max(float(values.std()), 1e-6)) if len(values) else (0.0, 1.0)
 
     def requests(self, events: IntArray) -> list[RequestFeatures]:
         """The requests (m,) that were made just before some events."""

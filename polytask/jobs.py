@@ -58,16 +58,13 @@ def train_model(
     state = (work or target.parent) / f"{scenario.name}.resume.safetensors"
     resume = Resume(state, training_key(*inputs), say)
     dataset = load_dataset(scenario, tables, training_set, language_model, say)
-    items = dataset.catalogues[ITEMS]
-    texts = [item_text(scenario.text, items.record(row)) for row in range(1, len(items) + 1)]
-    vectors, reused = language_model.vectors(texts, every(5, say, "item texts encoded:"))
-    say(f"item texts: {len(texts)}, {reused} of them from the cache")
+    vectors = item_vectors(dataset, language_model, say)
 
     def on_epoch(epoch: Epoch) -> None:
         losses = ", ".join(f"{task} {loss:.3f}" for task, loss in epoch.losses.items())
         say(f"epoch {epoch.number}/{scenario.training.epochs}: loss {losses} ({epoch.seconds:.1f} s)")
 
-    model, history = train(dataset, torch.from_numpy(vectors), on_epoch, resume)
+    model, history = train(dataset, vectors, on_epoch, resume)
     save_checkpoint(model, history, language_model.sha256, target)
     resume.remove()
     return {
@@ -76,6 +73,17 @@ def train_model(
         "seconds": round(sum(epoch.seconds for epoch in history), 1),
         **{f"{task}_loss": loss for task, loss in history[-1].losses.items()},
     }
+
+
+def item_vectors(dataset: Dataset, language_model: LanguageModel, say: Say) -> torch.Tensor | None:
+    """The text vectors (N, D) of the catalogue's items; None for a scenario without items."""
+    items = dataset.catalogues.get(ITEMS)
+    if items is None:
+        return None
+    texts = [item_text(dataset.scenario.text, items.record(row)) for row in range(1, len(items) + 1)]
+    vectors, reused = language_model.vectors(texts, every(5, say, "item texts encoded:"))
+    say(f"item texts: {len(texts)}, {reused} of them from the cache")
+    return torch.from_numpy(vectors)
 
 
 def evaluate_model(scenario: Scenario, tables: Path, training_set: Path, checkpoint: Path, target: Path) -> Any:

@@ -17,7 +17,7 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TaskLabels:
-    """Labels of one task over n events: either `values` (n,), or `by_item` (N + 1, M) looked up by the event's item.
+    """Labels of one task over n events: `values` (n,) or (n, M), or `by_item` (N + 1, M) looked up by the event's item.
 
     `mask` (n,) says which events have a label; the others take no part in the task's loss and metrics.
     """
@@ -27,7 +27,7 @@ class TaskLabels:
     by_item: BoolArray | None = None
 
     def of(self, events: IntArray, item_rows: IntArray) -> NDArray[np.float32] | BoolArray:
-        """The labels of some events (m,), given the item rows of all events (n,)."""
+        """The labels (m,) or (m, M) of some events (m,), given the item rows of all events (n,)."""
         if self.by_item is not None:
             looked_up: BoolArray = self.by_item[item_rows[events]]
             return looked_up
@@ -48,44 +48,68 @@ def event_labels(
 def _labels(
     scenario: Scenario, task: Task, events: pd.DataFrame, train: BoolArray, catalogues: dict[str, Catalogue]
 ) -> TaskLabels:
-    users, items = catalogues[USERS], catalogues[ITEMS]
-    item_rows = items.rows(events[items.key])
     where = np.ones(len(events), dtype=np.bool_)
     if task.label.where is not None:
-        where = (events[task.label.where.column] >= task.label.where.at_least).to_numpy(dtype=np.bool_)
-
+        # A missing number fulfils no condition.
+        fulfilled = events[task.label.where.column] >= task.label.where.at_least
+        where = fulfilled.fillna(False).to_numpy(dtype=np.bool_)
     if task.label.source == "peers":
-        user_rows = users.rows(events[users.key])
-        peers = np.zeros((len(items) + 1, len(users) + 1), dtype=np.bool_)
-        peers[item_rows[train & where], user_rows[train & where]] = True
-        # The user itself is not its own peer.
-        others: IntArray = peers.sum(axis=1)[item_rows] - peers[item_rows, user_rows]
-        return TaskLabels(mask=where & (others > 0), by_item=peers)
-
+        return _peers(events, train & where, where, catalogues)
+    if task.kind == "retrieval":
+        rows = _item_rows(events, catalogues)
+        return TaskLabels(mask=where & (rows != PADDING_ROW), values=rows.astype(np.float32))
     column = task.label.column
     assert column is not None
-    if task.label.source == "item":
-        if task.kind != "multilabel":
-            raise DataError(f"task {task.name!r}: kind {task.kind!r} over an item's column; allowed: multilabel")
-        by_item = np.zeros((len(items) + 1, len(task.classes or ())), dtype=np.bool_)
-        for row, names in enumerate(items.table[column], start=PADDING_ROW + 1):
-            by_item[row, _class_numbers(task, names)] = True
-        labelled = np.asarray(by_item.any(axis=1))
-        return TaskLabels(mask=where & labelled[item_rows], by_item=by_item)
+    if task.label.source == "interaction":
+        values, present = _numbers(task, events[column])
+        return TaskLabels(mask=where & present, values=values)
+    values, present = _numbers(task, catalogues[ITEMS].table[column])
+    # Row 0, the unknown item, has no label.
+    values, present = np.concatenate([np.zeros_like(values[:1]), values]), np.concatenate([[False], present])
+    rows = _item_rows(events, catalogues)
+    if task.kind == "multilabel":
+        return TaskLabels(mask=where & present[rows], by_item=values.astype(np.bool_))
+    return TaskLabels(mask=where & present[rows], values=values[rows])
 
-    if task.kind == "retrieval":
-        return TaskLabels(mask=where & (item_rows != PADDING_ROW), values=item_rows.astype(np.float32))
-    values = events[column]
+
+def _peers(events: pd.DataFrame, liking: BoolArray, where: BoolArray, catalogues: dict[str, Catalogue]) -> TaskLabels:
+    """Who else has an event on the same item among those that `liking` (n,) marks."""
+    users, items = catalogues[USERS], catalogues[ITEMS]
+    item_rows, user_rows = _item_rows(events, catalogues), users.rows(events[users.key])
+    peers = np.zeros((len(items) + 1, len(users) + 1), dtype=np.bool_)
+    peers[item_rows[liking], user_rows[liking]] = True
+    # The user itself is not its own peer.
+    others: IntArray = peers.sum(axis=1)[item_rows] - peers[item_rows, user_rows]
+    return TaskLabels(mask=where & (others > 0), by_item=peers)
+
+
+def _item_rows(events: pd.DataFrame, catalogues: dict[str, Catalogue]) -> IntArray:
+    items = catalogues[ITEMS]
+    return items.rows(events[items.key])
+
+
+def _numbers(task: Task, column: pd.Series) -> tuple[NDArray[np.float32], BoolArray]:
+    """A column (n,) as labels, (n,) or (n, M) for multilabel, and which of its rows have one (n,).
+
+    A missing value, and an empty list of classes, is no label.
+    """
+    present = column.notna().to_numpy(dtype=np.bool_)
+    if task.kind == "multilabel":
+        flags = np.zeros((len(column), len(task.classes or ())), dtype=np.float32)
+        for row in np.flatnonzero(present):
+            flags[row, _class_numbers(task, column.iloc[row])] = 1
+        return flags, np.asarray(flags.any(axis=1))
+    numbers = np.zeros(len(column), dtype=np.float32)
     if task.kind == "multiclass":
-        present = values.notna().to_numpy(dtype=np.bool_)
-        numbers = np.zeros(len(values), dtype=np.float32)
-        numbers[present] = _class_numbers(task, values[present])
-        return TaskLabels(mask=where & present, values=numbers)
-    present = values.notna().to_numpy(dtype=np.bool_)
-    numbers = values.fillna(0).to_numpy(dtype=np.float32)
+        numbers[present] = _class_numbers(task, column[present])
+        return numbers, present
+    numbers[present] = column[present].to_numpy(dtype=np.float32)
     if task.label.at_least is not None:
         numbers = (numbers >= task.label.at_least).astype(np.float32)
-    return TaskLabels(mask=where & present, values=numbers)
+    if task.kind == "binary" and not np.isin(numbers, (0, 1)).all():
+        wrong = np.unique(numbers[~np.isin(numbers, (0, 1))])[:5].tolist()
+        raise DataError(f"task {task.name!r}: {', '.join(f'{value:g}' for value in wrong)} in the data; allowed: 0, 1")
+    return numbers, present
 
 
 def _class_numbers(task: Task, names: "pd.Series[str] | list[str]") -> list[int]:

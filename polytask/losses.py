@@ -24,11 +24,12 @@ def next_item_loss(logits: Tensor, target: Tensor, candidates: Tensor) -> Tensor
     return F.cross_entropy(logits.masked_fill(~candidates, EXCLUDED), target)
 
 
-def class_loss(task: Task, logits: Tensor, label: Tensor) -> Tensor:
+def class_loss(task: Task, logits: Tensor, label: Tensor, spread: float = 1.0) -> Tensor:
     """Loss of a task without a catalogue; logits (P, C).
 
     multiclass: label (P,) class numbers; multilabel: (P, C) 0/1, at least one 1 a row, as the uniform distribution over
-    the true classes (the classes are ranked against each other); binary and regression: (P,) numbers.
+    the true classes (the classes are ranked against each other); binary and regression: (P,) numbers. In regression
+    the error is divided by `spread`, the labels' standard deviation, before the Huber loss (bend at 1).
     """
     if task.kind == "multiclass":
         return F.cross_entropy(logits, label.long())
@@ -37,4 +38,4 @@ def class_loss(task: Task, logits: Tensor, label: Tensor) -> Tensor:
         return F.cross_entropy(logits, shares)
     if task.kind == "binary":
         return F.binary_cross_entropy_with_logits(logits.squeeze(-1), label.float())
-    return F.huber_loss(logits.squeeze(-1), label.float())
+    return F.huber_loss(logits.squeeze(-1) / spread, label.float() / spread)

@@ -14,7 +14,8 @@ from polytask.text import fill, is_missing
 
 def item_queries(text: Text, item: Mapping[str, object]) -> list[str]:
     """All queries that fit an item, each once: each template per combination of the values of its list columns, and of
-    the ways to say each value."""
+    the ways to say each value.
+    """
     queries: dict[str, None] = {}
     for template in text.queries:
         columns = [name for _, name, _, _ in Formatter().parse(template) if name]
@@ -27,12 +28,14 @@ def item_queries(text: Text, item: Mapping[str, object]) -> list[str]:
 class QueryTable:
     """The distinct queries of a catalogue and, for each item row, which of them fit it."""
 
-    def __init__(self, text: Text, items: Catalogue) -> None:
+    def __init__(self, text: Text, items: Catalogue | None) -> None:
+        """Without items there is no query, and none fits."""
         number: dict[str, int] = {}
         fitting: list[int] = []
-        self._start = np.zeros(len(items) + 2, dtype=np.int64)
-        for row in range(1, len(items) + 1):
-            queries = item_queries(text, items.record(row))
+        records = [items.record(row) for row in range(1, len(items) + 1)] if items is not None else []
+        self._start = np.zeros(len(records) + 2, dtype=np.int64)
+        for row, record in enumerate(records, start=1):
+            queries = item_queries(text, record)
             fitting += [number.setdefault(query, len(number)) for query in queries]
             self._start[row + 1] = len(fitting)
         self._fitting = np.array(fitting, dtype=np.int64)

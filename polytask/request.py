@@ -34,8 +34,8 @@ def requests_of(scenario: Scenario, rows: pd.DataFrame) -> list[RequestFeatures]
             user_id=row[scenario.entities.users.key],
             profile={column: row[column] for column in scenario.features.profile},
             context={word: row[word] for word in CONTEXT_WORDS},
-            history=list(row["history"]),
-            seen=list(row["seen"]),
+            history=list(row[HISTORY]) if scenario.has_items else (),
+            seen=list(row[SEEN]) if scenario.has_items else (),
         )
         for row in rows.to_dict("records")
     ]
@@ -47,31 +47,39 @@ class RequestEncoder:
     def __init__(self, scenario: Scenario, catalogues: Mapping[str, Catalogue]) -> None:
         self.scenario = scenario
         self.users = catalogues[USERS]
-        self.items = catalogues[ITEMS]
+        self.items = catalogues.get(ITEMS)
 
     def text(self, features: RequestFeatures) -> str:
         """The text of one request."""
         return request_text(self.scenario.text, features.profile, features.context, features.query)
 
     def rows(self, batch: Sequence[RequestFeatures]) -> dict[str, NDArray[np.int64]]:
-        """(B,) requests -> history (B, L), seen (B, S), user (B, 1).
+        """(B,) requests -> history (B, L), seen (B, S), user (B, 1); only those that the scenario's model reads.
 
         History is padded on the left, so that the newest item is always last; unknown items are left out. Of more
         items than fit, the newest stay.
         """
+        rows: dict[str, NDArray[np.int64]] = {}
+        if self.items is not None:
+            rows |= self._item_rows(batch, self.items)
+        if self.scenario.lists_users:
+            user = [[self.users.row(features.user_id)] for features in batch]
+            rows[USER] = np.array(user, dtype=np.int64).reshape(len(batch), 1)
+        return rows
+
+    def _item_rows(self, batch: Sequence[RequestFeatures], items: Catalogue) -> dict[str, NDArray[np.int64]]:
         lengths = self.scenario.features
         history = np.full((len(batch), lengths.history_length), PADDING_ROW, dtype=np.int64)
         seen = np.full((len(batch), lengths.seen_length), PADDING_ROW, dtype=np.int64)
-        user = np.full((len(batch), 1), PADDING_ROW, dtype=np.int64)
         for position, features in enumerate(batch):
-            newest = self._known(features.history)[-lengths.history_length :]
+            newest = _known(items, features.history)[-lengths.history_length :]
             history[position, lengths.history_length - len(newest) :] = newest
-            newest_seen = self._known(features.seen)[-lengths.seen_length :]
+            newest_seen = _known(items, features.seen)[-lengths.seen_length :]
             seen[position, : len(newest_seen)] = newest_seen
-            user[position, 0] = self.users.row(features.user_id)
-        return {HISTORY: history, SEEN: seen, USER: user}
+        return {HISTORY: history, SEEN: seen}
 
-    def _known(self, externals: Sequence[Hashable]) -> NDArray[np.int64]:
-        rows = self.items.rows(externals)
-        known: NDArray[np.int64] = rows[rows != PADDING_ROW]
-        return known
+
+def _known(items: Catalogue, externals: Sequence[Hashable]) -> NDArray[np.int64]:
+    rows = items.rows(externals)
+    known: NDArray[np.int64] = rows[rows != PADDING_ROW]
+    return known

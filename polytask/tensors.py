@@ -42,13 +42,17 @@ def text_outputs(dim: int) -> list[TensorSpec]:
 
 
 def multitask_inputs(scenario: Scenario, dim: int) -> list[TensorSpec]:
-    """What the multi-task model reads: text vector (B, D), history rows (B, L), seen rows (B, S), user row (B, 1)."""
-    return [
-        *text_outputs(dim),
-        TensorSpec(name=HISTORY, dtype="INT64", shape=(scenario.features.history_length,)),
-        TensorSpec(name=SEEN, dtype="INT64", shape=(scenario.features.seen_length,)),
-        TensorSpec(name=USER, dtype="INT64", shape=(1,)),
-    ]
+    """What the multi-task model reads: text vector (B, D), history rows (B, L), seen rows (B, S), user row (B, 1).
+
+    Without items there is no history, and nothing seen; the user is read where a task lists users.
+    """
+    specs = text_outputs(dim)
+    if scenario.has_items:
+        specs.append(TensorSpec(name=HISTORY, dtype="INT64", shape=(scenario.features.history_length,)))
+        specs.append(TensorSpec(name=SEEN, dtype="INT64", shape=(scenario.features.seen_length,)))
+    if scenario.lists_users:
+        specs.append(TensorSpec(name=USER, dtype="INT64", shape=(1,)))
+    return specs
 
 
 def task_outputs(task: Task) -> list[TensorSpec]:

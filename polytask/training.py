@@ -13,6 +13,7 @@ from torch.nn import Parameter
 
 from polytask.batches import BatchLosses
 from polytask.dataset import Dataset
+from polytask.model.heads import ValueHead
 from polytask.model.multitask import MultiTaskModel
 from polytask.processes import Processes
 from polytask.resume import Progress, Resume
@@ -40,16 +41,26 @@ def set_seed(seed: int, threads: int) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def build_model(dataset: Dataset, item_vectors: Tensor) -> MultiTaskModel:
-    """A model with fresh weights; `item_vectors` (N, D) without the padding row."""
-    padded = torch.cat([torch.zeros(1, item_vectors.shape[1]), item_vectors])
+def build_model(dataset: Dataset, item_vectors: Tensor | None) -> MultiTaskModel:
+    """A model with fresh weights; `item_vectors` (N, D) without the padding row, None without items."""
+    padded = None if item_vectors is None else torch.cat([torch.zeros(1, item_vectors.shape[1]), item_vectors])
     sample = torch.from_numpy(dataset.text_vectors[: dataset.request_texts])
-    return MultiTaskModel(dataset.scenario, padded, sample, users=len(dataset.catalogues[USERS]))
+    model = MultiTaskModel(dataset.scenario, padded, sample, users=len(dataset.catalogues[USERS]))
+    for task in dataset.scenario.tasks:
+        start_head(model, dataset, task.name)
+    return model
+
+
+def start_head(model: MultiTaskModel, dataset: Dataset, task: str) -> None:
+    """Let the head of a regression task start at the mean of its training labels; the others start as they are."""
+    head = model.heads[task]
+    if isinstance(head, ValueHead):
+        head.start_at(*dataset.label_scale(task))
 
 
 def train(
     dataset: Dataset,
-    item_vectors: Tensor,
+    item_vectors: Tensor | None,
     on_epoch: Callable[[Epoch], None] | None = None,
     resume: Resume | None = None,
 ) -> tuple[MultiTaskModel, list[Epoch]]:

@@ -35,7 +35,8 @@ class WindowPlan:
 
     def __init__(self, dataset: Dataset, epochs: int, random: np.random.Generator) -> None:
         self._dataset = dataset
-        self._length = dataset.scenario.features.history_length
+        # Without a history there is nothing that a window's events could learn from each other.
+        self._length = dataset.scenario.features.history_length if dataset.scenario.has_items else 1
         self._size = dataset.scenario.training.windows_per_batch
         train = np.flatnonzero(dataset.train)
         self._users = np.split(train, np.flatnonzero(np.diff(dataset.user_rows[train])) + 1)

@@ -39,13 +39,15 @@ def evaluate(model: MultiTaskModel, dataset: Dataset, split: Split) -> Evaluatio
     events = np.flatnonzero(dataset.split == split)
     requests = dataset.requests(events)
     rows = dataset.request_encoder().rows(requests)
-    scores = model_scores(model, dataset, events, rows[HISTORY])
+    nothing = np.zeros((len(events), 0), dtype=np.int64)  # a scenario without items has neither
+    history, seen = rows.get(HISTORY, nothing), rows.get(SEEN, nothing)
+    scores = model_scores(model, dataset, events, history)
     result: dict[str, TaskMetrics] = {}
     baselines: dict[str, dict[str, TaskMetrics]] = {}
     for task in dataset.scenario.tasks:
-        result[task.name] = task_metrics(dataset, task, events, scores[task.name], rows[SEEN])
+        result[task.name] = task_metrics(dataset, task, events, scores[task.name], seen)
         baselines[task.name] = {
-            name: task_metrics(dataset, task, events, baseline(dataset, task, events, rows[HISTORY]), rows[SEEN])
+            name: task_metrics(dataset, task, events, baseline(dataset, task, events, history), seen)
             for name, baseline in baselines_of(task).items()
         }
     return Evaluation(split, len(events), result, baselines)

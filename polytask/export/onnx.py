@@ -17,7 +17,10 @@ EXAMPLE_TOKENS = 16
 
 
 def export_graph(module: nn.Module, inputs: list[TensorSpec], outputs: list[TensorSpec], path: Path) -> Path:
-    """Write `module` as ONNX with these tensor names; the batch and every length of -1 stay open. Returns `path`."""
+    """Write `module` as ONNX with these tensor names; the batch and every length of -1 stay open. Returns `path`.
+
+    `module` takes the inputs as keywords of the same names.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     batch = torch.export.Dim("batch", min=1, max=4096)
     tokens = torch.export.Dim("tokens", min=2, max=512)
@@ -31,10 +34,10 @@ def export_graph(module: nn.Module, inputs: list[TensorSpec], outputs: list[Tens
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module.eval(),
-            tuple(_example(spec) for spec in inputs),
+            kwargs={spec.name: _example(spec) for spec in inputs},
             input_names=[spec.name for spec in inputs],
             output_names=[spec.name for spec in outputs],
-            dynamic_shapes=tuple(dynamic.values()),
+            dynamic_shapes=dynamic,
             opset_version=OPSET,
             dynamo=True,
             external_data=False,

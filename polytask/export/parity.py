@@ -14,7 +14,7 @@ from polytask.export.serving_graph import ServingGraph
 from polytask.language_model import LanguageModel
 from polytask.model.multitask import MultiTaskModel
 from polytask.request import RequestEncoder, RequestFeatures
-from polytask.tensors import ATTENTION_MASK, HISTORY, INPUT_IDS, SEEN, TEXT_VECTOR, USER
+from polytask.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR
 from polytask.text import TextTokenizer
 
 SCORE_TOLERANCE = 1e-5
@@ -75,8 +75,8 @@ def outputs_of(
     rows = encoder.rows(requests)
     with torch.inference_mode():
         vectors = language_model.encoder(torch.from_numpy(input_ids), torch.from_numpy(attention_mask))
-        tensors = [torch.from_numpy(rows[name]) for name in (HISTORY, SEEN, USER)]
-        answers = ServingGraph(model)(vectors, *tensors)
+        tensors = {name: torch.from_numpy(values) for name, values in rows.items()}
+        answers = ServingGraph(model)(**{TEXT_VECTOR: vectors}, **tensors)
     expected = {spec.name: tensor.numpy() for spec, tensor in zip(contract.outputs, answers, strict=True)}
     return expected, bundle_outputs(bundle, contract, language_model.tokenizer, encoder, requests)
 

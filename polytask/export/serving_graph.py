@@ -14,7 +14,8 @@ from polytask.tensors import MASKED_SCORE
 class ServingGraph(nn.Module):
     """`text_vector` (B, D), `history` (B, L), `seen` (B, S), `user` (B, 1) -> the outputs of the contract, in order.
 
-    Row numbers outside a catalogue count as padding: in a batch of many clients one bad number must not fail the rest.
+    It takes those of the inputs that the contract names, as keywords. Row numbers outside a catalogue count as padding:
+    in a batch of many clients one bad number must not fail the rest.
     """
 
     items: Tensor
@@ -27,18 +28,24 @@ class ServingGraph(nn.Module):
         self.model = model.eval()
         with torch.no_grad():
             catalogues = model.catalogues()
-        # The vectors of both catalogues are constants of the served graph.
-        self.register_buffer("items", catalogues.vectors[ITEMS].detach().clone())
-        self.register_buffer("users", catalogues.vectors[USERS].detach().clone())
+        # The vectors of the catalogues are constants of the served graph.
+        nobody = torch.zeros(1, model.scenario.model.dim)
+        self.register_buffer("items", catalogues.vectors.get(ITEMS, nobody).detach().clone())
+        self.register_buffer("users", catalogues.vectors.get(USERS, nobody).detach().clone())
         self.register_buffer("sources", catalogues.transitions.sources.detach().clone())
         self.register_buffer("targets", catalogues.transitions.targets.detach().clone())
 
-    def forward(self, text_vector: Tensor, history: Tensor, seen: Tensor, user: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        self, text_vector: Tensor, history: Tensor | None = None, seen: Tensor | None = None, user: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """See the class; scores are logits for retrieval and probabilities for classes."""
         vectors = {ITEMS: self.items, USERS: self.users}
         catalogues = Catalogues(vectors, TransitionTables(self.sources, self.targets))
-        history = _known_rows(history, self.items)
-        excluded = {ITEMS: _known_rows(seen, self.items), USERS: _known_rows(user, self.users)}
+        if history is not None:
+            history = _known_rows(history, self.items)
+        excluded = {
+            name: _known_rows(rows, vectors[name]) for name, rows in ((ITEMS, seen), (USERS, user)) if rows is not None
+        }
         histories = self.model.histories(history, catalogues).at(NEWEST)
         logits = self.model.logits(histories, text_vector, catalogues)
         outputs: list[Tensor] = []

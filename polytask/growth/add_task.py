@@ -17,9 +17,9 @@ from polytask.batches import BatchLosses
 from polytask.checkpoint import empty_model
 from polytask.dataset import Dataset
 from polytask.errors import DataError, ScenarioError
-from polytask.model.multitask import Histories, MultiTaskModel
+from polytask.model.multitask import NO_HISTORY, Histories, MultiTaskModel
 from polytask.scenario.schema import Scenario, Task
-from polytask.training import Epoch, set_seed
+from polytask.training import Epoch, set_seed, start_head
 from polytask.windows import WindowPlan
 
 # Every pass cuts the histories elsewhere and asks other template queries.
@@ -81,6 +81,7 @@ def add_task(
     if not labelled.any():
         raise DataError(f"task {task.name!r}: no training event has a label")
     grown = grown_model(model, dataset.scenario).requires_grad_(False)
+    start_head(grown, dataset, task.name)
     new = nn.ModuleList([grown.added_towers[task.name], grown.heads[task.name]]).requires_grad_(True)
     frozen = frozen_states(grown, dataset, labelled)
     history = _fit(grown, new, task, dataset, frozen, epochs, on_epoch)
@@ -142,7 +143,9 @@ def frozen_states(model: MultiTaskModel, dataset: Dataset, wanted: np.ndarray) -
             parts.append(encoded.at(torch.from_numpy(kept)))
             events.append(windows.events[kept])
             texts.append(windows.texts[kept])
-    histories = Histories(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+    histories = NO_HISTORY
+    if model.scenario.has_items:
+        histories = Histories(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
     return FrozenStates(histories, np.concatenate(events), np.concatenate(texts))
 
 

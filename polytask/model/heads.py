@@ -21,7 +21,7 @@ class RetrievalHead(nn.Module):
 
 
 class ScoreHead(nn.Module):
-    """A linear layer to one logit per class, or to one number for binary tasks and regression."""
+    """A linear layer to one logit per class, or to one for binary tasks."""
 
     def __init__(self, fused_dim: int, outputs: int) -> None:
         super().__init__()
@@ -33,10 +33,35 @@ class ScoreHead(nn.Module):
         return logits
 
 
-def build_head(task: Task, fused_dim: int, dim: int, rows: int) -> RetrievalHead | ScoreHead:
+class ValueHead(nn.Module):
+    """A linear layer to one number, mean + scale * x: it starts at the labels' mean and learns in their spread."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, fused_dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(fused_dim, 1)
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("scale", torch.ones(()))
+
+    def start_at(self, mean: float, scale: float) -> None:
+        """Set the mean and the standard deviation of the training labels."""
+        self.mean.fill_(mean)
+        self.scale.fill_(scale)
+
+    def forward(self, fused: Tensor) -> Tensor:
+        """Fused (..., k * d) -> value in the labels' unit (..., 1)."""
+        value: Tensor = self.mean + self.scale * self.linear(fused)
+        return value
+
+
+def build_head(task: Task, fused_dim: int, dim: int, rows: int) -> RetrievalHead | ScoreHead | ValueHead:
     """The head for a task; `rows` is the size of its catalogue where it has one."""
     if task.kind == "retrieval":
         return RetrievalHead(fused_dim, dim, rows)
+    if task.kind == "regression":
+        return ValueHead(fused_dim)
     return ScoreHead(fused_dim, 1 if task.classes is None else len(task.classes))
 
 

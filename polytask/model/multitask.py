@@ -29,28 +29,45 @@ class Histories(NamedTuple):
     transition: Tensor
 
     def at(self, position: Tensor | tuple[slice, int]) -> "Histories":
-        """Some positions of all histories."""
+        """Some positions of all histories; no history is the same at all of them."""
+        if self.state.ndim == 0:
+            return self
         return Histories(self.state[position], self.transition[position])
 
 
+# What a scenario without items has: a state that adds nothing, and no transitions.
+NO_HISTORY = Histories(torch.zeros(()), torch.zeros(()))
+NO_TRANSITIONS = TransitionTables(torch.zeros(0), torch.zeros(0))
 # The newest position of every history (B, L, ...).
 NEWEST = (slice(None), -1)
 
 
 class MultiTaskModel(nn.Module):
-    """All tasks of a scenario over one encoder. B batch, L history, D text dim, d model dim, N catalogue rows."""
+    """All tasks of a scenario over one encoder. B batch, L history, D text dim, d model dim, N catalogue rows.
 
-    def __init__(self, scenario: Scenario, item_texts: Tensor, request_texts: Tensor, users: int) -> None:
-        """`item_texts` (N + 1, D), row 0 padding; `request_texts` (n, D), a sample for the statistics."""
+    Without items there is no item table and no history: the state is the text's alone. Users have vectors where a task
+    lists them.
+    """
+
+    item_table: ItemTable
+    transition: Transition
+    history_encoder: HistoryEncoder
+    user_table: nn.Embedding
+
+    def __init__(self, scenario: Scenario, item_texts: Tensor | None, request_texts: Tensor, users: int) -> None:
+        """`item_texts` (N + 1, D), row 0 padding, None without items; `request_texts` (n, D) for the statistics."""
         super().__init__()
         sizes = scenario.model
         self.scenario = scenario
-        self.item_table = ItemTable(item_texts, sizes.dim, sizes.id_dropout)
-        self.transition = Transition(item_texts, sizes.dim, sizes.id_dropout, sizes.dropout)
-        self.user_table = nn.Embedding(users + 1, sizes.dim)
-        self.history_encoder = HistoryEncoder(
-            scenario.features.history_length, sizes.dim, sizes.layers, sizes.heads, sizes.dropout
-        )
+        if item_texts is not None:
+            self.item_table = ItemTable(item_texts, sizes.dim, sizes.id_dropout)
+            self.transition = Transition(item_texts, sizes.dim, sizes.id_dropout, sizes.dropout)
+        if scenario.lists_users:
+            self.user_table = nn.Embedding(users + 1, sizes.dim)
+        if item_texts is not None:
+            self.history_encoder = HistoryEncoder(
+                scenario.features.history_length, sizes.dim, sizes.layers, sizes.heads, sizes.dropout
+            )
         self.text = nn.Sequential(
             Standardise(request_texts), nn.Dropout(sizes.dropout), nn.Linear(request_texts.shape[1], sizes.dim)
         )
@@ -61,21 +78,27 @@ class MultiTaskModel(nn.Module):
             {task.name: Tower(sizes.dim, sizes.dropout) for task in scenario.tasks if task.added}
         )
         widths = {False: self.fusion.task_dim, True: self.fusion.shared_dim + sizes.dim}
-        rows = {ITEMS: len(item_texts) - 1, USERS: users, None: 0}
+        rows = {ITEMS: 0 if item_texts is None else len(item_texts) - 1, USERS: users, None: 0}
         self.heads = nn.ModuleDict(
             {
                 task.name: build_head(task, widths[task.added], sizes.dim, rows[task.catalogue])
                 for task in scenario.tasks
             }
         )
-        nn.init.normal_(self.user_table.weight, std=0.02)
+        if scenario.lists_users:
+            nn.init.normal_(self.user_table.weight, std=0.02)
 
     def catalogues(self) -> Catalogues:
         """All that depends on the catalogues alone: computed once per training step, constant when serving."""
-        return Catalogues({ITEMS: self.item_table(), USERS: self.user_table.weight}, self.transition.tables())
+        users = {USERS: self.user_table.weight} if self.scenario.lists_users else {}
+        if not self.scenario.has_items:
+            return Catalogues(users, NO_TRANSITIONS)
+        return Catalogues({ITEMS: self.item_table(), **users}, self.transition.tables())
 
-    def histories(self, history: Tensor, catalogues: Catalogues) -> Histories:
-        """History (B, L) -> encoded (B, L, ...) before the request's text is known."""
+    def histories(self, history: Tensor | None, catalogues: Catalogues) -> Histories:
+        """History (B, L) -> encoded (B, L, ...) before the request's text is known. Without items nothing is read."""
+        if history is None or not self.scenario.has_items:
+            return NO_HISTORY
         return Histories(
             self.history_encoder(history, catalogues.vectors[ITEMS]), self.transition(history, catalogues.transitions)
         )
@@ -105,7 +128,7 @@ class MultiTaskModel(nn.Module):
         return logits
 
     @torch.inference_mode()
-    def score(self, history: Tensor, text: Tensor) -> dict[str, Tensor]:
+    def score(self, history: Tensor | None, text: Tensor) -> dict[str, Tensor]:
         """Logits (B, ...) per task for whole requests: history (B, L), text (B, D). Sets evaluation mode."""
         self.eval()
         catalogues = self.catalogues()

@@ -75,6 +75,7 @@ def _check_label(scenario: "Scenario", where: str, task: "Task") -> None:
         own = [] if items is None else [items.key]
         allowed = [*interactions, *own] if label.source == "interaction" else [*(items.columns if items else ())]
         _check_known(f"{where}.label.column", [label.column or "nothing"], allowed)
+        _check_fits(scenario, where, task)
     if label.at_least is not None:
         column = interactions.get(label.column or "") if label.source == "interaction" else None
         if task.kind != "binary" or column is None or column.type not in ("integer", "float"):
@@ -84,6 +85,31 @@ def _check_label(scenario: "Scenario", where: str, task: "Task") -> None:
             )
     if label.where is not None:
         _check_known(f"{where}.label.where.column", [label.where.column], interactions)
+
+
+# What a label's column must hold for a task of each kind; a retrieval task asks for the event's own item.
+_FITTING = {
+    "multiclass": ("string",),
+    "multilabel": ("string_list",),
+    "binary": ("integer", "float"),
+    "regression": ("integer", "float"),
+}
+
+
+def _check_fits(scenario: "Scenario", where: str, task: "Task") -> None:
+    items, column = scenario.entities.items, task.label.column or ""
+    if task.kind == "retrieval":
+        if task.label.source != "interaction" or items is None or column != items.key:
+            raise ValueError(f"{where}.label: {column!r} is not the key of the items that a retrieval task asks for")
+        return
+    interactions = scenario.entities.interactions.columns
+    columns = interactions if task.label.source == "interaction" or items is None else items.columns
+    held = columns[column].type if column in columns else "key"
+    if held not in _FITTING[task.kind]:
+        raise ValueError(
+            f"{where}.label.column: {column!r} holds {held}; allowed for kind {task.kind!r}: "
+            f"{' or '.join(_FITTING[task.kind])}"
+        )
 
 
 def _check_names(where: str, names: list[str]) -> None:

@@ -58,7 +58,7 @@ def assemble(
                 value, stale = None, True
             row[name] = value
         profile = {name: row[name] for name in scenario.features.profile}
-        history, seen = tuple(row[HISTORY] or ()), tuple(row[SEEN] or ())
+        history, seen = tuple(row.get(HISTORY) or ()), tuple(row.get(SEEN) or ())
         known = bool(history or seen) or any(value is not None for value in profile.values())
         context = {word: row[word] for word in CONTEXT_WORDS}
         rows.append(OnlineFeatures(profile, context, history, seen, known, stale))
@@ -94,7 +94,7 @@ class FeatureReader:
                 names.add(feature.name)
                 if lifetime:  # none, or zero, means for ever, in Feast's own joins too
                     self._ttl[feature.name] = lifetime.total_seconds()
-        expected = {*scenario.features.profile, HISTORY, SEEN, *CONTEXT_WORDS}
+        expected = {*scenario.features.profile, *((HISTORY, SEEN) if scenario.has_items else ()), *CONTEXT_WORDS}
         if names != expected:
             raise ContractError(
                 f"feature service {scenario.feature_service}: has {', '.join(sorted(names))}; "

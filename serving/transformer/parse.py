@@ -45,17 +45,18 @@ class Call:
 
 
 def input_types(scenario: Scenario) -> dict[str, tuple[str, list[int]]]:
-    """Name -> (datatype, shape) of every input; -1 is a size that the caller chooses, the first is the batch."""
-    items = key_datatype(scenario.entities.items)
-    return {
+    """Name -> (datatype, shape) of every input; -1 is a size that the caller chooses, the first is the batch.
+
+    A scenario without items takes no items.
+    """
+    types: dict[str, tuple[str, list[int]]] = {
         USER_ID: (key_datatype(scenario.entities.users), [-1, 1]),
         QUERY: ("BYTES", [-1, 1]),
         TIMESTAMP: ("INT64", [-1, 1]),
-        RECENT_ITEMS: (items, [-1, -1]),
-        EXCLUDE_ITEMS: (items, [-1, -1]),
-        COUNT: ("INT64", [-1, 1]),
-        TASKS: ("BYTES", [-1]),
     }
+    if scenario.has_items:
+        types[RECENT_ITEMS] = types[EXCLUDE_ITEMS] = (key_datatype(scenario.items), [-1, -1])
+    return {**types, COUNT: ("INT64", [-1, 1]), TASKS: ("BYTES", [-1])}
 
 
 def parse_call(scenario: Scenario, tensors: Sequence[InputTensor], outputs: Sequence[str], now: int) -> Call:

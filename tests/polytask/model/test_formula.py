@@ -21,7 +21,7 @@ def article_scenario(small_scenario: Scenario) -> Scenario:
             "title": "A task of the article",
             "kind": "multiclass",
             "classes": [f"class {c}" for c in range(CLASSES)],
-            "label": {"source": "item", "column": "genres"},
+            "label": {"source": "item", "column": "title"},
         }
         for number in range(TASKS)
     ]
