@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel
 from transformers.utils import logging as transformers_logging
 
 from polytask.atomic import atomic_file, sha256_file
@@ -28,25 +29,57 @@ def language_model_folder(reference: str) -> Path:
     if Path(reference).is_dir():
         return Path(reference)
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         # Safetensors only: pickled weights can run code.
         return Path(snapshot_download(reference, allow_patterns=["*.json", "*.safetensors", "*.txt"]))
-    except (LocalEntryNotFoundError, HFValidationError) as error:
+    except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError) as error:
         raise DataError(f"encoder.model: {reference!r} is no folder and cannot be fetched: {error}") from error
 
 
+def load_backbone(folder: Path) -> Any:
+    """The transformer of a folder, frozen, in evaluation mode and in float32, whatever its weights are stored in.
+
+    Raises DataError where it cannot be used: no safetensors, code of its own, or an encoder with a decoder.
+    """
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    if not any(folder.glob("*.safetensors")):
+        found = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
+        raise DataError(
+            f"encoder.model: {folder} has {found}; allowed: weights as *.safetensors (pickles can run code)"
+        )
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        if config.is_encoder_decoder:
+            raise DataError(f"encoder.model: {folder} is of type {config.model_type}; allowed: an encoder or a decoder")
+        config.use_cache = False  # a decoder's cache of keys and values is for generation
+        backbone = AutoModel.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            attn_implementation="sdpa",
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise DataError(f"encoder.model: {folder} cannot be loaded: {reason}") from error
+    return backbone.eval().requires_grad_(False)
+
+
 class TextEncoder(nn.Module):
-    """The language model with pooling: `input_ids`, `attention_mask` (B, T) int64 -> text vector (B, D) float32."""
+    """The language model with pooling: `input_ids`, `attention_mask` (B, T) int64 -> text vector (B, D) float32.
+
+    Padding is on the right. In a decoder a token sees only those before it, so padding changes nothing there.
+    """
 
     def __init__(self, folder: Path, pooling: str) -> None:
         super().__init__()
         self.pooling = pooling
-        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        self.backbone = AutoModel.from_pretrained(folder, use_safetensors=True, attn_implementation="sdpa")
-        self.backbone.eval().requires_grad_(False)
-        self.dim = int(self.backbone.config.hidden_size)
+        self.backbone = load_backbone(folder)
+        self.config = self.backbone.config
+        self.dim = int(self.config.hidden_size)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Pool the last hidden states over the tokens that the mask keeps."""
@@ -69,6 +102,7 @@ class LanguageModel:
         self.tokenizer = TextTokenizer(self.tokenizer_file, scenario.text.max_tokens)
         self.encoder = TextEncoder(folder, scenario.encoder.pooling)
         self.dim = self.encoder.dim
+        self._check_sizes(scenario.text.max_tokens)
         self.sha256 = _weights_sha256(folder, self.tokenizer_file)
         name = f"{self.sha256[:16]}-{scenario.encoder.pooling}-{scenario.text.max_tokens}.safetensors"
         self._cache_file = (cache or cache_folder()) / "text-vectors" / name
@@ -94,6 +128,17 @@ class LanguageModel:
                     progress(min(start + ENCODE_BATCH, len(order)), len(order))
             self._save_cache(known)
         return np.stack([known[key] for key in keys]), reused
+
+    def _check_sizes(self, max_tokens: int) -> None:
+        config, known = self.encoder.config, self.tokenizer.vocabulary
+        # Absent where positions have no limit.
+        positions = getattr(config, "max_position_embeddings", None) or max_tokens
+        if max_tokens > positions:
+            raise DataError(
+                f"text.max_tokens: {max_tokens} stands there; allowed: at most {positions}, the model's limit"
+            )
+        if known > config.vocab_size:
+            raise DataError(f"encoder.model: {self.tokenizer_file} has {known} tokens, the model {config.vocab_size}")
 
     def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         input_ids, attention_mask = self.tokenizer(texts)

@@ -13,6 +13,8 @@ from polytask.scenario.schema import Text
 
 # Token sequences are padded to a multiple of this, so that requests of similar length share a batch.
 TOKEN_BUCKET = 8
+# The token of an empty text. Any would do, as long as training and serving agree; every vocabulary has a first one.
+EMPTY_TEXT = 0
 
 
 def is_missing(value: object) -> bool:
@@ -71,7 +73,8 @@ class TextTokenizer:
 
     def __call__(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(B,) texts -> input_ids (B, T) and attention_mask (B, T), T the longest rounded up to a bucket."""
-        rows = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+        # Tokenizers that add no mark of their own make nothing of an empty text: then one token stands for it.
+        rows = [encoding.ids or [EMPTY_TEXT] for encoding in self._tokenizer.encode_batch(list(texts))]
         width = bucket(max((len(row) for row in rows), default=1), self.max_tokens)
         input_ids = np.zeros((len(rows), width), dtype=np.int64)
         attention_mask = np.zeros((len(rows), width), dtype=np.int64)
@@ -79,6 +82,11 @@ class TextTokenizer:
             input_ids[position, : len(row)] = row
             attention_mask[position, : len(row)] = 1
         return input_ids, attention_mask
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens, added ones included."""
+        return int(self._tokenizer.get_vocab_size())
 
     def was_truncated(self, texts: Iterable[str]) -> list[bool]:
         """For each text, whether tokens were cut off."""

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
 
 from polytask.errors import DataError
 from polytask.language_model import LanguageModel, TextEncoder, language_model_folder
+from polytask.text import TextTokenizer
+from tests.polytask.tiny_language_models import write_language_model
 
 
 @pytest.fixture
@@ -73,3 +76,70 @@ def test_model_that_is_not_there(small_scenario, tmp_path):
     encoder = small_scenario.encoder.model_copy(update={"model": str(tmp_path)})
     with pytest.raises(DataError, match=r"has no tokenizer.json"):
         LanguageModel(small_scenario.model_copy(update={"encoder": encoder}))
+
+
+def test_decoder_reads_the_last_token_and_no_padding(small_scenario, tmp_path):
+    folder = write_language_model(tmp_path / "llama", "llama")
+    tokenizer = TextTokenizer(folder / "tokenizer.json", 32)
+    encoder = TextEncoder(folder, "last")
+    short, long = "a comedy", "a quiet drama about the sea and"
+    with torch.inference_mode():
+        together = encoder(*map(torch.from_numpy, tokenizer([short, long])))
+        alone = encoder(*map(torch.from_numpy, tokenizer([short])))
+        ids = torch.tensor(Tokenizer.from_file(str(folder / "tokenizer.json")).encode(short).ids)[None]
+        expected = encoder.backbone(input_ids=ids).last_hidden_state[:, -1]
+    assert ids.shape[1] < tokenizer([short])[0].shape[1] < tokenizer([long])[0].shape[1]
+    torch.testing.assert_close(alone, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(together[:1], expected, rtol=1e-5, atol=1e-5)
+    assert (together[0] - together[1]).abs().max() > 0.1
+
+
+def test_weights_stored_in_bf16_are_computed_in_float32(small_scenario, tmp_path):
+    folder = write_language_model(tmp_path / "qwen2", "qwen2", torch.bfloat16)
+    encoder = small_scenario.encoder.model_copy(update={"model": str(folder), "pooling": "last"})
+    model = LanguageModel(small_scenario.model_copy(update={"encoder": encoder}), cache=tmp_path / "cache")
+    assert {parameter.dtype for parameter in model.encoder.parameters()} == {torch.float32}
+    vectors, _ = model.vectors(["a comedy", "", "a drama"])
+    assert vectors.dtype == np.float32
+    assert np.isfinite(vectors).all()
+
+
+def without_weights(folder):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def with_wrong_json(folder):
+    (folder / "config.json").write_text('{"model_type": "nobody-knows-this"}')
+
+
+def as_encoder_decoder(folder):
+    (folder / "config.json").write_text('{"model_type": "t5", "d_model": 32}')
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without_weights, r"has config.json, pytorch_model.bin, tokenizer.json; allowed: weights as \*.safetensors"),
+        (with_wrong_json, "cannot be loaded: .*nobody-knows-this"),
+        (as_encoder_decoder, "is of type t5; allowed: an encoder or a decoder"),
+    ],
+)
+def test_folder_that_cannot_be_used(tmp_path, change, message):
+    folder = write_language_model(tmp_path / "bert", "bert")
+    change(folder)
+    with pytest.raises(DataError, match=message):
+        TextEncoder(folder, "mean")
+
+
+def test_sizes_of_text_and_model_must_fit(small_scenario, tmp_path):
+    folder = write_language_model(tmp_path / "bert", "bert")
+    encoder = small_scenario.encoder.model_copy(update={"model": str(folder)})
+    scenario = small_scenario.model_copy(update={"encoder": encoder})
+    text = scenario.text.model_copy(update={"max_tokens": 65})
+    with pytest.raises(DataError, match=r"text.max_tokens: 65 stands there; allowed: at most 64"):
+        LanguageModel(scenario.model_copy(update={"text": text}), cache=tmp_path)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.add_tokens([f"<{number}>" for number in range(100)])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    with pytest.raises(DataError, match=r"has 3[0-9]{2} tokens, the model 300"):
+        LanguageModel(scenario, cache=tmp_path)

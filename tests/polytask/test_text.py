@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from polytask.catalogue import catalogues_of
 from polytask.packages import package_path
@@ -94,6 +96,14 @@ def test_long_text_is_cut(tokenizer):
 def test_no_text_has_a_shape_too(tokenizer):
     assert tokenizer([])[0].shape == (0, 8)
     assert tokenizer([""])[1].sum() == 2
+
+
+def test_empty_text_has_a_token_where_the_tokenizer_adds_none(tmp_path):
+    plain = Tokenizer(WordLevel({"film": 0, "a": 1}, unk_token="a"))
+    plain.save(str(tmp_path / "tokenizer.json"))
+    ids, mask = TextTokenizer(tmp_path / "tokenizer.json", 32)(["", "a"])
+    assert ids.tolist() == [[0] * 8, [1] + [0] * 7]
+    assert mask.sum(axis=1).tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(("length", "padded"), [(1, 8), (8, 8), (9, 16), (24, 24), (25, 30), (30, 30)])
