@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -110,16 +111,17 @@ def _evaluation(places: Places) -> Any:
 
 
 def _print_metrics(console: Console, scenario: Scenario, evaluation: Any) -> None:
+    """A table per task, one column per method: that many fit beside each other, metrics would not."""
     test = evaluation["test"]
     for task in scenario.tasks:
-        rows = {"polytask": test["metrics"][task.name], **test["baselines"][task.name]}
-        names = list(rows["polytask"])
-        table = Table(title=f"{task.title} ({task.name}): test split", title_justify="left")
-        table.add_column("method", min_width=16)
-        for name in names:
+        methods = {"polytask": test["metrics"][task.name], **test["baselines"][task.name]}
+        table = Table(title=f"{task.title} ({task.name}): test split", title_justify="left", box=box.SIMPLE_HEAD)
+        table.add_column("metric", min_width=19)
+        for name in methods:
             table.add_column(name, justify="right")
-        for method, values in rows.items():
-            table.add_row(method, *(f"{values[name]:.4f}" for name in names))
+        for metric in methods["polytask"]:
+            values = [found.get(metric) for found in methods.values()]
+            table.add_row(metric, *("-" if value is None else f"{value:.4f}" for value in values))
         console.print(table)
 
 

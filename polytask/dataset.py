@@ -23,7 +23,7 @@ Encode = Callable[[list[str]], NDArray[np.float32]]
 class Dataset:
     """Events ordered by user and time, with everything training and evaluation need to know about them.
 
-    `texts` (n,) and `query_texts` (queries, contexts) are rows of `text_vectors` (T, D).
+    `texts` (n,) and `query_texts` (queries, contexts) are rows of `distinct_texts` (T,) and `text_vectors` (T, D).
     """
 
     def __init__(
@@ -70,7 +70,8 @@ class Dataset:
             ],
             dtype=np.int64,
         ).reshape(len(self.queries.queries), len(distinct))
-        self.text_vectors = encode(list(number))
+        self.distinct_texts = list(number)
+        self.text_vectors = encode(self.distinct_texts)
 
     def seen_before(self, events: IntArray) -> tuple[IntArray, IntArray]:
         """Item rows that the user had met before some events (m,), as pairs (position in `events`, item row).

@@ -14,7 +14,7 @@ from polytask.catalogue import Catalogue, catalogues_of
 from polytask.checkpoint import checkpoint_sha256, load_checkpoint, save_checkpoint
 from polytask.contract import Contract
 from polytask.dataset import Dataset
-from polytask.evaluation.evaluate import evaluate
+from polytask.evaluation.evaluate import evaluate_splits
 from polytask.export.bundle import Exported, export_bundle
 from polytask.language_model import LanguageModel
 from polytask.progress import every
@@ -91,7 +91,7 @@ def evaluate_model(scenario: Scenario, tables: Path, training_set: Path, checkpo
     language_model = LanguageModel(scenario)
     dataset = load_dataset(scenario, tables, training_set, language_model, print)
     model = load_checkpoint(checkpoint, language_model.sha256)
-    content = {split: asdict(evaluate(model, dataset, split)) for split in ("validation", "test")}
+    content = {split: asdict(evaluation) for split, evaluation in evaluate_splits(model, dataset).items()}
     write_text(target, json.dumps(content, indent=2))
     return content
 

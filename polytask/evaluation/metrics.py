@@ -38,9 +38,10 @@ def ndcg_of_rank(ranks: IntArray, k: int) -> FloatArray:
     return gains
 
 
-def reciprocal_rank(ranks: IntArray) -> FloatArray:
-    """1 / rank of the one relevant row."""
-    return 1.0 / ranks
+def reciprocal_rank(ranks: IntArray, k: int | None = None) -> FloatArray:
+    """1 / rank of the one relevant row; with `k` 0 where it ranks after k."""
+    reciprocal: FloatArray = 1.0 / ranks
+    return reciprocal if k is None else np.where(ranks <= k, reciprocal, 0.0)
 
 
 def precision(top: IntArray, positives: BoolArray) -> FloatArray:
@@ -59,9 +60,27 @@ def excess_precision(top: IntArray, positives: BoolArray) -> FloatArray:
     return excess
 
 
-def coverage(top: IntArray, rows: int) -> float:
-    """Share of a catalogue's rows (padding not counted) that stand in at least one list; `top` of any shape."""
-    return len(np.unique(top)) / rows
+def novelty(listed: IntArray, counts: IntArray) -> FloatArray:
+    """Mean self-information -log2 p of the listed rows (m, k), in bits; 0 in a list means no row (Zhou et al., 2010).
+
+    p is a row's share of the training events, with one added to each of `counts` (N + 1,), so that a row without an
+    event has a finite value.
+    """
+    rows = counts[1:] + 1
+    information = np.concatenate([[0.0], -np.log2(rows / rows.sum())])
+    real = listed > 0
+    mean: FloatArray = (information[listed] * real).sum(axis=1) / np.maximum(real.sum(axis=1), 1)
+    return mean
+
+
+def popularity_share(listed: IntArray, counts: IntArray, top: float = 0.1) -> FloatArray:
+    """Share of the places of a list (m, k) that the most frequent rows take: the first tenth of the catalogue."""
+    popular = np.zeros(len(counts), dtype=np.bool_)
+    wanted = max(1, round(top * (len(counts) - 1)))
+    popular[1 + np.argsort(-counts[1:], kind="stable")[:wanted]] = True
+    real = listed > 0
+    share: FloatArray = (popular[listed] & real).sum(axis=1) / np.maximum(real.sum(axis=1), 1)
+    return share
 
 
 def ndcg_of_classes(scores: Scores, relevant: BoolArray, k: int) -> FloatArray:

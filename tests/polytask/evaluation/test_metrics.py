@@ -28,6 +28,7 @@ def test_one_relevant_row():
     assert metrics.hit_rate(ranks, 10).tolist() == [1, 1, 1, 0]
     assert metrics.ndcg_of_rank(ranks, 10).tolist() == pytest.approx([1.0, 0.5, 0.2890648, 0.0])
     assert metrics.reciprocal_rank(ranks).tolist() == pytest.approx([1, 1 / 3, 0.1, 1 / 11])
+    assert metrics.reciprocal_rank(ranks, 10).tolist() == pytest.approx([1, 1 / 3, 0.1, 0])
 
 
 def test_precision_and_its_excess():
@@ -46,8 +47,17 @@ def test_the_same_list_for_everybody_has_no_excess():
     assert metrics.excess_precision(top, positives).mean() == pytest.approx(0, abs=1e-12)
 
 
-def test_coverage():
-    assert metrics.coverage(np.array([[1, 2], [2, 3]]), rows=12) == 0.25
+def test_novelty_is_the_information_in_bits():
+    counts = np.array([0, 7, 3, 1, 0])  # with one added: shares 1/2, 1/4, 1/8, 1/16 of 16, and one more row
+    counts = np.append(counts, 0)
+    listed = np.array([[1, 2], [3, 4], [1, 0], [0, 0]])
+    assert metrics.novelty(listed, counts).tolist() == [1.5, 3.5, 1.0, 0.0]
+
+
+def test_popularity_share_is_that_of_the_first_tenth():
+    counts = np.array([0, *range(20)])  # the most frequent two of twenty are rows 19 and 20
+    listed = np.array([[20, 19], [19, 1], [1, 2], [20, 0]])
+    assert metrics.popularity_share(listed, counts).tolist() == [1.0, 0.5, 0.0, 1.0]
 
 
 def test_classes():

@@ -13,11 +13,8 @@ ROOT = Path(__file__).parents[3]
 CRDS = Path(os.environ.get("POLYTASK_CRDS", ROOT.parent / "shared" / "crds"))
 
 
-Overlays = dict[str, list[dict[str, Any]]]
-
-
 @pytest.fixture(scope="session")
-def overlays() -> Overlays:
+def overlays() -> dict[str, list[dict[str, Any]]]:
     """Name of the overlay -> its documents."""
     folder = ROOT / OVERLAYS
     rendered = {name: documents(render(folder / name)) for name in overlay_names(folder)}

@@ -1,0 +1,61 @@
+"""The requests of one split: what model and baselines are asked alike, and the answers to compare with."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.dataset import Dataset
+from polytask.scenario.schema import Task
+from polytask.splits import Split
+from polytask.tensors import HISTORY, SEEN
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Requests:
+    """m requests, each made just before one of `events` (m,).
+
+    `history` (m, L) has the newest items last, `seen` (m, S) all items from oldest to newest from the left; both are
+    item rows with 0 for padding, and have no columns where the scenario has no items.
+    """
+
+    dataset: Dataset
+    events: IntArray
+    history: IntArray
+    seen: IntArray
+
+    def __len__(self) -> int:
+        """Number of requests."""
+        return len(self.events)
+
+    @property
+    def texts(self) -> list[str]:
+        """The text of each request."""
+        return [self.dataset.distinct_texts[number] for number in self.dataset.texts[self.events]]
+
+    @property
+    def user_rows(self) -> IntArray:
+        """The row of each request's user, (m,)."""
+        rows: IntArray = self.dataset.user_rows[self.events]
+        return rows
+
+    def labelled(self, task: Task) -> BoolArray:
+        """Which requests have a label of the task, (m,)."""
+        mask: BoolArray = self.dataset.labels[task.name].mask[self.events]
+        return mask
+
+    def labels(self, task: Task) -> NDArray[np.float32] | BoolArray:
+        """The labels of those that have one; see `TaskLabels.of`."""
+        labels = self.dataset.labels[task.name]
+        return labels.of(self.events[self.labelled(task)], self.dataset.item_rows)
+
+
+def split_requests(dataset: Dataset, split: Split) -> Requests:
+    """The requests of a split, one per event."""
+    events = np.flatnonzero(dataset.split == split)
+    rows = dataset.request_encoder().rows(dataset.requests(events))
+    none = np.zeros((len(events), 0), dtype=np.int64)
+    return Requests(dataset, events, rows.get(HISTORY, none), rows.get(SEEN, none))
