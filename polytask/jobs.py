@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,11 +105,12 @@ def export_model(
     target: Path,
     finish: Callable[[Contract, Path], None] | None = None,
 ) -> Exported:
-    """Write the bundle `target`; see `export_bundle`. Compared are some test requests, a cold start and a query."""
+    """Write the bundle `target`; see `export_bundle`. Compared are test requests, a cold start, a query, negatives."""
     rows = pd.read_parquet(training_set)
     test = rows[(split_events(scenario, rows) == "test").to_numpy()].head(PARITY_REQUESTS)
     requests = requests_of(scenario, test)
     requests += [RequestFeatures(), RequestFeatures(query="something else", context=requests[0].context)]
+    requests += [replace(request, negative=request.seen[-3:]) for request in requests[:3]]
     metrics = json.loads(evaluation.read_text(encoding="utf-8"))["test"]["metrics"]
     return export_bundle(checkpoint, scenario, _catalogues(scenario, tables), requests, metrics, target, finish)
 

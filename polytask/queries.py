@@ -13,8 +13,9 @@ from polytask.text import fill, is_missing
 
 
 def item_queries(text: Text, item: Mapping[str, object]) -> list[str]:
-    """All queries that fit an item, each once: each template per combination of the values of its list columns, and of
-    the ways to say each value.
+    """All queries that fit an item, each once.
+
+    A template gives one per combination of the values of its list columns, and of the ways to say each value.
     """
     queries: dict[str, None] = {}
     for template in text.queries:

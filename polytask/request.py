@@ -11,19 +11,23 @@ from polytask.catalogue import PADDING_ROW, Catalogue
 from polytask.context import CONTEXT_WORDS
 from polytask.scenario.schema import Scenario
 from polytask.tables import ITEMS, USERS
-from polytask.tensors import HISTORY, SEEN, USER
+from polytask.tensors import HISTORY, NEGATIVE, SEEN, USER
 from polytask.text import request_text
 
 
 @dataclass(frozen=True)
 class RequestFeatures:
-    """What is known about one request. Ids are external; `history` and `seen` run from oldest to newest."""
+    """What is known about one request. Ids are external; items run from oldest to newest.
+
+    `seen` items are left out of the answer; of `negative` items and what is like them the request wants less.
+    """
 
     user_id: Hashable | None = None
     profile: Mapping[str, object] = field(default_factory=dict)
     context: Mapping[str, object] = field(default_factory=dict)
     history: Sequence[Hashable] = ()
     seen: Sequence[Hashable] = ()
+    negative: Sequence[Hashable] = ()
     query: str | None = None
 
 
@@ -54,7 +58,7 @@ class RequestEncoder:
         return request_text(self.scenario.text, features.profile, features.context, features.query)
 
     def rows(self, batch: Sequence[RequestFeatures]) -> dict[str, NDArray[np.int64]]:
-        """(B,) requests -> history (B, L), seen (B, S), user (B, 1); only those that the scenario's model reads.
+        """(B,) requests -> history (B, L), seen (B, S), user (B, 1), negative (B, M); those that the model reads.
 
         History is padded on the left, so that the newest item is always last; unknown items are left out. Of more
         items than fit, the newest stay.
@@ -71,12 +75,17 @@ class RequestEncoder:
         lengths = self.scenario.features
         history = np.full((len(batch), lengths.history_length), PADDING_ROW, dtype=np.int64)
         seen = np.full((len(batch), lengths.seen_length), PADDING_ROW, dtype=np.int64)
+        negative = np.full((len(batch), lengths.negative_length), PADDING_ROW, dtype=np.int64)
         for position, features in enumerate(batch):
             newest = _known(items, features.history)[-lengths.history_length :]
             history[position, lengths.history_length - len(newest) :] = newest
             newest_seen = _known(items, features.seen)[-lengths.seen_length :]
             seen[position, : len(newest_seen)] = newest_seen
-        return {HISTORY: history, SEEN: seen}
+            if self.scenario.takes_negatives:
+                newest_negative = _known(items, features.negative)[-lengths.negative_length :]
+                negative[position, : len(newest_negative)] = newest_negative
+        rows = {HISTORY: history, SEEN: seen}
+        return {**rows, NEGATIVE: negative} if self.scenario.takes_negatives else rows
 
 
 def _known(items: Catalogue, externals: Sequence[Hashable]) -> NDArray[np.int64]:

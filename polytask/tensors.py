@@ -12,6 +12,7 @@ TEXT_VECTOR = "text_vector"
 HISTORY = "history"
 SEEN = "seen"
 USER = "user"
+NEGATIVE = "negative"
 
 # Scores of rows that may not be answered (padding, seen items, the user itself). Finite, so that no arithmetic turns
 # it into NaN; far below any real logit.
@@ -44,7 +45,8 @@ def text_outputs(dim: int) -> list[TensorSpec]:
 def multitask_inputs(scenario: Scenario, dim: int) -> list[TensorSpec]:
     """What the multi-task model reads: text vector (B, D), history rows (B, L), seen rows (B, S), user row (B, 1).
 
-    Without items there is no history, and nothing seen; the user is read where a task lists users.
+    Without items there is no history, and nothing seen; the user is read where a task lists users. Rows of items that
+    are wanted less, (B, M), are read where `features.negative_length` M is not 0.
     """
     specs = text_outputs(dim)
     if scenario.has_items:
@@ -52,6 +54,8 @@ def multitask_inputs(scenario: Scenario, dim: int) -> list[TensorSpec]:
         specs.append(TensorSpec(name=SEEN, dtype="INT64", shape=(scenario.features.seen_length,)))
     if scenario.lists_users:
         specs.append(TensorSpec(name=USER, dtype="INT64", shape=(1,)))
+    if scenario.takes_negatives:
+        specs.append(TensorSpec(name=NEGATIVE, dtype="INT64", shape=(scenario.features.negative_length,)))
     return specs
 
 

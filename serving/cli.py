@@ -25,6 +25,9 @@ def recommend(
     user: Annotated[str, typer.Option(help="Key of the user, as in the users table.")],
     query: Annotated[str | None, typer.Option(help="What the user typed, such as 'a scary ghost story'.")] = None,
     task: Annotated[list[str] | None, typer.Option(help="A task to ask for; may be given more than once.")] = None,
+    less_of: Annotated[
+        list[str] | None, typer.Option(help="Key of an item to want less of; may be given more than once.")
+    ] = None,
     k: Annotated[int, typer.Option(min=1, help="How many entries of each list.")] = SHOWN,
     url: Annotated[str | None, typer.Option(help="host:port of the gRPC endpoint; default: the running stack.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -38,13 +41,14 @@ def recommend(
         raise ServingError("no recommender runs here; start one with `make serve`, or name one with --url host:port")
     address = state["grpc"] if state is not None else str(url)
     with RecommenderClient(address) as client:
-        key: int | str = user
-        if client.input_types()["user_id"] == "INT64":
-            try:
-                key = int(user)
-            except ValueError as error:
-                raise RequestError("--user", f"{user!r}, allowed: a whole number, as in the users table") from error
-        answer = client.recommend(key, query=query, tasks=task or None, k=k)
+        types = client.input_types()
+        answer = client.recommend(
+            _key("--user", user, types["user_id"]),
+            query=query,
+            negative_items=[_key("--less-of", item, types.get("negative_items", "BYTES")) for item in less_of or ()],
+            tasks=task or None,
+            k=k,
+        )
     console = Console()
     if as_json:
         typer.echo(json.dumps(answer.to_dict(), ensure_ascii=False, indent=2))
@@ -112,6 +116,16 @@ def render_answers(
             text, score = _cells(entry)
             table.add_row(str(place), text, score)
         console.print(table)
+
+
+def _key(option: str, text: str, datatype: str) -> int | str:
+    """A key as the server takes it. Raises RequestError where it must be a number and is none."""
+    if datatype != "INT64":
+        return text
+    try:
+        return int(text)
+    except ValueError as error:
+        raise RequestError(option, f"{text!r}, allowed: a whole number, as in the tables") from error
 
 
 def _cells(entry: "Entry") -> tuple[str, str]:

@@ -52,13 +52,17 @@ Entry = Ranked | Label | Value
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked about one user. `timestamp` is in unix seconds, None for now; items run from oldest to newest."""
+    """What is asked about one user. `timestamp` is in unix seconds, None for now; items run from oldest to newest.
+
+    `exclude_items` are left out; `negative_items` too, and what is like them is lowered: "less of this".
+    """
 
     user: int | str
     query: str | None = None
     timestamp: int | None = None
     recent_items: Sequence[int | str] = ()
     exclude_items: Sequence[int | str] = ()
+    negative_items: Sequence[int | str] = ()
 
 
 @dataclass(frozen=True)
@@ -118,11 +122,12 @@ class RecommenderClient:
         timestamp: int | None = None,
         recent_items: Sequence[int | str] = (),
         exclude_items: Sequence[int | str] = (),
+        negative_items: Sequence[int | str] = (),
         tasks: Sequence[str] | None = None,
         k: int | None = None,
     ) -> Answer:
         """The answer for one user; `tasks` None means all, `k` is the length of the lists."""
-        question = Question(user, query, timestamp, recent_items, exclude_items)
+        question = Question(user, query, timestamp, recent_items, exclude_items, negative_items)
         return self.recommend_many([question], tasks=tasks, k=k)[0]
 
     def recommend_many(
@@ -179,7 +184,7 @@ def _inputs(questions: Sequence[Question], tasks: Sequence[str] | None, k: int |
         now = int(time.time())
         moments = [now if question.timestamp is None else question.timestamp for question in questions]
         inputs.append(_tensor("timestamp", [[moment] for moment in moments]))
-    for name in ("recent_items", "exclude_items"):
+    for name in ("recent_items", "exclude_items", "negative_items"):
         rows = [list(getattr(question, name)) for question in questions]
         if any(rows):
             inputs.append(_tensor(name, _padded(rows)))

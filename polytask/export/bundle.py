@@ -30,6 +30,7 @@ from polytask.export.serving_graph import ServingGraph
 from polytask.language_model import LanguageModel
 from polytask.request import RequestEncoder, RequestFeatures
 from polytask.scenario.schema import Scenario
+from polytask.tables import ITEMS
 from polytask.tensors import multitask_inputs, multitask_outputs, text_inputs, text_outputs
 
 
@@ -66,7 +67,7 @@ def export_bundle(
         graphs = {
             TEXT_ENCODER: _text_graph(language_model, text_encoder, staging / "text.onnx"),
             MULTITASK: export_graph(
-                ServingGraph(model),
+                ServingGraph(model, catalogues.get(ITEMS)),
                 multitask_inputs(model.scenario, dim),
                 multitask_outputs(model.scenario),
                 staging / "multitask.onnx",

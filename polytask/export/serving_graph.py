@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from polytask.catalogue import Catalogue
+from polytask.export.negatives import Negatives
 from polytask.model.heads import answer
 from polytask.model.multitask import NEWEST, Catalogues, MultiTaskModel
 from polytask.model.transition import TransitionTables
@@ -12,7 +14,7 @@ from polytask.tensors import MASKED_SCORE
 
 
 class ServingGraph(nn.Module):
-    """`text_vector` (B, D), `history` (B, L), `seen` (B, S), `user` (B, 1) -> the outputs of the contract, in order.
+    """`text_vector` (B, D), `history` (B, L), `seen` (B, S), `user` (B, 1), `negative` (B, M) -> the outputs in order.
 
     It takes those of the inputs that the contract names, as keywords. Row numbers outside a catalogue count as padding:
     in a batch of many clients one bad number must not fail the rest.
@@ -23,7 +25,7 @@ class ServingGraph(nn.Module):
     sources: Tensor
     targets: Tensor
 
-    def __init__(self, model: MultiTaskModel) -> None:
+    def __init__(self, model: MultiTaskModel, items: Catalogue | None) -> None:
         super().__init__()
         self.model = model.eval()
         with torch.no_grad():
@@ -34,9 +36,15 @@ class ServingGraph(nn.Module):
         self.register_buffer("users", catalogues.vectors.get(USERS, nobody).detach().clone())
         self.register_buffer("sources", catalogues.transitions.sources.detach().clone())
         self.register_buffer("targets", catalogues.transitions.targets.detach().clone())
+        self.negatives = Negatives(model.scenario, self.items, items) if items is not None else None
 
     def forward(
-        self, text_vector: Tensor, history: Tensor | None = None, seen: Tensor | None = None, user: Tensor | None = None
+        self,
+        text_vector: Tensor,
+        history: Tensor | None = None,
+        seen: Tensor | None = None,
+        user: Tensor | None = None,
+        negative: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """See the class; scores are logits for retrieval and probabilities for classes."""
         vectors = {ITEMS: self.items, USERS: self.users}
@@ -48,6 +56,11 @@ class ServingGraph(nn.Module):
         }
         histories = self.model.histories(history, catalogues).at(NEWEST)
         logits = self.model.logits(histories, text_vector, catalogues)
+        if negative is not None and self.negatives is not None:
+            negative = _known_rows(negative, self.items)
+            excluded[ITEMS] = torch.cat([excluded[ITEMS], negative], dim=1)
+            for task in self.model.scenario.tasks:
+                logits[task.name] = self.negatives(task, logits[task.name], negative, self.items)
         outputs: list[Tensor] = []
         for task in self.model.scenario.tasks:
             if task.catalogue is None:

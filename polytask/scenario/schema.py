@@ -100,12 +100,14 @@ class Features(Section):
     """What Feast serves. The feature service is named `<scenario>_v<version>`.
 
     The history's lengths and `history_ttl_days` say something only where there are items; the last is needed then.
+    `negative_length` is how many items a request may want less of; 0 leaves that input out of the model.
     """
 
     version: int = Field(default=1, ge=1)
     profile: tuple[Name, ...]
     history_length: int = Field(default=50, ge=1, le=1000)
     seen_length: int = Field(default=768, ge=1, le=10_000)
+    negative_length: int = Field(default=16, ge=0, le=256)
     profile_ttl_days: float = Field(gt=0)
     history_ttl_days: float | None = Field(default=None, gt=0)
     timezone: str = "UTC"
@@ -204,6 +206,8 @@ class Encoder(Section):
 class Model(Section):
     """Sizes of the shared encoder. `id_dropout` is the share of item rows seen by their text alone in training.
 
+    `negative_strength` is how far items like the negative items of a request are lowered, in standard deviations of the
+    request's scores (docs/adr/0012-less-of-this.md has what the default was chosen by).
     `fusion` says how tasks share what follows the encoder; `experts` counts the experts of `mmoe`.
     """
 
@@ -212,6 +216,7 @@ class Model(Section):
     heads: int = Field(default=2, ge=1, le=16)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     id_dropout: float = Field(default=0.1, ge=0, lt=1)
+    negative_strength: float = Field(default=0.5, ge=0, le=10)
     fusion: Literal["concat", "shared_bottom", "mmoe"] = "concat"
     experts: int = Field(default=4, ge=2, le=64)
 
@@ -300,6 +305,11 @@ class Scenario(Section):
     def has_items(self) -> bool:
         """Whether there is a catalogue of items, and with it a history of each user."""
         return self.entities.items is not None
+
+    @property
+    def takes_negatives(self) -> bool:
+        """Whether a request may name items that it wants less of."""
+        return self.has_items and self.features.negative_length > 0
 
     @property
     def items(self) -> Table:

@@ -136,14 +136,19 @@ def request_features(
     query: str | None = None,
     recent_items: Sequence[int | str] = (),
     exclude_items: Sequence[int | str] = (),
+    negative_items: Sequence[int | str] = (),
 ) -> RequestFeatures:
-    """A request's features. Recent items follow the stored history; items to leave out count as seen only."""
+    """A request's features. Recent items follow the stored history; items to leave out count as seen only.
+
+    Negative items stand for themselves: what the user liked of them once may be in the history all the same.
+    """
     return RequestFeatures(
         user_id=user,
         profile=online.profile,
         context=online.context,
         history=(*online.history, *recent_items),
         seen=(*online.seen, *recent_items, *exclude_items),
+        negative=negative_items,
         query=query,
     )
 

@@ -15,6 +15,7 @@ QUERY = "query"
 TIMESTAMP = "timestamp"
 RECENT_ITEMS = "recent_items"
 EXCLUDE_ITEMS = "exclude_items"
+NEGATIVE_ITEMS = "negative_items"
 COUNT = "k"
 TASKS = "tasks"
 
@@ -25,13 +26,17 @@ LATEST = 253_402_300_799  # the end of the year 9999, which is the last one that
 
 @dataclass(frozen=True)
 class Request:
-    """One row of a call. `timestamp` is in unix seconds; items run from oldest to newest; `count` is the wanted k."""
+    """One row of a call. `timestamp` is in unix seconds; items run from oldest to newest; `count` is the wanted k.
+
+    `exclude_items` are left out of the lists; `negative_items` too, and what is like them is lowered.
+    """
 
     user_id: int | str
     timestamp: int
     query: str | None = None
     recent_items: tuple[int | str, ...] = ()
     exclude_items: tuple[int | str, ...] = ()
+    negative_items: tuple[int | str, ...] = ()
     count: int = DEFAULT_COUNT
 
 
@@ -56,6 +61,8 @@ def input_types(scenario: Scenario) -> dict[str, tuple[str, list[int]]]:
     }
     if scenario.has_items:
         types[RECENT_ITEMS] = types[EXCLUDE_ITEMS] = (key_datatype(scenario.items), [-1, -1])
+    if scenario.takes_negatives:
+        types[NEGATIVE_ITEMS] = (key_datatype(scenario.items), [-1, -1])
     return {**types, COUNT: ("INT64", [-1, 1]), TASKS: ("BYTES", [-1])}
 
 
@@ -81,9 +88,10 @@ def parse_call(scenario: Scenario, tensors: Sequence[InputTensor], outputs: Sequ
     moments = read.column(TIMESTAMP, _moment) or [now] * len(users)
     recent = read.table(RECENT_ITEMS, scenario.features.history_length) or [()] * len(users)
     exclude = read.table(EXCLUDE_ITEMS, scenario.features.seen_length) or [()] * len(users)
+    negative = read.table(NEGATIVE_ITEMS, scenario.features.negative_length) or [()] * len(users)
     counts = _counts(scenario, tasks, read, len(users))
     requests = []
-    for row in zip(users, moments, queries, recent, exclude, counts, strict=True):
+    for row in zip(users, moments, queries, recent, exclude, negative, counts, strict=True):
         request = Request(*row)
         together = len(request.recent_items) + len(request.exclude_items)
         if together > scenario.features.seen_length:

@@ -81,7 +81,14 @@ class Recommender:
         call = parse_call(self._scenario, tensors, outputs, now)
         online = await self._read(call, deadline)
         batch = [
-            request_features(request.user_id, row, request.query, request.recent_items, request.exclude_items)
+            request_features(
+                request.user_id,
+                row,
+                request.query,
+                request.recent_items,
+                request.exclude_items,
+                request.negative_items,
+            )
             for request, row in zip(call.requests, online, strict=True)
         ]
         texts = [self._bundle.encoder.text(features) for features in batch]

@@ -1,7 +1,7 @@
 """Write the Triton model repository's `config.pbtxt` files from the contract.
 
     text_encoder   input_ids, attention_mask        -> text_vector
-    multitask      text_vector, history, seen, user -> one tensor group per task
+    multitask      text_vector, history, seen, user, negative -> one tensor group per task
     recommender    ensemble of the two, in this order; the text vector stays inside
 
 The files are complete: Triton runs with `--disable-auto-complete-config`, and both the C++ `onnxruntime` backend and

@@ -92,10 +92,10 @@ def test_a_query_changes_the_scores_and_a_long_one_is_flagged(client: Recommende
     assert client.recommend(10, query="ghost " * 100).truncated
 
 
-def test_recent_and_excluded_items_are_left_out(client: RecommenderClient, tables: Tables):
-    first, second, third = best_items(tables, seen_by(tables, 20), 3)
-    answer = client.recommend(20, recent_items=[first], exclude_items=[second], k=1)
-    assert [entry.id for entry in answer.tasks["item"]] == [third]
+def test_recent_excluded_and_negative_items_are_left_out(client: RecommenderClient, tables: Tables):
+    first, second, third, fourth = best_items(tables, seen_by(tables, 20), 4)
+    answer = client.recommend(20, recent_items=[first], exclude_items=[second], negative_items=[third, UNKNOWN], k=1)
+    assert [entry.id for entry in answer.tasks["item"]] == [fourth]
 
 
 def test_features_that_are_too_old_are_left_out_and_flagged(client: RecommenderClient, tables: Tables):
@@ -181,6 +181,7 @@ def test_metadata_names_every_tensor(small_stack: LocalStack, client: Recommende
         ("tasks", {"user": 10, "tasks": ["weather"]}),
         ("recent_items", {"user": 10, "recent_items": [7] * 11}),
         ("exclude_items", {"user": 10, "exclude_items": ["seven"]}),
+        ("negative_items", {"user": 10, "negative_items": [7] * 17}),
         ("timestamp", {"user": 10, "timestamp": -5}),
         ("query", {"user": 10, "query": "a" * 5000}),
     ],

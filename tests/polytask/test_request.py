@@ -5,6 +5,8 @@ import pytest
 
 from polytask.catalogue import catalogues_of
 from polytask.request import RequestEncoder, RequestFeatures
+from polytask.scenario import Scenario
+from polytask.tensors import multitask_inputs
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +16,8 @@ def encoder(small_scenario, tables):
 
 def test_empty_request(encoder):
     rows = encoder.rows([RequestFeatures()])
-    assert {name: array.shape for name, array in rows.items()} == {"history": (1, 10), "seen": (1, 48), "user": (1, 1)}
+    shapes = {"history": (1, 10), "seen": (1, 48), "user": (1, 1), "negative": (1, 16)}
+    assert {name: array.shape for name, array in rows.items()} == shapes
     assert all(array.dtype == np.int64 and not array.any() for array in rows.values())
     assert encoder.text(RequestFeatures()) == ""
 
@@ -32,6 +35,21 @@ def test_newest_items_stay(encoder):
     assert rows["history"].tolist() == [list(range(51, 61))]
     assert rows["seen"].tolist() == [list(range(13, 61))]
     assert rows["user"].tolist() == [[0]]
+
+
+def test_newest_negative_items_stay_and_unknown_ones_take_no_place(encoder):
+    rows = encoder.rows([RequestFeatures(negative=[7, 999, 21]), RequestFeatures(negative=[7] * 3 + [14] * 16)])
+    assert rows["negative"].tolist() == [[1, 3] + [0] * 14, [2] * 16]
+
+
+def test_a_scenario_may_do_without_negative_items(small_scenario, tables):
+    mapping = small_scenario.model_dump()
+    mapping["features"]["negative_length"] = 0
+    scenario = Scenario.model_validate(mapping)
+    encoder = RequestEncoder(scenario, catalogues_of(scenario, tables))
+    rows = encoder.rows([RequestFeatures(negative=[7])])
+    assert [spec.name for spec in multitask_inputs(scenario, 4)] == ["text_vector", *rows]
+    assert "negative" not in rows
 
 
 def test_unknown_items_take_no_place(encoder):

@@ -91,7 +91,9 @@ def _text_encoder() -> onnx.ModelProto:
 def _multitask(scenario: Scenario, rows: dict[str, int]) -> onnx.ModelProto:
     constants = [_ints("zero", [0]), _ints("one", [1]), _floats("masked", np.array([MASKED_SCORE]))]
     nodes = [helper.make_node("Slice", ["text_vector", "zero", "one", "one"], ["text"])]
-    for name in ("seen", "user"):
+    # Negative items are left out; nothing is like anything here.
+    nodes += [helper.make_node("Concat", ["seen", "negative"], ["unwanted"], axis=1)]
+    for name in ("unwanted", "user"):
         nodes += [
             helper.make_node("Shape", [name], [f"{name}_shape"]),
             helper.make_node("Expand", ["masked", f"{name}_shape"], [f"{name}_masked"]),
@@ -106,7 +108,7 @@ def _multitask(scenario: Scenario, rows: dict[str, int]) -> onnx.ModelProto:
     for task in scenario.tasks:
         t = task.name
         if task.catalogue is not None:
-            left_out = "seen" if task.catalogue == "items" else "user"
+            left_out = "unwanted" if task.catalogue == "items" else "user"
             constants += [_floats(f"{t}_base", base_scores(rows[task.catalogue])[None]), _ints(f"{t}_k", [task.top_k])]
             nodes += [
                 helper.make_node("Add", ["text", f"{t}_base"], [f"{t}_all"]),

@@ -1,14 +1,23 @@
 """The served graph: what may not be answered is not, and no row number breaks it."""
 
+import pandas as pd
 import pytest
 import torch
 
+from polytask.catalogue import Catalogue
 from polytask.export.serving_graph import ServingGraph
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario import Scenario
 from polytask.tensors import MASKED_SCORE, multitask_outputs
 
 ITEMS, USERS, TEXT, BATCH = 60, 30, 6, 5
+
+
+def items_of(scenario):
+    """Item row r has genre r % 4, every tenth also the one after it."""
+    genres = scenario.task("scene").classes
+    lists = [[genres[r % 4], genres[(r + 1) % 4]] if r % 10 == 0 else [genres[r % 4]] for r in range(1, ITEMS + 1)]
+    return Catalogue("items", "item_id", pd.DataFrame({"item_id": range(1, ITEMS + 1), "genres": lists}))
 
 
 def graph_of(scenario):
@@ -18,13 +27,13 @@ def graph_of(scenario):
         for name in ("item", "user"):
             model.heads[name].bias.normal_()
             model.heads[name].bias[0] = 100.0
-    return ServingGraph(model)
+    return ServingGraph(model, items_of(scenario))
 
 
 @torch.inference_mode()
-def answers_of(graph, text, history, seen, user):
+def answers_of(graph, text, history, seen, user, negative=None):
     names = [spec.name for spec in multitask_outputs(graph.model.scenario)]
-    return dict(zip(names, graph(text, history, seen, user), strict=True))
+    return dict(zip(names, graph(text, history, seen, user, negative), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +50,7 @@ def feed():
         "history": torch.randint(1, ITEMS + 1, (BATCH, 10)),
         "seen": seen,
         "user": torch.zeros(BATCH, 1, dtype=torch.int64),
+        "negative": torch.zeros(BATCH, 16, dtype=torch.int64),
     }
 
 
@@ -86,9 +96,9 @@ def test_full_list_of_seen_items_leaves_padding_masked(graph, feed):
 
 
 @pytest.mark.parametrize("wild", [-1, -(2**40), 2**40])
-@pytest.mark.parametrize("name", ["history", "seen", "user"])
+@pytest.mark.parametrize("name", ["history", "seen", "user", "negative"])
 def test_rows_out_of_range_are_padding(graph, feed, name, wild):
-    rows = {"history": ITEMS + 1, "seen": ITEMS + 1, "user": USERS + 1}[name]
+    rows = USERS + 1 if name == "user" else ITEMS + 1
     feed[name][2, 0] = 0
     expected = answers_of(graph, **feed)
     for number in (wild, rows):
@@ -121,3 +131,39 @@ def test_empty_request(graph):
     )
     assert all(torch.isfinite(value).all() for value in answers.values())
     assert (answers["item_ids"] > 0).all()
+
+
+def test_without_negative_items_every_bit_stays(graph, feed):
+    expected = answers_of(graph, **feed | {"negative": None})
+    for name, value in answers_of(graph, **feed).items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=0)
+
+
+def test_items_are_lowered_by_their_likeness_to_the_nearest_negative_item(graph, feed):
+    feed["negative"][:, :3] = torch.tensor([7, 0, 23])
+    answers = answers_of(graph, **feed)
+    logits = graph.model.score(feed["history"], feed["text"])["item"][:, 1:]
+    unit = torch.nn.functional.normalize(graph.items[1:], dim=1)
+    likeness = torch.maximum(unit @ unit[6], unit @ unit[22]).clamp(min=0)
+    expected = logits - 0.5 * logits.std(dim=1, correction=0, keepdim=True) * likeness
+    expected[:, [6, 22]] = -torch.inf  # the negative items themselves are left out
+    scores, rows = expected.sort(dim=1, descending=True)
+    torch.testing.assert_close(answers["item_ids"], rows[:, :10] + 1)
+    torch.testing.assert_close(answers["item_scores"], scores[:, :10])
+
+
+def test_classes_of_negative_items_are_lowered(graph, feed):
+    feed["negative"][:, 0], feed["negative"][:, 1] = 10, 12  # row 10 has classes 2 and 3, row 12 class 0
+    logits = graph.model.score(feed["history"], feed["text"])["scene"]
+    likeness = torch.tensor([1.0, 0.0, 2**-0.5, 2**-0.5])
+    expected = (logits - 0.5 * logits.std(dim=1, correction=0, keepdim=True) * likeness).softmax(dim=1)
+    torch.testing.assert_close(answers_of(graph, **feed)["scene_scores"], expected)
+
+
+def test_negative_items_leave_the_list_of_users_alone(graph, feed):
+    expected = answers_of(graph, **feed)
+    feed["negative"][:, 0] = 5
+    answers = answers_of(graph, **feed)
+    assert (answers["item_ids"] != expected["item_ids"]).any()
+    for name in ("user_ids", "user_scores"):
+        torch.testing.assert_close(answers[name], expected[name], rtol=0, atol=0)

@@ -41,5 +41,6 @@ def test_an_unknown_user_is_not_known_and_not_stale(small_scenario: Scenario):
 
 def test_recent_items_join_history_and_seen_while_excluded_ones_are_seen_only(small_scenario: Scenario):
     (row,) = assemble(small_scenario, columns(30, [7], stamped=1000), TTL, [1000])
-    features = request_features(10, row, None, [21], [28])
+    features = request_features(10, row, None, [21], [28], [35])
     assert (tuple(features.history), tuple(features.seen)) == ((7, 21), (7, 21, 28))
+    assert tuple(features.negative) == (35,)

@@ -38,6 +38,7 @@ def test_models_carry_the_contracts_tensors(contract: Contract, tmp_path: Path) 
         "history": ("TYPE_INT64", [10]),
         "seen": ("TYPE_INT64", [48]),
         "user": ("TYPE_INT64", [1]),
+        "negative": ("TYPE_INT64", [16]),
     }
     assert tensors(tasks.output) == {
         "item_ids": ("TYPE_INT64", [10]),
@@ -64,7 +65,7 @@ def test_ensemble_pins_both_steps_and_hides_the_text_vector(contract: Contract, 
     write_repository(contract, tmp_path)
     config = read_config(tmp_path, "recommender")
     assert config.platform == "ensemble"
-    assert list(tensors(config.input)) == ["input_ids", "attention_mask", "history", "seen", "user"]
+    assert list(tensors(config.input)) == ["input_ids", "attention_mask", "history", "seen", "user", "negative"]
     assert list(tensors(config.output)) == [spec.name for spec in contract.outputs]
     steps = [(step.model_name, step.model_version) for step in config.ensemble_scheduling.step]
     assert steps == [("text_encoder", VERSION), ("multitask", VERSION)]
