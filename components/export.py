@@ -14,6 +14,7 @@ def export(
     model: dsl.Input[dsl.Model],
     evaluation: dsl.Input[dsl.Artifact],
     bundle: dsl.Output[dsl.Model],
+    tensorrt: bool = False,
 ) -> None:
     """Export to ONNX, compare every output with torch, write the contract and the Triton model repository.
 
@@ -25,6 +26,7 @@ def export(
         model: What `train` wrote.
         evaluation: What `evaluate` wrote; the test metrics go into the contract.
         bundle: The bundle's folder.
+        tensorrt: Whether an instance on a GPU uses TensorRT in half precision.
     """
     from pathlib import Path
 
@@ -40,7 +42,7 @@ def export(
         Path(model.path),
         Path(evaluation.path),
         Path(bundle.path),
-        finish=lambda contract, folder: write_repository(contract, folder / REPOSITORY_FOLDER),
+        finish=lambda contract, folder: write_repository(contract, folder / REPOSITORY_FOLDER, tensorrt=tensorrt),
     )
     for output, difference in exported.parity.items():
         print(f"{output}: largest difference to torch {difference:.1e}")

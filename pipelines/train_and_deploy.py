@@ -22,6 +22,7 @@ def train_and_deploy(
     target: str = "/mnt/models/movielens",
     code_version: str = "image",
     work_folder: str = "",
+    tensorrt: bool = False,
 ) -> None:
     """Run the whole chain.
 
@@ -31,6 +32,7 @@ def train_and_deploy(
         target: Folder that models are published to.
         code_version: What the cache of the local runner tells code by; a cluster's cache knows it from the image.
         work_folder: Folder that outlives a run, for the state of a training that is interrupted; none by default.
+        tensorrt: Whether Triton uses TensorRT in half precision where it has a GPU.
     """
     tables = ingest(scenario=scenario, code_version=code_version)
     tables.set_display_name("Ingest and validate")
@@ -68,6 +70,7 @@ def train_and_deploy(
         training_set=rows.outputs["training_set"],
         model=model.outputs["model"],
         evaluation=evaluation.outputs["evaluation"],
+        tensorrt=tensorrt,
     )
     bundle.set_display_name("Export")
     deployed = deploy(bundle=bundle.outputs["bundle"], target=target)

@@ -5,8 +5,9 @@ import shutil
 from pathlib import Path
 
 from polytask.atomic import atomic_folder
-from polytask.contract import load_contract
+from polytask.contract import REPOSITORY_FOLDER, load_contract
 from polytask.errors import ContractError
+from serving.triton.checksums import SUMS_FILE, check_sums
 
 CURRENT = "current"
 
@@ -15,9 +16,11 @@ def publish(bundle: Path, target: Path) -> Path:
     """Copy a verified bundle to `target/<model version>`, point `target/current` at it, and return the former.
 
     Publishing the same bundle again changes nothing. Raises ContractError when a file of the bundle does not match its
-    contract, or the version stands there with other models: a version number is never used for other weights.
+    contract or the checksums of its model repository, or the version stands there with other models: a version number
+    is never used for other weights.
     """
     contract = load_contract(bundle)
+    check_sums(bundle / REPOSITORY_FOLDER)
     folder = target / str(contract.model_version)
     published = load_contract(folder) if folder.is_dir() else None
     if published is not None and published.models != contract.models:
@@ -25,11 +28,18 @@ def publish(bundle: Path, target: Path) -> Path:
             f"{folder}: version {contract.model_version} stands there with models {published.models}, "
             f"the bundle has {contract.models}"
         )
-    if published is None or published.checksum != contract.checksum:
+    same = published is not None and published.checksum == contract.checksum and _sums(folder) == _sums(bundle)
+    if not same:
         with atomic_folder(folder) as temporary:
             shutil.copytree(bundle, temporary, dirs_exist_ok=True)
     _point(target / CURRENT, folder.name)
     return folder
+
+
+def _sums(bundle: Path) -> str | None:
+    """The bundle's list of checksums, which tells a repository with another configuration from this one."""
+    path = bundle / REPOSITORY_FOLDER / SUMS_FILE
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def _point(link: Path, name: str) -> None:

@@ -5,7 +5,8 @@
     recommender    ensemble of the two, in this order; the text vector stays inside
 
 The files are complete: Triton runs with `--disable-auto-complete-config`, and both the C++ `onnxruntime` backend and
-the python-based one of `serving/triton/backend/` read them unchanged.
+the python-based one of `serving/triton/backend/` read them unchanged. One repository serves everywhere: an instance of
+KIND_AUTO is on the GPU where Triton finds one and on the CPU elsewhere.
 """
 
 import json
@@ -17,10 +18,21 @@ from polytask.atomic import write_text
 from polytask.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER, Contract
 from polytask.errors import ContractError
 from polytask.tensors import TensorSpec
+from serving.triton.checksums import write_sums
 
-Accelerator = Literal["cpu", "gpu"]
+Accelerator = Literal["auto", "cpu", "gpu"]
 
 MAX_BATCH_SIZE = 128
+# With a queue that is longer, a batch takes the largest of these that it fills: the sizes that a GPU runs best and that
+# TensorRT has a plan for. Nothing waits for a batch to fill.
+PREFERRED_BATCH_SIZES = (8, 32, 128)
+TENSORRT = {
+    "precision_mode": "FP16",
+    "max_workspace_size_bytes": str(2**30),
+    # Building the engines takes minutes; they are kept on the pod's own volume, for a restart of the container.
+    "trt_engine_cache_enable": "true",
+    "trt_engine_cache_path": "/tmp/tensorrt",  # noqa: S108 - of the pod, which runs nothing else
+}
 CONFIG_FILE = "config.pbtxt"
 MODEL_FILE = "model.onnx"
 STEPS_FILE = "steps.txt"
@@ -38,13 +50,17 @@ def write_repository(
     contract: Contract,
     folder: Path,
     *,
-    accelerator: Accelerator = "cpu",
+    accelerator: Accelerator = "auto",
     instances: int = 1,
     threads: int = 2,
+    tensorrt: bool = False,
 ) -> None:
-    """Write `config.pbtxt` of the three models into the repository `folder`, beside the ONNX files already there.
+    """Write `config.pbtxt` of the three models into the repository `folder`, beside the ONNX files already there, and
+    the checksums of all files.
 
-    `threads` is the number of intra-op threads of each model instance; `accelerator` says where instances run.
+    `threads` is the number of intra-op threads of each model instance on a CPU; `accelerator` says where instances run,
+    and there are `instances` on each device. With `tensorrt` an instance on a GPU runs what TensorRT can run of the
+    graph in half precision, the rest with CUDA; an instance on a CPU takes no notice.
     Raises ContractError where an ONNX file of the contract's version is missing.
     """
     version = str(contract.model_version)
@@ -52,18 +68,16 @@ def write_repository(
         path = folder / model / version / MODEL_FILE
         if not path.is_file():
             raise ContractError(f"{path}: is missing; the contract has model version {version}")
-    text_encoder = onnx_config(
-        TEXT_ENCODER, contract, contract.text_inputs, contract.text_outputs, accelerator, instances, threads
-    )
-    multitask = onnx_config(
-        MULTITASK, contract, contract.multitask_inputs, contract.outputs, accelerator, instances, threads
-    )
+    settings = (accelerator, instances, threads, tensorrt)
+    text_encoder = onnx_config(TEXT_ENCODER, contract, contract.text_inputs, contract.text_outputs, *settings)
+    multitask = onnx_config(MULTITASK, contract, contract.multitask_inputs, contract.outputs, *settings)
     write_text(folder / TEXT_ENCODER / CONFIG_FILE, pbtxt(text_encoder))
     write_text(folder / MULTITASK / CONFIG_FILE, pbtxt(multitask))
     write_text(folder / RECOMMENDER / CONFIG_FILE, pbtxt(ensemble_config(contract)))
     # Triton wants the version folder of an ensemble to exist; object stores and git drop a folder without files.
     steps = f"{TEXT_ENCODER}/{version} -> {MULTITASK}/{version}\n"
     write_text(folder / RECOMMENDER / version / STEPS_FILE, steps)
+    write_sums(folder)
 
 
 def onnx_config(
@@ -74,9 +88,10 @@ def onnx_config(
     accelerator: Accelerator,
     instances: int,
     threads: int,
+    tensorrt: bool,
 ) -> Message:
     """The ModelConfig of one ONNX model with dynamic batching and no queue delay."""
-    kind = {"cpu": "KIND_CPU", "gpu": "KIND_GPU"}[accelerator]
+    kind = {"auto": "KIND_AUTO", "cpu": "KIND_CPU", "gpu": "KIND_GPU"}[accelerator]
     parameters = {
         "intra_op_thread_count": str(threads),
         # The C++ backend passes no `session.*` entry but its allocator's on to ONNX Runtime and skips the others; the
@@ -93,7 +108,11 @@ def onnx_config(
         *[("output", _tensor(spec)) for spec in outputs],
         ("version_policy", _version_policy(contract)),
         ("instance_group", [("count", instances), ("kind", Word(kind))]),
-        ("dynamic_batching", [("max_queue_delay_microseconds", 0)]),
+        (
+            "dynamic_batching",
+            [("preferred_batch_size", PREFERRED_BATCH_SIZES), ("max_queue_delay_microseconds", 0)],
+        ),
+        *([("optimization", _tensorrt())] if tensorrt else []),
         *[("parameters", _parameter(key, value)) for key, value in sorted(parameters.items())],
     ]
 
@@ -141,6 +160,12 @@ def _tensor(spec: TensorSpec) -> Message:
 
 def _parameter(key: str, value: str) -> Message:
     return [("key", key), ("value", [("string_value", value)])]
+
+
+def _tensorrt() -> Message:
+    parameters = [("parameters", [("key", key), ("value", value)]) for key, value in TENSORRT.items()]
+    accelerator = [("gpu_execution_accelerator", [("name", "tensorrt"), *parameters])]
+    return [("execution_accelerators", accelerator)]
 
 
 def _version_policy(contract: Contract) -> Message:

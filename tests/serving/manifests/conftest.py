@@ -13,8 +13,11 @@ ROOT = Path(__file__).parents[3]
 CRDS = Path(os.environ.get("POLYTASK_CRDS", ROOT.parent / "shared" / "crds"))
 
 
+Overlays = dict[str, list[dict[str, Any]]]
+
+
 @pytest.fixture(scope="session")
-def overlays() -> dict[str, list[dict[str, Any]]]:
+def overlays() -> Overlays:
     """Name of the overlay -> its documents."""
     folder = ROOT / OVERLAYS
     rendered = {name: documents(render(folder / name)) for name in overlay_names(folder)}

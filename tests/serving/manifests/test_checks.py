@@ -12,7 +12,7 @@ import yaml
 from serving.manifests.check import check_overlay_length
 from serving.manifests.crd_schemas import Schemas, check_against_crds, load_crds
 from serving.manifests.inference_service_rules import check_inference_service
-from tests.serving.manifests.conftest import find, patched
+from tests.serving.manifests.conftest import Overlays, find, patched
 
 BROKEN = yaml.safe_load((Path(__file__).parent / "broken.yaml").read_text(encoding="utf-8"))
 
@@ -27,7 +27,7 @@ Found = list[tuple[str, str]]
 
 
 @pytest.fixture(scope="module")
-def checked(overlays: dict[str, list[dict[str, Any]]]) -> dict[str, Found]:
+def checked(overlays: Overlays) -> dict[str, Found]:
     """Name of an overlay, or rule of a broken document -> problems as (path, message)."""
     cases = dict(overlays)
     for case in BROKEN:
@@ -66,7 +66,7 @@ def schemas(crds: Path) -> Schemas:
     return load_crds(crds)
 
 
-def test_every_overlay_passes_the_schemas_of_kserve(overlays: dict[str, list[dict[str, Any]]], schemas: Schemas):
+def test_every_overlay_passes_the_schemas_of_kserve(overlays: Overlays, schemas: Schemas):
     for rendered in overlays.values():
         service = find(rendered, "InferenceService/recommender")
         assert ("serving.kserve.io/v1beta1", "InferenceService") in schemas
@@ -76,13 +76,13 @@ def test_every_overlay_passes_the_schemas_of_kserve(overlays: dict[str, list[dic
 @pytest.mark.parametrize(
     "rule", ["unknown field", "unknown field of a container", "wrong type", "mapping in place of a list"]
 )
-def test_the_schemas_of_kserve_refuse_too(rule: str, overlays: dict[str, list[dict[str, Any]]], schemas: Schemas):
+def test_the_schemas_of_kserve_refuse_too(rule: str, overlays: Overlays, schemas: Schemas):
     case = next(case for case in BROKEN if case["rule"] == rule)
     broken = patched(find(overlays["gpu"], case["document"]), case["patch"])
     assert check_against_crds(broken, schemas)
 
 
-def test_the_deploy_step_may_set_what_a_manifest_may_not(overlays: dict[str, list[dict[str, Any]]]):
+def test_the_deploy_step_may_set_what_a_manifest_may_not(overlays: Overlays):
     service = find(overlays["gpu"], "InferenceService/recommender")
     service["spec"]["predictor"]["model"]["storageUri"] = "s3://models/1/repository"
     assert [problem.path for problem in check_inference_service(service)] == ["spec.predictor.model.storageUri"]

@@ -1,14 +1,17 @@
 """The configuration files, read back with the protobuf parser that Triton's own client ships."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from polytask.atomic import sha256_file
 from polytask.contract import Contract
 from polytask.errors import ContractError
 from polytask.scenario import Scenario
+from serving.triton.checksums import check_sums
 from serving.triton.repository import write_repository
 from tests.serving.triton.tiny import TEXT_DIM, VERSION, tiny_contract, write_models
 
@@ -52,9 +55,11 @@ def test_models_carry_the_contracts_tensors(contract: Contract, tmp_path: Path) 
         assert config.max_batch_size == 128
         assert config.HasField("dynamic_batching")
         assert config.dynamic_batching.max_queue_delay_microseconds == 0
+        assert list(config.dynamic_batching.preferred_batch_size) == [8, 32, 128]
+        assert not config.HasField("optimization")
         assert list(config.version_policy.specific.versions) == [VERSION]
         assert [(group.count, group.kind) for group in config.instance_group] == [
-            (2, model_config_pb2.ModelInstanceGroup.KIND_CPU)
+            (2, model_config_pb2.ModelInstanceGroup.KIND_AUTO)
         ]
         assert config.parameters["intra_op_thread_count"].string_value == "3"
         assert config.parameters["session.intra_op.allow_spinning"].string_value == "0"
@@ -85,6 +90,32 @@ def test_gpu_differs_in_the_instance_kind_alone(contract: Contract, tmp_path: Pa
     for model, text in texts["cpu"].items():
         assert text.replace("KIND_CPU", "KIND_GPU") == texts["gpu"][model]
     assert "KIND_GPU" in texts["gpu"]["multitask"]
+
+
+def test_tensorrt_is_for_instances_on_a_gpu_and_changes_nothing_else(contract: Contract, tmp_path: Path) -> None:
+    write_models(contract, tmp_path)
+    write_repository(contract, tmp_path)
+    plain = read_config(tmp_path, "multitask")
+    write_repository(contract, tmp_path, tensorrt=True)
+    config = read_config(tmp_path, "multitask")
+    (accelerator,) = config.optimization.execution_accelerators.gpu_execution_accelerator
+    assert (accelerator.name, accelerator.parameters["precision_mode"]) == ("tensorrt", "FP16")
+    assert not config.optimization.execution_accelerators.cpu_execution_accelerator
+    config.ClearField("optimization")
+    assert config == plain
+
+
+def test_the_list_of_checksums_covers_every_file(contract: Contract, tmp_path: Path) -> None:
+    write_models(contract, tmp_path)
+    write_repository(contract, tmp_path)
+    done = subprocess.run(["sha256sum", "-c", "--strict", "SHA256SUMS"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert {line.partition(":")[0] for line in done.stdout.splitlines()} == files - {"SHA256SUMS"}
+    assert check_sums(tmp_path) == sha256_file(tmp_path / "SHA256SUMS")
+    (tmp_path / "multitask" / "extra.txt").write_text("x")
+    with pytest.raises(ContractError, match=r"extra.txt: [0-9a-f]{64}, SHA256SUMS says nothing of it"):
+        check_sums(tmp_path)
 
 
 def test_a_missing_onnx_file_is_named(contract: Contract, tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ def contract(small_scenario: Scenario) -> Contract:
 def repository(contract: Contract, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
     write_models(contract, folder)
-    write_repository(contract, folder)
+    # TensorRT is for GPUs: a machine without one takes no notice.
+    write_repository(contract, folder, tensorrt=True)
     return folder
 
 
@@ -80,6 +81,13 @@ def test_the_ensemble_answers_rightly(contract: Contract, client: triton.Inferen
     result = infer(client, "recommender", inputs)
     assert result.get_response().model_version == str(VERSION)
     assert_right(contract, inputs, result)
+
+
+def test_instances_are_on_the_cpu_where_there_is_no_gpu(client: triton.InferenceServerClient) -> None:
+    for model in ("text_encoder", "multitask"):
+        config = client.get_model_config(model, as_json=True)["config"]
+        assert [group["kind"] for group in config["instance_group"]] == ["KIND_CPU"]
+        assert config["optimization"]["execution_accelerators"]["gpu_execution_accelerator"][0]["name"] == "tensorrt"
 
 
 def test_only_requested_outputs_come(contract: Contract, client: triton.InferenceServerClient) -> None:
