@@ -1,5 +1,7 @@
 """From a batch of windows to the mean loss of each task."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,18 +15,33 @@ from polytask.scenario.schema import Task
 from polytask.tables import ITEMS
 from polytask.windows import Windows
 
+CPU = torch.device("cpu")
+
 
 class BatchLosses:
-    """Turns windows into losses; holds what is the same for all batches."""
+    """Turns windows into losses on one device; holds what is the same for all batches.
 
-    def __init__(self, dataset: Dataset) -> None:
+    `counts` says how many labels each mean of the last batch runs over, so that parts of a batch can be weighed.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        device: torch.device = CPU,
+        encode: Callable[[NDArray[np.int64]], Tensor] | None = None,
+    ) -> None:
+        """`encode` gives text vectors (P, D) for rows (P,) of the data set's texts; by default they are looked up."""
         self.dataset = dataset
-        self.text_vectors = torch.from_numpy(dataset.text_vectors)
+        self.device = device
+        self.encode = encode
+        self.counts: dict[str, int] = {}
+        self.text_vectors = self._tensor(dataset.text_vectors)
         # Items without a training event have an untrained residual: as negatives they would only be pushed away.
         items = len(dataset.catalogues[ITEMS]) if ITEMS in dataset.catalogues else 0
         self.item_candidates = torch.zeros(items + 1, dtype=torch.bool)
         self.item_candidates[torch.from_numpy(dataset.item_rows[dataset.train])] = True
         self.item_candidates[PADDING_ROW] = False
+        self.item_candidates = self.item_candidates.to(device)
         # In regression, an error counts in units of the labels' spread: tasks in years and in cents weigh the same.
         numbers = [task.name for task in dataset.scenario.tasks if task.kind == "regression"]
         self.label_spread = {name: dataset.label_scale(name)[1] for name in numbers}
@@ -32,37 +49,42 @@ class BatchLosses:
     def __call__(self, model: MultiTaskModel, windows: Windows) -> dict[str, Tensor]:
         """The mean loss of each task over the real positions of the windows."""
         catalogues = model.catalogues()
-        histories = model.histories(torch.from_numpy(windows.inputs), catalogues)
-        real = torch.from_numpy(windows.events >= 0)
-        events = windows.events[windows.events >= 0]
-        text = self.text_vectors[torch.from_numpy(windows.texts)[real]]
-        logits = model.logits(histories.at(real), text, catalogues)
+        histories = model.histories(self._tensor(windows.inputs), catalogues)
+        real = windows.events >= 0
+        events, rows = windows.events[real], windows.texts[real]
+        text = self.text_vectors[self._tensor(rows)] if self.encode is None else self.encode(rows)
+        logits = model.logits(histories.at(self._tensor(real)), text, catalogues)
         return {task.name: self.task_loss(task, logits[task.name], events) for task in self.dataset.scenario.tasks}
 
     def task_loss(self, task: Task, logits: Tensor, events: NDArray[np.int64]) -> Tensor:
         """The mean loss of one task over those of `events` (P,) that have a label; logits (P, ...)."""
         labels = self.dataset.labels[task.name]
         labelled = labels.mask[events]
+        self.counts[task.name] = int(labelled.sum())
         if not labelled.any():
             return logits.sum() * 0.0
-        label = torch.from_numpy(labels.of(events[labelled], self.dataset.item_rows))
-        logits = logits[torch.from_numpy(labelled)]
+        label = self._tensor(labels.of(events[labelled], self.dataset.item_rows))
+        logits = logits[self._tensor(labelled)]
         if task.kind != "retrieval":
             return class_loss(task, logits, label, self.label_spread.get(task.name, 1.0))
         if task.label.source != "peers":
-            return self._next_item(logits, label.long(), events[labelled])
-        itself = torch.from_numpy(self.dataset.user_rows[events[labelled]])
+            return self._next_item(task, logits, label.long(), events[labelled])
+        itself = self._tensor(self.dataset.user_rows[events[labelled]])
         candidates = torch.ones_like(label)
         candidates[:, PADDING_ROW] = False
-        candidates[torch.arange(len(itself)), itself] = False
+        candidates[torch.arange(len(itself), device=self.device), itself] = False
         return retrieval_loss(logits, label, candidates)
 
-    def _next_item(self, logits: Tensor, target: Tensor, events: NDArray[np.int64]) -> Tensor:
+    def _next_item(self, task: Task, logits: Tensor, target: Tensor, events: NDArray[np.int64]) -> Tensor:
         """Items that the user has seen by then are never answered: they are no candidates, and no targets either."""
         candidates = self.item_candidates.repeat(len(events), 1)
         positions, rows = self.dataset.seen_before(events)
-        candidates[torch.from_numpy(positions), torch.from_numpy(rows)] = False
+        candidates[self._tensor(positions), self._tensor(rows)] = False
         new = candidates.gather(1, target.unsqueeze(1)).squeeze(1)
+        self.counts[task.name] = int(new.sum())
         if not new.any():
             return logits.sum() * 0.0
         return next_item_loss(logits[new], target[new], candidates[new])
+
+    def _tensor(self, array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(array).to(self.device)

@@ -1,6 +1,7 @@
 """A trained model on disk: a folder with safetensors weights, the scenario, and how training went. No pickles."""
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from polytask.atomic import atomic_folder, sha256_file
 from polytask.errors import ContractError
+from polytask.language_model import LanguageModel
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Scenario
 from polytask.training import Epoch
@@ -17,29 +19,49 @@ from polytask.training import Epoch
 WEIGHTS_FILE = "model.safetensors"
 SCENARIO_FILE = "scenario.json"
 HISTORY_FILE = "training.json"
+ENCODER_FOLDER = "encoder"
 
 
-def save_checkpoint(model: MultiTaskModel, history: list[Epoch], encoder_sha256: str, folder: Path) -> None:
-    """Write the model's folder as a whole. `encoder_sha256` says whose text vectors it was trained on."""
+def save_checkpoint(
+    model: MultiTaskModel, history: list[Epoch], encoder_sha256: str, folder: Path, tuned: Path | None = None
+) -> None:
+    """Write the model's folder as a whole. `encoder_sha256` says whose text vectors it was trained on.
+
+    `tuned` is the folder of that language model where it is not the scenario's own; it is copied into the checkpoint.
+    """
     with atomic_folder(folder) as temporary:
         weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
         save_file(weights, temporary / WEIGHTS_FILE)
         (temporary / SCENARIO_FILE).write_text(model.scenario.model_dump_json(indent=2), encoding="utf-8")
         content = {"encoder_sha256": encoder_sha256, "epochs": [asdict(epoch) for epoch in history]}
         (temporary / HISTORY_FILE).write_text(json.dumps(content, indent=2), encoding="utf-8")
+        if tuned is not None:
+            shutil.copytree(tuned, temporary / ENCODER_FOLDER)
+
+
+def language_model_of(checkpoint: Path, scenario: Scenario, cache: Path | None = None) -> LanguageModel:
+    """The language model that belongs to a checkpoint: the tuned one inside it, or else the scenario's own."""
+    tuned = checkpoint / ENCODER_FOLDER
+    return LanguageModel(scenario, cache, tuned if tuned.is_dir() else None)
 
 
 def load_checkpoint(folder: Path, encoder_sha256: str) -> MultiTaskModel:
     """The model of a folder, in evaluation mode. Raises ContractError when another language model was trained on."""
-    trained_on = json.loads((folder / HISTORY_FILE).read_text(encoding="utf-8"))["encoder_sha256"]
-    if trained_on != encoder_sha256:
-        raise ContractError(f"{folder}: trained on encoder {trained_on}, the scenario's encoder is {encoder_sha256}")
+    expected = trained_on(folder)
+    if expected != encoder_sha256:
+        raise ContractError(f"{folder}: trained on encoder {expected}, the scenario's encoder is {encoder_sha256}")
     scenario = Scenario.model_validate_json((folder / SCENARIO_FILE).read_text(encoding="utf-8"))
     weights = load_file(folder / WEIGHTS_FILE)
     model = empty_model(scenario, weights)
     model.load_state_dict(weights)
     model.eval()
     return model
+
+
+def trained_on(folder: Path) -> str:
+    """Checksum of the language model whose text vectors a checkpoint was trained on."""
+    checksum: str = json.loads((folder / HISTORY_FILE).read_text(encoding="utf-8"))["encoder_sha256"]
+    return checksum
 
 
 def checkpoint_sha256(folder: Path) -> str:

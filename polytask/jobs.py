@@ -4,19 +4,29 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
 import torch
+from accelerate import PartialState
 
 from polytask.atomic import sha256_file, sha256_folder, write_text
 from polytask.catalogue import Catalogue, catalogues_of
-from polytask.checkpoint import checkpoint_sha256, load_checkpoint, save_checkpoint
+from polytask.checkpoint import (
+    checkpoint_sha256,
+    language_model_of,
+    load_checkpoint,
+    save_checkpoint,
+    trained_on,
+)
 from polytask.contract import Contract
 from polytask.dataset import Dataset
+from polytask.encoder_tuning import EncoderTuning
 from polytask.evaluation.evaluate import evaluate_splits
 from polytask.export.bundle import Exported, export_bundle
 from polytask.language_model import LanguageModel
+from polytask.model.multitask import MultiTaskModel
 from polytask.progress import every
 from polytask.request import RequestFeatures, requests_of
 from polytask.resume import Resume, training_key
@@ -53,34 +63,66 @@ def train_model(
     The folder `work`, by default the one that `target` lies in, holds the state of a training that was interrupted: the
     same inputs and code go on from there, others start anew. The state is removed once the checkpoint is written.
     """
+    together = PartialState()
     language_model = LanguageModel(scenario)
     inputs = [scenario.model_dump_json(), _sha256(tables), _sha256(training_set), language_model.sha256]
     state = (work or target.parent) / f"{scenario.name}.resume.safetensors"
     resume = Resume(state, training_key(*inputs), say)
-    dataset = load_dataset(scenario, tables, training_set, language_model, say)
-    vectors = item_vectors(dataset, language_model, say)
+    # Of several processes the first encodes the texts, and the others read its cache.
+    with together.main_process_first():
+        dataset = load_dataset(scenario, tables, training_set, language_model, say)
+        vectors = item_vectors(dataset, language_model, say)
+    tuning = None
+    if scenario.encoder.training != "frozen":
+        tuning = EncoderTuning(language_model, scenario, dataset.distinct_texts, item_texts(dataset))
 
     def on_epoch(epoch: Epoch) -> None:
         losses = ", ".join(f"{task} {loss:.3f}" for task, loss in epoch.losses.items())
-        say(f"epoch {epoch.number}/{scenario.training.epochs}: loss {losses} ({epoch.seconds:.1f} s)")
+        if together.is_main_process:
+            say(f"epoch {epoch.number}/{scenario.training.epochs}: loss {losses} ({epoch.seconds:.1f} s)")
 
-    model, history = train(dataset, vectors, on_epoch, resume)
-    save_checkpoint(model, history, language_model.sha256, target)
-    resume.remove()
+    model, history = train(dataset, vectors, on_epoch, resume, tuning)
+    if together.is_main_process:
+        _save(model, history, language_model, tuning, target)
+        resume.remove()
+    together.wait_for_everyone()
     return {
         "weights_sha256": checkpoint_sha256(target),
-        "encoder_sha256": language_model.sha256,
+        "encoder_sha256": trained_on(target),
         "seconds": round(sum(epoch.seconds for epoch in history), 1),
         **{f"{task}_loss": loss for task, loss in history[-1].losses.items()},
     }
 
 
-def item_vectors(dataset: Dataset, language_model: LanguageModel, say: Say) -> torch.Tensor | None:
-    """The text vectors (N, D) of the catalogue's items; None for a scenario without items."""
+def _save(
+    model: MultiTaskModel,
+    history: list[Epoch],
+    language_model: LanguageModel,
+    tuning: EncoderTuning | None,
+    target: Path,
+) -> None:
+    if tuning is None:
+        save_checkpoint(model, history, language_model.sha256, target)
+        return
+    with TemporaryDirectory() as folder:
+        tuning.save(Path(folder))
+        tuned = LanguageModel(model.scenario, tuned=Path(folder))
+        save_checkpoint(model, history, tuned.sha256, target, tuned.tuned)
+
+
+def item_texts(dataset: Dataset) -> list[str]:
+    """The texts (N,) of the catalogue's items, from row 1 on; none for a scenario without items."""
     items = dataset.catalogues.get(ITEMS)
     if items is None:
+        return []
+    return [item_text(dataset.scenario.text, items.record(row)) for row in range(1, len(items) + 1)]
+
+
+def item_vectors(dataset: Dataset, language_model: LanguageModel, say: Say) -> torch.Tensor | None:
+    """The text vectors (N, D) of the catalogue's items; None for a scenario without items."""
+    texts = item_texts(dataset)
+    if not texts:
         return None
-    texts = [item_text(dataset.scenario.text, items.record(row)) for row in range(1, len(items) + 1)]
     vectors, reused = language_model.vectors(texts, every(5, say, "item texts encoded:"))
     say(f"item texts: {len(texts)}, {reused} of them from the cache")
     return torch.from_numpy(vectors)
@@ -88,7 +130,7 @@ def item_vectors(dataset: Dataset, language_model: LanguageModel, say: Say) -> t
 
 def evaluate_model(scenario: Scenario, tables: Path, training_set: Path, checkpoint: Path, target: Path) -> Any:
     """Evaluate a checkpoint on validation and test, write the JSON `target` and return its content."""
-    language_model = LanguageModel(scenario)
+    language_model = language_model_of(checkpoint, scenario)
     dataset = load_dataset(scenario, tables, training_set, language_model, print)
     model = load_checkpoint(checkpoint, language_model.sha256)
     content = {split: asdict(evaluation) for split, evaluation in evaluate_splits(model, dataset).items()}

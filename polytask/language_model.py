@@ -20,6 +20,7 @@ from polytask.scenario.schema import Scenario
 from polytask.text import TextTokenizer
 
 ENCODE_BATCH = 64
+TOKENIZER_FILE = "tokenizer.json"
 
 
 def language_model_folder(reference: str) -> Path:
@@ -92,11 +93,16 @@ class TextEncoder(nn.Module):
 
 
 class LanguageModel:
-    """A frozen text encoder with its tokenizer and a cache of vectors on disk."""
+    """A frozen text encoder with its tokenizer and a cache of vectors on disk.
 
-    def __init__(self, scenario: Scenario, cache: Path | None = None) -> None:
-        folder = language_model_folder(scenario.encoder.model)
-        self.tokenizer_file = folder / "tokenizer.json"
+    `sha256` stands for its weights, configuration and tokenizer; vectors of other weights are never taken for its own.
+    """
+
+    def __init__(self, scenario: Scenario, cache: Path | None = None, tuned: Path | None = None) -> None:
+        """`tuned`: the folder of a language model that was trained; by default the scenario's own is loaded."""
+        self.tuned = tuned
+        self.folder = folder = tuned or language_model_folder(scenario.encoder.model)
+        self.tokenizer_file = folder / TOKENIZER_FILE
         if not self.tokenizer_file.is_file():
             raise DataError(f"encoder.model: {folder} has no tokenizer.json (a fast tokenizer is needed)")
         self.tokenizer = TextTokenizer(self.tokenizer_file, scenario.text.max_tokens)

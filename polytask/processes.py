@@ -1,6 +1,6 @@
 """The processes that train together and the device of each: one here, as many as `torchrun` starts elsewhere."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import torch
@@ -39,12 +39,29 @@ class Processes:
         """Matrix products in bfloat16 where the precision says so; weights, losses and the optimizer stay float32."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
 
+    def seed(self, seed: int) -> None:
+        """Give every process but the first random numbers of its own; the first keeps those it has."""
+        if self.index > 0:
+            torch.manual_seed(seed + self.index)
+
     def total(self, tensor: Tensor) -> Tensor:
         """The sum of `tensor` over all processes, the same on each."""
         if self.count == 1:
             return tensor
         summed: Tensor = reduce(tensor.to(self.device), reduction="sum")
         return summed
+
+    def whole(self, losses: Mapping[str, Tensor], counts: Mapping[str, int]) -> dict[str, Tensor]:
+        """The mean losses of the whole batch from those of this share, which run over `counts` labels each.
+
+        The values are the same in every process; each carries the gradient of its own share.
+        """
+        if self.count == 1:
+            return dict(losses)
+        sizes = torch.tensor([counts[name] for name in losses], dtype=torch.float32, device=self.device)
+        mine = torch.stack(list(losses.values())) * sizes / self.total(sizes).clamp(min=1)
+        others = self.total(mine.detach()) - mine.detach()
+        return dict(zip(losses, mine + others, strict=True))
 
     def add_gradients(self, parameters: Sequence[Parameter]) -> None:
         """Replace every gradient by its sum over all processes, in one exchange."""

@@ -4,12 +4,13 @@ import random as python_random
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Parameter
+from torch.optim.lr_scheduler import OneCycleLR
 
 from polytask.batches import BatchLosses
 from polytask.dataset import Dataset
@@ -17,9 +18,13 @@ from polytask.model.heads import ValueHead
 from polytask.model.multitask import MultiTaskModel
 from polytask.processes import Processes
 from polytask.resume import Progress, Resume
+from polytask.scenario.schema import Training
 from polytask.tables import USERS
-from polytask.weighting import build_weights
+from polytask.weighting import StaticWeights, build_weights
 from polytask.windows import WindowPlan
+
+if TYPE_CHECKING:  # it needs transformers, which take seconds to import
+    from polytask.encoder_tuning import EncoderTuning
 
 
 @dataclass(frozen=True)
@@ -63,15 +68,17 @@ def train(
     item_vectors: Tensor | None,
     on_epoch: Callable[[Epoch], None] | None = None,
     resume: Resume | None = None,
+    tuning: "EncoderTuning | None" = None,
 ) -> tuple[MultiTaskModel, list[Epoch]]:
     """Train from fresh weights, or from where `resume` stopped. Returns the model, in evaluation mode, and its losses.
 
-    A training that was interrupted and resumed gives the same weights as one that was not.
+    A training that was interrupted and resumed gives the same weights as one that was not. With `tuning` the language
+    model learns too.
     """
     settings = dataset.scenario.training
     set_seed(settings.seed, settings.threads)
     model = build_model(dataset, item_vectors)
-    return model, fit(model, dataset, list(model.parameters()), on_epoch, resume)
+    return model, fit(model, dataset, list(model.parameters()), on_epoch, resume, tuning)
 
 
 def fit(
@@ -80,38 +87,49 @@ def fit(
     parameters: list[Parameter],
     on_epoch: Callable[[Epoch], None] | None = None,
     resume: Resume | None = None,
+    tuning: "EncoderTuning | None" = None,
 ) -> list[Epoch]:
     """Train `parameters` of `model` with AdamW and a one-cycle schedule; all others stay as they are.
 
-    `resume` notes where training stands after every epoch, before `on_epoch` is called.
+    `resume` notes where training stands after every epoch, before `on_epoch` is called. `tuning` trains its language
+    model too. Every process that `torchrun` started takes its share of each batch; the model ends on the CPU.
     """
     settings = dataset.scenario.training
     processes = Processes(settings)
+    model.to(processes.device)
     random = np.random.default_rng(settings.seed)
     plan = WindowPlan(dataset, settings.epochs, random)
-    weights = build_weights(dataset.scenario)
-    groups: list[dict[str, Any]] = [{"params": parameters}, {"params": list(weights.parameters()), "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=sum(plan.batches) + 1)
-    batch_losses = BatchLosses(dataset)
+    weights = build_weights(dataset.scenario).to(processes.device)
+    if tuning is not None:
+        tuning.encoder.to(processes.device)
+    tuned = {} if tuning is None else tuning.weights()
+    optimizer, schedule = _optimizer(settings, parameters, weights, tuning, sum(plan.batches))
+    batch_losses = BatchLosses(dataset, processes.device, None if tuning is None else tuning.vectors)
     live = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     live |= {f"weighting.{name}": tensor for name, tensor in weights.state_dict().items()}
+    live |= {f"encoder.{name}": weight.data for name, weight in tuned.items()}
     progress = Progress(live, optimizer, schedule, random, [])
+    processes.seed(settings.seed)
     if resume is not None:
         resume.load(progress, processes)
     history = [Epoch(**epoch) for epoch in progress.epochs]
     for epoch in history:
         weights.end_epoch(epoch.losses)
+    trained = [*parameters, *tuned.values()]
     for number in range(len(history) + 1, settings.epochs + 1):
         started = time.monotonic()
         sums = dict.fromkeys(weights.static, 0.0)
         model.train()
+        if tuning is not None:
+            tuning.start_epoch(model)
         for windows in plan.epoch(number - 1, random):
             with processes.autocast():
-                losses = batch_losses(model, windows)
+                mine = batch_losses(model, processes.share(windows))
+            losses = processes.whole(mine, batch_losses.counts)
             optimizer.zero_grad(set_to_none=True)
             weights(losses).backward()
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            processes.add_gradients(trained)
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
             schedule.step()
             for name, loss in losses.items():
@@ -124,5 +142,24 @@ def fit(
             resume.save(progress, processes)
         if on_epoch is not None:
             on_epoch(history[-1])
-    model.eval()
+    model.cpu().eval()
+    if tuning is not None:
+        tuning.finish(model)
     return history
+
+
+def _optimizer(
+    settings: Training,
+    parameters: list[Parameter],
+    weights: StaticWeights,
+    tuning: "EncoderTuning | None",
+    steps: int,
+) -> tuple[torch.optim.AdamW, OneCycleLR]:
+    """AdamW over the model's parameters, the tasks' weights and the tuned language model, each at its own rate."""
+    groups: list[dict[str, Any]] = [{"params": parameters}, {"params": list(weights.parameters()), "weight_decay": 0.0}]
+    rates = [settings.learning_rate, settings.learning_rate]
+    if tuning is not None:
+        groups.append({"params": list(tuning.weights().values())})
+        rates.append(tuning.learning_rate)
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    return optimizer, OneCycleLR(optimizer, rates, total_steps=steps + 1)

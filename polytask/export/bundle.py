@@ -14,7 +14,7 @@ from pathlib import Path
 
 from polytask.atomic import atomic_folder, sha256_file
 from polytask.catalogue import Catalogue
-from polytask.checkpoint import load_checkpoint
+from polytask.checkpoint import language_model_of, load_checkpoint
 from polytask.contract import (
     MULTITASK,
     REPOSITORY_FOLDER,
@@ -59,7 +59,7 @@ def export_bundle(
     same language model, where an earlier version has one: it is taken over.
     Raises ContractError when an output differs.
     """
-    language_model = LanguageModel(scenario)
+    language_model = language_model_of(checkpoint, scenario)
     model = load_checkpoint(checkpoint, language_model.sha256)
     dim = language_model.dim
     with atomic_folder(target) as folder:

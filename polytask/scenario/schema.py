@@ -196,11 +196,27 @@ class Task(Section):
         return self
 
 
+class Lora(Section):
+    """Low-rank adapters beside the linear layers called `targets`; `auto` takes all linear layers."""
+
+    rank: int = Field(default=8, ge=1, le=1024)
+    alpha: int = Field(default=16, ge=1)
+    dropout: float = Field(default=0.05, ge=0, lt=1)
+    targets: Literal["auto"] | tuple[str, ...] = "auto"
+
+
 class Encoder(Section):
-    """The language model: a Hugging Face id, a folder, or `package:<installed package>/<folder>`."""
+    """The language model: a Hugging Face id, a folder, or `package:<installed package>/<folder>`.
+
+    `training`: whether it stays as it is, learns through adapters (see `lora`), or learns whole; `learning_rate` is its
+    own then (by default 2e-4 for adapters and 2e-5 for the whole).
+    """
 
     model: str
     pooling: Literal["mean", "last"] = "mean"
+    training: Literal["frozen", "lora", "full"] = "frozen"
+    learning_rate: float | None = Field(default=None, gt=0)
+    lora: Lora = Lora()
 
 
 class Model(Section):

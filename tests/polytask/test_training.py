@@ -82,11 +82,11 @@ def test_an_item_met_again_is_no_target(small_dataset):
     logits = torch.randn(5, 61, requires_grad=True)
     again = torch.from_numpy(small_dataset.item_rows[events])
     again[4] = again[0]  # the user of the first events meets the first item again
-    loss = batches._next_item(logits, again, events)
+    loss = batches._next_item(small_dataset.scenario.task("item"), logits, again, events)
     loss.backward()
     assert not logits.grad[4].any()
     assert logits.grad[:4].any(dim=1).all()
-    only_again = batches._next_item(logits, again[4:], events[4:])
+    only_again = batches._next_item(small_dataset.scenario.task("item"), logits, again[4:], events[4:])
     assert float(only_again) == 0.0
 
 
