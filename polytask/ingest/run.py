@@ -11,7 +11,7 @@ from polytask.ingest import reviews
 from polytask.ingest.movielens import read_movielens
 from polytask.ingest.report import IngestReport, TableReport
 from polytask.ingest.timeline import order_events
-from polytask.ingest.user_tables import read_user_tables
+from polytask.ingest.user_tables import read_table, read_user_tables
 from polytask.ingest.validation import check_entities, check_interactions
 from polytask.scenario.schema import Scenario
 from polytask.tables import EVENT_ID, INTERACTIONS, ITEMS, USERS, Tables, table_file, write_tables
@@ -65,6 +65,20 @@ def ingest(scenario: Scenario, target: Path, cache: Path | None = None) -> Inges
         )
         report.save(folder)
     return report
+
+
+def ingest_items(scenario: Scenario, file: Path | None = None, cache: Path | None = None) -> pd.DataFrame:
+    """The clean items table out of `file` (.parquet or .csv), or as the scenario's source has it now.
+
+    Raises DataError as `ingest` does.
+    """
+    columns = scenario.items.columns
+    raw = SOURCES[scenario.source.kind].read(scenario, cache).items if file is None else None
+    if file is not None:
+        raw = read_table(file, ITEMS, columns)
+    assert raw is not None, "scenario.items raises where there are none"
+    good, _ = check_entities(scenario, ITEMS, scenario.items, raw)
+    return good.reset_index(drop=True)
 
 
 def clean(scenario: Scenario, raw: Tables) -> tuple[Tables, dict[str, dict[str, int]]]:

@@ -26,12 +26,10 @@ def read_user_tables(scenario: Scenario, cache: Path | None) -> Tables:
     )
 
 
-def _read(folder: Path, name: str, columns: Mapping[str, Column]) -> pd.DataFrame:
-    found = [path for path in (folder / f"{name}.parquet", folder / f"{name}.csv") if path.is_file()]
-    if len(found) != 1:
-        there = "both are there" if found else "neither is there"
-        raise DataError(f"{name}: {there}; allowed: one of {name}.parquet and {name}.csv in {folder}")
-    path = found[0]
+def read_table(path: Path, name: str, columns: Mapping[str, Column]) -> pd.DataFrame:
+    """The raw table `name` out of one .parquet or .csv file, see `read_user_tables`."""
+    if path.suffix not in (".parquet", ".csv"):
+        raise DataError(f"{name}: {path} is given; allowed: a .parquet or a .csv file")
     try:
         if path.suffix == ".parquet":
             # Nullable types: a column of 64-bit ids with one gap must not pass through floats.
@@ -42,3 +40,11 @@ def _read(folder: Path, name: str, columns: Mapping[str, Column]) -> pd.DataFram
     # CSV cannot tell an empty list from a missing one; a film without a genre is the common case.
     lists = [column for column, spec in columns.items() if spec.type == "string_list" and column in table]
     return table.fillna(dict.fromkeys(lists, ""))
+
+
+def _read(folder: Path, name: str, columns: Mapping[str, Column]) -> pd.DataFrame:
+    found = [path for path in (folder / f"{name}.parquet", folder / f"{name}.csv") if path.is_file()]
+    if len(found) != 1:
+        there = "both are there" if found else "neither is there"
+        raise DataError(f"{name}: {there}; allowed: one of {name}.parquet and {name}.csv in {folder}")
+    return read_table(found[0], name, columns)

@@ -1,0 +1,55 @@
+"""Append rows to the catalogues of a trained model; every row that is there keeps its number and its weights."""
+
+import torch
+from torch import Tensor
+
+from polytask.catalogue import PADDING_ROW
+from polytask.checkpoint import empty_model
+from polytask.model.item_table import ItemTable
+from polytask.model.multitask import MultiTaskModel
+from polytask.tables import ITEMS, USERS
+
+FRESH_STD = 0.02
+
+
+def with_rows(model: MultiTaskModel, item_texts: Tensor | None = None, users: int = 0) -> MultiTaskModel:
+    """The model with items appended, known by the text vectors (n, D) alone, and with `users` more users.
+
+    Text vectors are measured by the statistics of training; an appended item has no residual. An appended user starts
+    as in a new model. The bias of an appended row is the mean of those that are there.
+    """
+    weights = dict(model.state_dict())
+    more = {ITEMS: 0 if item_texts is None else len(item_texts), USERS: users if model.scenario.lists_users else 0}
+    if item_texts is not None and len(item_texts):
+        for name, table in model.named_modules():
+            if isinstance(table, ItemTable):
+                _append(weights, f"{name}.text_vectors", table.standardise(item_texts))
+                _append(weights, f"{name}.residual.weight", torch.zeros(len(item_texts), table.residual.embedding_dim))
+    if more[USERS]:
+        generator = torch.Generator().manual_seed(model.scenario.training.seed)
+        fresh = torch.randn(more[USERS], model.scenario.model.dim, generator=generator) * FRESH_STD
+        _append(weights, "user_table.weight", fresh)
+    for task in model.scenario.tasks:
+        if task.catalogue is not None:
+            name = f"heads.{task.name}.bias"
+            _append(weights, name, weights[name][PADDING_ROW + 1 :].mean().expand(more[task.catalogue]))
+    grown = empty_model(model.scenario, weights)
+    grown.load_state_dict(weights)
+    return grown.eval()
+
+
+def with_texts(model: MultiTaskModel, rows: Tensor, item_texts: Tensor) -> MultiTaskModel:
+    """The model with other text vectors (n, D) for some item rows (n,); their residuals stay."""
+    weights = dict(model.state_dict())
+    for name, table in model.named_modules():
+        if isinstance(table, ItemTable):
+            vectors = weights[f"{name}.text_vectors"].clone()
+            vectors[rows] = table.standardise(item_texts)
+            weights[f"{name}.text_vectors"] = vectors
+    changed = empty_model(model.scenario, weights)
+    changed.load_state_dict(weights)
+    return changed.eval()
+
+
+def _append(weights: dict[str, Tensor], name: str, rows: Tensor) -> None:
+    weights[name] = torch.cat([weights[name], rows.to(weights[name])])
