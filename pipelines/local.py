@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +18,7 @@ from rich.markup import escape
 
 from polytask.atomic import sha256_file, write_text
 from polytask.errors import PolytaskError
+from polytask.scenario.schema import Scenario
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ("polytask", "feature_repo", "components", "pipelines", "serving")
@@ -44,11 +45,18 @@ class Run:
     outputs: dict[str, Path] = field(default_factory=dict)
 
 
-def code_version(scenario_file: Path) -> str:
-    """A checksum of all code and the scenario: kfp's local cache does not look at either."""
+def code_version(scenario_file: Path, data: Sequence[Path] = ()) -> str:
+    """A checksum of all code, the scenario and its data files: kfp's local cache does not look at any of them."""
     files = sorted(path for folder in CODE for path in (ROOT / folder).rglob("*.py"))
-    sums = [f"{path.relative_to(ROOT)} {sha256_file(path)}" for path in files] + [sha256_file(scenario_file)]
+    sums = [f"{path.relative_to(ROOT)} {sha256_file(path)}" for path in files]
+    sums += [sha256_file(path) for path in (scenario_file, *data)]
     return sha256("\n".join(sums).encode()).hexdigest()[:16]
+
+
+def source_files(scenario: Scenario) -> list[Path]:
+    """The files of a source that may change; packaged data sets are pinned by checksum."""
+    folder = scenario.source.path
+    return [] if folder is None else sorted(path for path in Path(folder).iterdir() if path.is_file())
 
 
 def run_pipeline(pipeline: Callable[..., Any], arguments: dict[str, str], root: Path, console: Console) -> Run:

@@ -9,7 +9,7 @@ from rich.console import Console
 from components.build_features import build_features
 from components.build_training_set import build_training_set
 from components.ingest import ingest
-from pipelines.local import code_version, drop_cache_without, run_pipeline
+from pipelines.local import code_version, drop_cache_without, run_pipeline, source_files
 from pipelines.workspace import Places
 from polytask.scenario import load_scenario
 
@@ -50,11 +50,16 @@ def prepared(scenario_file: Path, workspace: Path, console: Console) -> Prepared
     Raises PipelineError when a step fails.
     """
     file = scenario_file.resolve()
-    places = Places(workspace.resolve(), load_scenario(file).name)
+    loaded = load_scenario(file)
+    places = Places(workspace.resolve(), loaded.name)
     drop_cache_without(places.feature_store, places.pipeline, console)
     run = run_pipeline(
         prepare,
-        {"scenario": str(file), "feature_store": str(places.feature_store), "code_version": code_version(file)},
+        {
+            "scenario": str(file),
+            "feature_store": str(places.feature_store),
+            "code_version": code_version(file, source_files(loaded)),
+        },
         places.pipeline,
         console,
     )

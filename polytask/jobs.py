@@ -46,13 +46,20 @@ def load_dataset(
     scenario: Scenario, tables: Path, training_set: Path, language_model: LanguageModel, say: Say
 ) -> Dataset:
     """The training set of a scenario with the text vectors of its requests."""
+    return dataset_over(scenario, _catalogues(scenario, tables), training_set, language_model, say)
+
+
+def dataset_over(
+    scenario: Scenario, catalogues: dict[str, Catalogue], training_set: Path, language_model: LanguageModel, say: Say
+) -> Dataset:
+    """`load_dataset` over given catalogues: those of a model that is there already."""
 
     def encode(texts: list[str]) -> Any:
         vectors, reused = language_model.vectors(texts, every(5, say, "texts encoded:"))
         say(f"request texts: {len(texts)}, {reused} of them from the cache")
         return vectors
 
-    return Dataset(scenario, pd.read_parquet(training_set), _catalogues(scenario, tables), encode)
+    return Dataset(scenario, pd.read_parquet(training_set), catalogues, encode)
 
 
 def train_model(
@@ -147,14 +154,18 @@ def export_model(
     target: Path,
     finish: Callable[[Contract, Path], None] | None = None,
 ) -> Exported:
-    """Write the bundle `target`; see `export_bundle`. Compared are test requests, a cold start, a query, negatives."""
-    rows = pd.read_parquet(training_set)
+    """Write the bundle `target`; see `export_bundle`. Compared are the `parity_requests`."""
+    requests = parity_requests(scenario, pd.read_parquet(training_set))
+    metrics = json.loads(evaluation.read_text(encoding="utf-8"))["test"]["metrics"]
+    return export_bundle(checkpoint, scenario, _catalogues(scenario, tables), requests, metrics, target, finish)
+
+
+def parity_requests(scenario: Scenario, rows: pd.DataFrame) -> list[RequestFeatures]:
+    """Some test requests out of a training set, a cold start, a query, and requests that name negatives."""
     test = rows[(split_events(scenario, rows) == "test").to_numpy()].head(PARITY_REQUESTS)
     requests = requests_of(scenario, test)
     requests += [RequestFeatures(), RequestFeatures(query="something else", context=requests[0].context)]
-    requests += [replace(request, negative=request.seen[-3:]) for request in requests[:3]]
-    metrics = json.loads(evaluation.read_text(encoding="utf-8"))["test"]["metrics"]
-    return export_bundle(checkpoint, scenario, _catalogues(scenario, tables), requests, metrics, target, finish)
+    return requests + [replace(request, negative=request.seen[-3:]) for request in requests[:3]]
 
 
 def _catalogues(scenario: Scenario, tables: Path) -> dict[str, Catalogue]:

@@ -18,6 +18,7 @@ from polytask.checkpoint import empty_model
 from polytask.dataset import Dataset
 from polytask.errors import DataError, ScenarioError
 from polytask.model.multitask import NO_HISTORY, Histories, MultiTaskModel
+from polytask.scenario.load import mistakes
 from polytask.scenario.schema import Scenario, Task
 from polytask.training import Epoch, set_seed, start_head
 from polytask.windows import WindowPlan
@@ -50,8 +51,7 @@ def scenario_with(scenario: Scenario, task: Task) -> Scenario:
     try:
         return Scenario.model_validate({**scenario.model_dump(), "tasks": tasks})
     except ValidationError as error:
-        reasons = "; ".join(detail["msg"].removeprefix("Value error, ") for detail in error.errors(include_url=False))
-        raise ScenarioError(f"task {task.name!r} does not fit scenario {scenario.name!r}: {reasons}") from error
+        raise ScenarioError(f"task {task.name!r} does not fit scenario {scenario.name!r}: {mistakes(error)}") from error
 
 
 def grown_model(model: MultiTaskModel, scenario: Scenario) -> MultiTaskModel:

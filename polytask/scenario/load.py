@@ -37,8 +37,12 @@ def load_scenario(name_or_path: str | Path) -> Scenario:
     try:
         return Scenario.model_validate(raw)
     except ValidationError as error:
-        lines = [_line(detail) for detail in error.errors(include_url=False)]
-        raise ScenarioError(f"{path}: " + "; ".join(lines)) from error
+        raise ScenarioError(f"{path}: {mistakes(error)}") from error
+
+
+def mistakes(error: ValidationError) -> str:
+    """All wrong fields of a part of a scenario in one line."""
+    return "; ".join(_line(detail) for detail in error.errors(include_url=False))
 
 
 def _line(detail: Any) -> str:

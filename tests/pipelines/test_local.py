@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pipelines.local import PipelineError, code_version, run_pipeline
+from pipelines.local import PipelineError, code_version, run_pipeline, source_files
 from pipelines.train_and_deploy import train_and_deploy
+from polytask.scenario import Scenario
 
 
 def test_code_version_follows_the_scenario(tmp_path: Path) -> None:
@@ -16,6 +17,15 @@ def test_code_version_follows_the_scenario(tmp_path: Path) -> None:
     second.write_text("name: b", encoding="utf-8")
     assert code_version(first) == code_version(first)
     assert code_version(first) != code_version(second)
+
+
+def test_code_version_follows_the_data(small_scenario: Scenario, small_scenario_file: Path, tmp_path: Path) -> None:
+    files = source_files(small_scenario)
+    assert {"users.csv", "items.csv", "interactions.csv"} <= {path.name for path in files}
+    changed = tmp_path / "items.csv"
+    changed.write_text("other", encoding="utf-8")
+    others = [changed if path.name == changed.name else path for path in files]
+    assert code_version(small_scenario_file, files) != code_version(small_scenario_file, others)
 
 
 def test_a_failing_step_is_named_with_its_cause(tmp_path: Path) -> None:

@@ -1,0 +1,55 @@
+"""The command `polytask fine-tune`: go on training all tasks of the last version on the data as they are now."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pipelines.grow import ground, print_metrics, teller, write_repository
+from pipelines.workspace import WORKSPACE
+
+# As polytask/growth/fine_tune.py has them; importing it here would cost every command seconds.
+EPOCHS = 3
+LEARNING_RATE = 4e-4
+
+
+def fine_tune(
+    scenario: Annotated[str, typer.Option(help="Name of a scenario, or the path of a file.")] = "movielens",
+    workspace: Annotated[Path, typer.Option(help="Workspace of the demo that trained the last version.")] = WORKSPACE,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = EPOCHS,
+    learning_rate: Annotated[float, typer.Option(min=1e-8, help="Highest rate of the schedule.")] = LEARNING_RATE,
+    checkpoint: Annotated[Path | None, typer.Option(help="Folder of the model; default: the last version's.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Folder of its bundle; default: the published one.")] = None,
+) -> None:
+    """Train the last version further on the source's current data; new users and items get rows of their own."""
+    started = time.monotonic()
+    console = Console(file=sys.stdout)
+    base = ground(scenario, workspace, checkpoint, bundle)
+
+    from pipelines.prepare import prepared
+    from polytask.growth.jobs import fine_tune_job
+    from polytask.tables import read_tables
+
+    data = prepared(base.file, workspace, console)
+    with base.workplace() as place:
+        done = fine_tune_job(
+            base.previous,
+            read_tables(data.tables),
+            data.training_set,
+            place,
+            teller(console),
+            epochs,
+            learning_rate,
+            write_repository,
+        )
+        published = base.publish(place)
+    for task in done.contract.scenario.tasks:
+        rows = {"last version": done.before["test"][task.name], "this version": done.after["test"][task.name]}
+        print_metrics(console, f"{task.title} ({task.name}): test split", rows)
+    appended = ", ".join(f"{count} {name}" for name, count in done.new_rows.items())
+    console.print(f"appended: {appended}", highlight=False)
+    console.print(f"version {done.contract.model_version} in {published}", highlight=False)
+    console.print(f"done in {time.monotonic() - started:.0f} s", highlight=False)

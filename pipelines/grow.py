@@ -1,0 +1,123 @@
+"""What the commands that grow a model share: the last version in a workspace, and how the next one is published.
+
+A version that such a command made keeps its checkpoint in `<workspace>/<scenario>/models/<model version>`; the first
+one, of the demo, lies where the pipeline's training step left it.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipelines.workspace import Places
+from polytask.contract import REPOSITORY_FOLDER, Contract, load_contract
+from polytask.errors import ContractError, DataError, ScenarioError
+from polytask.scenario import load_scenario, scenario_path
+from polytask.scenario.schema import Scenario
+
+if TYPE_CHECKING:  # torch takes seconds to import: only the commands that run pay for it
+    from polytask.growth.version import Version
+
+# What a model was trained with, so that a scenario file that says otherwise describes another model.
+TRAINED_WITH = ("entities", "text", "features", "encoder", "model")
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What grows: the scenario's file, its places in the workspace, and the last version."""
+
+    file: Path
+    places: Places
+    previous: "Version"
+
+    def publish(self, made: Path) -> Path:
+        """Publish the bundle in `made`, keep the checkpoint beside it for the next time, and return the former."""
+        from serving.publish import publish
+
+        version = load_contract(made / "bundle").model_version
+        models = self.places.folder / "models"
+        models.mkdir(exist_ok=True)
+        if not (models / str(version)).is_dir():
+            (made / "model").rename(models / str(version))
+        return publish(made / "bundle", self.places.published)
+
+    @contextmanager
+    def workplace(self) -> Iterator[Path]:
+        """A folder for what is being made, on the same disk; it is removed in the end."""
+        self.places.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.places.folder, prefix=".grow-") as folder:
+            yield Path(folder)
+
+
+def ground(scenario: str, workspace: Path, checkpoint: Path | None, bundle: Path | None) -> Ground:
+    """Find the last version: the one given, or the published one of the workspace.
+
+    Raises DataError where there is none, and ScenarioError where the scenario's file no longer fits it.
+    """
+    from polytask.growth.version import Version
+
+    # Libraries below us must not phone home or look for models on a hub.
+    os.environ.update({"FEAST_USAGE": "False", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
+    file = scenario_path(scenario).resolve()
+    loaded = load_scenario(file)
+    places = Places(workspace.resolve(), loaded.name)
+    bundle = (bundle or places.published / "current").resolve()
+    try:
+        contract = load_contract(bundle)
+    except ContractError as error:
+        raise DataError(
+            f"no last version to start from ({error}); `polytask demo` makes one, or give --bundle"
+        ) from error
+    _check_fits(loaded, contract, file)
+    kept = places.folder / "models" / str(contract.model_version)
+    if checkpoint is None:
+        checkpoint = kept if kept.is_dir() else places.step_file("train", "model")
+    if not (checkpoint / "model.safetensors").is_file():
+        raise DataError(f"--checkpoint: {checkpoint} has no model.safetensors")
+    return Ground(file, places, Version(checkpoint, bundle))
+
+
+def write_repository(contract: Contract, folder: Path) -> None:
+    """Add Triton's model repository to a bundle."""
+    from serving.triton.repository import write_repository as write
+
+    write(contract, folder / REPOSITORY_FOLDER)
+
+
+def teller(console: Console) -> Callable[[str], None]:
+    """Shows progress as dim lines."""
+    return lambda line: console.print(f"[dim]{escape(line)}[/]", highlight=False)
+
+
+def print_metrics(console: Console, title: str, rows: dict[str, dict[str, float]]) -> None:
+    """A table with one line per entry of `rows`."""
+    names = list(dict.fromkeys(name for values in rows.values() for name in values))
+    table = Table(title=title, title_justify="left")
+    table.add_column("", min_width=12)
+    for name in names:
+        table.add_column(name, justify="right")
+    for method, values in rows.items():
+        table.add_row(method, *(f"{values[name]:.4f}" if name in values else "" for name in names))
+    console.print(table)
+
+
+def _check_fits(scenario: Scenario, contract: Contract, file: Path) -> None:
+    for part in TRAINED_WITH:
+        now, then = getattr(scenario, part), getattr(contract.scenario, part)
+        if now != then:
+            raise ScenarioError(
+                f"{file}: {part} differs from what version {contract.model_version} was trained with; allowed: the "
+                f"same, or train anew with `polytask demo` (now {_short(now)}, then {_short(then)})"
+            )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else text[:117] + "..."

@@ -1,0 +1,46 @@
+"""The command `polytask refresh-catalogue`: new items join the last version by their text alone."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pipelines.grow import ground, teller, write_repository
+from pipelines.workspace import WORKSPACE
+
+IDS_SHOWN = 10
+
+
+def refresh_catalogue(
+    scenario: Annotated[str, typer.Option(help="Name of a scenario, or the path of a file.")] = "movielens",
+    items: Annotated[
+        Path | None, typer.Option(help="Items table (.parquet or .csv); default: the scenario's source as it is now.")
+    ] = None,
+    workspace: Annotated[Path, typer.Option(help="Workspace of the demo that trained the last version.")] = WORKSPACE,
+    checkpoint: Annotated[Path | None, typer.Option(help="Folder of the model; default: the last version's.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Folder of its bundle; default: the published one.")] = None,
+) -> None:
+    """Append new items to the catalogue of the last version and publish the next one; no weight moves."""
+    started = time.monotonic()
+    console = Console(file=sys.stdout)
+    base = ground(scenario, workspace, checkpoint, bundle)
+
+    from polytask.growth.jobs import refresh_job
+    from polytask.ingest import ingest_items
+
+    table = ingest_items(base.previous.contract().scenario, items)
+    with base.workplace() as place:
+        done = refresh_job(base.previous, table, place, teller(console), write_repository)
+        published = base.publish(place)
+    if done.changed:
+        shown = ", ".join(map(str, done.changed[:IDS_SHOWN])) + (", ..." if len(done.changed) > IDS_SHOWN else "")
+        console.print(f"another text, and so another text vector: {shown}", highlight=False)
+    if done.missing:
+        console.print(f"{done.missing} items are gone from the table; their rows stay", highlight=False)
+    if done.same_outputs:
+        console.print(f"[green]✓[/] equal in every bit: {', '.join(done.same_outputs)}", highlight=False)
+    console.print(f"{done.new} items appended; version {done.contract.model_version} in {published}", highlight=False)
+    console.print(f"done in {time.monotonic() - started:.0f} s", highlight=False)

@@ -1,0 +1,192 @@
+"""The ways a model grows as one call each: the last version and new input in, the next version and a report out.
+
+Every job writes the folders `model` (checkpoint) and `bundle` below its target.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from polytask.catalogue import Catalogue
+from polytask.checkpoint import language_model_of, load_checkpoint, save_checkpoint
+from polytask.contract import Contract
+from polytask.dataset import Dataset
+from polytask.errors import DataError
+from polytask.evaluation.evaluate import TaskMetrics, model_scores, task_metrics
+from polytask.evaluation.requests import split_requests
+from polytask.growth.add_task import add_task, scenario_with, weights_sha256
+from polytask.growth.catalogues import extended
+from polytask.growth.fine_tune import fine_tune, gentle, grown_for
+from polytask.growth.refresh import refresh
+from polytask.growth.version import Version, check_same_answers, export_next
+from polytask.jobs import Say, dataset_over, item_vectors, parity_requests
+from polytask.model.multitask import MultiTaskModel
+from polytask.request import RequestFeatures
+from polytask.scenario.schema import Scenario, Task
+from polytask.splits import Split
+from polytask.tables import ITEMS, Tables
+from polytask.tensors import task_outputs
+from polytask.training import Epoch
+
+Finish = Callable[[Contract, Path], None]
+Metrics = dict[str, dict[str, TaskMetrics]]
+
+MODEL = "model"
+BUNDLE = "bundle"
+REQUESTS = 16
+HISTORY = 20
+
+
+@dataclass(frozen=True)
+class AddedTask:
+    """The next version; the new task's metrics per split, outputs found equal in every bit, the old weights' sum."""
+
+    contract: Contract
+    metrics: dict[str, TaskMetrics]
+    same_outputs: list[str]
+    weights_sha256: str
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """The next version; metrics per split and task of the last version and of this one; rows that were appended."""
+
+    contract: Contract
+    before: Metrics
+    after: Metrics
+    new_rows: dict[str, int]
+
+
+@dataclass(frozen=True)
+class RefreshedItems:
+    """The next version; how many items are new, have another text, are gone from the table; outputs found equal."""
+
+    contract: Contract
+    new: int
+    changed: list[object]
+    missing: int
+    same_outputs: list[str]
+
+
+def add_task_job(
+    previous: Version, task: Task, training_set: Path, target: Path, say: Say, finish: Finish | None = None
+) -> AddedTask:
+    """Add a task to the last version; see `add_task`. Raises ContractError if one old answer differs in one bit."""
+    old = previous.contract()
+    scenario = scenario_with(old.scenario, task)
+    language_model = language_model_of(previous.checkpoint, scenario)
+    model = load_checkpoint(previous.checkpoint, language_model.sha256)
+    dataset = dataset_over(scenario, previous.catalogues(), training_set, language_model, say)
+    grown, history = add_task(model, dataset, _teller(say))
+    before = weights_sha256(model)
+    assert weights_sha256(grown, list(model.state_dict())) == before, "a weight of the old model has moved"
+    metrics = {split: of_task[task.name] for split, of_task in _metrics(grown, dataset, (task,)).items()}
+    say(f"test: {_words(metrics['test'])}")
+    save_checkpoint(grown, history, language_model.sha256, target / MODEL, language_model.tuned)
+    requests = parity_requests(scenario, dataset.events)
+    exported = export_next(
+        previous,
+        target / MODEL,
+        dataset.catalogues,
+        requests,
+        {**old.metrics, task.name: metrics["test"]},
+        target / BUNDLE,
+        finish,
+    )
+    same = check_same_answers(previous.bundle, target / BUNDLE, requests)
+    return AddedTask(exported.contract, metrics, same, before)
+
+
+def fine_tune_job(
+    previous: Version,
+    tables: Tables,
+    training_set: Path,
+    target: Path,
+    say: Say,
+    epochs: int,
+    learning_rate: float,
+    finish: Finish | None = None,
+) -> FineTuned:
+    """Go on training the last version on a newer training set and the tables that it was joined from."""
+    scenario = gentle(previous.contract().scenario, epochs, learning_rate)
+    language_model = language_model_of(previous.checkpoint, scenario)
+    old = previous.catalogues()
+    newer = {name: extended(scenario, catalogue, tables.named()[name]) for name, catalogue in old.items()}
+    catalogues = {name: found.catalogue for name, found in newer.items()}
+    dataset = dataset_over(scenario, catalogues, training_set, language_model, say)
+    model = load_checkpoint(previous.checkpoint, language_model.sha256)
+    grown = grown_for(model, dataset, item_vectors(dataset, language_model, say))
+    before = _metrics(grown, dataset, scenario.tasks)
+    history = fine_tune(grown, dataset, _teller(say))
+    after = _metrics(grown, dataset, scenario.tasks)
+    save_checkpoint(grown, history, language_model.sha256, target / MODEL, language_model.tuned)
+    requests = parity_requests(scenario, dataset.events)
+    exported = export_next(previous, target / MODEL, catalogues, requests, after["test"], target / BUNDLE, finish)
+    return FineTuned(exported.contract, before, after, {name: len(found.new_rows) for name, found in newer.items()})
+
+
+def refresh_job(
+    previous: Version, items: pd.DataFrame, target: Path, say: Say, finish: Finish | None = None
+) -> RefreshedItems:
+    """Append the items that the last version does not know; see `refresh`.
+
+    The answers of all tasks that list no items must keep every bit, unless a known item has another text.
+    Raises DataError when there is nothing to do.
+    """
+    old = previous.contract()
+    language_model = language_model_of(previous.checkpoint, old.scenario)
+    model = load_checkpoint(previous.checkpoint, language_model.sha256)
+    catalogues = previous.catalogues()
+    done = refresh(model, catalogues[ITEMS], items, lambda texts: language_model.vectors(texts)[0])
+    if not len(done.new_rows) and not len(done.changed_rows):
+        raise DataError(f"{ITEMS}: all {len(items)} are known with the same texts; there is nothing to refresh")
+    say(f"{len(done.new_rows)} new items, {len(done.changed_rows)} with another text")
+    save_checkpoint(done.model, [], language_model.sha256, target / MODEL, language_model.tuned)
+    requests = _requests_on(old.scenario, catalogues[ITEMS])
+    newest = _requests_on(old.scenario, done.items)
+    exported = export_next(
+        previous,
+        target / MODEL,
+        {**catalogues, ITEMS: done.items},
+        requests + newest,
+        old.metrics,
+        target / BUNDLE,
+        finish,
+    )
+    same: list[str] = []
+    if not len(done.changed_rows):
+        lists_items = [task for task in old.scenario.tasks if task.catalogue == ITEMS]
+        changing = {spec.name for task in lists_items for spec in task_outputs(task)}
+        same = check_same_answers(previous.bundle, target / BUNDLE, requests, changing)
+    changed: list[object] = [done.items.external(int(row)) for row in done.changed_rows]
+    return RefreshedItems(exported.contract, len(done.new_rows), changed, done.missing, same)
+
+
+def _metrics(model: MultiTaskModel, dataset: Dataset, tasks: tuple[Task, ...]) -> Metrics:
+    found: Metrics = {}
+    splits: tuple[Split, ...] = ("validation", "test")
+    for split in splits:
+        requests = split_requests(dataset, split)
+        scores = model_scores(model, dataset, requests.events, requests.history)
+        found[split] = {task.name: task_metrics(requests, task, scores[task.name]) for task in tasks}
+    return found
+
+
+def _requests_on(scenario: Scenario, items: Catalogue) -> list[RequestFeatures]:
+    """Requests with histories over all of a catalogue, its newest rows among them, and one without any."""
+    random = np.random.default_rng(scenario.training.seed)
+    rows = random.integers(1, len(items) + 1, (REQUESTS, HISTORY))
+    rows[:, -1] = len(items) - np.arange(REQUESTS) % len(items)
+    histories = [[items.external(int(row)) for row in history] for history in rows]
+    return [RequestFeatures(), *(RequestFeatures(history=history, seen=history) for history in histories)]
+
+
+def _teller(say: Say) -> Callable[[Epoch], None]:
+    return lambda epoch: say(f"epoch {epoch.number}: loss {_words(epoch.losses)} ({epoch.seconds:.1f} s)")
+
+
+def _words(values: TaskMetrics) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in values.items())

@@ -1,0 +1,146 @@
+"""The commands that grow a model, one after the other, each on the version that the last one published."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from pipelines.add_task import add_task
+from pipelines.fine_tune import fine_tune
+from pipelines.grow import ground
+from pipelines.prepare import Prepared
+from pipelines.refresh_catalogue import refresh_catalogue
+from polytask.contract import load_contract
+from polytask.errors import DataError, ScenarioError
+from polytask.export.parity import bundle_outputs
+from polytask.growth.version import Version
+from polytask.request import RequestEncoder, RequestFeatures
+from polytask.tables import write_tables
+from polytask.text import TextTokenizer
+from serving.publish import publish
+from tests.small import training_frame
+
+TASK = """
+- name: liked
+  title: Will rate it 4 or more
+  kind: binary
+  label: {source: interaction, column: rating, at_least: 4}
+"""
+
+
+def run(command, *arguments):
+    app = typer.Typer()
+    app.command()(command)
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None:
+        raise result.exception
+    return " ".join(result.output.split())
+
+
+@pytest.fixture(scope="module")
+def workspace(small_checkpoint, small_bundle, tmp_path_factory) -> Path:
+    """A workspace as the demo leaves it: a published version, and its model where the training step writes it."""
+    folder = tmp_path_factory.mktemp("workspace")
+    publish(small_bundle, folder / "small" / "published")
+    (folder / "small" / "pipeline" / "run" / "train").mkdir(parents=True)
+    (folder / "small" / "pipeline" / "run" / "train" / "model").symlink_to(small_checkpoint)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def prepared_data(small_scenario, tables, tmp_path, monkeypatch) -> None:
+    """The first steps of the pipeline in plain pandas; the last user is not there yet when the model is trained."""
+    write_tables(tables, tmp_path / "tables")
+    training_frame(small_scenario, tables).to_parquet(tmp_path / "training_set.parquet")
+    data = Prepared(tmp_path / "tables", tmp_path / "training_set.parquet")
+    monkeypatch.setattr("pipelines.prepare.prepared", lambda *_: data)
+
+
+def current(workspace: Path) -> Path:
+    return (workspace / "small" / "published" / "current").resolve()
+
+
+def test_one_version_after_the_other(small_scenario_file, workspace, tables, tmp_path, small_bundle):
+    options = ["--scenario", small_scenario_file, "--workspace", workspace]
+    task = tmp_path / "liked.yaml"
+    task.write_text(TASK, encoding="utf-8")
+    first = load_contract(current(workspace))
+
+    output = run(add_task, "--task", task, *options)
+    assert "equal in every bit: item_ids, item_scores, user_ids, user_scores, scene_scores" in output
+    second = load_contract(current(workspace))
+    assert f"version {second.model_version} in" in output
+    assert [task.name for task in second.scenario.tasks] == ["item", "user", "scene", "liked"]
+    assert second.metrics.items() > first.metrics.items()
+    assert second.metrics["liked"]
+    with pytest.raises(ScenarioError, match="task 'liked' is there already"):
+        run(add_task, "--task", task, *options)
+
+    new = pd.DataFrame({"item_id": [5001], "title": ["A comedy"], "year": [1999], "genres": ["Comedy"]})
+    old = tables.items.assign(genres=tables.items["genres"].map("|".join))
+    pd.concat([new, old]).to_csv(tmp_path / "items.csv", index=False)
+    output = run(refresh_catalogue, "--items", tmp_path / "items.csv", *options)
+    assert "equal in every bit: user_ids, user_scores, scene_scores, liked_scores" in output
+    assert "1 items appended" in output
+    assert answered(current(workspace), tables) == [5001]
+    with pytest.raises(DataError, match="there is nothing to refresh"):
+        run(refresh_catalogue, "--items", tmp_path / "items.csv", *options)
+
+    output = run(fine_tune, "--epochs", 1, *options)
+    assert "appended: 0 users, 0 items" in output
+    last = load_contract(current(workspace))
+    assert last.catalogues["items"].rows == 61
+    assert set(last.metrics) == {"item", "user", "scene", "liked"}
+    versions = {first.model_version, second.model_version, last.model_version}
+    assert len(versions) == 3
+    assert len(list((workspace / "small" / "models").iterdir())) == 3  # the first lies in the pipeline's folder
+    assert sorted(path.name for path in (workspace / "small").iterdir()) == ["models", "pipeline", "published"]
+
+
+def answered(bundle: Path, tables) -> list[object]:
+    """The items that the served graph lists for a user who has seen all old ones but eight of the oldest."""
+    contract = load_contract(bundle)
+    catalogues = Version(bundle, bundle).catalogues()
+    request = RequestFeatures(history=[5001, 7], seen=list(tables.items["item_id"])[-48:])
+    tokenizer = TextTokenizer(bundle / contract.tokenizer.path, contract.max_tokens)
+    encoder = RequestEncoder(contract.scenario, catalogues)
+    rows = bundle_outputs(bundle, contract, tokenizer, encoder, [request])["item_ids"][0]
+    listed = [catalogues["items"].external(int(row)) for row in rows if row]
+    return [external for external in listed if external not in set(tables.items["item_id"])]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("kind: binary", "name: nothing stands there"),
+        ("[a, b]", "holds list, allowed: a mapping that starts with `name:`"),
+        ("a: [", "is not YAML"),
+        (TASK.replace("binary", "guess"), "kind: 'guess' stands there; allowed: 'retrieval'"),
+        (
+            TASK.replace("rating", "stars").replace("liked", "other"),
+            "task 'other' does not fit scenario 'small': .*'stars' is not a known column",
+        ),
+    ],
+)
+def test_a_task_that_is_wrong(small_scenario_file, workspace, tmp_path, content, words):
+    task = tmp_path / "task.yaml"
+    task.write_text(content, encoding="utf-8")
+    with pytest.raises(ScenarioError, match=words):
+        run(add_task, "--task", task, "--scenario", small_scenario_file, "--workspace", workspace)
+
+
+def test_no_version_to_start_from(small_scenario_file, small_checkpoint, small_bundle, tmp_path):
+    with pytest.raises(DataError, match="no last version"):
+        ground(str(small_scenario_file), tmp_path, None, None)
+    with pytest.raises(DataError, match=r"--checkpoint: .* has no model.safetensors"):
+        ground(str(small_scenario_file), tmp_path, tmp_path, small_bundle)
+    assert ground(str(small_scenario_file), tmp_path, small_checkpoint, small_bundle).previous.bundle == small_bundle
+
+
+def test_a_scenario_that_has_changed(small_scenario_file, workspace, tmp_path):
+    changed = tmp_path / "small.yaml"
+    changed.write_text(small_scenario_file.read_text().replace("dim: 16", "dim: 24"), encoding="utf-8")
+    with pytest.raises(ScenarioError, match=r"model differs from what version .* trained with.*dim=24.*dim=16"):
+        ground(str(changed), workspace, None, None)
