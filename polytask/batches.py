@@ -9,7 +9,7 @@ from torch import Tensor
 
 from polytask.catalogue import PADDING_ROW
 from polytask.dataset import Dataset
-from polytask.losses import class_loss, next_item_loss, retrieval_loss
+from polytask.losses import class_loss, next_item_loss, retrieval_loss, row_weights
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Task
 from polytask.tables import ITEMS
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 class BatchLosses:
     """Turns windows into losses on one device; holds what is the same for all batches.
 
-    `counts` says how many labels each mean of the last batch runs over, so that parts of a batch can be weighed.
+    `counts` says what each mean of the last batch was divided by, so that parts of a batch can be weighed.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class BatchLosses:
         self.dataset = dataset
         self.device = device
         self.encode = encode
-        self.counts: dict[str, int] = {}
+        self.counts: dict[str, float] = {}
         self.text_vectors = self._tensor(dataset.text_vectors)
         # Items without a training event have an untrained residual: as negatives they would only be pushed away.
         items = len(dataset.catalogues[ITEMS]) if ITEMS in dataset.catalogues else 0
@@ -64,7 +64,8 @@ class BatchLosses:
         if not labelled.any():
             return logits.sum() * 0.0
         label = self._tensor(labels.of(events[labelled], self.dataset.item_rows))
-        logits = logits[self._tensor(labelled)]
+        if not labelled.all():  # the copy of a large matrix costs as much as a layer
+            logits = logits[self._tensor(labelled)]
         if task.kind != "retrieval":
             return class_loss(task, logits, label, self.label_spread.get(task.name, 1.0))
         if task.label.source != "peers":
@@ -73,6 +74,7 @@ class BatchLosses:
         candidates = torch.ones_like(label)
         candidates[:, PADDING_ROW] = False
         candidates[torch.arange(len(itself), device=self.device), itself] = False
+        self.counts[task.name] = float(row_weights(label & candidates).sum())
         return retrieval_loss(logits, label, candidates)
 
     def _next_item(self, task: Task, logits: Tensor, target: Tensor, events: NDArray[np.int64]) -> Tensor:
@@ -82,6 +84,8 @@ class BatchLosses:
         candidates[self._tensor(positions), self._tensor(rows)] = False
         new = candidates.gather(1, target.unsqueeze(1)).squeeze(1)
         self.counts[task.name] = int(new.sum())
+        if new.all():
+            return next_item_loss(logits, target, candidates)
         if not new.any():
             return logits.sum() * 0.0
         return next_item_loss(logits[new], target[new], candidates[new])

@@ -7,16 +7,28 @@ from polytask.scenario.schema import Task
 
 EXCLUDED = float("-inf")
 
+# 0 counts every row alike, 1 every pair of a row and a positive. Rows with many positives are those of popular items:
+# the more they weigh, the more the answers follow the crowd and the less the person.
+POSITIVES_POWER = 0.25
+
 
 def retrieval_loss(logits: Tensor, positives: Tensor, candidates: Tensor) -> Tensor:
     """Full-softmax cross-entropy against the uniform distribution over a row's positives.
 
     logits (P, N + 1); positives (P, N + 1) bool, at least one a row; candidates (N + 1,) or (P, N + 1) bool: rows that
-    are not candidates (padding, items never seen in training, the user itself) stay out of the softmax.
+    are not candidates (padding, items never seen in training, the user itself) stay out of the softmax. A row with n
+    positives weighs n ** POSITIVES_POWER.
     """
     log_probabilities = logits.masked_fill(~candidates, EXCLUDED).log_softmax(dim=-1)
     hits = positives & candidates
-    return -(log_probabilities.masked_fill(~hits, 0.0).sum(dim=-1) / hits.sum(dim=-1).clamp(min=1)).mean()
+    losses = -log_probabilities.masked_fill(~hits, 0.0).sum(dim=-1) / hits.sum(dim=-1).clamp(min=1)
+    weights = row_weights(hits)
+    return (weights * losses).sum() / weights.sum()
+
+
+def row_weights(hits: Tensor) -> Tensor:
+    """The weight of each row (P,) in `retrieval_loss`, from its positives among the candidates (P, N + 1) bool."""
+    return hits.sum(dim=-1).clamp(min=1).float() ** POSITIVES_POWER
 
 
 def next_item_loss(logits: Tensor, target: Tensor, candidates: Tensor) -> Tensor:

@@ -51,8 +51,8 @@ class Processes:
         summed: Tensor = reduce(tensor.to(self.device), reduction="sum")
         return summed
 
-    def whole(self, losses: Mapping[str, Tensor], counts: Mapping[str, int]) -> dict[str, Tensor]:
-        """The mean losses of the whole batch from those of this share, which run over `counts` labels each.
+    def whole(self, losses: Mapping[str, Tensor], counts: Mapping[str, float]) -> dict[str, Tensor]:
+        """The mean losses of the whole batch from those of this share, which were divided by `counts`.
 
         The values are the same in every process; each carries the gradient of its own share.
         """

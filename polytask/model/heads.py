@@ -14,9 +14,15 @@ class RetrievalHead(nn.Module):
         self.query = nn.Linear(fused_dim, dim)
         self.bias = nn.Parameter(torch.zeros(rows + 1))
 
-    def forward(self, fused: Tensor, catalogue: Tensor) -> Tensor:
-        """Fused (..., k * d) and catalogue vectors (N + 1, d) -> logits (..., N + 1)."""
-        logits: Tensor = self.query(fused) @ catalogue.T + self.bias
+    def forward(self, fused: Tensor, catalogue: Tensor, extra: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Fused (..., k * d) and catalogue vectors (N + 1, d) -> logits (..., N + 1).
+
+        `extra`: a further query (..., r) and its vectors (N + 1, r), whose products are added.
+        """
+        query = self.query(fused)
+        if extra is not None:  # one product of wider vectors costs less than two products and a sum
+            query, catalogue = torch.cat([query, extra[0]], dim=-1), torch.cat([catalogue, extra[1]], dim=-1)
+        logits: Tensor = query @ catalogue.T + self.bias
         return logits
 
 

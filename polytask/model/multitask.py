@@ -51,6 +51,7 @@ class MultiTaskModel(nn.Module):
 
     item_table: ItemTable
     transition: Transition
+    transition_state: nn.Linear
     history_encoder: HistoryEncoder
     user_table: nn.Embedding
 
@@ -62,6 +63,7 @@ class MultiTaskModel(nn.Module):
         if item_texts is not None:
             self.item_table = ItemTable(item_texts, sizes.dim, sizes.id_dropout)
             self.transition = Transition(item_texts, sizes.dim, sizes.id_dropout, sizes.dropout)
+            self.transition_state = nn.Linear(sizes.dim, sizes.dim)
         if scenario.lists_users:
             self.user_table = nn.Embedding(users + 1, sizes.dim)
         if item_texts is not None:
@@ -99,9 +101,10 @@ class MultiTaskModel(nn.Module):
         """History (B, L) -> encoded (B, L, ...) before the request's text is known. Without items nothing is read."""
         if history is None or not self.scenario.has_items:
             return NO_HISTORY
-        return Histories(
-            self.history_encoder(history, catalogues.vectors[ITEMS]), self.transition(history, catalogues.transitions)
-        )
+        transition = self.transition(history, catalogues.transitions)
+        # Every task reads what the newest items lead to, not only the one that asks for the next item.
+        state = self.history_encoder(history, catalogues.vectors[ITEMS]) + self.transition_state(transition)
+        return Histories(state, transition)
 
     def logits(
         self, histories: Histories, text: Tensor, catalogues: Catalogues, tasks: Sequence[Task] | None = None
@@ -120,9 +123,8 @@ class MultiTaskModel(nn.Module):
             view = torch.cat([shared, self.added_towers[task.name](state)], dim=-1) if task.added else fused[task.name]
             if isinstance(head, RetrievalHead):
                 assert task.catalogue is not None
-                logits[task.name] = head(view, catalogues.vectors[task.catalogue])
-                if follows_an_item(task):
-                    logits[task.name] = logits[task.name] + histories.transition @ catalogues.transitions.targets.T
+                chain = (histories.transition, catalogues.transitions.targets) if follows_an_item(task) else None
+                logits[task.name] = head(view, catalogues.vectors[task.catalogue], chain)
             else:
                 logits[task.name] = head(view)
         return logits

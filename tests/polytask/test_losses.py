@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from polytask.losses import class_loss, next_item_loss, retrieval_loss
+from polytask.losses import POSITIVES_POWER, class_loss, next_item_loss, retrieval_loss
 from polytask.scenario.schema import Label, Task
 
 RANDOM = np.random.default_rng(4)
@@ -38,7 +38,8 @@ def test_retrieval_is_cross_entropy_against_the_uniform_positives():
         logs = dict(zip(kept.tolist(), log_softmax(LOGITS[row][kept]), strict=True))
         expected.append(-np.mean([logs[n] for n in np.flatnonzero(positives[row] & candidates[row]).tolist()]))
     loss = retrieval_loss(*map(torch.from_numpy, (LOGITS, positives, candidates)))
-    assert float(loss) == pytest.approx(np.mean(expected), rel=1e-6)
+    weights = [2**POSITIVES_POWER, 1, 1, 1, 1, 1]  # the first row alone has two positives among its candidates
+    assert float(loss) == pytest.approx(np.average(expected, weights=weights), rel=1e-6)
 
 
 def test_retrieval_gradient_is_finite_and_leaves_excluded_rows_alone():

@@ -87,7 +87,7 @@ def test_an_item_met_again_is_no_target(small_dataset):
     assert not logits.grad[4].any()
     assert logits.grad[:4].any(dim=1).all()
     only_again = batches._next_item(small_dataset.scenario.task("item"), logits, again[4:], events[4:])
-    assert float(only_again) == 0.0
+    assert only_again.item() == 0.0
 
 
 @pytest.mark.parametrize("weighting", ["uncertainty", "dwa"])
