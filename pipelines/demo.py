@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from pipelines.local import Run, code_version, drop_cache_without, run_pipeline, source_files
+from pipelines.metric_table import metric_table
 from pipelines.workspace import WORKSPACE, Places
 from polytask.atomic import write_text
 from polytask.catalogue import load_catalogue
@@ -111,18 +111,10 @@ def _evaluation(places: Places) -> Any:
 
 
 def _print_metrics(console: Console, scenario: Scenario, evaluation: Any) -> None:
-    """A table per task, one column per method: that many fit beside each other, metrics would not."""
     test = evaluation["test"]
     for task in scenario.tasks:
         methods = {"polytask": test["metrics"][task.name], **test["baselines"][task.name]}
-        table = Table(title=f"{task.title} ({task.name}): test split", title_justify="left", box=box.SIMPLE_HEAD)
-        table.add_column("metric", min_width=19)
-        for name in methods:
-            table.add_column(name, justify="right")
-        for metric in methods["polytask"]:
-            values = [found.get(metric) for found in methods.values()]
-            table.add_row(metric, *("-" if value is None else f"{value:.4f}" for value in values))
-        console.print(table)
+        console.print(metric_table(f"{task.title} ({task.name}): test split", methods))
 
 
 def _ask(scenario: Scenario, bundle: Path, places: Places, query: str, console: Console) -> list[dict[str, Any]]:

@@ -1,0 +1,91 @@
+"""Ten requests with all their answers, for a person to judge."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
+
+from polytask.catalogue import PADDING_ROW, Catalogue
+from polytask.dataset import Dataset
+from polytask.evaluation.evaluate import model_scores
+from polytask.evaluation.measures import listed_rows
+from polytask.evaluation.requests import Requests, split_requests
+from polytask.model.multitask import MultiTaskModel
+from polytask.scenario.schema import Task
+from polytask.tables import ITEMS
+from polytask.text import fill, item_text
+
+EXAMPLES = 10
+HISTORY_SHOWN = 8
+ANSWERS_SHOWN = 5
+
+
+def examples(model: MultiTaskModel, dataset: Dataset) -> list[dict[str, Any]]:
+    """Per example: the user, the request's text, the newest items of the history, what the user did, and the answers.
+
+    Answers of a task: `listed` titles, each with whether it is right; or `classes` with their probability; or a
+    `value`; beside the `label`, which is None where the request has none.
+    """
+    requests = split_requests(dataset, "test")
+    chosen = np.unique(np.linspace(0, len(requests) - 1, EXAMPLES).astype(np.int64))
+    some = Requests(dataset, requests.events[chosen], requests.history[chosen], requests.seen[chosen])
+    scores = model_scores(model, dataset, some.events, some.history)
+    users = dataset.catalogues["users"]
+    found: list[dict[str, Any]] = []
+    for position, text in enumerate(some.texts):
+        own = Requests(dataset, *(part[position : position + 1] for part in (some.events, some.history, some.seen)))
+        item = int(dataset.item_rows[own.events[0]])
+        found.append(
+            {
+                "user": str(users.external(int(own.user_rows[0]))),
+                "text": text,
+                "history": [
+                    title_of(dataset, ITEMS, int(row)) for row in own.history[0, -HISTORY_SHOWN:] if row != PADDING_ROW
+                ],
+                "target": title_of(dataset, ITEMS, item) if item != PADDING_ROW else None,
+                "tasks": {
+                    task.name: _answers(own, task, scores[task.name][position : position + 1])
+                    for task in dataset.scenario.tasks
+                },
+            }
+        )
+    return found
+
+
+def title_of(dataset: Dataset, catalogue: str, row: int) -> str:
+    """An item by its title, or else its text; a user by the words of its profile."""
+    table: Catalogue = dataset.catalogues[catalogue]
+    text = dataset.scenario.text
+    if catalogue != ITEMS:
+        return fill(text, text.profile, table.record(row))
+    column = dataset.scenario.items.title_column
+    return str(table.table[column].iat[row - 1]) if column is not None else item_text(text, table.record(row))
+
+
+def _answers(request: Requests, task: Task, scores: NDArray[np.float32]) -> dict[str, Any]:
+    labelled = bool(request.labelled(task)[0])
+    label = request.labels(task)[0] if labelled else None
+    if task.kind == "retrieval":
+        assert task.catalogue is not None
+        rows = [int(row) for row in listed_rows(request, task, scores, ANSWERS_SHOWN)[0] if row != PADDING_ROW]
+        right = [labelled and _is_right(label, row) for row in rows]
+        titles = [title_of(request.dataset, task.catalogue, row) for row in rows]
+        return {"label": None, "listed": [{"title": t, "right": r} for t, r in zip(titles, right, strict=True)]}
+    if task.kind == "regression":
+        return {"label": None if label is None else float(label), "value": float(scores.reshape(-1)[0])}
+    if task.kind == "binary":
+        return {"label": None if label is None else bool(label), "value": float(expit(scores.reshape(-1)[0]))}
+    classes = task.classes or ()
+    shares = softmax(scores[0])
+    best = np.argsort(-shares, kind="stable")[:ANSWERS_SHOWN]
+    if task.kind == "multilabel":
+        names: Any = None if label is None else [name for name, holds in zip(classes, label, strict=True) if holds]
+    else:
+        names = None if label is None else classes[int(label)]
+    return {"label": names, "classes": [{"name": classes[n], "probability": float(shares[n])} for n in best]}
+
+
+def _is_right(label: Any, row: int) -> bool:
+    """A label of lists is the row itself, or a row of booleans over the catalogue."""
+    return bool(label[row]) if np.ndim(label) else int(label) == row

@@ -1,0 +1,108 @@
+"""Whether a typed query steers the list: the share of listed items that have what was asked for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from polytask.dataset import Dataset
+from polytask.evaluation.measures import LIST_LENGTH, listed_rows
+from polytask.evaluation.requests import Requests, split_requests
+from polytask.model.multitask import MultiTaskModel, follows_an_item
+from polytask.request import RequestFeatures
+from polytask.scenario.schema import QueryCheck, Task
+
+Encode = Callable[[list[str]], NDArray[np.float32]]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+USERS = 30
+# The share of the list that should have what was asked for.
+WANTED = 0.8
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A model that is asked, the data set whose text vectors it reads, and the encoder of further texts."""
+
+    model: MultiTaskModel
+    dataset: Dataset
+    encode: Encode
+
+
+def query_report(asked: Sequence[Asked]) -> list[dict[str, Any]]:
+    """One entry per query of `evaluation.queries`: shares of the top 10 that fit, over 30 users of the test split.
+
+    `share` is the mean over users and models, `seeds` that of each model, `without_query` the share when the same users
+    do not type anything, `catalogue` the share of all items that fit. `overlap` is the mean Jaccard overlap between the
+    lists of two users: 1 where everybody gets the same list.
+    """
+    dataset = asked[0].dataset
+    task = next((task for task in dataset.scenario.tasks if follows_an_item(task)), None)
+    checks = dataset.scenario.evaluation.queries
+    if task is None or not checks:
+        return []
+    requests = _some(split_requests(dataset, "test"))
+    numbers = dataset.texts[requests.events]
+    without = [_lists(one.model, task, requests, one.dataset.text_vectors[numbers]) for one in asked]
+    report: list[dict[str, Any]] = []
+    for check in checks:
+        fits = fitting_items(dataset, check)
+        texts = query_texts(dataset, requests, check.query)
+        lists = [_lists(one.model, task, requests, one.encode(texts)) for one in asked]
+        shares = [float(fits[rows].mean()) for rows in lists]
+        report.append(
+            {
+                "query": check.query,
+                "column": check.column,
+                "values": list(check.values),
+                "share": float(np.mean(shares)),
+                "seeds": shares,
+                "holds": bool(np.mean(shares) >= WANTED),
+                "without_query": float(np.mean([fits[rows].mean() for rows in without])),
+                "catalogue": float(fits[1:].mean()),
+                "overlap": float(np.mean([_overlap(rows) for rows in lists])),
+                "users": len(requests),
+            }
+        )
+    return report
+
+
+def query_texts(dataset: Dataset, requests: Requests, query: str) -> list[str]:
+    """What the language model reads of each request when its user types `query` at that moment, as in serving."""
+    encoder = dataset.request_encoder()
+    return [
+        encoder.text(RequestFeatures(profile=request.profile, context=request.context, query=query))
+        for request in dataset.requests(requests.events)
+    ]
+
+
+def fitting_items(dataset: Dataset, check: QueryCheck) -> BoolArray:
+    """Which item rows (N + 1,) have one of the query's values in its column."""
+    wanted = set(check.values)
+    fits = np.zeros(len(dataset.catalogues["items"]) + 1, dtype=np.bool_)
+    for row, value in enumerate(dataset.catalogues["items"].table[check.column], start=1):
+        values = [value] if isinstance(value, str) else value
+        fits[row] = isinstance(values, (list, tuple, np.ndarray)) and not wanted.isdisjoint(values)
+    return fits
+
+
+def _some(requests: Requests) -> Requests:
+    """30 requests spread evenly over all of them, which stand in the order of the users."""
+    chosen = np.unique(np.linspace(0, len(requests) - 1, USERS).astype(np.int64))
+    return Requests(requests.dataset, requests.events[chosen], requests.history[chosen], requests.seen[chosen])
+
+
+def _lists(model: MultiTaskModel, task: Task, requests: Requests, texts: NDArray[np.float32]) -> IntArray:
+    scores = model.score(torch.from_numpy(requests.history), torch.from_numpy(texts))[task.name].numpy()
+    return listed_rows(requests, task, scores, LIST_LENGTH)
+
+
+def _overlap(lists: IntArray) -> float:
+    sets = [set(rows.tolist()) for rows in lists]
+    pairs = [len(one & other) / len(one | other) for one, other in combinations(sets, 2)]
+    return float(np.mean(pairs)) if pairs else 1.0
