@@ -1,0 +1,19 @@
+"""What can go wrong on the way into the cluster."""
+
+from polytask.errors import ServingError
+
+
+class RolloutError(ServingError):
+    """The model could not be brought into service. The message says why, and what was done about it."""
+
+
+class Refused(RolloutError):
+    """The API server refuses an object: unknown field, wrong value, missing right."""
+
+
+class Conflicting(RolloutError):
+    """Fields of the deploy step were set by someone else."""
+
+
+class NotServing(RolloutError):
+    """A revision did not become ready, or answers wrongly."""

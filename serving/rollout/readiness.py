@@ -1,0 +1,67 @@
+"""Waits until an InferenceService has taken in its newest generation, or says why it has not."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from serving.rollout.cluster import INFERENCE_SERVICE, Cluster, Object
+from serving.rollout.errors import NotServing
+
+FAILED = ("BlockedByFailedLoad", "InvalidSpec")
+
+
+def wait_ready(
+    cluster: Cluster, name: str, generation: int, *, seconds: float, poll_seconds: float, failing_seconds: float
+) -> Object:
+    """The object, once its controller has seen `generation` and calls it and all its parts ready.
+
+    A status that belongs to an older generation counts for nothing, however ready it says it is. A failed model load
+    ends the waiting early, when it has been reported for `failing_seconds`: right after a change the report may still
+    be the old model's. Raises NotServing with the conditions that are not met.
+    """
+    end = time.monotonic() + seconds
+    failing_since: float | None = None
+    reason = "there is no status yet"
+    while True:
+        live = cluster.get(INFERENCE_SERVICE, name)
+        if live is None:
+            raise NotServing(f"{name}: was deleted while it was waited for")
+        status: dict[str, Any] = live.get("status") or {}
+        observed = status.get("observedGeneration", 0)
+        if observed < generation:
+            reason = f"its controller has seen generation {observed}, not yet {generation}"
+            failing_since = None
+        else:
+            problems = list(_unmet(status))
+            if not problems:
+                return live
+            reason = "; ".join(problems)
+            failed = (status.get("modelStatus") or {}).get("transitionStatus") in FAILED
+            failing_since = (failing_since or time.monotonic()) if failed else None
+            if failing_since is not None and time.monotonic() - failing_since >= failing_seconds:
+                raise NotServing(f"{name}: {reason}")
+        if time.monotonic() > end:
+            raise NotServing(f"{name}: not ready within {seconds:g} s: {reason}")
+        time.sleep(poll_seconds)
+
+
+def is_ready(live: Object) -> bool:
+    """Whether the status is of the newest generation and everything in it is ready."""
+    status = live.get("status") or {}
+    seen = status.get("observedGeneration", 0) >= live["metadata"].get("generation", 1)
+    return seen and not list(_unmet(status))
+
+
+def _unmet(status: dict[str, Any]) -> Iterator[str]:
+    model = status.get("modelStatus") or {}
+    if model.get("transitionStatus") in FAILED:
+        info = model.get("lastFailureInfo") or {}
+        yield f"{model['transitionStatus']}: {info.get('reason', '')} {info.get('message', '')}".rstrip()
+    conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
+    if "Ready" not in conditions:
+        yield "condition Ready is missing"
+    for kind, condition in conditions.items():
+        # A condition of severity Info, such as a route that is not wanted, does not count into Ready.
+        if condition["status"] != "True" and condition.get("severity") != "Info":
+            message = condition.get("message") or condition.get("reason") or "no reason given"
+            yield f"{kind} is {condition['status']}: {message}"

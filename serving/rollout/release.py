@@ -1,0 +1,58 @@
+"""What is to be deployed: an exported bundle at the address where the cluster reads it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from polytask.contract import REPOSITORY_FOLDER, Contract, load_contract
+from serving.rollout.errors import RolloutError
+from serving.triton.checksums import check_sums
+
+MOUNT = "/mnt/models"
+PVC = "pvc://"
+SCHEMES = ("s3://", "gs://", PVC, "https://", "http://", "oci://", "hdfs://", "abfs://")
+
+
+@dataclass(frozen=True)
+class Release:
+    """A verified bundle. `uri` is where KServe finds its folder; `repository_sha256` that of the list SHA256SUMS."""
+
+    contract: Contract
+    repository_sha256: str
+    uri: str
+
+    @property
+    def version(self) -> str:
+        """The model version, as servers and annotations write it."""
+        return str(self.contract.model_version)
+
+    @property
+    def repository_uri(self) -> str:
+        """Where Triton's model repository is."""
+        return f"{self.uri}/{REPOSITORY_FOLDER}"
+
+    @property
+    def storage_uri(self) -> str:
+        """What the transformer mounts: the bundle, or the whole claim, of which KServe mounts no part by itself."""
+        return PVC + self._claim_and_path[0] if self.uri.startswith(PVC) else self.uri
+
+    @property
+    def mounted(self) -> str:
+        """The bundle's folder in the transformer's container."""
+        return f"{MOUNT}/{self._claim_and_path[1]}".rstrip("/") if self.uri.startswith(PVC) else MOUNT
+
+    @property
+    def _claim_and_path(self) -> tuple[str, str]:
+        claim, _, path = self.uri.removeprefix(PVC).partition("/")
+        return claim, path
+
+
+def load_release(bundle: Path, storage: str) -> Release:
+    """The bundle in the folder `bundle`, which is `<storage>/<model version>` for the cluster.
+
+    Raises ContractError where a file is not as it was exported, RolloutError for an address that KServe does not know.
+    """
+    if not storage.startswith(SCHEMES) or storage in SCHEMES:
+        raise RolloutError(f"storage {storage!r}; allowed: an address that starts with {', '.join(SCHEMES)}")
+    contract = load_contract(bundle)
+    checksum = check_sums(bundle / REPOSITORY_FOLDER)
+    return Release(contract, checksum, f"{storage.rstrip('/')}/{contract.model_version}")

@@ -1,0 +1,291 @@
+"""Puts a release into service by one of four strategies, and takes it back when it does not answer.
+
+    recreate   the old pods end, then the new ones start
+    rolling    new pods first; requests that an old transformer gets while Triton is new are refused (503) until it goes
+    canary     a second InferenceService gets a growing share of the requests; the judges decide about each step
+    shadow     a second InferenceService gets a copy of every request, and nobody sees its answers
+
+`recreate` and `rolling` change one InferenceService in place. A transformer answers only with the Triton of its own
+contract, so while both change some requests are refused; `canary` is the strategy without that gap, because each of two
+InferenceServices is a pair of its own.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from serving.rollout import routes
+from serving.rollout.cluster import INFERENCE_SERVICE, KUBECTL, Cluster, Object
+from serving.rollout.errors import RolloutError
+from serving.rollout.judges import Candidate, Judge, ProbeJudge
+from serving.rollout.readiness import is_ready, wait_ready
+from serving.rollout.release import Release
+from serving.rollout.revision import MODE, Revision, second_service
+from serving.rollout.smoke import Endpoint, Expected, wait_for_answers
+
+LOGGER = logging.getLogger(__name__)
+
+Strategy = Literal["recreate", "rolling", "canary", "shadow"]
+Action = Literal["unchanged", "deployed", "promoted", "shadowing"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to roll out. `manifest` holds the InferenceService for a namespace that has none yet."""
+
+    name: str = "recommender"
+    strategy: Strategy = "rolling"
+    manifest: Path | None = None
+    url: str = "http://{name}-transformer.{namespace}.svc"
+    ready_seconds: float = 900.0
+    answer_seconds: float = 120.0
+    failing_seconds: float = 20.0
+    poll_seconds: float = 2.0
+    weights: tuple[int, ...] = (10, 50)
+    step_seconds: float = 300.0
+    judges: tuple[Judge, ...] = (ProbeJudge(),)
+    take_over: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done, about which model, for how long it took."""
+
+    action: Action
+    model_version: str
+    seconds: float
+
+
+class Rollout:
+    """One rollout of one release."""
+
+    def __init__(self, cluster: Cluster, release: Release, settings: Settings) -> None:
+        self._cluster = cluster
+        self._release = release
+        self._settings = settings
+        self._tasks = [task.name for task in release.contract.scenario.tasks]
+
+    def run(self) -> Outcome:
+        """Do it. Raises RolloutError with the reason, and with what was done about it."""
+        started = time.monotonic()
+        action = self._run()
+        return Outcome(action, self._release.version, time.monotonic() - started)
+
+    def _run(self) -> Action:
+        settings = self._settings
+        live = self._cluster.get(INFERENCE_SERVICE, settings.name) or self._create()
+        knative = (live["metadata"].get("annotations") or {}).get(MODE) == "Knative"
+        if knative and settings.strategy in ("canary", "shadow"):
+            raise RolloutError(
+                f"strategy {settings.strategy} in Knative mode: canaryTrafficPercent splits the requests to the "
+                "transformer and those to Triton each by itself, and a transformer answers only with the Triton of its "
+                "contract; allowed: recreate, rolling"
+            )
+        previous = Revision.of_live(live)
+        replacement = None if knative else "recreate" if settings.strategy == "recreate" else "rolling"
+        wanted = Revision.of_release(self._release, replacement)
+        if settings.strategy == "shadow":
+            return self._shadow(live, previous, wanted)
+        if settings.strategy == "canary":
+            routes.require_routes(self._cluster, settings.name)
+        if previous is not None and previous.serves_the_same_as(wanted) and is_ready(live):
+            self._answers(settings.name, wanted, rounds=1)
+            LOGGER.info("%s serves model %s already", settings.name, wanted.model_version)
+            return "unchanged"
+        # A model that is there and not ready is no model to go back to, nor to compare with.
+        earlier = None if previous is None or previous.serves_the_same_as(wanted) else previous
+        action: Action = "deployed"
+        if settings.strategy == "canary" and earlier is not None:
+            action = self._canary(live, earlier, wanted)
+        else:
+            self._replace(earlier, wanted)
+            if settings.strategy == "canary":
+                routes.share(self._cluster, settings.name, {settings.name: 100})
+        if self._cluster.get(INFERENCE_SERVICE, self._shadow_name) is not None:
+            self._end_second(self._shadow_name)
+        return action
+
+    @property
+    def _shadow_name(self) -> str:
+        return f"{self._settings.name}-shadow"
+
+    def _create(self) -> Object:
+        """The InferenceService of the manifest, applied as kubectl would, so that kubectl can go on with it."""
+        settings = self._settings
+        place = f"InferenceService {settings.name} in {self._cluster.namespace}"
+        if settings.manifest is None:
+            raise RolloutError(f"{place} is missing; apply an overlay of manifests/, or name a rendered one")
+        with settings.manifest.open(encoding="utf-8") as file:
+            documents = [document for document in yaml.safe_load_all(file) if document]
+        for document in documents:
+            if document.get("kind") == INFERENCE_SERVICE.kind and document["metadata"]["name"] == settings.name:
+                document["metadata"]["namespace"] = self._cluster.namespace
+                LOGGER.info("creating %s", place)
+                return self._cluster.apply(INFERENCE_SERVICE, document, manager=KUBECTL)
+        raise RolloutError(f"{settings.manifest}: holds no InferenceService called {settings.name}")
+
+    def _replace(self, previous: Revision | None, wanted: Revision) -> None:
+        """Change the InferenceService in place; go back to `previous` when the new model does not answer."""
+        name = self._settings.name
+        LOGGER.info("%s: model %s from %s", name, wanted.model_version, wanted.repository_uri)
+        live = self._apply(wanted)
+        try:
+            live = self._wait(name, live)
+            self._answers(name, wanted)
+        except RolloutError as error:
+            self._roll_back(live, previous, wanted, str(error))
+        self._record(live, "ModelDeployed", f"serves model {wanted.model_version} from {wanted.repository_uri}")
+
+    def _roll_back(self, live: Object, previous: Revision | None, wanted: Revision, reason: str) -> None:
+        """Serve `previous` again and raise RolloutError with everything that happened."""
+        what = f"model {wanted.model_version} was not brought into service: {reason}"
+        if previous is None:
+            self._record(live, "ModelFailed", what, warning=True)
+            raise RolloutError(f"{what}; there is no earlier model to go back to")
+        LOGGER.warning("%s; going back to model %s", what, previous.model_version)
+        try:
+            live = self._apply(previous)
+            live = self._wait(self._settings.name, live)
+            self._answers(self._settings.name, previous)
+        except RolloutError as error:
+            message = f"{what}; going back to model {previous.model_version} failed too: {error}"
+            self._record(live, "RollbackFailed", message, warning=True)
+            raise RolloutError(message) from error
+        message = f"{what}; serves model {previous.model_version} from {previous.repository_uri} again"
+        self._record(live, "RolledBack", message, warning=True)
+        raise RolloutError(message)
+
+    def _canary(self, live: Object, earlier: Revision, wanted: Revision) -> Action:
+        """Give a second InferenceService more and more of the requests, then its model to the first one."""
+        name, canary = self._settings.name, f"{self._settings.name}-canary"
+        with self._or_give_up(live, canary, "CanaryAborted", f"canary of model {wanted.model_version} was stopped"):
+            self._start_second(live, canary, wanted)
+            for weight in self._settings.weights:
+                routes.share(self._cluster, name, {name: 100 - weight, canary: weight})
+                self._record(live, "CanaryStep", f"model {wanted.model_version} gets {weight}% of the requests")
+                self._judge(canary)
+            routes.share(self._cluster, name, {canary: 100})
+        # Nobody asks the first service now, so it may change in place.
+        try:
+            self._replace(earlier, wanted)
+        finally:
+            self._end_second(canary)
+        self._record(live, "CanaryPromoted", f"model {wanted.model_version} gets all requests")
+        return "promoted"
+
+    def _shadow(self, live: Object, previous: Revision | None, wanted: Revision) -> Action:
+        """Let a second InferenceService see every request. It stays until another strategy ends it."""
+        name, shadow = self._settings.name, self._shadow_name
+        routes.require_routes(self._cluster, name)
+        if previous is None:
+            raise RolloutError(f"{name} serves no model yet: there is nothing to be the shadow of")
+        second = self._cluster.get(INFERENCE_SERVICE, shadow)
+        running = Revision.of_live(second) if second is not None else None
+        if second is not None and running is not None and running.serves_the_same_as(wanted) and is_ready(second):
+            self._answers(shadow, wanted, rounds=1)
+            return "unchanged"
+        with self._or_give_up(live, shadow, "ShadowAborted", f"shadow of model {wanted.model_version} was stopped"):
+            self._start_second(live, shadow, wanted)
+            routes.mirror(self._cluster, name, shadow)
+        self._record(live, "ShadowStarted", f"{shadow} serves model {wanted.model_version} a copy of every request")
+        return "shadowing"
+
+    def _start_second(self, live: Object, name: str, wanted: Revision) -> None:
+        LOGGER.info("%s: model %s from %s", name, wanted.model_version, wanted.repository_uri)
+        second = self._cluster.apply(INFERENCE_SERVICE, second_service(live, name, wanted), force=True)
+        self._wait(name, second)
+        self._answers(name, wanted)
+
+    def _end_second(self, name: str) -> None:
+        """All requests to the first service, and the second one away. Raises RolloutError where that fails."""
+        routes.share(self._cluster, self._settings.name, {self._settings.name: 100})
+        self._cluster.delete(INFERENCE_SERVICE, name)
+
+    @contextmanager
+    def _or_give_up(self, live: Object, second: str, reason: str, what: str) -> Iterator[None]:
+        """When the block fails, end the second service and raise why, with what was done about it."""
+        try:
+            yield
+        except RolloutError as error:
+            message = f"{what}: {error}"
+            try:
+                self._end_second(second)
+                message += "; all requests go to the model before"
+            except RolloutError as failed:
+                message += f"; ending {second} failed too: {failed}"
+            self._record(live, reason, message, warning=True)
+            raise RolloutError(message) from error
+        except BaseException:  # a step that is stopped from outside ends it too
+            self._end_second(second)
+            raise
+
+    def _judge(self, canary: str) -> None:
+        settings = self._settings
+        until = time.monotonic() + settings.step_seconds
+        with_stable, with_canary = self._endpoint(settings.name), self._endpoint(canary)
+        try:
+            candidate = Candidate(settings.name, canary, self._cluster.namespace, with_stable, with_canary, self._tasks)
+            while True:
+                objections = [text for judge in settings.judges for text in judge.objections(candidate)]
+                if objections:
+                    raise RolloutError("; ".join(objections))
+                if time.monotonic() >= until:
+                    return
+                time.sleep(min(settings.step_seconds / 5, max(0.0, until - time.monotonic())))
+        finally:
+            with_stable.close()
+            with_canary.close()
+
+    def _apply(self, revision: Revision) -> Object:
+        return self._cluster.apply(
+            INFERENCE_SERVICE, revision.fields(self._settings.name), force=self._settings.take_over
+        )
+
+    def _wait(self, name: str, applied: Object) -> Object:
+        settings = self._settings
+        return wait_ready(
+            self._cluster,
+            name,
+            applied["metadata"]["generation"],
+            seconds=settings.ready_seconds,
+            poll_seconds=settings.poll_seconds,
+            failing_seconds=settings.failing_seconds,
+        )
+
+    def _endpoint(self, name: str) -> Endpoint:
+        return Endpoint(self._settings.url.format(name=name, namespace=self._cluster.namespace))
+
+    def _answers(self, name: str, revision: Revision, rounds: int = 3) -> None:
+        """Wait until `name` answers with the revision's model: every task of a release, any of an earlier one."""
+        ours = revision.contract_sha256 == self._release.contract.checksum
+        tasks: Sequence[str] = self._tasks if ours else ()
+        endpoint = self._endpoint(name)
+        try:
+            wait_for_answers(
+                endpoint,
+                Expected(revision.model_version, revision.contract_sha256, tasks),
+                seconds=self._settings.answer_seconds,
+                poll_seconds=self._settings.poll_seconds,
+                rounds=rounds,
+            )
+        finally:
+            endpoint.close()
+
+    def _record(self, about: Object, reason: str, message: str, warning: bool = False) -> None:
+        """To the log, and as an Event, without which a rollout is none the worse."""
+        LOGGER.log(logging.WARNING if warning else logging.INFO, "%s: %s", reason, message)
+        try:
+            self._cluster.record(about, reason, message, warning)
+        except RolloutError as error:
+            LOGGER.warning("the event %s was not written: %s", reason, error)
+
+
+def roll_out(cluster: Cluster, release: Release, settings: Settings) -> Outcome:
+    """Put `release` into service. Twice the same release changes nothing the second time."""
+    return Rollout(cluster, release, settings).run()

@@ -1,0 +1,51 @@
+"""Where requests go: the rules of the Gateway API's routes, which name one InferenceService or share between two."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from serving.rollout.cluster import GRPC_ROUTE, HTTP_ROUTE, Cluster
+from serving.rollout.errors import RolloutError
+
+# The transformer's Service: port 80 is its first container port, REST; gRPC keeps its number.
+PORTS = {HTTP_ROUTE: 80, GRPC_ROUTE: 8081}
+
+
+def require_routes(cluster: Cluster, name: str) -> None:
+    """Raises RolloutError where a route called `name` is missing."""
+    for kind in PORTS:
+        if cluster.get(kind, name) is None:
+            raise RolloutError(
+                f"{kind.kind} {name} in {cluster.namespace} is missing; apply the component `canary` first"
+            )
+
+
+def share(cluster: Cluster, name: str, weights: Mapping[str, int]) -> None:
+    """Send requests to InferenceServices by weight. The weights are percentages and add up to 100."""
+    assert sum(weights.values()) == 100, weights
+    _apply(cluster, name, [_backend(service, weight) for service, weight in weights.items()], None)
+
+
+def mirror(cluster: Cluster, name: str, shadow: str) -> None:
+    """Send every request to `name`, and a copy to `shadow`, whose answers nobody sees."""
+    _apply(cluster, name, [_backend(name, 100)], shadow)
+
+
+def _backend(service: str, weight: int) -> tuple[str, int]:
+    return f"{service}-transformer", weight
+
+
+def _apply(cluster: Cluster, name: str, backends: list[tuple[str, int]], shadow: str | None) -> None:
+    for kind, port in PORTS.items():
+        rule: dict[str, Any] = {
+            "backendRefs": [{"name": service, "port": port, "weight": weight} for service, weight in backends]
+        }
+        if shadow is not None:
+            to = {"name": f"{shadow}-transformer", "port": port}
+            rule["filters"] = [{"type": "RequestMirror", "requestMirror": {"backendRef": to}}]
+        document = {
+            "apiVersion": kind.api_version,
+            "kind": kind.kind,
+            "metadata": {"name": name},
+            "spec": {"rules": [rule]},
+        }
+        cluster.apply(kind, document)

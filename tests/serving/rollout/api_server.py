@@ -1,0 +1,270 @@
+"""A small HTTP server that behaves like the Kubernetes API for the objects of a rollout, KServe's controller included.
+
+Server-side apply: every manager's last document is kept; an object is all of them merged; a field that another manager
+set to another value is a conflict (409) unless forced; what a manager leaves out disappears unless another has it.
+`generation` grows when the spec changes. The controller is slow: for some reads the status stays the old one, Ready and
+all. What a transformer answers is what its pods run, which follows the status.
+"""
+
+import copy
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Fields = dict[tuple[str, ...], Any]
+
+# Fields that an InferenceService and a route of the tests may have; the API server knows more.
+KNOWN = {
+    *("apiVersion", "kind", "metadata", "spec", "name", "namespace", "labels", "annotations", "predictor"),
+    *("transformer", "model", "modelFormat", "runtime", "protocolVersion", "storageUri", "storageUris", "containers"),
+    *("deploymentStrategy", "type", "rollingUpdate", "maxSurge", "maxUnavailable", "minReplicas", "maxReplicas"),
+    *("autoScaling", "metrics", "rules", "hostnames"),
+}
+OPEN = {"labels", "annotations"}  # maps: any key
+
+
+class Problem(Exception):
+    def __init__(self, code: int, reason: str, message: str, causes: list[dict[str, str]] | None = None) -> None:
+        super().__init__(message)
+        details = {"causes": causes or []}
+        self.status = {"kind": "Status", "code": code, "reason": reason, "message": message, "details": details}
+
+
+class Cluster:
+    """The state. Models whose address contains `broken` fail to load, `mute` ones load and answer nothing useful."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.applied: dict[str, dict[str, Fields]] = {}
+        self.events: list[dict[str, Any]] = []
+        self.writes: list[tuple[str, str]] = []
+        self.calls: list[tuple[str, str]] = []
+        self.weights: list[dict[str, int]] = []
+        self.failures: list[int] = []  # statuses to answer the next calls with
+        self.forbidden: set[str] = set()
+        self.stale_reads = 3
+        self.latency = {}
+        self.contracts: dict[str, str] = {}  # model version -> contract checksum of what its transformer loads
+        self.tasks = ["item", "user", "scene"]
+        self.asked: list[str] = []
+        self._reads: dict[str, int] = {}
+        self.running: dict[str, dict[str, Any]] = {}
+
+    def get(self, path: str) -> dict[str, Any]:
+        if path not in self.objects:
+            raise Problem(404, "NotFound", f'{path.split("/")[-2]} "{path.split("/")[-1]}" not found')
+        self._control(path)
+        return copy.deepcopy(self.objects[path])
+
+    def apply(self, path: str, document: dict[str, Any], manager: str, force: bool, validation: str) -> dict[str, Any]:
+        if validation != "Strict":
+            raise Problem(400, "BadRequest", "the tests want fieldValidation=Strict")
+        unknown = [".".join(place) for place in _paths(document) if not _known(place)]
+        if unknown:
+            raise Problem(400, "BadRequest", f'strict decoding error: unknown field "{unknown[0]}"')
+        address = _at(document, ("spec", "predictor", "model", "storageUri"))
+        if address is not None and "invalid" in address:
+            raise Problem(422, "Invalid", f'InferenceService is invalid: spec.predictor.model.storageUri: "{address}"')
+        new = dict(_leaves(document))
+        managers = self.applied.setdefault(path, {})
+        conflicts = [
+            (other, place)
+            for other, fields in managers.items()
+            for place, value in new.items()
+            if other != manager and fields.get(place, value) != value
+        ]
+        if conflicts and not force:
+            causes = [
+                {"message": f'conflict with "{other}"', "field": "." + ".".join(place)} for other, place in conflicts
+            ]
+            raise Problem(409, "Conflict", f"Apply failed with {len(conflicts)} conflicts", causes)
+        for other, place in conflicts:
+            del managers[other][place]
+        managers[manager] = new
+        merged: dict[str, Any] = {}
+        for fields in managers.values():
+            for place, value in fields.items():
+                _put(merged, place, value)
+        before = self.objects.get(path)
+        metadata = {"uid": f"uid-{len(self.objects)}", "generation": 0, **(before or {}).get("metadata", {})}
+        if before is None or before["spec"] != merged.get("spec"):
+            metadata["generation"] += 1
+            self._reads[path] = 0
+        after = {**merged, "metadata": {**metadata, **merged["metadata"]}}
+        for field in ("labels", "annotations"):
+            if field not in merged["metadata"]:
+                after["metadata"].pop(field, None)
+        if before is not None and "status" in before:
+            after["status"] = before["status"]
+        if before != after:
+            self.writes.append((manager, path))
+        self.objects[path] = after
+        if path.endswith("/httproutes/recommender") and "rules" in after["spec"]:
+            rule = after["spec"]["rules"][0]
+            weights = {entry["name"]: entry["weight"] for entry in rule["backendRefs"]}
+            weights |= {entry["requestMirror"]["backendRef"]["name"]: -1 for entry in rule.get("filters", ())}
+            self.weights.append(weights)
+        return copy.deepcopy(after)
+
+    def delete(self, path: str) -> dict[str, Any]:
+        gone = self.get(path)
+        del self.objects[path], self.applied[path]
+        self.writes.append(("delete", path))
+        self.running.pop(path.rpartition("/")[2], None)
+        return gone
+
+    def _control(self, path: str) -> None:
+        """What KServe does between two reads of an InferenceService."""
+        live = self.objects[path]
+        if live["kind"] != "InferenceService":
+            return
+        self._reads[path] = self._reads.get(path, 0) + 1
+        if self._reads[path] <= self.stale_reads:
+            return
+        generation = live["metadata"]["generation"]
+        address = _at(live, ("spec", "predictor", "model", "storageUri")) or ""
+        ready = bool(address) and "broken" not in address
+        # Right after it has seen a change, the controller still reports the pods as they were.
+        if self._reads[path] == self.stale_reads + 1:
+            live["status"] = {**live.get("status", {}), "observedGeneration": generation}
+            live["status"]["conditions"] = [_condition("Ready", False, "pods are starting")]
+            return
+        live["status"] = {
+            "observedGeneration": generation,
+            "conditions": [_condition("Ready", ready), _condition("PredictorReady", ready, "load failed")],
+            "modelStatus": {"transitionStatus": "UpToDate"},
+        }
+        if "broken" in address:
+            info = {"reason": "ModelLoadFailed", "message": "multitask: no such tensor"}
+            live["status"]["modelStatus"] = {"transitionStatus": "BlockedByFailedLoad", "lastFailureInfo": info}
+        if ready:
+            self.running[path.rpartition("/")[2]] = copy.deepcopy(live["spec"])
+
+    def answer(self, name: str, body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+        """What the transformer of an InferenceService says."""
+        spec = self.running.get(name)
+        if spec is None:
+            return 503, {"error": "no pod is ready"}
+        version = spec["predictor"]["annotations"]["polytask.dev/model-version"]
+        asked = [tensor["data"][0] for tensor in body["inputs"] if tensor["name"] == "tasks"]
+        self.asked.append(name)
+        outputs = [
+            {"name": f"{task}_scores", "datatype": "FP32", "shape": [1, 2], "data": [0.5, 0.25]}
+            for task in self.tasks
+            if not asked or task in asked
+        ]
+        if "mute" in spec["predictor"]["model"]["storageUri"]:
+            outputs = [{**output, "data": []} for output in outputs]
+        stamp = {"model_version": version, "contract_checksum": self.contracts.get(version, "unknown")}
+        return 200, {"model_name": "recommender", "parameters": stamp, "outputs": outputs}
+
+
+def _condition(kind: str, ready: bool, message: str = "") -> dict[str, str]:
+    return {"type": kind, "status": "True" if ready else "False", "message": "" if ready else message}
+
+
+def _leaves(value: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Lists are atomic, as they are for KServe's containers and storageUris."""
+    if isinstance(value, dict) and value:
+        for key, entry in value.items():
+            yield from _leaves(entry, (*place, key))
+    else:
+        yield place, value
+
+
+def _paths(document: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    for place, _ in _leaves(document):
+        yield place
+
+
+def _known(place: tuple[str, ...]) -> bool:
+    return all(key in KNOWN or OPEN & set(place[:position]) for position, key in enumerate(place))
+
+
+def _at(document: Any, place: tuple[str, ...]) -> Any:
+    for key in place:
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
+
+
+def _put(document: dict[str, Any], place: tuple[str, ...], value: Any) -> None:
+    for key in place[:-1]:
+        document = document.setdefault(key, {})
+    document[place[-1]] = copy.deepcopy(value)
+
+
+class Server(ThreadingHTTPServer):
+    """Serves a cluster on a free port: its API below /apis and /api, its transformers below /services/<name>."""
+
+    daemon_threads = True
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.cluster = cluster
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # headers and body in one packet: two would wait for each other
+    server: Server
+
+    def do_GET(self) -> None:
+        self._answer(None)
+
+    def do_DELETE(self) -> None:
+        self._answer(None)
+
+    def do_POST(self) -> None:
+        self._answer(self.rfile.read(int(self.headers["Content-Length"])))
+
+    do_PATCH = do_POST
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+    def _answer(self, body: bytes | None) -> None:
+        cluster, path = self.server.cluster, self.path.partition("?")[0]
+        with cluster.lock:
+            try:
+                status, content = self._handle(cluster, path, json.loads(body) if body else None)
+            except Problem as problem:
+                status, content = problem.status["code"], problem.status
+        data = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _handle(self, cluster: Cluster, path: str, body: Any) -> tuple[int, dict[str, Any]]:
+        if path.startswith("/services/"):
+            name, _, rest = path.removeprefix("/services/").partition("/")
+            if rest == "v2/models/recommender":
+                return 200, {"inputs": [{"name": "user_id", "datatype": "INT64", "shape": [-1, 1]}]}
+            assert rest == "v2/models/recommender/infer", rest
+            return cluster.answer(name, body)
+        cluster.calls.append((self.command, path))
+        if cluster.failures:
+            raise Problem(cluster.failures.pop(0), "ServiceUnavailable", "the server is busy")
+        if path.split("/")[-1 if self.command == "POST" else -2] in cluster.forbidden:
+            raise Problem(403, "Forbidden", f"{self.command} {path} is forbidden")
+        if self.command == "POST":
+            assert path == "/api/v1/namespaces/test/events", path
+            cluster.events.append(body)
+            return 201, body
+        if self.command == "DELETE":
+            return 200, cluster.delete(path)
+        if self.command == "GET":
+            return 200, cluster.get(path)
+        assert self.headers["Content-Type"] == "application/apply-patch+yaml"
+        query = dict(entry.split("=") for entry in self.path.partition("?")[2].split("&"))
+        before = path in cluster.objects
+        answer = cluster.apply(path, body, query["fieldManager"], query["force"] == "true", query["fieldValidation"])
+        return 200 if before else 201, answer

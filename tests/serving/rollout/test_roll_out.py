@@ -1,0 +1,334 @@
+"""Rollouts against a server that behaves like the Kubernetes API: create, change, wait, answer, go back."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.rollout.cluster import GRPC_ROUTE, INFERENCE_SERVICE, KUBECTL, Cluster
+from serving.rollout.errors import Conflicting, Refused, RolloutError
+from serving.rollout.judges import Candidate
+from serving.rollout.release import Release
+from serving.rollout.roll_out import Settings, roll_out
+from tests.serving.rollout.conftest import SERVICE, State, address, live
+
+Make = Callable[..., Release]
+
+
+def reasons(state: State) -> list[str]:
+    return [event["reason"] for event in state.events]
+
+
+def test_a_service_that_is_not_there_is_created_and_kubectl_can_go_on_with_it(
+    cluster: Cluster, state: State, settings: Settings, release: Make, manifest: Path
+):
+    outcome = roll_out(cluster, release(1), replace(settings, manifest=manifest))
+    assert (outcome.action, outcome.model_version) == ("deployed", "1")
+    assert address(state) == "s3://models/small/1/repository"
+    spec = live(state)["spec"]
+    assert spec["transformer"]["storageUris"] == [{"uri": "s3://models/small/1", "mountPath": "/mnt/models"}]
+    assert spec["transformer"]["annotations"]["polytask.dev/bundle"] == "/mnt/models"
+    assert spec["predictor"]["annotations"]["polytask.dev/repository-sha256"] == f"{1:064x}"
+    assert spec["predictor"]["deploymentStrategy"]["type"] == "RollingUpdate"
+    # A later `kubectl apply` of the same overlay takes nothing back and changes nothing.
+    before = live(state)["metadata"]["generation"]
+    cluster.apply(INFERENCE_SERVICE, SERVICE, manager=KUBECTL)
+    assert live(state)["metadata"]["generation"] == before
+    assert address(state) == "s3://models/small/1/repository"
+
+
+def test_without_a_service_and_without_a_manifest_it_says_what_is_missing(
+    cluster: Cluster, settings: Settings, release: Make, tmp_path: Path
+):
+    with pytest.raises(RolloutError, match="InferenceService recommender in test is missing; apply an overlay"):
+        roll_out(cluster, release(1), settings)
+    empty = tmp_path / "empty.yaml"
+    empty.write_text("kind: ConfigMap\nmetadata: {name: recommender}\n", encoding="utf-8")
+    with pytest.raises(RolloutError, match="holds no InferenceService called recommender"):
+        roll_out(cluster, release(1), replace(settings, manifest=empty))
+
+
+@pytest.mark.parametrize("strategy", ["recreate", "rolling", "canary"])
+def test_the_second_time_nothing_changes(
+    strategy: Any, installed: Cluster, state: State, settings: Settings, release: Make
+):
+    settings = replace(settings, strategy=strategy)
+    roll_out(installed, release(1), settings)
+    roll_out(installed, release(2), settings)
+    writes, events = list(state.writes), len(state.events)
+    assert roll_out(installed, release(2), settings).action == "unchanged"
+    assert (state.writes, len(state.events)) == (writes, events)
+
+
+def test_a_stale_ready_is_not_believed(installed: Cluster, state: State, settings: Settings, release: Make):
+    roll_out(installed, release(1), settings)
+    state.stale_reads = 10**6  # the controller hangs: the status stays Ready, of the generation before
+    with pytest.raises(RolloutError, match=r"not ready within 0.1 s: its controller has seen generation 2, not yet 3"):
+        roll_out(installed, release(2), replace(settings, ready_seconds=0.1))
+
+
+def test_a_model_that_does_not_load_is_taken_back_and_the_reason_told(
+    installed: Cluster, state: State, settings: Settings, release: Make
+):
+    roll_out(installed, release(1), settings)
+    with pytest.raises(RolloutError) as caught:
+        roll_out(installed, release(2, storage="s3://models/broken"), settings)
+    message = str(caught.value)
+    assert "model 2 was not brought into service" in message
+    assert "BlockedByFailedLoad: ModelLoadFailed multitask: no such tensor" in message
+    assert "serves model 1 from s3://models/small/1/repository again" in message
+    assert address(state) == "s3://models/small/1/repository"
+    annotations = live(state)["spec"]["predictor"]["annotations"]
+    assert annotations == {"polytask.dev/model-version": "1", "polytask.dev/repository-sha256": f"{1:064x}"}
+    assert reasons(state) == ["ModelDeployed", "RolledBack"]
+    event = state.events[-1]
+    assert (event["type"], event["involvedObject"]["name"]) == ("Warning", "recommender")
+    assert "no such tensor" in event["message"]
+
+
+def test_a_model_that_loads_and_answers_nothing_is_taken_back(
+    installed: Cluster, state: State, settings: Settings, release: Make
+):
+    roll_out(installed, release(1), settings)
+    with pytest.raises(RolloutError, match=r"item_scores is empty; serves model 1 .* again"):
+        roll_out(installed, release(2, storage="s3://models/mute"), settings)
+    assert address(state) == "s3://models/small/1/repository"
+
+
+def test_a_transformer_with_another_contract_is_found_out(
+    installed: Cluster, state: State, settings: Settings, release: Make
+):
+    roll_out(installed, release(1), settings)
+    second = release(2)
+    state.contracts["2"] = "another"
+    with pytest.raises(RolloutError, match=r"answers with model version 2, contract another; deployed: 2, "):
+        roll_out(installed, second, settings)
+    assert address(state) == "s3://models/small/1/repository"
+
+
+def test_the_first_model_has_nothing_to_go_back_to(installed: Cluster, state: State, settings: Settings, release: Make):
+    with pytest.raises(RolloutError, match="there is no earlier model to go back to"):
+        roll_out(installed, release(1, storage="s3://models/broken"), settings)
+    assert reasons(state) == ["ModelFailed"]
+
+
+def test_when_going_back_fails_both_reasons_are_told(
+    installed: Cluster, state: State, settings: Settings, release: Make
+):
+    first = release(1)
+    roll_out(installed, first, settings)
+    state.contracts["1"] = "another"
+    with pytest.raises(RolloutError) as caught:
+        roll_out(installed, release(2, storage="s3://models/broken"), settings)
+    assert "no such tensor" in str(caught.value)
+    assert "going back to model 1 failed too" in str(caught.value)
+    assert reasons(state)[-1] == "RollbackFailed"
+
+
+def test_a_field_that_someone_else_set_is_a_conflict_until_it_is_taken_over(
+    installed: Cluster, state: State, settings: Settings, release: Make
+):
+    roll_out(installed, release(1), settings)
+    by_hand = {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": "recommender"},
+        "spec": {"predictor": {"model": {"storageUri": "s3://models/by-hand"}}},
+    }
+    installed.apply(INFERENCE_SERVICE, by_hand, manager="kubectl-edit", force=True)
+    generation = live(state)["metadata"]["generation"]
+    with pytest.raises(Conflicting, match=r'spec.predictor.model.storageUri: conflict with "kubectl-edit"'):
+        roll_out(installed, release(2), settings)
+    assert live(state)["metadata"]["generation"] == generation
+    roll_out(installed, release(2), replace(settings, take_over=True))
+    assert address(state) == "s3://models/small/2/repository"
+
+
+def test_what_the_server_refuses_is_told_in_its_words(
+    installed: Cluster, state: State, settings: Settings, release: Make
+):
+    roll_out(installed, release(1), settings)
+    with pytest.raises(Refused, match=r"422: InferenceService is invalid: spec.predictor.model.storageUri"):
+        roll_out(installed, release(2, storage="s3://models/invalid"), settings)
+    with pytest.raises(Refused, match=r'400: strict decoding error: unknown field "spec.predictor.minReplica"'):
+        broken = {**SERVICE, "spec": {"predictor": {"minReplica": 1}}}
+        installed.apply(INFERENCE_SERVICE, broken)
+    state.forbidden = {"inferenceservices"}
+    with pytest.raises(Refused, match="403"):
+        roll_out(installed, release(2), settings)
+
+
+def test_a_busy_server_is_asked_again(installed: Cluster, state: State, settings: Settings, release: Make):
+    state.failures = [503, 429, 500]
+    assert roll_out(installed, release(1), settings).action == "deployed"
+    state.failures = [503] * 10
+    with pytest.raises(RolloutError, match="503: the server is busy"):
+        roll_out(installed, release(1), settings)
+
+
+def test_a_server_that_is_away_is_told(cluster: Cluster, server: Any, settings: Settings, release: Make):
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(RolloutError, match="the API server does not answer"):
+        roll_out(cluster, release(1), settings)
+
+
+def test_a_rollout_without_the_right_to_write_events_is_none_the_worse(
+    installed: Cluster, state: State, settings: Settings, release: Make, caplog: pytest.LogCaptureFixture
+):
+    state.forbidden = {"events"}
+    assert roll_out(installed, release(1), settings).action == "deployed"
+    assert "the event ModelDeployed was not written" in caplog.text
+
+
+def test_recreate_ends_the_old_pods_first(installed: Cluster, state: State, settings: Settings, release: Make):
+    roll_out(installed, release(1), replace(settings, strategy="recreate"))
+    for part in ("predictor", "transformer"):
+        assert live(state)["spec"][part]["deploymentStrategy"] == {"type": "Recreate"}
+
+
+def test_knative_replaces_its_own_way_and_has_no_canary(
+    installed: Cluster, state: State, settings: Settings, release: Make
+):
+    service = {
+        **SERVICE,
+        "metadata": {**SERVICE["metadata"], "annotations": {"serving.kserve.io/deploymentMode": "Knative"}},
+    }
+    installed.apply(INFERENCE_SERVICE, service, manager=KUBECTL)
+    roll_out(installed, release(1), settings)
+    assert "deploymentStrategy" not in live(state)["spec"]["predictor"]
+    with pytest.raises(RolloutError, match="strategy canary in Knative mode"):
+        roll_out(installed, release(2), replace(settings, strategy="canary"))
+
+
+class Objecting:
+    """Speaks against a canary once it has half of the requests."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    def objections(self, candidate: Candidate) -> list[str]:
+        assert (candidate.stable, candidate.canary) == ("recommender", "recommender-canary")
+        return ["task item: ndcg@10: 0.01, at least 0.1"] if 50 in self.state.weights[-1].values() else []
+
+
+def test_a_canary_gets_more_and_more_and_then_its_model_replaces_the_old(
+    installed: Cluster, state: State, settings: Settings, release: Make
+):
+    settings = replace(settings, strategy="canary")
+    roll_out(installed, release(1), settings)
+    assert state.weights == [{"recommender-transformer": 100}]
+    assert roll_out(installed, release(2), settings).action == "promoted"
+    assert state.weights[1:] == [
+        {"recommender-transformer": 90, "recommender-canary-transformer": 10},
+        {"recommender-transformer": 50, "recommender-canary-transformer": 50},
+        {"recommender-canary-transformer": 100},
+        {"recommender-transformer": 100},
+    ]
+    assert address(state) == "s3://models/small/2/repository"
+    assert not any("canary" in path for path in state.objects)
+    assert {"recommender", "recommender-canary"} <= set(state.asked)
+    assert reasons(state) == ["ModelDeployed", "CanaryStep", "CanaryStep", "ModelDeployed", "CanaryPromoted"]
+    ports = [entry["port"] for entry in live(state, kind=GRPC_ROUTE.plural)["spec"]["rules"][0]["backendRefs"]]
+    assert ports == [8081]
+
+
+def test_the_canary_is_the_service_with_another_model_and_one_pod(
+    installed: Cluster, state: State, settings: Settings, release: Make
+):
+    seen: list[dict[str, Any]] = []
+
+    class Looking:
+        def objections(self, candidate: Candidate) -> list[str]:
+            seen.append(live(state, "recommender-canary"))
+            return []
+
+    settings = replace(settings, strategy="canary")
+    roll_out(installed, release(1), settings)
+    roll_out(installed, release(2), replace(settings, judges=(Looking(),)))
+    canary = seen[0]
+    assert canary["metadata"]["labels"] == SERVICE["metadata"]["labels"]
+    assert canary["metadata"]["annotations"] == {
+        "serving.kserve.io/deploymentMode": "Standard",
+        "serving.kserve.io/autoscalerClass": "none",
+    }
+    for part in ("predictor", "transformer"):
+        component = canary["spec"][part]
+        assert (component["minReplicas"], component["maxReplicas"]) == (1, 1)
+        assert "autoScaling" not in component
+    assert canary["spec"]["predictor"]["model"]["storageUri"] == "s3://models/small/2/repository"
+    assert canary["spec"]["predictor"]["model"]["runtime"] == "kserve-tritonserver"
+
+
+def test_a_canary_that_a_judge_objects_to_is_stopped(
+    installed: Cluster, state: State, settings: Settings, release: Make
+):
+    settings = replace(settings, strategy="canary")
+    roll_out(installed, release(1), settings)
+    with pytest.raises(RolloutError, match=r"model 2 was stopped: task item: ndcg@10: 0.01, .*the model before"):
+        roll_out(installed, release(2), replace(settings, judges=(Objecting(state),)))
+    assert state.weights[-2:] == [
+        {"recommender-transformer": 50, "recommender-canary-transformer": 50},
+        {"recommender-transformer": 100},
+    ]
+    assert address(state) == "s3://models/small/1/repository"
+    assert not any("canary" in path for path in state.objects)
+    assert reasons(state)[-1] == "CanaryAborted"
+
+
+def test_a_canary_that_does_not_load_gets_no_request(
+    installed: Cluster, state: State, settings: Settings, release: Make
+):
+    settings = replace(settings, strategy="canary")
+    roll_out(installed, release(1), settings)
+    with pytest.raises(RolloutError, match="BlockedByFailedLoad"):
+        roll_out(installed, release(2, storage="s3://models/broken"), settings)
+    assert all("recommender-canary-transformer" not in weights for weights in state.weights)
+    assert not any("canary" in path for path in state.objects)
+
+
+def test_an_interrupted_canary_is_ended_too(installed: Cluster, state: State, settings: Settings, release: Make):
+    class Interrupting:
+        def objections(self, candidate: Candidate) -> list[str]:
+            raise KeyboardInterrupt
+
+    settings = replace(settings, strategy="canary")
+    roll_out(installed, release(1), settings)
+    with pytest.raises(KeyboardInterrupt):
+        roll_out(installed, release(2), replace(settings, judges=(Interrupting(),)))
+    assert state.weights[-1] == {"recommender-transformer": 100}
+    assert not any("canary" in path for path in state.objects)
+
+
+def test_a_canary_needs_the_routes(cluster: Cluster, settings: Settings, release: Make):
+    cluster.apply(INFERENCE_SERVICE, SERVICE, manager=KUBECTL)
+    with pytest.raises(RolloutError, match="HTTPRoute recommender in test is missing; apply the component `canary`"):
+        roll_out(cluster, release(1), replace(settings, strategy="canary"))
+
+
+def test_a_shadow_sees_every_request_until_another_strategy_ends_it(
+    installed: Cluster, state: State, settings: Settings, release: Make
+):
+    roll_out(installed, release(1), settings)
+    shadow = replace(settings, strategy="shadow")
+    assert roll_out(installed, release(2), shadow).action == "shadowing"
+    assert state.weights[-1] == {"recommender-transformer": 100, "recommender-shadow-transformer": -1}
+    assert (address(state), address(state, "recommender-shadow")) == (
+        "s3://models/small/1/repository",
+        "s3://models/small/2/repository",
+    )
+    writes = list(state.writes)
+    assert roll_out(installed, release(2), shadow).action == "unchanged"
+    assert state.writes == writes
+    assert roll_out(installed, release(2), settings).action == "deployed"
+    assert state.weights[-1] == {"recommender-transformer": 100}
+    assert not any("shadow" in path for path in state.objects)
+
+
+def test_a_shadow_that_does_not_answer_is_ended(installed: Cluster, state: State, settings: Settings, release: Make):
+    roll_out(installed, release(1), settings)
+    with pytest.raises(RolloutError, match=r"shadow of model 2 was stopped: .*item_scores is empty"):
+        roll_out(installed, release(2, storage="s3://models/mute"), replace(settings, strategy="shadow"))
+    assert not any("shadow" in path for path in state.objects)
