@@ -6,20 +6,41 @@ from components.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def deploy(bundle: dsl.Input[dsl.Model], target: str) -> str:
+def deploy(
+    bundle: dsl.Input[dsl.Model],
+    target: str,
+    storage: str = "",
+    namespace: str = "",
+    inference_service: str = "recommender",
+    strategy: str = "rolling",
+) -> str:
     """Publish the bundle to a folder, verified, under its model version, and point `current` at it.
+
+    With `storage` an InferenceService serves it afterwards: it is changed, asked for every task, and changed back when
+    it does not answer, which fails the step with the reason.
 
     Args:
         bundle: What `export` wrote.
         target: The folder of all published versions of this scenario.
+        storage: Where the cluster finds that folder (s3://..., pvc://...); empty where no cluster serves it.
+        namespace: Namespace of the InferenceService.
+        inference_service: Its name.
+        strategy: recreate, rolling, canary or shadow.
 
     Returns:
         The published folder.
     """
     from pathlib import Path
 
+    from polytask.progress import log_to_stdout
     from serving.publish import publish
 
+    log_to_stdout()
     published = publish(Path(bundle.path), Path(target))
     print(f"published {published}")
+    if storage:
+        from serving.rollout.deploy import deploy as roll_out
+
+        outcome = roll_out(published, storage=storage, namespace=namespace, name=inference_service, strategy=strategy)
+        print(f"{outcome.action}: model {outcome.model_version} in {outcome.seconds:.0f} s")
     return str(published)

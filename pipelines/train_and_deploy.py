@@ -23,6 +23,9 @@ def train_and_deploy(
     code_version: str = "image",
     work_folder: str = "",
     tensorrt: bool = False,
+    storage: str = "",
+    namespace: str = "",
+    strategy: str = "rolling",
 ) -> None:
     """Run the whole chain.
 
@@ -33,6 +36,9 @@ def train_and_deploy(
         code_version: What the cache of the local runner tells code by; a cluster's cache knows it from the image.
         work_folder: Folder that outlives a run, for the state of a training that is interrupted; none by default.
         tensorrt: Whether Triton uses TensorRT in half precision where it has a GPU.
+        storage: Where the cluster finds `target` (s3://..., pvc://...); empty where no InferenceService serves it.
+        namespace: Namespace of the InferenceService `recommender`.
+        strategy: How it changes to the new model: recreate, rolling, canary or shadow.
     """
     tables = ingest(scenario=scenario, code_version=code_version)
     tables.set_display_name("Ingest and validate")
@@ -73,7 +79,9 @@ def train_and_deploy(
         tensorrt=tensorrt,
     )
     bundle.set_display_name("Export")
-    deployed = deploy(bundle=bundle.outputs["bundle"], target=target)
+    deployed = deploy(
+        bundle=bundle.outputs["bundle"], target=target, storage=storage, namespace=namespace, strategy=strategy
+    )
     deployed.set_display_name("Deploy")
     # Publishing is a side effect: it has to happen even where nothing has changed since the last run.
     deployed.set_caching_options(False)

@@ -1,0 +1,42 @@
+"""The command `polytask rollout`."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def rollout(
+    bundle: Annotated[Path, typer.Option(help="Folder of the published bundle.")],
+    storage: Annotated[str, typer.Option(help="Where the cluster finds the folder that holds it: s3://..., pvc://...")],
+    namespace: Annotated[str, typer.Option(help="Namespace of the InferenceService.")],
+    name: Annotated[str, typer.Option(help="Name of the InferenceService.")] = "recommender",
+    strategy: Annotated[str, typer.Option(help="recreate, rolling, canary or shadow.")] = "rolling",
+    manifest: Annotated[Path | None, typer.Option(help="A rendered overlay, to create it from.")] = None,
+    url: Annotated[
+        str, typer.Option(help="Address of the transformer, if it is not reached by its Service.")
+    ] = "http://{name}-transformer.{namespace}.svc",
+    prometheus: Annotated[str, typer.Option(help="Address of Prometheus, for the rules.")] = "",
+    rules: Annotated[Path | None, typer.Option(help="YAML file of rules by which a canary is judged.")] = None,
+    take_over: Annotated[bool, typer.Option(help="Take over fields that someone else has set.")] = False,
+) -> None:
+    """Bring a published bundle into service on a cluster, and back when it does not answer."""
+    from serving.rollout.deploy import deploy
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    outcome = deploy(
+        bundle,
+        storage=storage,
+        namespace=namespace,
+        name=name,
+        strategy=strategy,
+        manifest=manifest,
+        url=url,
+        prometheus=prometheus,
+        rules=rules,
+        take_over=take_over,
+    )
+    Console().print(f"{outcome.action}: model {outcome.model_version} in {outcome.seconds:.0f} s", highlight=False)

@@ -1,0 +1,49 @@
+"""The whole deploy step: a published bundle into an InferenceService of a cluster."""
+
+from pathlib import Path
+from typing import get_args
+
+from serving.rollout.cluster import connect
+from serving.rollout.errors import RolloutError
+from serving.rollout.judges import Judge, ProbeJudge, PrometheusJudge, load_rules
+from serving.rollout.release import load_release
+from serving.rollout.roll_out import Outcome, Settings, Strategy, roll_out
+
+
+def deploy(
+    bundle: Path,
+    *,
+    storage: str,
+    namespace: str,
+    name: str = "recommender",
+    strategy: str = "rolling",
+    manifest: Path | None = None,
+    url: str = Settings.url,
+    prometheus: str = "",
+    rules: Path | None = None,
+    take_over: bool = False,
+) -> Outcome:
+    """Verify the bundle and bring it into service.
+
+    `storage` is where the cluster finds the folder that holds `<model version>/`; `url` the transformer's address with
+    `{name}` and `{namespace}` in it. A canary is judged by calls to it and, with `prometheus` and `rules`, by metrics.
+    Raises ContractError for a bundle that is not as it was exported, RolloutError when the model is not in service
+    afterwards, with the reason and with what was done about it.
+    """
+    strategies = get_args(Strategy)
+    if strategy not in strategies:
+        raise RolloutError(f"strategy {strategy!r}; allowed: {', '.join(strategies)}")
+    if not namespace:
+        raise RolloutError("namespace: is empty; allowed: the namespace of the InferenceService")
+    if bool(prometheus) != (rules is not None):
+        raise RolloutError("prometheus and rules: one of the two is missing; allowed: both or neither")
+    release = load_release(bundle, storage)
+    judges: tuple[Judge, ...] = (ProbeJudge(),)
+    if rules is not None:
+        judges += (PrometheusJudge(prometheus, load_rules(rules)),)
+    settings = Settings(name=name, strategy=strategy, manifest=manifest, url=url, judges=judges, take_over=take_over)
+    cluster = connect(namespace)
+    try:
+        return roll_out(cluster, release, settings)
+    finally:
+        cluster.close()

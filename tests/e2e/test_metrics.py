@@ -1,0 +1,90 @@
+"""Every metric that an alert, a dashboard's panel or the autoscaler asks for is one that the live servers have."""
+
+import json
+import re
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from serving.client import RecommenderClient
+from serving.local import LocalStack
+from serving.rollout.errors import NotServing
+from serving.rollout.smoke import Endpoint, Expected, check_answers
+
+COMPONENTS = Path(__file__).parents[2] / "manifests" / "components"
+
+WORDS = {"sum", "rate", "avg", "max", "count", "absent", "histogram_quantile", "clamp_min", "by", "on"}
+# Labels that Prometheus adds when it scrapes a pod, and the one of a histogram's buckets.
+SCRAPED = {"namespace", "pod", "le"}
+
+
+def queries() -> Iterator[tuple[str, str]]:
+    """Where a query stands, and the query."""
+    alerts = yaml.safe_load((COMPONENTS / "monitoring" / "alerts.yaml").read_text(encoding="utf-8"))
+    for group in alerts["spec"]["groups"]:
+        for rule in group["rules"]:
+            yield f"alert {rule['alert']}", rule["expr"]
+    dashboard = json.loads((COMPONENTS / "monitoring" / "recommender.json").read_text(encoding="utf-8"))
+    for panel in dashboard["panels"]:
+        for target in panel["targets"]:
+            yield f"panel {panel['title']}", target["expr"]
+    keda = yaml.safe_load((COMPONENTS / "keda" / "kustomization.yaml").read_text(encoding="utf-8"))
+    for step in yaml.safe_load(keda["patches"][0]["patch"]):
+        if step["path"] == "/spec/predictor/autoScaling":
+            for metric in step["value"]["metrics"]:
+                yield "KEDA", metric["external"]["metric"]["query"]
+
+
+def names_and_labels(query: str) -> tuple[set[str], set[str]]:
+    """The metrics that a query asks for, and the labels it tells them apart by."""
+    labels = {label for inside in re.findall(r"\{(.*?)\}", query) for label in re.findall(r"(\w+)\s*[=!]", inside)}
+    for inside in re.findall(r"\b(?:by|on)\s*\((.*?)\)", query):
+        labels |= set(re.findall(r"\w+", inside))
+    bare = re.sub(r"\{.*?\}|\[.*?\]|\b(?:by|on)\s*\(.*?\)", " ", query)
+    return set(re.findall(r"[a-zA-Z_]\w*", re.sub(r"\b[\d.]+e\d+", " ", bare))) - WORDS, labels
+
+
+@pytest.fixture(scope="module")
+def live(small_stack: LocalStack) -> dict[str, set[str]]:
+    """Metric -> labels, of Triton and of the transformer, after some requests."""
+    with RecommenderClient(small_stack.grpc_url) as client:
+        client.recommend(10, query="a film")
+    found: dict[str, set[str]] = {}
+    for url in (f"http://127.0.0.1:{small_stack.triton.metrics_port}/metrics", f"{small_stack.rest_url}/metrics"):
+        with urllib.request.urlopen(url, timeout=10) as response:
+            lines = response.read().decode().splitlines()
+        for line in lines:
+            match = re.match(r"([a-zA-Z_:]\w*)(?:\{(.*)\})? ", line)
+            if match:
+                found.setdefault(match[1], set()).update(re.findall(r'(\w+)="', match[2] or ""))
+    return found
+
+
+@pytest.mark.parametrize(("where", "query"), queries())
+def test_every_query_asks_for_metrics_that_exist(where: str, query: str, live: dict[str, set[str]]):
+    names, labels = names_and_labels(query)
+    assert names, where
+    assert names <= live.keys()
+    assert labels <= SCRAPED.union(*(live[name] for name in names))
+
+
+def test_queries_are_read_whole():
+    query = 'sum by (model) (rate(nv_a{pod=~"x.*"}[2m])) / 1e6 > clamp_min(count(b_total) by (pod, q), 0.5)'
+    assert names_and_labels(query) == ({"nv_a", "b_total"}, {"model", "pod", "q"})
+    assert len(list(queries())) > 15
+
+
+def test_the_deploy_steps_questions_are_answered_by_a_live_transformer(small_stack: LocalStack):
+    with RecommenderClient(small_stack.grpc_url) as client:
+        answer = client.recommend(10)
+    tasks = ["item", "user", "scene"]
+    endpoint = Endpoint(small_stack.rest_url)
+    check_answers(endpoint, Expected(answer.model_version, answer.contract_checksum, tasks))
+    with pytest.raises(NotServing, match="deployed: 1, "):
+        check_answers(endpoint, Expected("1", answer.contract_checksum, tasks))
+    with pytest.raises(NotServing, match=r"400: .*nonsense"):
+        check_answers(endpoint, Expected(answer.model_version, answer.contract_checksum, ["nonsense"]))
+    endpoint.close()
