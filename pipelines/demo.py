@@ -4,7 +4,9 @@ import json
 import os
 import sys
 import time
+from collections.abc import Hashable, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,18 +17,21 @@ from pipelines.local import Run, code_version, drop_cache_without, run_pipeline,
 from pipelines.metric_table import metric_table
 from pipelines.workspace import WORKSPACE, Places
 from polytask.atomic import write_text
-from polytask.catalogue import load_catalogue
+from polytask.catalogue import Catalogue, load_catalogue
 from polytask.contract import load_contract
 from polytask.scenario import load_scenario, scenario_path
 from polytask.scenario.schema import Scenario
 from polytask.tables import USERS
+from polytask.text import fill
 
 if TYPE_CHECKING:
     from serving.client import Answer
 
 USERS_ASKED = 3
 LIST_LENGTH = 5
-QUERY = "a scary ghost story"
+PROFILE_SHOWN = 240
+# A key that no table has: who asks by a query alone.
+NOBODY: dict[str, int | str] = {"integer": 0, "string": ""}
 
 
 def demo(
@@ -36,7 +41,9 @@ def demo(
     output: Annotated[
         Path, typer.Option(help="Workspace: what the demo makes lies below it, in a folder per scenario.")
     ] = WORKSPACE,
-    query: Annotated[str, typer.Option(help="The free-text query of the last question.")] = QUERY,
+    query: Annotated[
+        str | None, typer.Option(help="The free-text query of the last question; default: the scenario's `examples`.")
+    ] = None,
 ) -> None:
     """Run the whole chain: data, features, pipeline, servers, answers."""
     started = time.monotonic()
@@ -55,7 +62,8 @@ def demo(
     _print_metrics(console, loaded, evaluation)
     bundle = places.published / "current"
     serving_started = time.monotonic()
-    answers = _ask(loaded, bundle, places, query, console)
+    queries = loaded.examples.queries if query is None else (query,)
+    answers = _ask(loaded, bundle, places, queries, console)
     seconds = {**run.seconds, "serve": round(time.monotonic() - serving_started, 2)}
     seconds["total"] = round(time.monotonic() - started, 2)
     tables = places.step_file("ingest", "tables")
@@ -117,15 +125,19 @@ def _print_metrics(console: Console, scenario: Scenario, evaluation: Any) -> Non
         console.print(metric_table(f"{task.title} ({task.name}): test split", methods))
 
 
-def _ask(scenario: Scenario, bundle: Path, places: Places, query: str, console: Console) -> list[dict[str, Any]]:
+def _ask(
+    scenario: Scenario, bundle: Path, places: Places, queries: Sequence[str], console: Console
+) -> list[dict[str, Any]]:
     """Start the servers, ask about a few users over gRPC, print the answers, stop the servers."""
     from serving.cli import render_answers
     from serving.client import RecommenderClient
     from serving.local import LocalStack
 
     contract = load_contract(bundle, verify_files=False)
-    users = load_catalogue(scenario, USERS, bundle / contract.catalogues[USERS].path).ids
-    asked = [users[position] for position in _spread(len(users), USERS_ASKED)]
+    users = load_catalogue(scenario, USERS, bundle / contract.catalogues[USERS].path)
+    asked = [users.ids[position] for position in _spread(len(users), USERS_ASKED)]
+    # A query replaces the profile: without a history, nothing of a user would be left in the answer.
+    asking = asked[0] if scenario.has_items else NOBODY[scenario.entities.users.key_type]
     titles = {task.name: task.title for task in scenario.tasks}
     answers: list[Answer] = []
     with console.status("starting Triton and the transformer"):
@@ -134,15 +146,23 @@ def _ask(scenario: Scenario, bundle: Path, places: Places, query: str, console: 
     try:
         console.print(f"[green]✓[/] serving: gRPC {stack.grpc_url}, REST {stack.rest_url}", highlight=False)
         with RecommenderClient(stack.grpc_url) as client:
-            for user, text in [*((user, None) for user in asked), (asked[0], query)]:
+            for user, text in [*((user, None) for user in asked), *((asking, text) for text in queries)]:
                 answer = client.recommend(user, query=text, k=LIST_LENGTH)  # type: ignore[arg-type]
                 answers.append(answer)
+                if text is None:
+                    console.print(_profile(scenario, users, user), style="dim", markup=False, highlight=False)
                 render_answers(console, answer, titles, LIST_LENGTH)
     finally:
         with console.status("stopping the servers"):
             stack.stop()
     console.print("[green]✓[/] servers stopped", highlight=False)
     return [answer.to_dict() for answer in answers]
+
+
+def _profile(scenario: Scenario, users: Catalogue, user: Hashable) -> str:
+    """Who asks, in the words that the model reads."""
+    words = fill(scenario.text, scenario.text.profile, users.record(users.row(user)))
+    return f"About user {user}: {shorten(words, PROFILE_SHOWN, placeholder=' ...')}"
 
 
 def _spread(count: int, wanted: int) -> list[int]:

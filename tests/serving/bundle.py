@@ -23,6 +23,7 @@ from polytask.tensors import (
     TensorSpec,
     multitask_inputs,
     multitask_outputs,
+    task_outputs,
     text_inputs,
     text_outputs,
 )
@@ -91,20 +92,22 @@ def _text_encoder() -> onnx.ModelProto:
 def _multitask(scenario: Scenario, rows: dict[str, int]) -> onnx.ModelProto:
     constants = [_ints("zero", [0]), _ints("one", [1]), _floats("masked", np.array([MASKED_SCORE]))]
     nodes = [helper.make_node("Slice", ["text_vector", "zero", "one", "one"], ["text"])]
-    # Negative items are left out; nothing is like anything here.
-    nodes += [helper.make_node("Concat", ["seen", "negative"], ["unwanted"], axis=1)]
-    for name in ("unwanted", "user"):
+    if scenario.has_items:
+        # Negative items are left out; nothing is like anything here.
+        nodes += [helper.make_node("Concat", ["seen", "negative"], ["unwanted"], axis=1)]
+    for name in [*(["unwanted"] if scenario.has_items else []), *(["user"] if scenario.lists_users else [])]:
         nodes += [
             helper.make_node("Shape", [name], [f"{name}_shape"]),
             helper.make_node("Expand", ["masked", f"{name}_shape"], [f"{name}_masked"]),
         ]
     # History is an input that the graph must not lose: it counts for nothing in the classes' scores.
     constants += [_floats("nothing", np.array([0.0]))]
-    nodes += [
+    history = [
         helper.make_node("Cast", ["history"], ["history_float"], to=TensorProto.FLOAT),
         helper.make_node("ReduceSum", ["history_float", "one"], ["history_sum"], keepdims=1),
         helper.make_node("Mul", ["history_sum", "nothing"], ["history_nothing"]),
     ]
+    nodes += history if scenario.has_items else [helper.make_node("Identity", ["nothing"], ["history_nothing"])]
     for task in scenario.tasks:
         t = task.name
         if task.catalogue is not None:
@@ -122,7 +125,7 @@ def _multitask(scenario: Scenario, rows: dict[str, int]) -> onnx.ModelProto:
             constants.append(_floats(f"{t}_steps", steps))
             nodes += [
                 helper.make_node("Add", ["text", "history_nothing"], [f"{t}_state"]),
-                helper.make_node("Mul", [f"{t}_state", f"{t}_steps"], [f"{t}_scores"]),
+                helper.make_node("Mul", [f"{t}_state", f"{t}_steps"], [task_outputs(task)[0].name]),
             ]
     return _model(nodes, multitask_inputs(scenario, TEXT_DIM), multitask_outputs(scenario), constants)
 
