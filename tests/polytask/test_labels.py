@@ -1,6 +1,7 @@
 """What each task should have answered, worked out by hand for a tiny data set."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from polytask.catalogue import catalogues_of
@@ -98,6 +99,56 @@ def test_multiclass_column_with_a_gap(small_scenario):
     assert labels.values[labels.mask].tolist() == [1.0, 0.0] * 5
     with pytest.raises(DataError, match="task 'where': radio in the data; allowed: phone, tv"):
         event_labels(changed, events.assign(device="radio"), train, catalogues_of(changed, tables))
+
+
+KINDS = [
+    ("multiclass", {"type": "string", "nullable": True}, ["tv", None, "phone"], [1.0, 0.0]),
+    ("binary", {"type": "integer", "nullable": True}, [1, None, 0], [1.0, 0.0]),
+    ("regression", {"type": "float", "nullable": True}, [2.5, None, -1.0], [2.5, -1.0]),
+    ("multilabel", {"type": "string_list"}, [["tv", "phone"], [], ["phone"]], [[1.0, 1.0], [1.0, 0.0]]),
+]
+
+
+@pytest.mark.parametrize("source", ["interaction", "item"])
+@pytest.mark.parametrize(("kind", "column", "values", "expected"), KINDS, ids=[k[0] for k in KINDS])
+def test_every_kind_from_the_event_and_from_its_item(small_scenario, source, kind, column, values, expected):
+    content = small_scenario.model_dump()
+    content["entities"]["interactions" if source == "interaction" else "items"]["columns"]["extra"] = column
+    classes = ["phone", "tv"] if kind.startswith("multi") else None
+    task = {"name": "extra", "title": "E", "kind": kind, "classes": classes}
+    scenario = Scenario.model_validate(content | {"tasks": [task | {"label": {"source": source, "column": "extra"}}]})
+    tables = tiny_tables()
+    events, items = training_frame(scenario, tables), tables.items
+    if source == "interaction":
+        events = events.assign(extra=pd.Series((values * len(events))[: len(events)], dtype=object))
+    else:
+        items = items.assign(extra=pd.Series((values * len(items))[: len(items)], dtype=object))
+    catalogues = catalogues_of(scenario, tables._replace(items=items))
+    item_rows = catalogues["items"].rows(events["item_id"])
+    labels = event_labels(scenario, events, np.ones(len(events), dtype=bool), catalogues)["extra"]
+    place = np.arange(len(events)) if source == "interaction" else item_rows - 1
+    assert labels.mask.tolist() == (place % 3 != 1).tolist()
+    chosen = np.flatnonzero(labels.mask)
+    assert labels.of(chosen, item_rows).tolist() == [expected[n // 2] for n in place[chosen] % 3]
+
+
+def test_condition_on_a_missing_number_does_not_hold(small_scenario):
+    content = small_scenario.model_dump()
+    content["entities"]["interactions"]["columns"]["seconds"] = {"type": "integer", "nullable": True}
+    label = {"source": "interaction", "column": "rating", "where": {"column": "seconds", "at_least": 60}}
+    task = {"name": "score", "title": "S", "kind": "regression", "label": label}
+    scenario = Scenario.model_validate(content | {"tasks": [task]})
+    tables = tiny_tables()
+    events = training_frame(scenario, tables).assign(seconds=pd.array([90, None, 10] * 5, dtype="Int64"))
+    labels = event_labels(scenario, events, np.ones(15, dtype=bool), catalogues_of(scenario, tables))["score"]
+    assert labels.mask.tolist() == [True, False, False] * 5
+
+
+def test_yes_or_no_that_is_neither(small_scenario):
+    label = {"source": "interaction", "column": "rating"}
+    task = {"name": "like", "title": "L", "kind": "binary", "label": label}
+    with pytest.raises(DataError, match=r"task 'like': 2, 3, 4, 5 in the data; allowed: 0, 1"):
+        labels_of(small_scenario, task)
 
 
 def test_class_that_the_scenario_does_not_name(small_scenario):

@@ -52,6 +52,8 @@ MISTAKES = [
         ["evaluation.queries.1.column: 'rating'", "allowed: title, year, genres"],
     ),
     ("tasks.0.label.at_least", 4, ["tasks.0.label.at_least: 4.0 stands there", "kind 'binary' over a number"]),
+    ("tasks.0.label.column", "rating", ["tasks.0.label: 'rating' is not the key of the items"]),
+    ("tasks.2.label.column", "title", ["tasks.2.label.column: 'title' holds string", "'multilabel': string_list"]),
     ("tasks.1.label.where.column", "stars", ["tasks.1.label.where.column: 'stars'", "allowed: rating"]),
 ]
 TEMPLATES = ["a {title}"]
