@@ -1,0 +1,103 @@
+"""A decoder, tuned through adapters while the tasks train: from the jobs of the pipeline to a real Triton's answers."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from tritonclient import grpc as triton
+
+from polytask.checkpoint import language_model_of, load_checkpoint
+from polytask.contract import RECOMMENDER, REPOSITORY_FOLDER, load_contract
+from polytask.export.parity import outputs_of
+from polytask.jobs import evaluate_model, export_model, load_dataset, train_model
+from polytask.language_model import LanguageModel
+from polytask.scenario import Scenario
+from polytask.tables import write_tables
+from serving.triton.repository import write_repository
+from serving.triton.server import TritonServer
+from tests.polytask.tiny_language_models import write_language_model
+from tests.small import training_frame
+
+TIMEOUT = 20.0
+DTYPES = {np.dtype(np.int64): "INT64", np.dtype(np.float32): "FP32"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("decoder")
+
+
+@pytest.fixture(scope="module")
+def scenario(small_scenario, folder):
+    """The small scenario over a Qwen of two layers, stored in bf16, whose last token is the text's vector."""
+    encoder = {
+        "model": str(write_language_model(folder / "qwen2", "qwen2", torch.bfloat16)),
+        "pooling": "last",
+        "training": "lora",
+        "learning_rate": 1e-3,
+    }
+    return Scenario.model_validate({**small_scenario.model_dump(), "encoder": encoder})
+
+
+@pytest.fixture(scope="module")
+def inputs(scenario, tables, folder):
+    write_tables(tables, folder / "tables")
+    training_frame(scenario, tables).to_parquet(folder / "rows.parquet")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("POLYTASK_CACHE", str(folder / "cache"))
+        yield scenario, folder / "tables", folder / "rows.parquet"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(inputs, folder):
+    train_model(*inputs, folder / "model", lambda line: None)
+    return folder / "model"
+
+
+@pytest.fixture(scope="module")
+def bundle(inputs, checkpoint, folder):
+    evaluate_model(*inputs, checkpoint, folder / "evaluation.json")
+    export_model(
+        *inputs,
+        checkpoint,
+        folder / "evaluation.json",
+        folder / "bundle",
+        lambda contract, place: write_repository(contract, place / REPOSITORY_FOLDER),
+    )
+    return folder / "bundle"
+
+
+def test_checkpoint_holds_the_tuned_model_and_no_pickles(scenario, checkpoint, folder):
+    names = {path.relative_to(checkpoint).as_posix() for path in checkpoint.rglob("*") if path.is_file()}
+    tuned = {"encoder/config.json", "encoder/model.safetensors", "encoder/tokenizer.json"}
+    assert names == {"model.safetensors", "scenario.json", "training.json", *tuned}
+    assert str(folder) not in (checkpoint / "encoder" / "config.json").read_text(encoding="utf-8")
+    with safe_open(checkpoint / "encoder" / "model.safetensors", framework="pt") as file:
+        weights = set(file.keys())
+    with safe_open(folder / "qwen2" / "model.safetensors", framework="pt") as file:
+        assert weights == set(file.keys())  # the adapters are merged
+    assert language_model_of(checkpoint, scenario).sha256 != LanguageModel(scenario).sha256
+
+
+def test_triton_answers_like_the_tuned_model(inputs, checkpoint, bundle, triton_installation, tmp_path):
+    language_model = language_model_of(checkpoint, inputs[0])
+    contract = load_contract(bundle)
+    assert contract.encoder_sha256 == language_model.sha256
+    dataset = load_dataset(*inputs, language_model, lambda line: None)
+    requests = dataset.requests(np.flatnonzero(dataset.split == "test")[:7])
+    encoder = dataset.request_encoder()
+    ids, mask = language_model.tokenizer([encoder.text(request) for request in requests])
+    feed = {"input_ids": ids, "attention_mask": mask, **encoder.rows(requests)}
+    model = load_checkpoint(checkpoint, language_model.sha256)
+    expected, _ = outputs_of(bundle, contract, model, language_model, encoder, requests)
+    with (
+        TritonServer(bundle / REPOSITORY_FOLDER, triton_installation, tmp_path / "triton.log") as server,
+        triton.InferenceServerClient(server.grpc_address) as client,
+    ):
+        tensors = []
+        for name, values in feed.items():
+            tensors.append(triton.InferInput(name, list(values.shape), DTYPES[values.dtype]))
+            tensors[-1].set_data_from_numpy(values)
+        result = client.infer(RECOMMENDER, tensors, client_timeout=TIMEOUT)
+    for name, values in expected.items():
+        np.testing.assert_allclose(result.as_numpy(name), values, rtol=1e-5, atol=1e-5, err_msg=name)
