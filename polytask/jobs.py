@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from accelerate import PartialState
 
 from polytask.atomic import sha256_file, sha256_folder, write_text
 from polytask.catalogue import Catalogue, catalogues_of
@@ -27,6 +26,7 @@ from polytask.evaluation.evaluate import evaluate_splits
 from polytask.export.bundle import Exported, export_bundle
 from polytask.language_model import LanguageModel
 from polytask.model.multitask import MultiTaskModel
+from polytask.processes import process_state
 from polytask.progress import every
 from polytask.request import RequestFeatures, requests_of
 from polytask.resume import Resume, training_key
@@ -70,7 +70,7 @@ def train_model(
     The folder `work`, by default the one that `target` lies in, holds the state of a training that was interrupted: the
     same inputs and code go on from there, others start anew. The state is removed once the checkpoint is written.
     """
-    together = PartialState()
+    together = process_state()
     language_model = LanguageModel(scenario)
     inputs = [scenario.model_dump_json(), _sha256(tables), _sha256(training_set), language_model.sha256]
     state = (work or target.parent) / f"{scenario.name}.resume.safetensors"

@@ -13,6 +13,14 @@ from polytask.scenario.schema import Training
 from polytask.windows import Windows
 
 
+def process_state() -> PartialState:
+    """The processes that `torchrun` started, on GPUs where there are some and else on the CPU.
+
+    Accelerate has to be told of the CPU: left alone, every process there would train a model of its own.
+    """
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
 class Processes:
     """One among the processes that train together. A process that `torchrun` did not start is alone.
 
@@ -21,7 +29,7 @@ class Processes:
     """
 
     def __init__(self, settings: Training) -> None:
-        state = PartialState()
+        state = process_state()
         self.count: int = state.num_processes
         self.index: int = state.process_index
         self.device: torch.device = state.device

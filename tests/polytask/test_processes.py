@@ -1,0 +1,125 @@
+"""Several processes train one model: the same losses and weights as one process, and one checkpoint."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from polytask.batches import BatchLosses
+from polytask.checkpoint import HISTORY_FILE, WEIGHTS_FILE
+from polytask.jobs import train_model
+from polytask.processes import resolved_precision
+from polytask.scenario import Scenario
+from polytask.tables import write_tables
+from polytask.training import build_model, train
+from polytask.windows import WindowPlan
+from tests.polytask.random_vectors import ITEM_VECTORS, dataset_with
+from tests.polytask.tiny_language_models import write_language_model
+from tests.small import training_frame
+
+TRAIN = """
+import sys
+from pathlib import Path
+from polytask.environment import prepare_environment
+
+prepare_environment()
+from polytask.jobs import train_model
+from polytask.scenario import Scenario
+
+folder = Path(sys.argv[1])
+scenario = Scenario.model_validate_json((folder / "scenario.json").read_text())
+target = folder / "together" / "model"
+train_model(scenario, folder / "tables", folder / "rows.parquet", target, lambda line: print(line, flush=True))
+"""
+DEADLINE_SECONDS = 180
+
+
+@pytest.fixture
+def scenario(small_scenario, tmp_path):
+    """The small scenario over a tiny language model, without dropout: there processes draw numbers of their own."""
+    content = small_scenario.model_dump()
+    content["encoder"] = {
+        "model": str(write_language_model(tmp_path / "llama", "llama")),
+        "pooling": "last",
+        "training": "lora",
+        "learning_rate": 1e-3,
+        "lora": {"dropout": 0.0},
+    }
+    content["model"] |= {"dropout": 0.0, "id_dropout": 0.0}
+    content["training"] |= {"weighting": "uncertainty", "windows_per_batch": 7}
+    return Scenario.model_validate(content)
+
+
+def test_two_processes_train_like_one(scenario, tables, tmp_path, monkeypatch):
+    monkeypatch.setenv("POLYTASK_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "scenario.json").write_text(scenario.model_dump_json(), encoding="utf-8")
+    write_tables(tables, tmp_path / "tables")
+    training_frame(scenario, tables).to_parquet(tmp_path / "rows.parquet")
+    inputs = scenario, tmp_path / "tables", tmp_path / "rows.parquet"
+    train_model(*inputs, tmp_path / "alone" / "model", lambda line: None)
+
+    (tmp_path / "train.py").write_text(TRAIN, encoding="utf-8")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += [str(tmp_path / "train.py"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("epoch 2/2") == 1  # one of them speaks
+    assert [path.name for path in (tmp_path / "together").iterdir()] == ["model"]
+
+    def read(name):
+        folder = tmp_path / name / "model"
+        history = json.loads((folder / HISTORY_FILE).read_text(encoding="utf-8"))["epochs"]
+        return history, load_file(folder / WEIGHTS_FILE), load_file(folder / "encoder" / "model.safetensors")
+
+    (one_history, *one_weights), (two_history, *two_weights) = read("alone"), read("together")
+    for one, two in zip(one_history, two_history, strict=True):
+        for field in ("losses", "weights"):
+            assert two[field] == pytest.approx(one[field], rel=1e-5)
+    for one, two in zip(one_weights, two_weights, strict=True):
+        assert one.keys() == two.keys()
+        difference = torch.cat([(two[name] - tensor).abs().flatten() for name, tensor in one.items()])
+        # The bias of a key has no gradient but rounding errors, and Adam makes steps of them.
+        assert difference.max() < 5e-3
+        assert difference.mean() < 1e-5
+
+
+def test_losses_name_how_many_labels_they_run_over(small_dataset):
+    torch.manual_seed(0)
+    model = build_model(small_dataset, ITEM_VECTORS).eval()
+    random = np.random.default_rng(2)
+    windows = next(WindowPlan(small_dataset, 1, random).epoch(0, random))
+    batches = BatchLosses(small_dataset)
+    batches(model, windows)
+    events = windows.events[windows.events >= 0]
+    assert batches.counts == {
+        "item": len(events),  # no user of the small data set meets an item twice
+        "user": int(small_dataset.labels["user"].mask[events].sum()),
+        "scene": len(events),
+    }
+
+
+def test_bf16_is_for_products_only(small_dataset, tables):
+    model, history = train(dataset_with(small_dataset, tables, precision="bf16"), ITEM_VECTORS)
+    exact, exact_history = train(dataset_with(small_dataset, tables, precision="fp32"), ITEM_VECTORS)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert history[-1].losses == pytest.approx(exact_history[-1].losses, rel=0.02)
+    assert any(not torch.equal(tensor, exact.state_dict()[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "bf16", "resolved"),
+    [
+        ("auto", "cpu", True, "fp32"),
+        ("auto", "cuda", True, "bf16"),
+        ("auto", "cuda", False, "fp32"),
+        ("bf16", "cpu", False, "bf16"),
+        ("fp32", "cuda", True, "fp32"),
+    ],
+)
+def test_precision(monkeypatch, precision, device, bf16, resolved):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
+    assert resolved_precision(precision, torch.device(device)) == resolved
