@@ -16,7 +16,7 @@ from polytask.processes import resolved_precision
 from polytask.scenario import Scenario
 from polytask.tables import write_tables
 from polytask.training import build_model, train
-from polytask.windows import WindowPlan
+from polytask.windows import WindowPlan, Windows
 from tests.polytask.random_vectors import ITEM_VECTORS, dataset_with
 from tests.polytask.tiny_language_models import write_language_model
 from tests.small import training_frame
@@ -87,19 +87,20 @@ def test_two_processes_train_like_one(scenario, tables, tmp_path, monkeypatch):
         assert difference.mean() < 1e-5
 
 
-def test_losses_name_how_many_labels_they_run_over(small_dataset):
+def test_parts_of_a_batch_weighed_by_their_counts_are_the_batch(small_dataset):
     torch.manual_seed(0)
     model = build_model(small_dataset, ITEM_VECTORS).eval()
     random = np.random.default_rng(2)
     windows = next(WindowPlan(small_dataset, 1, random).epoch(0, random))
     batches = BatchLosses(small_dataset)
-    batches(model, windows)
-    events = windows.events[windows.events >= 0]
-    assert batches.counts == {
-        "item": len(events),  # no user of the small data set meets an item twice
-        "user": int(small_dataset.labels["user"].mask[events].sum()),
-        "scene": len(events),
-    }
+    with torch.no_grad():
+        whole, counts = batches(model, windows), dict(batches.counts)
+        sums = dict.fromkeys(whole, 0.0)
+        for part in (slice(0, 3), slice(3, None)):
+            losses = batches(model, Windows(windows.events[part], windows.inputs[part], windows.texts[part]))
+            for name, loss in losses.items():
+                sums[name] += batches.counts[name] / counts[name] * float(loss)
+    assert sums == pytest.approx({name: float(loss) for name, loss in whole.items()}, rel=1e-5)
 
 
 def test_bf16_is_for_products_only(small_dataset, tables):
