@@ -6,6 +6,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SCENARIO ?= movielens
+# The images, and what builds them.
+REGISTRY ?= ghcr.io/polytask
+VERSION ?= 0.1.0
+CONTAINER ?= $(shell command -v podman || command -v docker)
 
 # Two cores are all we count on; spinning threads on shared cores cost more than they give.
 export OMP_NUM_THREADS ?= 2
@@ -25,7 +29,7 @@ FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 EXTRAS := train,serve,cpu,demo,dev
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header
 
-.PHONY: help setup demo serve test check lint format lock lock-check compile render clean
+.PHONY: help setup demo serve test check lint format lock lock-check compile render image sbom clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +84,19 @@ compile: setup ## Compile the pipelines for a cluster to build/pipelines/
 
 render: setup ## Render and check the manifests of every environment to build/manifests/
 	@$(BIN)/polytask render
+
+image: ## Build the images with podman or docker (CONTAINER=... names another program)
+	@test -n "$(CONTAINER)" || { echo "neither podman nor docker is installed; name another program: make image CONTAINER=..."; exit 1; }
+	@"$(CONTAINER)" build --target transformer --tag $(REGISTRY)/polytask-transformer:$(VERSION) \
+	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) --file Containerfile .
+	@"$(CONTAINER)" build --target pipeline --tag $(REGISTRY)/polytask-python:$(VERSION) \
+	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) --file Containerfile .
+
+sbom: setup ## List what the images are made of: build/sbom/<image>.json (CycloneDX)
+	@mkdir -p build/sbom
+	@$(BIN)/cyclonedx-py requirements locks/serve.txt --output-file build/sbom/polytask-transformer.json
+	@$(BIN)/cyclonedx-py requirements locks/all.txt --output-file build/sbom/polytask-python.json
+	@echo "wrote build/sbom/polytask-transformer.json and build/sbom/polytask-python.json"
 
 clean: ## Remove everything that was built, downloads included; keeps .venv
 	@rm -rf build dist *.egg-info

