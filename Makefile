@@ -29,7 +29,7 @@ FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 EXTRAS := train,serve,cpu,demo,dev
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header
 
-.PHONY: help setup demo serve test check lint format lock lock-check compile render image sbom clean
+.PHONY: help setup demo evaluate serve test check lint format lock lock-check compile render image sbom clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ $(VENV)/.installed: pyproject.toml locks/all.txt
 
 demo: setup ## Run the whole chain: data, Feast, pipeline, Triton, answers
 	@$(BIN)/polytask demo --scenario $(SCENARIO)
+
+evaluate: setup ## Train three seeds and variants, measure them beside baselines, write a report
+	@$(BIN)/polytask evaluate --scenario $(SCENARIO) --report
 
 serve: setup ## Keep the servers of the last demo up until Ctrl-C
 	@$(BIN)/polytask serve --bundle build/demo/$(SCENARIO)/published/current --feature-store build/demo/$(SCENARIO)/feature_store

@@ -29,7 +29,16 @@ SHELF_LENGTH = 5
 # Of these less is better; novelty and popularity_share describe the lists and are neither good nor bad.
 LOWER_IS_BETTER = frozenset({"log_loss", "ece", "mae", "rmse"})
 DESCRIPTIVE = frozenset({"novelty", "popularity_share"})
-UNITS = {"novelty": "bits", "log_loss": "nats"}
+UNITS = {
+    "novelty": "bits",
+    "log_loss": "nats",
+    "coverage": "share of the catalogue",
+    "popularity_share": "share of the places",
+    f"hr@{LIST_LENGTH}": "share of the requests",
+    "hr@1": "share of the requests",
+    f"precision@{LIST_LENGTH}": "share of the places",
+    "accuracy": "share of the requests",
+}
 
 
 def primary_metric(task: Task) -> str:

@@ -29,6 +29,8 @@ PREVIOUS = "previous"
 WHOLE = ""
 # Of a slice's lists only how good they are is of interest.
 NOT_IN_SLICES = DESCRIPTIVE | {"coverage"}
+# Shares that are no means: the interval of the bootstrap, moved to the value, may run out of 0 to 1.
+SHARES = frozenset({"coverage", "ece", "auc", "macro_f1"})
 
 
 class Key(NamedTuple):
@@ -56,7 +58,7 @@ class Study:
             name: {
                 "mean": _number(mean.value),
                 "seeds": [_number(run.value) for run in runs],
-                "interval": [_number(bound) for bound in mean.interval()],
+                "interval": [_number(min(max(b, 0.0), 1.0) if name in SHARES else b) for b in mean.interval()],
             }
             for name, runs in self._runs(method, task, slice_).items()
             for mean in [average(runs)]

@@ -9,44 +9,10 @@ import pytest
 from polytask.checkpoint import load_checkpoint
 from polytask.evaluation.calibration import reliability
 from polytask.evaluation.examples import examples
-from polytask.evaluation.experiment import Experiment
 from polytask.evaluation.previous import previous_method
 from polytask.evaluation.requests import Requests, split_requests
 from polytask.labels import TaskLabels
 from polytask.scenario.schema import Label, Task
-from polytask.tables import write_tables
-from tests.small import training_frame
-
-
-@pytest.fixture(scope="module")
-def inputs(small_scenario, tables, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("inputs")
-    write_tables(tables, folder / "tables")
-    training_frame(small_scenario, tables).to_parquet(folder / "training_set.parquet")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def runs(small_scenario, inputs, small_checkpoint, tmp_path_factory):
-    """Two runs into the same folder: what they returned and what they said was done."""
-    output = tmp_path_factory.mktemp("eval")
-    found = []
-    for _ in range(2):
-        done = []
-        content = Experiment(
-            scenario=small_scenario,
-            tables=inputs / "tables",
-            training_set=inputs / "training_set.parquet",
-            output=output,
-            seeds=[3, 4],
-            ablation_seeds=[3],
-            previous=small_checkpoint,
-            resamples=100,
-            say=lambda line: None,
-            done=done.append,
-        ).run()
-        found.append((content, done, output))
-    return found
 
 
 def test_every_section_is_there(runs):
