@@ -5,7 +5,6 @@ The shared encoder is frozen, so its states are computed once and kept: an epoch
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
@@ -17,29 +16,17 @@ from polytask.batches import BatchLosses
 from polytask.checkpoint import empty_model
 from polytask.dataset import Dataset
 from polytask.errors import DataError, ScenarioError
-from polytask.model.multitask import NO_HISTORY, Histories, MultiTaskModel
+from polytask.growth.frozen import FrozenStates, frozen_states
+from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.load import mistakes
 from polytask.scenario.schema import Scenario, Task
 from polytask.training import Epoch, set_seed, start_head
-from polytask.windows import WindowPlan
 
 # Every pass cuts the histories elsewhere and asks other template queries.
 PASSES = 2
 EPOCHS = 6
 POSITIONS_PER_BATCH = 512
 LEARNING_RATE = 2e-3
-
-
-@dataclass(frozen=True)
-class FrozenStates:
-    """The shared encoder's answers at P positions, the events (P,) and their texts (P,).
-
-    `texts` are rows of the data set's text vectors, which are added late.
-    """
-
-    histories: Histories
-    events: np.ndarray
-    texts: np.ndarray
 
 
 def scenario_with(scenario: Scenario, task: Task) -> Scenario:
@@ -86,7 +73,7 @@ def add_task(
     start_head(grown, dataset, task.name)
     new = nn.ModuleList([grown.added_towers[task.name], grown.heads[task.name]]).requires_grad_(True)
     start_head(grown, dataset, task.name)
-    frozen = frozen_states(grown, dataset, labelled)
+    frozen = frozen_states(grown, dataset, labelled, PASSES)
     history = _fit(grown, new, task, dataset, frozen, epochs, on_epoch)
     grown.requires_grad_(True)
     return grown.eval(), history
@@ -129,29 +116,6 @@ def _fit(
         if on_epoch is not None:
             on_epoch(history[-1])
     return history
-
-
-@torch.no_grad()
-def frozen_states(model: MultiTaskModel, dataset: Dataset, wanted: np.ndarray) -> FrozenStates:
-    """The states before each of the `wanted` (n,) training events, `PASSES` times with histories cut elsewhere."""
-    random = np.random.default_rng(dataset.scenario.training.seed)
-    plan = WindowPlan(dataset, PASSES, random)
-    catalogues = model.eval().catalogues()
-    parts: list[Histories] = []
-    events, texts = [], []
-    for number in range(PASSES):
-        for windows in plan.epoch(number, random):
-            kept = (windows.events >= 0) & wanted[windows.events]
-            encoded = model.histories(torch.from_numpy(windows.inputs), catalogues)  # the same everywhere without items
-            parts.append(encoded.at(torch.from_numpy(kept)))
-            events.append(windows.events[kept])
-            texts.append(windows.texts[kept])
-    histories = NO_HISTORY
-    if model.scenario.has_items:
-        histories = parts[0]
-    if dataset.scenario.has_items:
-        histories = Histories(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
-    return FrozenStates(histories, np.concatenate(events), np.concatenate(texts))
 
 
 def weights_sha256(model: MultiTaskModel, names: list[str] | None = None) -> str:
