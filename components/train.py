@@ -14,14 +14,14 @@ def train(
     model: dsl.Output[dsl.Model],
     work_folder: str = "",
 ) -> None:
-    """Encode the texts with the language model and train history encoder, towers and heads.
+    """Encode the texts with the language model, train history encoder, towers and heads, calibrate new items.
 
     Args:
         scenario: Name of a scenario in the image, or path of a scenario file.
         code_version: See `ingest`.
         tables: What `ingest` wrote.
         training_set: What `build_training_set` wrote.
-        model: Folder with model.safetensors, scenario.json and training.json.
+        model: Folder with model.safetensors, scenario.json, training.json and cold_start.safetensors.
         work_folder: Folder that outlives the step: a training that was interrupted goes on from the state it left
             there. Without one the state lies beside `model`.
     """
@@ -30,6 +30,7 @@ def train(
     from polytask.environment import prepare_environment
 
     prepare_environment()
+    from polytask.growth.jobs import calibrate_job
     from polytask.jobs import train_model
     from polytask.scenario import load_scenario
 
@@ -42,3 +43,4 @@ def train(
         Path(work_folder) if work_folder else None,
     )
     model.metadata.update(trained)
+    calibrate_job(load_scenario(scenario), Path(tables.path), Path(training_set.path), Path(model.path), print)

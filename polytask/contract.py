@@ -59,6 +59,8 @@ class Contract(BaseModel):
     catalogues: dict[str, CatalogueSpec]
     models: dict[str, FileSum]
     metrics: dict[str, dict[str, float]]
+    # Rows of the items that joined after training: in lists they stand below the first of the others.
+    new_items: tuple[int, ...] = ()
 
     @property
     def checksum(self) -> str:

@@ -27,6 +27,7 @@ from polytask.contract import (
 from polytask.export.onnx import export_graph
 from polytask.export.parity import check_parity
 from polytask.export.serving_graph import ServingGraph
+from polytask.growth.cold_start import load_cold_start
 from polytask.language_model import LanguageModel
 from polytask.request import RequestEncoder, RequestFeatures
 from polytask.scenario.schema import Scenario
@@ -61,13 +62,14 @@ def export_bundle(
     """
     language_model = language_model_of(checkpoint, scenario)
     model = load_checkpoint(checkpoint, language_model.sha256)
+    _, new_rows = load_cold_start(checkpoint)
     dim = language_model.dim
     with atomic_folder(target) as folder:
         staging = folder / "staging"
         graphs = {
             TEXT_ENCODER: _text_graph(language_model, text_encoder, staging / "text.onnx"),
             MULTITASK: export_graph(
-                ServingGraph(model, catalogues.get(ITEMS)),
+                ServingGraph(model, catalogues.get(ITEMS), new_rows.tolist()),
                 multitask_inputs(model.scenario, dim),
                 multitask_outputs(model.scenario),
                 staging / "multitask.onnx",
@@ -93,6 +95,7 @@ def export_bundle(
             catalogues=specs,
             models={name: _move(graph, folder, _model_file(name, version)) for name, graph in graphs.items()},
             metrics=metrics,
+            new_items=tuple(new_rows.tolist()),
         )
         staging.rmdir()
         parity = check_parity(

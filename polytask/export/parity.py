@@ -76,7 +76,7 @@ def outputs_of(
     with torch.inference_mode():
         vectors = language_model.encoder(torch.from_numpy(input_ids), torch.from_numpy(attention_mask))
         tensors = {name: torch.from_numpy(values) for name, values in rows.items()}
-        answers = ServingGraph(model, encoder.items)(**{TEXT_VECTOR: vectors}, **tensors)
+        answers = ServingGraph(model, encoder.items, contract.new_items)(**{TEXT_VECTOR: vectors}, **tensors)
     expected = {spec.name: tensor.numpy() for spec, tensor in zip(contract.outputs, answers, strict=True)}
     return expected, bundle_outputs(bundle, contract, language_model.tokenizer, encoder, requests)
 

@@ -1,10 +1,13 @@
 """The multi-task model as it is served: masking, top-k and answers inside the graph, one tensor group per task."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from polytask.catalogue import Catalogue
 from polytask.export.negatives import Negatives
+from polytask.growth.cold_start import below_the_first
 from polytask.model.heads import answer
 from polytask.model.multitask import NEWEST, Catalogues, MultiTaskModel
 from polytask.model.transition import TransitionTables
@@ -24,8 +27,10 @@ class ServingGraph(nn.Module):
     users: Tensor
     sources: Tensor
     targets: Tensor
+    new_items: Tensor
 
-    def __init__(self, model: MultiTaskModel, items: Catalogue | None) -> None:
+    def __init__(self, model: MultiTaskModel, items: Catalogue | None, new_items: Sequence[int] = ()) -> None:
+        """`new_items`: rows of items that joined after training; they stand below the first of the others."""
         super().__init__()
         self.model = model.eval()
         with torch.no_grad():
@@ -36,6 +41,9 @@ class ServingGraph(nn.Module):
         self.register_buffer("users", catalogues.vectors.get(USERS, nobody).detach().clone())
         self.register_buffer("sources", catalogues.transitions.sources.detach().clone())
         self.register_buffer("targets", catalogues.transitions.targets.detach().clone())
+        self.has_new_items = len(new_items) > 0
+        self.register_buffer("new_items", torch.zeros(len(self.items), dtype=torch.bool))
+        self.new_items[list(new_items)] = True
         self.negatives = Negatives(model.scenario, self.items, items) if items is not None else None
 
     def forward(
@@ -66,7 +74,8 @@ class ServingGraph(nn.Module):
             if task.catalogue is None:
                 outputs.append(answer(task, logits[task.name]))
             else:
-                outputs += _best_rows(task, logits[task.name], excluded[task.catalogue])
+                new = self.new_items if self.has_new_items and task.catalogue == ITEMS else None
+                outputs += _best_rows(task, logits[task.name], excluded[task.catalogue], new)
         return tuple(outputs)
 
 
@@ -75,12 +84,17 @@ def _known_rows(rows: Tensor, catalogue: Tensor) -> Tensor:
     return torch.where((rows >= 0) & (rows < catalogue.shape[0]), rows, torch.zeros_like(rows))
 
 
-def _best_rows(task: Task, logits: Tensor, excluded: Tensor) -> list[Tensor]:
-    """Logits (B, N + 1), excluded rows (B, S) -> rows (B, K) and scores (B, K), best first; excluded rows become 0."""
+def _best_rows(task: Task, logits: Tensor, excluded: Tensor, new: Tensor | None) -> list[Tensor]:
+    """Logits (B, N + 1), excluded rows (B, S) -> rows (B, K) and scores (B, K), best first; excluded rows become 0.
+
+    `new` (N + 1,) bool: rows that stand below the first of the others.
+    """
     batch, rows = logits.shape
     # Excluded rows are padded with 0, but a list that fills all S places has no padding left: mask row 0 on its own.
     padding = torch.zeros(batch, 1, dtype=torch.int64)
     masked = logits.scatter(1, torch.cat([excluded, padding], dim=1), MASKED_SCORE)
+    if new is not None:
+        masked = below_the_first(masked, new)
     missing = task.top_k - rows
     if missing > 0:
         masked = torch.cat([masked, torch.full((batch, missing), MASKED_SCORE)], dim=1)

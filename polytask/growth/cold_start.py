@@ -171,10 +171,8 @@ def below_the_first(logits: Tensor, new: Tensor, first: int = WARM_FIRST) -> Ten
 
     logits (B, N + 1) with what may not be listed far below all others; new (N + 1,) bool.
     """
-    if logits.shape[1] - int(new.sum()) < first:
-        return logits
     others = logits.masked_fill(new, MASKED_SCORE)
-    bar = others.topk(first, dim=1).values[:, -1:]
+    bar = others.topk(min(first, logits.shape[1]), dim=1).values[:, -1:]
     above = (logits - bar).clamp(min=0.0)
     # Between the bar and a little less, the higher the nearer: float32 tells them apart at any usual score.
     lowered = bar - LOWERED_BY / (1.0 + above)

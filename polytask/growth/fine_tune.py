@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 
 from polytask.dataset import Dataset
+from polytask.growth.cold_start import ColdStart
 from polytask.growth.rows import with_rows
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Scenario
@@ -16,17 +17,20 @@ EPOCHS = 3
 LEARNING_RATE = 4e-4
 
 
-def grown_for(model: MultiTaskModel, dataset: Dataset, item_vectors: torch.Tensor | None) -> MultiTaskModel:
+def grown_for(
+    model: MultiTaskModel, dataset: Dataset, item_vectors: torch.Tensor | None, cold: ColdStart | None = None
+) -> MultiTaskModel:
     """The model with rows for the entries that the data set's catalogues have beyond its own.
 
-    `item_vectors` (N, D) are the text vectors of all items of the data set, old ones first.
+    `item_vectors` (N, D) are the text vectors of all items of the data set, old ones first; `cold` says what new ones
+    start with.
     """
     new_items = None
     if item_vectors is not None:
         known = len(model.item_table.text_vectors) - 1
         new_items = item_vectors[known:]
     known_users = len(model.user_table.weight) - 1 if model.scenario.lists_users else 0
-    return with_rows(model, new_items, max(0, len(dataset.catalogues[USERS]) - known_users))
+    return with_rows(model, new_items, max(0, len(dataset.catalogues[USERS]) - known_users), cold)
 
 
 def fine_tune(model: MultiTaskModel, dataset: Dataset, on_epoch: Callable[[Epoch], None] | None = None) -> list[Epoch]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from polytask.catalogue import Catalogue
 from polytask.checkpoint import language_model_of, load_checkpoint, save_checkpoint
@@ -19,10 +20,12 @@ from polytask.evaluation.evaluate import TaskMetrics, model_scores, task_metrics
 from polytask.evaluation.requests import split_requests
 from polytask.growth.add_task import add_task, scenario_with, weights_sha256
 from polytask.growth.catalogues import extended
+from polytask.growth.cold_calibration import Measured, calibrated
+from polytask.growth.cold_start import load_cold_start, next_item_task, save_cold_start
 from polytask.growth.fine_tune import fine_tune, gentle, grown_for
 from polytask.growth.refresh import refresh
 from polytask.growth.version import Version, check_same_answers, export_next
-from polytask.jobs import Say, dataset_over, item_vectors, parity_requests
+from polytask.jobs import Say, dataset_over, item_vectors, load_dataset, parity_requests
 from polytask.model.multitask import MultiTaskModel
 from polytask.request import RequestFeatures
 from polytask.scenario.schema import Scenario, Task
@@ -86,6 +89,9 @@ def add_task_job(
     metrics = {split: of_task[task.name] for split, of_task in _metrics(grown, dataset, (task,)).items()}
     say(f"test: {_words(metrics['test'])}")
     save_checkpoint(grown, history, language_model.sha256, target / MODEL, language_model.tuned)
+    cold, new_rows = load_cold_start(previous.checkpoint)
+    if cold is not None:
+        save_cold_start(cold, new_rows, target / MODEL)
     requests = parity_requests(scenario, dataset.events)
     exported = export_next(
         previous,
@@ -118,11 +124,16 @@ def fine_tune_job(
     catalogues = {name: found.catalogue for name, found in newer.items()}
     dataset = dataset_over(scenario, catalogues, training_set, language_model, say)
     model = load_checkpoint(previous.checkpoint, language_model.sha256)
-    grown = grown_for(model, dataset, item_vectors(dataset, language_model, say))
+    cold, new_rows = load_cold_start(previous.checkpoint)
+    grown = grown_for(model, dataset, item_vectors(dataset, language_model, say), cold)
     before = _metrics(grown, dataset, scenario.tasks)
     history = fine_tune(grown, dataset, _teller(say))
     after = _metrics(grown, dataset, scenario.tasks)
     save_checkpoint(grown, history, language_model.sha256, target / MODEL, language_model.tuned)
+    if next_item_task(scenario) is not None:
+        # Items that training events have seen by now are no longer new.
+        new_rows = np.setdiff1d(np.union1d(new_rows, newer[ITEMS].new_rows), dataset.item_rows[dataset.train])
+        _calibrate(grown, dataset, new_rows, target / MODEL, say)
     requests = parity_requests(scenario, dataset.events)
     exported = export_next(previous, target / MODEL, catalogues, requests, after["test"], target / BUNDLE, finish)
     return FineTuned(exported.contract, before, after, {name: len(found.new_rows) for name, found in newer.items()})
@@ -140,11 +151,14 @@ def refresh_job(
     language_model = language_model_of(previous.checkpoint, old.scenario)
     model = load_checkpoint(previous.checkpoint, language_model.sha256)
     catalogues = previous.catalogues()
-    done = refresh(model, catalogues[ITEMS], items, lambda texts: language_model.vectors(texts)[0])
+    cold, new_rows = load_cold_start(previous.checkpoint)
+    done = refresh(model, catalogues[ITEMS], items, lambda texts: language_model.vectors(texts)[0], cold)
     if not len(done.new_rows) and not len(done.changed_rows):
         raise DataError(f"{ITEMS}: all {len(items)} are known with the same texts; there is nothing to refresh")
     say(f"{len(done.new_rows)} new items, {len(done.changed_rows)} with another text")
     save_checkpoint(done.model, [], language_model.sha256, target / MODEL, language_model.tuned)
+    if cold is not None:
+        save_cold_start(cold, np.union1d(new_rows, done.new_rows), target / MODEL)
     requests = _requests_on(old.scenario, catalogues[ITEMS])
     newest = _requests_on(old.scenario, done.items)
     exported = export_next(
@@ -163,6 +177,31 @@ def refresh_job(
         same = check_same_answers(previous.bundle, target / BUNDLE, requests, changing)
     changed: list[object] = [done.items.external(int(row)) for row in done.changed_rows]
     return RefreshedItems(exported.contract, len(done.new_rows), changed, done.missing, same)
+
+
+def calibrate_job(scenario: Scenario, tables: Path, training_set: Path, checkpoint: Path, say: Say) -> Measured | None:
+    """Learn from a trained model what new items start with, calibrate it, and write it into the checkpoint's folder.
+
+    None for a scenario without a list that new items could join.
+    """
+    if next_item_task(scenario) is None:
+        return None
+    language_model = language_model_of(checkpoint, scenario)
+    dataset = load_dataset(scenario, tables, training_set, language_model, say)
+    model = load_checkpoint(checkpoint, language_model.sha256)
+    return _calibrate(model, dataset, np.zeros(0, dtype=np.int64), checkpoint, say)
+
+
+def _calibrate(
+    model: MultiTaskModel, dataset: Dataset, new_rows: NDArray[np.int64], checkpoint: Path, say: Say
+) -> Measured:
+    cold, found = calibrated(model, dataset)
+    save_cold_start(cold, new_rows, checkpoint)
+    say(
+        f"new items: offset {float(cold.offset):.2f}, {found.share:.1%} of the first ten, "
+        f"which costs the others {found.warm_loss:.1%} of NDCG@10 (validation)"
+    )
+    return found
 
 
 def _metrics(model: MultiTaskModel, dataset: Dataset, tasks: tuple[Task, ...]) -> Metrics:

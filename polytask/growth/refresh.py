@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from polytask.catalogue import Catalogue
 from polytask.growth.catalogues import changed_texts, extended
+from polytask.growth.cold_start import ColdStart
 from polytask.growth.rows import with_rows, with_texts
 from polytask.model.multitask import MultiTaskModel
 from polytask.text import item_text
@@ -28,10 +29,13 @@ class Refreshed:
     missing: int
 
 
-def refresh(model: MultiTaskModel, items: Catalogue, table: pd.DataFrame, encode: Encode) -> Refreshed:
+def refresh(
+    model: MultiTaskModel, items: Catalogue, table: pd.DataFrame, encode: Encode, cold: ColdStart | None = None
+) -> Refreshed:
     """The model with the rows of `table` that `items` does not have; `encode` gives the text vectors (n, D).
 
-    A known item keeps its row and its residual. Where its text has changed, the vector of its text changes with it.
+    `cold` says what new items start with. A known item keeps its row and its residual. Where its text has changed, the
+    vector of its text changes with it.
     """
     scenario = model.scenario
     newer = extended(scenario, items, table)
@@ -44,5 +48,5 @@ def refresh(model: MultiTaskModel, items: Catalogue, table: pd.DataFrame, encode
     if len(changed):
         model = with_texts(model, torch.from_numpy(changed), vectors(changed))
     if len(newer.new_rows):
-        model = with_rows(model, vectors(newer.new_rows))
+        model = with_rows(model, vectors(newer.new_rows), cold=cold)
     return Refreshed(model, newer.catalogue, newer.new_rows, changed, newer.missing)

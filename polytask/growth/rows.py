@@ -5,18 +5,23 @@ from torch import Tensor
 
 from polytask.catalogue import PADDING_ROW
 from polytask.checkpoint import empty_model
+from polytask.growth.cold_start import ColdStart, next_item_task
 from polytask.model.item_table import ItemTable
 from polytask.model.multitask import MultiTaskModel
+from polytask.scenario.schema import Scenario
 from polytask.tables import ITEMS, USERS
 
 FRESH_STD = 0.02
 
 
-def with_rows(model: MultiTaskModel, item_texts: Tensor | None = None, users: int = 0) -> MultiTaskModel:
+def with_rows(
+    model: MultiTaskModel, item_texts: Tensor | None = None, users: int = 0, cold: ColdStart | None = None
+) -> MultiTaskModel:
     """The model with items appended, known by the text vectors (n, D) alone, and with `users` more users.
 
-    Text vectors are measured by the statistics of training; an appended item has no residual. An appended user starts
-    as in a new model. The bias of an appended row is the mean of those that are there.
+    Text vectors are measured by the statistics of training. An appended item starts with what `cold` says; without it,
+    with no residual. An appended user starts as in a new model. The bias of an appended row is otherwise the mean of
+    those that are there.
     """
     weights = dict(model.state_dict())
     more = {ITEMS: 0 if item_texts is None else len(item_texts), USERS: users if model.scenario.lists_users else 0}
@@ -33,9 +38,21 @@ def with_rows(model: MultiTaskModel, item_texts: Tensor | None = None, users: in
         if task.catalogue is not None:
             name = f"heads.{task.name}.bias"
             _append(weights, name, weights[name][PADDING_ROW + 1 :].mean().expand(more[task.catalogue]))
+    if cold is not None and more[ITEMS]:
+        _start(weights, model.scenario, cold, more[ITEMS])
     grown = empty_model(model.scenario, weights)
     grown.load_state_dict(weights)
     return grown.eval()
+
+
+@torch.no_grad()
+def _start(weights: dict[str, Tensor], scenario: Scenario, cold: ColdStart, count: int) -> None:
+    task = next_item_task(scenario)
+    assert task is not None
+    start = cold(weights["item_table.text_vectors"][-count:])
+    weights["item_table.residual.weight"][-count:] = start.items
+    weights["transition.targets.residual.weight"][-count:] = start.targets
+    weights[f"heads.{task.name}.bias"][-count:] = start.bias
 
 
 def with_texts(model: MultiTaskModel, rows: Tensor, item_texts: Tensor) -> MultiTaskModel:
