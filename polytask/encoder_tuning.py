@@ -40,7 +40,7 @@ class EncoderTuning:
         self._item_texts = item_texts
         self._tokenizer = language_model.tokenizer
         self._tokenizer_file = language_model.tokenizer_file
-        self.encoder = TextEncoder(language_model.folder, settings.pooling)
+        self.encoder = TextEncoder(language_model.folder, settings.pooling, settings.layers)
         if settings.training == "full":
             self.encoder.backbone.requires_grad_(True)
         else:

@@ -39,10 +39,11 @@ def language_model_folder(reference: str) -> Path:
         raise DataError(f"encoder.model: {reference!r} is no folder and cannot be fetched: {error}") from error
 
 
-def load_backbone(folder: Path) -> Any:
+def load_backbone(folder: Path, layers: int | None = None) -> Any:
     """The transformer of a folder, frozen, in evaluation mode and in float32, whatever its weights are stored in.
 
-    Raises DataError where it cannot be used: no safetensors, code of its own, or an encoder with a decoder.
+    With `layers` only so many of its layers, from the first. Raises DataError where it cannot be used: no safetensors,
+    code of its own, an encoder with a decoder, fewer layers.
     """
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if not any(folder.glob("*.safetensors")):
@@ -54,6 +55,8 @@ def load_backbone(folder: Path) -> Any:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         if config.is_encoder_decoder:
             raise DataError(f"encoder.model: {folder} is of type {config.model_type}; allowed: an encoder or a decoder")
+        if layers is not None:
+            _keep_layers(config, folder, layers)
         config.use_cache = False  # a decoder's cache of keys and values is for generation
         backbone = AutoModel.from_pretrained(
             folder,
@@ -69,22 +72,37 @@ def load_backbone(folder: Path) -> Any:
     return backbone.eval().requires_grad_(False)
 
 
+def _keep_layers(config: Any, folder: Path, layers: int) -> None:
+    if layers > config.num_hidden_layers:
+        raise DataError(f"encoder.layers: {layers} stands there; {folder} has {config.num_hidden_layers} layers")
+    config.num_hidden_layers = layers
+    if getattr(config, "layer_types", None):  # one entry per layer, in models that mix kinds of attention
+        config.layer_types = config.layer_types[:layers]
+
+
 class TextEncoder(nn.Module):
     """The language model with pooling: `input_ids`, `attention_mask` (B, T) int64 -> text vector (B, D) float32.
 
+    D is the width of the model times the number of `layers` whose states are pooled, by default one.
     Padding is on the right. In a decoder a token sees only those before it, so padding changes nothing there.
     """
 
-    def __init__(self, folder: Path, pooling: str) -> None:
+    def __init__(self, folder: Path, pooling: str, layers: Sequence[int] = ()) -> None:
         super().__init__()
         self.pooling = pooling
-        self.backbone = load_backbone(folder)
+        self.layers = tuple(layers)
+        self.backbone = load_backbone(folder, max(layers, default=None))
         self.config = self.backbone.config
-        self.dim = int(self.config.hidden_size)
+        self.dim = int(self.config.hidden_size) * max(1, len(self.layers))
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Pool the last hidden states over the tokens that the mask keeps."""
-        hidden: Tensor = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        """Pool the hidden states over the tokens that the mask keeps."""
+        output = self.backbone(
+            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=bool(self.layers)
+        )
+        hidden: Tensor = output.last_hidden_state
+        if self.layers:  # the first of `hidden_states` are the embeddings
+            hidden = torch.cat([output.hidden_states[layer] for layer in self.layers], dim=-1)
         if self.pooling == "last":
             last = attention_mask.sum(dim=1).clamp(min=1) - 1
             return hidden.gather(1, last[:, None, None].expand(-1, 1, hidden.shape[-1])).squeeze(1)
@@ -95,7 +113,8 @@ class TextEncoder(nn.Module):
 class LanguageModel:
     """A frozen text encoder with its tokenizer and a cache of vectors on disk.
 
-    `sha256` stands for its weights, configuration and tokenizer; vectors of other weights are never taken for its own.
+    `sha256` stands for its weights, configuration, tokenizer and pooled layers; vectors of other ones are never taken
+    for its own.
     """
 
     def __init__(self, scenario: Scenario, cache: Path | None = None, tuned: Path | None = None) -> None:
@@ -106,10 +125,10 @@ class LanguageModel:
         if not self.tokenizer_file.is_file():
             raise DataError(f"encoder.model: {folder} has no tokenizer.json (a fast tokenizer is needed)")
         self.tokenizer = TextTokenizer(self.tokenizer_file, scenario.text.max_tokens)
-        self.encoder = TextEncoder(folder, scenario.encoder.pooling)
+        self.encoder = TextEncoder(folder, scenario.encoder.pooling, scenario.encoder.layers)
         self.dim = self.encoder.dim
         self._check_sizes(scenario.text.max_tokens)
-        self.sha256 = _weights_sha256(folder, self.tokenizer_file)
+        self.sha256 = _weights_sha256(folder, self.tokenizer_file, scenario.encoder.layers)
         name = f"{self.sha256[:16]}-{scenario.encoder.pooling}-{scenario.text.max_tokens}.safetensors"
         self._cache_file = (cache or cache_folder()) / "text-vectors" / name
 
@@ -166,6 +185,7 @@ class LanguageModel:
             save_file({"keys": keys, "vectors": np.stack(list(known.values()))}, temporary)
 
 
-def _weights_sha256(folder: Path, tokenizer_file: Path) -> str:
+def _weights_sha256(folder: Path, tokenizer_file: Path, layers: tuple[int, ...]) -> str:
     files = [folder / "config.json", tokenizer_file, *sorted(folder.glob("*.safetensors"))]
-    return sha256("".join(sha256_file(file) for file in files).encode()).hexdigest()
+    parts = [*map(sha256_file, files), *([f"layers {layers}"] if layers else [])]
+    return sha256("".join(parts).encode()).hexdigest()

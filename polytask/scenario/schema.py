@@ -208,12 +208,16 @@ class Lora(Section):
 class Encoder(Section):
     """The language model: a Hugging Face id, a folder, or `package:<installed package>/<folder>`.
 
+    `layers`: the text vector holds the pooled states after each of these layers, side by side, counted from 1; by
+    default those after the last. In a sentence encoder the last layer knows best what a text is about, an earlier one
+    how it judges.
     `training`: whether it stays as it is, learns through adapters (see `lora`), or learns whole; `learning_rate` is its
     own then (by default 2e-4 for adapters and 2e-5 for the whole).
     """
 
     model: str
     pooling: Literal["mean", "last"] = "mean"
+    layers: tuple[Annotated[int, Field(ge=1)], ...] = ()
     training: Literal["frozen", "lora", "full"] = "frozen"
     learning_rate: float | None = Field(default=None, gt=0)
     lora: Lora = Lora()

@@ -63,6 +63,27 @@ def test_pooling_reads_the_tokens_that_the_mask_keeps(small_scenario, fresh, poo
         torch.testing.assert_close(vectors[row], expected, rtol=1e-5, atol=1e-6)
 
 
+def with_layers(scenario, *layers):
+    encoder = scenario.encoder.model_copy(update={"layers": layers})
+    return scenario.model_copy(update={"encoder": encoder})
+
+
+def test_states_of_several_layers_stand_side_by_side(small_scenario, fresh, tmp_path):
+    text = ["a comedy", "a rather long text about the sea and the wind"]
+    several = LanguageModel(with_layers(small_scenario, 2, 6), cache=tmp_path)
+    early = LanguageModel(with_layers(small_scenario, 2), cache=tmp_path)
+    assert (several.dim, early.dim) == (2 * fresh.dim, fresh.dim)
+    assert len({several.sha256, early.sha256, fresh.sha256}) == 3  # vectors of one are never taken for another's
+    vectors = several.vectors(text)[0]
+    np.testing.assert_allclose(vectors[:, fresh.dim :], fresh.vectors(text)[0], atol=1e-6)
+    np.testing.assert_allclose(vectors[:, : fresh.dim], early.vectors(text)[0], atol=1e-6)
+    assert np.abs(vectors[:, fresh.dim :] - vectors[:, : fresh.dim]).max() > 0.1
+    sizes = [sum(weight.numel() for weight in model.encoder.parameters()) for model in (early, fresh)]
+    assert sizes[0] < sizes[1]  # layers after the last that is pooled are not even loaded
+    with pytest.raises(DataError, match=r"encoder.layers: 7 stands there; .* has 6 layers"):
+        LanguageModel(with_layers(small_scenario, 7), cache=tmp_path)
+
+
 def test_frozen(fresh):
     assert not any(parameter.requires_grad for parameter in fresh.encoder.parameters())
     assert not fresh.encoder.backbone.training
