@@ -62,7 +62,8 @@ def test_contract_of_the_bundle(small_bundle, small_scenario, small_dataset, lan
         assert load_catalogue(small_scenario, name, small_bundle / spec.path).ids == catalogue.ids
     names = {path.name for path in small_bundle.iterdir()}
     assert names == {"contract.json", "tokenizer.json", "catalogues", "repository"}
-    assert {path.name for path in (small_bundle / "repository").iterdir()} == {TEXT_ENCODER, MULTITASK, "recommender"}
+    models = {TEXT_ENCODER, MULTITASK, "recommender"}
+    assert {path.name for path in (small_bundle / "repository").iterdir()} == {*models, "SHA256SUMS"}
 
 
 def test_graphs_have_the_tensors_of_the_contract(small_bundle):
