@@ -57,6 +57,7 @@ class Contract(BaseModel):
     encoder_sha256: str
     tokenizer: FileSum
     catalogues: dict[str, CatalogueSpec]
+    priorities: FileSum | None = None
     models: dict[str, FileSum]
     metrics: dict[str, dict[str, float]]
     # Rows of the items that joined after training: in lists they stand below the first of the others.
@@ -66,6 +67,11 @@ class Contract(BaseModel):
     def checksum(self) -> str:
         """Hex SHA-256 of the canonical JSON: equal contracts have equal checksums whatever the file's white space."""
         return sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+    def transformer_files(self) -> list[FileSum]:
+        """What the transformer reads beside the contract."""
+        priorities = [] if self.priorities is None else [self.priorities]
+        return [self.tokenizer, *self.catalogues.values(), *priorities]
 
     def save(self, folder: Path) -> Path:
         """Write `contract.json` into `folder`."""
@@ -95,7 +101,7 @@ def load_contract(folder: Path, verify_files: bool = True) -> Contract:
     if written != contract.checksum:
         raise ContractError(f"{path}: checksum {written}, its content has {contract.checksum}")
     if verify_files:
-        for file in [contract.tokenizer, *contract.catalogues.values(), *contract.models.values()]:
+        for file in [*contract.transformer_files(), *contract.models.values()]:
             _verify(folder / file.path, file.sha256)
     return contract
 

@@ -24,6 +24,7 @@ from polytask.dataset import Dataset
 from polytask.encoder_tuning import EncoderTuning
 from polytask.evaluation.evaluate import evaluate_splits
 from polytask.export.bundle import Exported, export_bundle
+from polytask.following import learn_priorities
 from polytask.language_model import LanguageModel
 from polytask.model.multitask import MultiTaskModel
 from polytask.processes import process_state
@@ -157,7 +158,12 @@ def export_model(
     """Write the bundle `target`; see `export_bundle`. Compared are the `parity_requests`."""
     requests = parity_requests(scenario, pd.read_parquet(training_set))
     metrics = json.loads(evaluation.read_text(encoding="utf-8"))["test"]["metrics"]
-    return export_bundle(checkpoint, scenario, _catalogues(scenario, tables), requests, metrics, target, finish)
+    language_model = language_model_of(checkpoint, scenario)
+    dataset = load_dataset(scenario, tables, training_set, language_model, print)
+    priorities = learn_priorities(load_checkpoint(checkpoint, language_model.sha256), dataset)
+    return export_bundle(
+        checkpoint, scenario, dataset.catalogues, requests, metrics, target, finish, priorities=priorities
+    )
 
 
 def parity_requests(scenario: Scenario, rows: pd.DataFrame) -> list[RequestFeatures]:

@@ -28,6 +28,13 @@ def recommend(
     less_of: Annotated[
         list[str] | None, typer.Option(help="Key of an item to want less of; may be given more than once.")
     ] = None,
+    slate: Annotated[int | None, typer.Option(min=1, help="Also merge all tasks into one list of this length.")] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Weight of a task in the merged list, such as item=2, in place of the user's own priorities."
+        ),
+    ] = None,
     k: Annotated[int, typer.Option(min=1, help="How many entries of each list.")] = SHOWN,
     url: Annotated[str | None, typer.Option(help="host:port of the gRPC endpoint; default: the running stack.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -48,6 +55,8 @@ def recommend(
             negative_items=[_key("--less-of", item, types.get("negative_items", "BYTES")) for item in less_of or ()],
             tasks=task or None,
             k=k,
+            slate=slate,
+            task_weights=_weights(weight) if weight else None,
         )
     console = Console()
     if as_json:
@@ -116,6 +125,34 @@ def render_answers(
             text, score = _cells(entry)
             table.add_row(str(place), text, score)
         console.print(table)
+    if answer.slate:
+        _print_slate(console, answer)
+
+
+def _print_slate(console: Console, answer: "Answer") -> None:
+    shares = ", ".join(f"{name} {share:.2f}" for name, share in answer.priority.items())
+    table = Table(title=f"All of it, by priority: {shares}", title_justify="left")
+    for heading, options in (("#", {"width": 2}), ("task", {}), ("answer", {"min_width": 48}), ("score", {})):
+        table.add_column(heading, justify="right" if heading in "#score" else "left", **options)
+    for place, entry in enumerate(answer.slate, start=1):
+        named = escape(entry.title or entry.id)
+        if entry.title and entry.title != entry.id:
+            named += f" [dim]({escape(entry.id)})[/dim]"
+        table.add_row(str(place), entry.task, named, f"{entry.score:.2f}")
+    console.print(table)
+
+
+def _weights(texts: list[str]) -> dict[str, float]:
+    weights: dict[str, float] = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            weights[name] = float(number)
+        except ValueError:
+            name = ""
+        if not name:
+            raise RequestError("--weight", f"{text!r}, allowed: task=number, such as item=2")
+    return weights
 
 
 def _key(option: str, text: str, datatype: str) -> int | str:

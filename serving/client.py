@@ -16,6 +16,8 @@ from polytask.errors import RequestError, ServingError
 from polytask.tensors import MASKED_SCORE
 
 FLAGS = ("cold_start", "truncated", "stale_features")
+SLATE = ("slate_tasks", "slate_ids", "slate_titles", "slate_scores")
+NOT_OF_A_TASK = (*FLAGS, *SLATE, "priority_tasks", "priority")
 RETRY_AT_FIRST_SECONDS, RETRY_AT_MOST_SECONDS = 0.05, 0.5
 
 
@@ -66,8 +68,21 @@ class Question:
 
 
 @dataclass(frozen=True)
+class SlateEntry:
+    """An entry of the merged slate: `id` is an external id as text, or a label."""
+
+    task: str
+    id: str
+    title: str
+    score: float
+
+
+@dataclass(frozen=True)
 class Answer:
-    """The answer for one user: task name -> entries, best first."""
+    """The answer for one user: task name -> entries, best first.
+
+    Where a slate was asked for, `slate` merges the tasks, best first, and `priority` says how much each task counted.
+    """
 
     user: int | str
     tasks: Mapping[str, tuple[Entry, ...]]
@@ -77,6 +92,8 @@ class Answer:
     model_version: str
     contract_checksum: str
     query: str | None = field(default=None)
+    slate: tuple[SlateEntry, ...] = ()
+    priority: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain dicts and lists, ready for JSON."""
@@ -125,18 +142,30 @@ class RecommenderClient:
         negative_items: Sequence[int | str] = (),
         tasks: Sequence[str] | None = None,
         k: int | None = None,
+        slate: int | None = None,
+        task_weights: Mapping[str, float] | None = None,
     ) -> Answer:
-        """The answer for one user; `tasks` None means all, `k` is the length of the lists."""
+        """The answer for one user; `tasks` None means all, `k` is the length of the lists.
+
+        `slate` asks for one merged list of that length; `task_weights` (1 for a task that is not named) then replaces
+        the priorities that were learned for the user.
+        """
         question = Question(user, query, timestamp, recent_items, exclude_items, negative_items)
-        return self.recommend_many([question], tasks=tasks, k=k)[0]
+        return self.recommend_many([question], tasks=tasks, k=k, slate=slate, task_weights=task_weights)[0]
 
     def recommend_many(
-        self, questions: Sequence[Question], *, tasks: Sequence[str] | None = None, k: int | None = None
+        self,
+        questions: Sequence[Question],
+        *,
+        tasks: Sequence[str] | None = None,
+        k: int | None = None,
+        slate: int | None = None,
+        task_weights: Mapping[str, float] | None = None,
     ) -> list[Answer]:
-        """The answers for a batch of users, in their order, from one call."""
+        """The answers for a batch of users, in their order, from one call; see `recommend`."""
         if not questions:
             return []
-        inputs = _inputs(questions, tasks, k)
+        inputs = _inputs(questions, tasks, k, slate, task_weights)
         result = self._call(
             lambda seconds: self._client.infer(self.model, inputs, client_timeout=seconds, timeout=None)
         )
@@ -176,7 +205,13 @@ def _is_unavailable(error: BaseException) -> bool:
     return isinstance(error, InferenceServerException) and "UNAVAILABLE" in (error.status() or "")
 
 
-def _inputs(questions: Sequence[Question], tasks: Sequence[str] | None, k: int | None) -> list[triton.InferInput]:
+def _inputs(
+    questions: Sequence[Question],
+    tasks: Sequence[str] | None = None,
+    k: int | None = None,
+    slate: int | None = None,
+    task_weights: Mapping[str, float] | None = None,
+) -> list[triton.InferInput]:
     inputs = [_tensor("user_id", [[question.user] for question in questions])]
     if any(question.query is not None for question in questions):
         inputs.append(_tensor("query", [[question.query or ""] for question in questions]))
@@ -188,12 +223,18 @@ def _inputs(questions: Sequence[Question], tasks: Sequence[str] | None, k: int |
         rows = [list(getattr(question, name)) for question in questions]
         if any(rows):
             inputs.append(_tensor(name, _padded(rows)))
-    if k is not None:
-        inputs.append(_tensor("k", [k]))
+    inputs += [_tensor(name, [number]) for name, number in (("k", k), ("slate", slate)) if number is not None]
     if tasks is not None:
-        values = np.array([name.encode() for name in tasks], dtype=object)
-        inputs.append(triton.InferInput("tasks", [len(values)], "BYTES").set_data_from_numpy(values))
+        inputs.append(_texts("tasks", list(tasks)))
+    if task_weights is not None:
+        inputs.append(_texts("task_weights", [f"{name}={float(weight)!r}" for name, weight in task_weights.items()]))
     return inputs
+
+
+def _texts(name: str, values: list[str]) -> triton.InferInput:
+    """A list of texts that is about the whole call; it may be empty."""
+    data = np.array([value.encode() for value in values], dtype=object)
+    return triton.InferInput(name, [len(data)], "BYTES").set_data_from_numpy(data)
 
 
 def _padded(rows: Sequence[list[int | str]]) -> list[list[int | str]]:
@@ -224,7 +265,7 @@ def _answers(questions: Sequence[Question], result: triton.InferResult) -> list[
     response = result.get_response()
     tensors = {output.name: result.as_numpy(output.name) for output in response.outputs}
     # A task's tensors are named <task>_<what>; the order of the tasks is the server's.
-    names = dict.fromkeys(name.rpartition("_")[0] for name in tensors if name not in FLAGS)
+    names = dict.fromkeys(name.rpartition("_")[0] for name in tensors if name not in NOT_OF_A_TASK)
     return [
         Answer(
             user=question.user,
@@ -233,6 +274,8 @@ def _answers(questions: Sequence[Question], result: triton.InferResult) -> list[
             model_version=response.model_version,
             contract_checksum=response.parameters["contract_checksum"].string_param,
             query=question.query,
+            slate=_slate(tensors, row) if "slate_tasks" in tensors else (),
+            priority=_priority(tensors, row) if "priority" in tensors else {},
         )
         for row, question in enumerate(questions)
     ]
@@ -251,3 +294,17 @@ def _entries(task: str, tensors: Mapping[str, NDArray[Any]], row: int) -> tuple[
         )
     labels = tensors[f"{task}_labels"][row] if f"{task}_labels" in tensors else [task.encode()]
     return tuple(Label(label.decode(), score) for label, score in zip(labels, scores, strict=True))
+
+
+def _slate(tensors: Mapping[str, NDArray[Any]], row: int) -> tuple[SlateEntry, ...]:
+    tasks, ids, titles, scores = (tensors[name][row].tolist() for name in SLATE)
+    return tuple(
+        SlateEntry(task.decode(), external.decode(), title.decode(), score)
+        for task, external, title, score in zip(tasks, ids, titles, scores, strict=True)
+        if score > MASKED_SCORE / 2
+    )
+
+
+def _priority(tensors: Mapping[str, NDArray[Any]], row: int) -> dict[str, float]:
+    names, values = tensors["priority_tasks"][row].tolist(), tensors["priority"][row].tolist()
+    return {name.decode(): value for name, value in zip(names, values, strict=True)}

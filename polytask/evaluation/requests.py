@@ -55,7 +55,11 @@ class Requests:
 
 def split_requests(dataset: Dataset, split: Split) -> Requests:
     """The requests of a split, one per event."""
-    events = np.flatnonzero(dataset.split == split)
+    return requests_before(dataset, np.flatnonzero(dataset.split == split))
+
+
+def requests_before(dataset: Dataset, events: IntArray) -> Requests:
+    """The requests made just before `events` (m,)."""
     rows = dataset.request_encoder().rows(dataset.requests(events))
     none = np.zeros((len(events), 0), dtype=np.int64)
     return Requests(dataset, events, rows.get(HISTORY, none), rows.get(SEEN, none))

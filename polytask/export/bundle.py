@@ -3,6 +3,7 @@
 contract.json
 tokenizer.json
 catalogues/{users,items}.parquet
+priorities.parquet                                          (where they were learned)
 repository/{text_encoder,multitask}/<version>/model.onnx    (and what `finish` adds)
 """
 
@@ -29,6 +30,7 @@ from polytask.export.parity import check_parity
 from polytask.export.serving_graph import ServingGraph
 from polytask.growth.cold_start import load_cold_start
 from polytask.language_model import LanguageModel
+from polytask.priorities import PRIORITIES_FILE, Priorities
 from polytask.request import RequestEncoder, RequestFeatures
 from polytask.scenario.schema import Scenario
 from polytask.tables import ITEMS
@@ -52,12 +54,13 @@ def export_bundle(
     target: Path,
     finish: Callable[[Contract, Path], None] | None = None,
     text_encoder: Path | None = None,
+    priorities: Priorities | None = None,
 ) -> Exported:
     """Write the bundle of a trained model to `target`, as a whole or not at all.
 
     `requests` are compared with torch before the bundle counts as done; `metrics` go into the contract.
     `finish(contract, folder)` may add files, such as the server's configuration. `text_encoder` is the ONNX file of the
-    same language model, where an earlier version has one: it is taken over.
+    same language model, where an earlier version has one: it is taken over. Without `priorities` all tasks weigh alike.
     Raises ContractError when an output differs.
     """
     language_model = language_model_of(checkpoint, scenario)
@@ -77,8 +80,9 @@ def export_bundle(
         }
         specs = {name: _save_catalogue(catalogue, folder) for name, catalogue in catalogues.items()}
         tokenizer = _copy(language_model.tokenizer_file, folder, TOKENIZER_FILE)
+        learned = [] if priorities is None else [_save_priorities(priorities, folder)]
         version = _version(
-            [*map(sha256_file, graphs.values()), *(spec.sha256 for spec in specs.values()), tokenizer.sha256]
+            [*map(sha256_file, graphs.values()), *(file.sha256 for file in [*specs.values(), tokenizer, *learned])]
         )
         contract = Contract(
             model_version=version,
@@ -93,6 +97,7 @@ def export_bundle(
             encoder_sha256=language_model.sha256,
             tokenizer=tokenizer,
             catalogues=specs,
+            priorities=learned[0] if learned else None,
             models={name: _move(graph, folder, _model_file(name, version)) for name, graph in graphs.items()},
             metrics=metrics,
             new_items=tuple(new_rows.tolist()),
@@ -132,6 +137,11 @@ def _move(source: Path, folder: Path, file: str) -> FileSum:
 def _copy(source: Path, folder: Path, file: str) -> FileSum:
     shutil.copyfile(source, folder / file)
     return FileSum(path=file, sha256=sha256_file(folder / file))
+
+
+def _save_priorities(priorities: Priorities, folder: Path) -> FileSum:
+    priorities.save(folder / PRIORITIES_FILE)
+    return FileSum(path=PRIORITIES_FILE, sha256=sha256_file(folder / PRIORITIES_FILE))
 
 
 def _save_catalogue(catalogue: Catalogue, folder: Path) -> CatalogueSpec:

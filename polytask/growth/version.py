@@ -11,7 +11,9 @@ from polytask.contract import TEXT_ENCODER, Contract, load_contract
 from polytask.errors import ContractError
 from polytask.export.bundle import Exported, export_bundle
 from polytask.export.parity import bundle_outputs
+from polytask.priorities import load_priorities
 from polytask.request import RequestEncoder, RequestFeatures
+from polytask.tables import USERS
 from polytask.text import TextTokenizer
 
 
@@ -44,14 +46,24 @@ def export_next(
     target: Path,
     finish: Callable[[Contract, Path], None] | None = None,
 ) -> Exported:
-    """`export_bundle` for a model that grew out of `previous`, whose text encoder is taken over.
+    """`export_bundle` for a model that grew out of `previous`, whose text encoder and users' priorities are taken over.
 
     Raises ContractError when the checkpoint was trained on another language model.
     """
     contract = previous.contract()
     text_encoder = previous.bundle / contract.models[TEXT_ENCODER].path
+    learned = contract.priorities
+    priorities = None if learned is None else load_priorities(previous.bundle / learned.path, catalogues[USERS])
     return export_bundle(
-        checkpoint, contract.scenario, catalogues, requests, metrics, target, finish, text_encoder=text_encoder
+        checkpoint,
+        contract.scenario,
+        catalogues,
+        requests,
+        metrics,
+        target,
+        finish,
+        text_encoder=text_encoder,
+        priorities=priorities,
     )
 
 

@@ -11,10 +11,19 @@ if TYPE_CHECKING:
     from polytask.scenario.schema import Scenario, Task
 
 
+# Answers have tensors of these names, whatever the tasks: slate_ids, priority_tasks.
+RESERVED = ("slate", "priority")
+
+
 def check_scenario(scenario: "Scenario") -> None:
     """Every check; the first that fails speaks."""
     text = scenario.text
     _check_names("tasks", [task.name for task in scenario.tasks])
+    for position, task in enumerate(scenario.tasks):
+        if task.name in RESERVED:
+            raise ValueError(
+                f"tasks.{position}.name: {task.name!r} names tensors that are there anyway; allowed: another"
+            )
     if all(task.added for task in scenario.tasks):
         raise ValueError("tasks: all of them are `added`; allowed: at least one that is trained with the encoder")
     _check_known("features.profile", scenario.features.profile, scenario.entities.users.columns)

@@ -21,6 +21,22 @@ TRUNCATED = "truncated"
 STALE_FEATURES = "stale_features"
 FLAGS = (COLD_START, TRUNCATED, STALE_FEATURES)
 
+SLATE_TASKS = "slate_tasks"
+SLATE_IDS = "slate_ids"
+SLATE_TITLES = "slate_titles"
+SLATE_SCORES = "slate_scores"
+PRIORITY_TASKS = "priority_tasks"
+PRIORITY = "priority"
+# Name -> datatype of the tensors of a merged slate, (B, S), and of the priorities it was merged by, (B, k).
+SLATE_TYPES = {
+    SLATE_TASKS: "BYTES",
+    SLATE_IDS: "BYTES",
+    SLATE_TITLES: "BYTES",
+    SLATE_SCORES: "FP32",
+    PRIORITY_TASKS: "BYTES",
+    PRIORITY: "FP32",
+}
+
 TITLE_CACHE = 100_000
 
 
@@ -34,7 +50,7 @@ class AnswerTensor:
 
 
 def answer_names(scenario: Scenario) -> dict[str, str | None]:
-    """Name of every tensor of the answer -> its task, None for the flags."""
+    """Name of every tensor of the answer, those of a slate left out -> its task, None for the flags."""
     suffixes = {
         "retrieval": ("ids", "scores", "titles"),
         "multiclass": ("labels", "scores"),
@@ -49,7 +65,7 @@ def answer_names(scenario: Scenario) -> dict[str, str | None]:
 
 
 def answer_types(scenario: Scenario) -> dict[str, tuple[str, list[int]]]:
-    """Name -> (datatype, shape) of every tensor of the answer; -1 is the batch, or the k that the caller asks for."""
+    """Name -> (datatype, shape) of every tensor of the answer; -1 is the batch, or a length that the caller chooses."""
     types: dict[str, tuple[str, list[int]]] = {}
     for task in scenario.tasks:
         width = -1 if task.kind == "retrieval" else len(task.classes or ("",))
@@ -57,7 +73,8 @@ def answer_types(scenario: Scenario) -> dict[str, tuple[str, list[int]]]:
         types[f"{task.name}_titles"] = types[f"{task.name}_labels"] = ("BYTES", [-1, width])
         types[f"{task.name}_scores"] = types[f"{task.name}_values"] = ("FP32", [-1, width])
     types.update(dict.fromkeys(FLAGS, ("BOOL", [-1, 1])))
-    return {name: types[name] for name in answer_names(scenario)}
+    slate = {name: (datatype, [-1, -1]) for name, datatype in SLATE_TYPES.items()}
+    return {**{name: types[name] for name in answer_names(scenario)}, **slate}
 
 
 def model_outputs(scenario: Scenario, tasks: Sequence[str]) -> list[str]:

@@ -8,18 +8,24 @@ from polytask.atomic import sha256_file
 from polytask.catalogue import Catalogue, load_catalogue
 from polytask.contract import Contract, load_contract
 from polytask.errors import ContractError
+from polytask.priorities import Priorities, equal_priorities, load_priorities
 from polytask.request import RequestEncoder
+from polytask.tables import USERS
 from polytask.tensors import multitask_inputs, multitask_outputs
 from polytask.text import TextTokenizer
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A loaded bundle. `checksum` is the contract's, which every answer carries."""
+    """A loaded bundle. `checksum` is the contract's, which every answer carries.
+
+    `priorities` weigh all tasks alike where the bundle brings none.
+    """
 
     contract: Contract
     checksum: str
     catalogues: Mapping[str, Catalogue]
+    priorities: Priorities
     tokenizer: TextTokenizer
     encoder: RequestEncoder
 
@@ -31,7 +37,7 @@ def load_bundle(folder: Path) -> Bundle:
     Raises ContractError with both values where something does not match.
     """
     contract = load_contract(folder, verify_files=False)
-    for file in [contract.tokenizer, *contract.catalogues.values()]:
+    for file in contract.transformer_files():
         path = folder / file.path
         if not path.is_file():
             raise ContractError(f"{path}: is missing, the contract names it with checksum {file.sha256}")
@@ -57,6 +63,13 @@ def load_bundle(folder: Path) -> Bundle:
         contract=contract,
         checksum=contract.checksum,
         catalogues=catalogues,
+        priorities=_priorities(folder, contract, catalogues[USERS]),
         tokenizer=TextTokenizer(folder / contract.tokenizer.path, contract.max_tokens),
         encoder=RequestEncoder(scenario, catalogues),
     )
+
+
+def _priorities(folder: Path, contract: Contract, users: Catalogue) -> Priorities:
+    if contract.priorities is None:
+        return equal_priorities(users, [task.name for task in contract.scenario.tasks])
+    return load_priorities(folder / contract.priorities.path, users)

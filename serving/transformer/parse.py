@@ -1,12 +1,14 @@
 """From the tensors of one call to typed requests. Every field is checked here, so that nothing bad reaches Triton."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from polytask.errors import RequestError
 from polytask.scenario.schema import Scenario
-from serving.transformer.answers import answer_names
+from serving.transformer.answers import SLATE_TYPES, answer_names
+from serving.transformer.slate import mergeable
 from serving.transformer.wire import InputTensor, decode, key_datatype
 from serving.triton.repository import MAX_BATCH_SIZE
 
@@ -18,9 +20,13 @@ EXCLUDE_ITEMS = "exclude_items"
 NEGATIVE_ITEMS = "negative_items"
 COUNT = "k"
 TASKS = "tasks"
+SLATE = "slate"
+TASK_WEIGHTS = "task_weights"
 
 MAX_QUERY_CHARACTERS = 2000
 DEFAULT_COUNT = 10
+MAX_SLATE = 100
+MAX_WEIGHT = 1e6
 LATEST = 253_402_300_799  # the end of the year 9999, which is the last one that datetime knows
 
 
@@ -41,12 +47,22 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Slate:
+    """One list over `tasks` is wanted, of some size per row (B,); `weights` (k,) replace the users' own priorities."""
+
+    tasks: tuple[str, ...]
+    sizes: tuple[int, ...]
+    weights: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
 class Call:
     """A whole call: its rows, the wanted tasks, and the names of the tensors to answer with, in that order."""
 
     requests: tuple[Request, ...]
     tasks: tuple[str, ...]
     outputs: tuple[str, ...] = field(default=())
+    slate: Slate | None = None
 
 
 def input_types(scenario: Scenario) -> dict[str, tuple[str, list[int]]]:
@@ -63,7 +79,8 @@ def input_types(scenario: Scenario) -> dict[str, tuple[str, list[int]]]:
         types[RECENT_ITEMS] = types[EXCLUDE_ITEMS] = (key_datatype(scenario.items), [-1, -1])
     if scenario.takes_negatives:
         types[NEGATIVE_ITEMS] = (key_datatype(scenario.items), [-1, -1])
-    return {**types, COUNT: ("INT64", [-1, 1]), TASKS: ("BYTES", [-1])}
+    types |= {COUNT: ("INT64", [-1, 1]), TASKS: ("BYTES", [-1])}
+    return {**types, SLATE: ("INT64", [-1, 1]), TASK_WEIGHTS: ("BYTES", [-1])}
 
 
 def parse_call(scenario: Scenario, tensors: Sequence[InputTensor], outputs: Sequence[str], now: int) -> Call:
@@ -84,12 +101,15 @@ def parse_call(scenario: Scenario, tensors: Sequence[InputTensor], outputs: Sequ
     read = _Reader(known, by_name)
     users = read.column(USER_ID)
     tasks, names = _wanted(scenario, read.values(TASKS), outputs)
+    slate = _slate(scenario, tasks, read, names)
+    if slate is not None and not outputs:
+        names += tuple(SLATE_TYPES)
     queries = read.column(QUERY, _query) or [None] * len(users)
     moments = read.column(TIMESTAMP, _moment) or [now] * len(users)
     recent = read.table(RECENT_ITEMS, scenario.features.history_length) or [()] * len(users)
     exclude = read.table(EXCLUDE_ITEMS, scenario.features.seen_length) or [()] * len(users)
     negative = read.table(NEGATIVE_ITEMS, scenario.features.negative_length) or [()] * len(users)
-    counts = _counts(scenario, tasks, read, len(users))
+    counts = _counts(scenario, tasks, read)
     requests = []
     for row in zip(users, moments, queries, recent, exclude, negative, counts, strict=True):
         request = Request(*row)
@@ -100,7 +120,7 @@ def parse_call(scenario: Scenario, tensors: Sequence[InputTensor], outputs: Sequ
                 f"{together} items together with {RECENT_ITEMS}, at most {scenario.features.seen_length}",
             )
         requests.append(request)
-    return Call(tuple(requests), tasks, names)
+    return Call(tuple(requests), tasks, names, slate)
 
 
 class _Reader:
@@ -130,6 +150,19 @@ class _Reader:
         if shape != [self.batch, 1]:
             raise RequestError(name, f"shape {shape}, allowed: {[self.batch, 1]} as {USER_ID} has")
         return [check(value) for value in self.values(name) or ()]
+
+    def sizes(self, name: str, limit: int) -> list[int]:
+        """A size per row from a (1,) or (B, 1) input; an empty list when it is not there."""
+        shape = self.shape(name)
+        if shape is None:
+            return []
+        if shape not in ([1], [self.batch, 1]):
+            raise RequestError(name, f"shape {shape}, allowed: [1] or {[self.batch, 1]}")
+        values = self.values(name) or []
+        for value in values:
+            if not 1 <= value <= limit:
+                raise RequestError(name, f"{value}, allowed: 1 to {limit}")
+        return values * self.batch if len(values) < self.batch else values
 
     def table(self, name: str, longest: int) -> list[tuple[Any, ...]]:
         """The elements of each row of a (B, n) input with n <= `longest`; an empty list when it is not there."""
@@ -171,21 +204,52 @@ def _wanted(
     if not outputs:
         return chosen, tuple(name for name, task in owner.items() if task is None or task in chosen)
     for name in outputs:
-        if name not in owner:
-            raise RequestError(name, f"is not an output, allowed: {', '.join(owner)}")
-    wanted = {owner[name] for name in outputs}
+        if name not in owner and name not in SLATE_TYPES:
+            raise RequestError(name, f"is not an output, allowed: {', '.join([*owner, *SLATE_TYPES])}")
+    wanted = {owner[name] for name in outputs if name in owner}
+    if SLATE_TYPES.keys() & set(outputs):
+        wanted |= set(mergeable(scenario, every))
     return tuple(name for name in every if name in wanted), tuple(dict.fromkeys(outputs))
 
 
-def _counts(scenario: Scenario, tasks: tuple[str, ...], read: _Reader, batch: int) -> list[int]:
+def _counts(scenario: Scenario, tasks: tuple[str, ...], read: _Reader) -> list[int]:
     limit = min([scenario.task(name).top_k for name in tasks if scenario.task(name).kind == "retrieval"], default=1000)
-    shape = read.shape(COUNT)
-    if shape is None:
-        return [min(DEFAULT_COUNT, limit)] * batch
-    if shape not in ([1], [batch, 1]):
-        raise RequestError(COUNT, f"shape {shape}, allowed: [1] or {[batch, 1]}")
-    values = read.values(COUNT) or []
+    return read.sizes(COUNT, limit) or [min(DEFAULT_COUNT, limit)] * read.batch
+
+
+def _slate(scenario: Scenario, tasks: tuple[str, ...], read: _Reader, outputs: Sequence[str]) -> Slate | None:
+    sizes, weights = read.sizes(SLATE, MAX_SLATE), read.values(TASK_WEIGHTS)
+    if not sizes:
+        if not SLATE_TYPES.keys() & set(outputs):
+            if weights is not None:
+                raise RequestError(TASK_WEIGHTS, f"stands there without {SLATE}, allowed: together")
+            return None
+        sizes = [DEFAULT_COUNT] * read.batch
+    merged = mergeable(scenario, tasks)
+    if not merged:
+        possible = mergeable(scenario, [task.name for task in scenario.tasks])
+        raise RequestError(
+            SLATE, f"no wanted task has entries to merge, allowed: one of {', '.join(possible) or 'no task'}"
+        )
+    return Slate(merged, tuple(sizes), None if weights is None else _weights(merged, weights))
+
+
+def _weights(tasks: tuple[str, ...], values: list[str]) -> tuple[float, ...]:
+    """'task=weight' texts -> a weight per task; a task that is not named has weight 1."""
+    weights: dict[str, float] = {}
     for value in values:
-        if not 1 <= value <= limit:
-            raise RequestError(COUNT, f"{value}, allowed: 1 to {limit}")
-    return values * batch if len(values) < batch else values
+        name, _, number = value.partition("=")
+        if name not in tasks:
+            raise RequestError(TASK_WEIGHTS, f"{name!r} is not a task of the slate, allowed: {', '.join(tasks)}")
+        if name in weights:
+            raise RequestError(TASK_WEIGHTS, f"{name!r} stands there twice, allowed: once")
+        try:
+            weights[name] = float(number)
+        except ValueError:
+            weights[name] = math.nan
+        if not 0 <= weights[name] <= MAX_WEIGHT:
+            raise RequestError(TASK_WEIGHTS, f"{value!r}, allowed: {name}=number, from 0 to {MAX_WEIGHT:g}")
+    chosen = tuple(weights.get(name, 1.0) for name in tasks)
+    if not any(chosen):
+        raise RequestError(TASK_WEIGHTS, "all are 0, allowed: one above 0")
+    return chosen

@@ -23,7 +23,8 @@ from serving.transformer.answers import (
 from serving.transformer.bundle import Bundle
 from serving.transformer.deadline import Deadline
 from serving.transformer.features import OnlineFeatures, request_features
-from serving.transformer.parse import Call, parse_call
+from serving.transformer.parse import Call, Slate, parse_call
+from serving.transformer.slate import entries_of, merge, slate_tensors
 from serving.transformer.text_vectors import TextVectors
 from serving.transformer.wire import InputTensor
 
@@ -115,7 +116,29 @@ class Recommender:
         made = {tensor.name: tensor for tensor in prepared.flags}
         for name in prepared.call.tasks:
             made.update({t.name: t for t in self._writer.task(self._scenario.task(name), tensors, counts)})
+        if prepared.call.slate is not None:
+            made.update({t.name: t for t in self._slate(prepared.call, prepared.call.slate, tensors)})
         return [made[name] for name in prepared.call.outputs]
+
+    def _slate(self, call: Call, slate: Slate, tensors: Mapping[str, NDArray[Any]]) -> list[AnswerTensor]:
+        """One list over the slate's tasks, whatever length their own lists have in the answer."""
+        tasks = [self._scenario.task(name) for name in slate.tasks]
+        if slate.weights is None:
+            users = [request.user_id for request in call.requests]
+            priority = self._bundle.priorities.of(users, slate.tasks)
+        else:
+            weights = np.array(slate.weights)
+            priority = np.tile(weights / weights.sum(), (len(call.requests), 1))
+        made = {task.name: {t.name: t for t in self._writer.task(task, tensors, slate.sizes)} for task in tasks}
+        slates = [
+            merge(
+                self._scenario,
+                dict(zip(slate.tasks, priority[row], strict=True)),
+                {task.name: entries_of(task, made[task.name], row) for task in tasks},
+            )
+            for row in range(len(call.requests))
+        ]
+        return slate_tensors(slates, slate.sizes, slate.tasks, priority)
 
     async def _read(self, call: Call, deadline: Deadline) -> list[OnlineFeatures]:
         users = [request.user_id for request in call.requests]

@@ -18,7 +18,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from polytask.errors import RequestError
 from polytask.scenario import Scenario
 from polytask.tables import Tables
-from serving.client import Label, Question, Ranked, RecommenderClient, ServiceUnavailable
+from serving.client import Label, Question, Ranked, RecommenderClient, ServiceUnavailable, SlateEntry
 from serving.local import LocalStack
 from tests.serving.bundle import VERSION, base_scores
 
@@ -120,6 +120,32 @@ def test_only_the_wanted_tasks_are_answered(client: RecommenderClient):
     assert all(isinstance(entry, Label) for entry in answer.tasks["scene"])
 
 
+def test_a_slate_merges_the_tasks_by_the_given_weights(client: RecommenderClient):
+    answer = client.recommend(10, slate=4, k=1, task_weights={"item": 3, "user": 0})
+    assert answer.priority == pytest.approx({"item": 0.75, "user": 0.0, "scene": 0.25})
+    # Neighbours in the lists are at least 1 apart, a factor of e; the best shelf stands at its task's weight.
+    best = client.recommend(10, k=2)
+    item, shelf = best.tasks["item"][0], best.tasks["scene"][0]
+    assert (answer.slate[0].task, answer.slate[0].id, answer.slate[0].title) == ("item", str(item.id), item.title)
+    assert answer.slate[0].score == pytest.approx(0.75)
+    assert SlateEntry("scene", shelf.label, shelf.label, pytest.approx(0.25)) in answer.slate
+    assert [entry.score for entry in answer.slate] == sorted((entry.score for entry in answer.slate), reverse=True)
+    assert len(answer.tasks["item"]) == 1
+    assert client.recommend(10).slate == ()
+
+
+def test_a_slate_over_rest(small_stack: LocalStack, client: RecommenderClient):
+    slate = {"name": "slate", "datatype": "INT64", "shape": [1], "data": [3]}
+    names = ["slate_ids", "priority"]
+    body = {"inputs": [user_input(10), slate], "outputs": [{"name": name} for name in names]}
+    status, answer = rest(small_stack, body)
+    assert status == 200
+    got = {output["name"]: output["data"] for output in answer["outputs"]}
+    # The bundle brings no priorities: all tasks weigh alike.
+    assert got["priority"] == pytest.approx([1 / 3] * 3)
+    assert got["slate_ids"] == [entry.id for entry in client.recommend(10, slate=3).slate]
+
+
 def test_parallel_callers_get_their_own_answers(small_stack: LocalStack, tables: Tables):
     wrong: list[int] = []
 
@@ -178,6 +204,8 @@ def test_metadata_names_every_tensor(small_stack: LocalStack, client: Recommende
     [
         ("user_id", {"user": "ten"}),
         ("k", {"user": 10, "k": 0}),
+        ("slate", {"user": 10, "slate": 101}),
+        ("task_weights", {"user": 10, "slate": 5, "task_weights": {"weather": 1}}),
         ("tasks", {"user": 10, "tasks": ["weather"]}),
         ("recent_items", {"user": 10, "recent_items": [7] * 11}),
         ("exclude_items", {"user": 10, "exclude_items": ["seven"]}),

@@ -1,14 +1,15 @@
 """What the commands print."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from polytask.errors import ServingError
-from serving.cli import recommend, render_answers, serve, task_titles
-from serving.client import Answer, Label, Ranked, Value
+from polytask.errors import RequestError, ServingError
+from serving.cli import _weights, recommend, render_answers, serve, task_titles
+from serving.client import Answer, Label, Ranked, SlateEntry, Value
 
 ANSWER = Answer(
     user=42,
@@ -39,6 +40,26 @@ def test_one_block_per_task_with_titles_as_they_are():
     assert "cold start" in text
     assert "too old" not in text
     assert "Heat" not in rendered(limit=1)
+
+
+def test_the_slate_is_a_table_of_its_own():
+    slate = (SlateEntry("item", "7", "Alien [1979]", 0.625), SlateEntry("scene", "Horror", "Horror", 0.375))
+    console = Console(file=io.StringIO(), width=100)
+    render_answers(console, replace(ANSWER, tasks={}, slate=slate, priority={"item": 0.625, "scene": 0.375}))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "item 0.62, scene 0.38" in text
+    assert [line.split("│")[2:4] for line in text.splitlines() if "│" in line] == [
+        [" item  ", f" {'Alien [1979] (7)':48} "],
+        [" scene ", f" {'Horror':48} "],
+    ]
+    assert "priority" not in rendered()
+
+
+@pytest.mark.parametrize("text", ["item", "item=two", "=2"])
+def test_a_weight_that_is_none_is_refused(text: str):
+    with pytest.raises(RequestError, match="allowed: task=number"):
+        _weights([text])
+    assert _weights(["item=2", "scene=0.5"]) == {"item": 2.0, "scene": 0.5}
 
 
 def test_titles_of_a_bundle_that_is_gone_are_none(tmp_path: Path):

@@ -31,6 +31,16 @@ def test_rows_of_different_lengths_are_padded_in_front():
     assert recent == b"\0\0\0\0" + b"".join(b"\1\0\0\0" + letter for letter in (b"x", b"y", b"z"))
 
 
+def test_a_slate_and_its_weights_are_sent_for_the_whole_call():
+    sent = {t.name(): t for t in _inputs([Question(5), Question(6)], slate=7, task_weights={"item": 2, "scene": 0.5})}
+    assert {name: (t.datatype(), t.shape()) for name, t in sent.items()} == {
+        "user_id": ("INT64", [2, 1]),
+        "slate": ("INT64", [1]),
+        "task_weights": ("BYTES", [2]),
+    }
+    assert sent["task_weights"]._get_content() == b"\x08\0\0\0item=2.0\x09\0\0\0scene=0.5"
+
+
 @pytest.mark.parametrize("user", [1.5, None, True, 2**63])
 def test_a_key_of_another_type_is_refused(user: object):
     with pytest.raises(RequestError, match="user_id"):

@@ -38,6 +38,7 @@ MISTAKES = [
     ("text.queries", ["a {year}", "a {age}"], ["text.queries.1: {age}", "allowed: year, genres"]),
     ("text.queries", ["like {title}"], ["text.queries.0: {title}", "allowed: year, genres"]),
     ("text.query_words", {"title": {"Heat": ["hot"]}}, ["text.query_words: 'title'", "allowed: year, genres"]),
+    ("tasks.1.name", "slate", ["tasks.1.name: 'slate' names tensors that are there anyway"]),
     ("tasks.1.name", "item", ["tasks: item stands there twice", "each name is allowed once"]),
     ("tasks.0.label.column", "stars", ["tasks.0.label.column: 'stars'", "allowed: rating, item_id"]),
     ("tasks.2.label.column", "rating", ["tasks.2.label.column: 'rating'", "allowed: title, year, genres"]),

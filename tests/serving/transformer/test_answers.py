@@ -9,7 +9,7 @@ from polytask.scenario import Scenario
 from polytask.scenario.schema import Label, Task
 from polytask.tables import Tables
 from polytask.tensors import MASKED_SCORE
-from serving.transformer.answers import AnswerTensor, AnswerWriter, answer_names, answer_types
+from serving.transformer.answers import SLATE_TYPES, AnswerTensor, AnswerWriter, answer_names, answer_types
 
 
 @pytest.fixture
@@ -62,6 +62,6 @@ def test_a_row_past_the_catalogue_is_refused(writer: AnswerWriter, small_scenari
 
 
 def test_every_output_has_a_type(small_scenario: Scenario):
-    assert list(answer_types(small_scenario)) == list(answer_names(small_scenario))
+    assert list(answer_types(small_scenario)) == [*answer_names(small_scenario), *SLATE_TYPES]
     assert answer_types(small_scenario)["item_ids"] == ("INT64", [-1, -1])
     assert answer_types(small_scenario)["scene_labels"] == ("BYTES", [-1, 4])

@@ -6,7 +6,8 @@ import pytest
 
 from polytask.errors import RequestError
 from polytask.scenario import Scenario
-from serving.transformer.parse import Call, parse_call
+from serving.transformer.answers import SLATE_TYPES
+from serving.transformer.parse import Call, Slate, parse_call
 from serving.transformer.wire import InputTensor
 
 NOW = 1_700_000_000
@@ -57,6 +58,27 @@ def test_requested_outputs_choose_the_tasks(small_scenario: Scenario):
     assert (call.tasks, call.outputs) == (("scene",), ("scene_labels", "truncated"))
 
 
+def test_a_slate_merges_the_wanted_tasks(small_scenario: Scenario):
+    call = parse(small_scenario, ids(10, 20), tensor("slate", "INT64", [1], 7))
+    assert call.slate == Slate(("item", "user", "scene"), (7, 7))
+    assert call.outputs[-6:] == tuple(SLATE_TYPES)
+    assert set(SLATE_TYPES).isdisjoint(parse(small_scenario, ids(10)).outputs)
+    some = [tensor("tasks", "BYTES", [2], "scene", "item"), tensor("slate", "INT64", [2, 1], 1, 2)]
+    call = parse(small_scenario, ids(10, 20), *some, tensor("task_weights", "BYTES", [1], "scene=2.5"))
+    assert call.slate == Slate(("item", "scene"), (1, 2), (1.0, 2.5))
+
+
+def test_a_requested_slate_asks_for_the_tasks_it_merges(small_scenario: Scenario):
+    call = parse(small_scenario, ids(10), outputs=("slate_ids", "cold_start"))
+    assert call.tasks == ("item", "user", "scene")
+    assert call.slate == Slate(call.tasks, (10,))
+    assert call.outputs == ("slate_ids", "cold_start")
+
+
+def weights(*texts: str) -> list[InputTensor]:
+    return [ids(10), tensor("slate", "INT64", [1], 5), tensor("task_weights", "BYTES", [len(texts)], *texts)]
+
+
 @pytest.mark.parametrize(
     ("field", "tensors", "outputs", "message"),
     [
@@ -93,6 +115,22 @@ def test_requested_outputs_choose_the_tasks(small_scenario: Scenario):
         ("tasks", [ids(10), tensor("tasks", "BYTES", [0])], (), "is empty"),
         ("tasks", [ids(10), tensor("tasks", "BYTES", [1], "item")], ("item_ids",), "one of the two"),
         ("scores", [ids(10)], ("scores",), "is not an output"),
+        ("slate", [ids(10), tensor("slate", "INT64", [1], 0)], (), "1 to 100"),
+        ("slate", [ids(10), tensor("slate", "INT64", [1, 2], 5, 5)], (), "shape"),
+        ("task_weights", [ids(10), tensor("task_weights", "BYTES", [1], "item=1")], (), "without slate"),
+        ("task_weights", weights("weather=1"), (), "'weather' is not a task of the slate, allowed: item, user, scene"),
+        (
+            "task_weights",
+            [*weights("scene=1"), tensor("tasks", "BYTES", [1], "item")],
+            (),
+            "'scene' is not a task of the slate, allowed: item",
+        ),
+        ("task_weights", weights("item=1", "item=2"), (), "twice"),
+        ("task_weights", weights("item=-1"), (), "allowed: item=number"),
+        ("task_weights", weights("item=nan"), (), "allowed: item=number"),
+        ("task_weights", weights("item=inf"), (), "allowed: item=number"),
+        ("task_weights", weights("item"), (), "allowed: item=number"),
+        ("task_weights", weights("item=0", "user=0", "scene=0"), (), "all are 0"),
     ],
 )
 def test_a_malformed_call_names_its_field(
