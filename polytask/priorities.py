@@ -1,4 +1,4 @@
-"""How often each user follows each task's suggestions: the file of the bundle that weights a merged slate."""
+"""How often each user follows each task's suggestions: the file of the bundle that weighs a merged slate."""
 
 from collections.abc import Hashable, Sequence
 from functools import cached_property
@@ -18,7 +18,7 @@ PREFIX = "follows_"
 
 
 class Priorities:
-    """Follow rates (U + 1, k) in [0, 1]: row r is the user of catalogue row r, row 0 everybody we do not know."""
+    """Follow rates (U + 1, k) in [0, 1]: row r is the user of catalogue row r, row 0 is everybody."""
 
     def __init__(self, users: Catalogue, rates: pd.DataFrame) -> None:
         """`rates` has one column per task and U + 1 rows."""
@@ -26,27 +26,27 @@ class Priorities:
         self.rates = rates.reset_index(drop=True)
 
     @cached_property
-    def _values(self) -> NDArray[np.float64]:
-        return self.rates.to_numpy(dtype=np.float64)
+    def _lifts(self) -> NDArray[np.float64]:
+        rates = self.rates.to_numpy(dtype=np.float64)
+        everybody = rates[PADDING_ROW]
+        lifts: NDArray[np.float64] = np.where(everybody > 0, rates / np.where(everybody > 0, everybody, 1.0), 1.0)
+        return lifts
 
     def of(self, users: Sequence[Hashable], tasks: Sequence[str]) -> NDArray[np.float64]:
-        """The priorities (B, k) of some tasks for some users: their follow rates, scaled to add up to one.
+        """The priorities (B, k) of some tasks for some users, adding up to one.
 
-        A task without rates, such as one added since, counts as much as the mean of the others.
+        A priority is proportional to the lift: the user's rate over everybody's. Rates of different tasks do not
+        compare (a hit among ten films is rarer than a right shelf), lifts do. An unknown user follows as everybody
+        does, and a task without rates, such as one added since, is followed as by everybody.
         """
         rows = self._users.rows(users)
-        known = {name: position for position, name in enumerate(self.rates.columns)}
-        missing = [name for name in tasks if name not in known]
-        values = np.ones((len(rows), len(tasks)))
+        columns = {name: column for column, name in enumerate(self.rates.columns)}
+        lifts = np.ones((len(rows), len(tasks)))
         for position, name in enumerate(tasks):
-            if name in known:
-                values[:, position] = self._values[rows, known[name]]
-        if missing and len(missing) < len(tasks):
-            learned = [position for position, name in enumerate(tasks) if name in known]
-            for position in set(range(len(tasks))) - set(learned):
-                values[:, position] = values[:, learned].mean(axis=1)
-        totals = values.sum(axis=1, keepdims=True)
-        return np.where(totals > 0, values / np.where(totals > 0, totals, 1.0), 1.0 / len(tasks))
+            if name in columns:
+                lifts[:, position] = self._lifts[rows, columns[name]]
+        totals = lifts.sum(axis=1, keepdims=True)
+        return np.where(totals > 0, lifts / np.where(totals > 0, totals, 1.0), 1.0 / len(tasks))
 
     def save(self, path: Path) -> None:
         """Write Parquet: the users' key (missing in the first row) and one column per task."""

@@ -119,12 +119,18 @@ def small_checkpoint(
 
 
 @pytest.fixture(scope="session")
-def small_bundle(small_dataset: "Dataset", small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_bundle(
+    small_dataset: "Dataset",
+    small_training: "tuple[MultiTaskModel, list[Epoch]]",
+    small_checkpoint: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     """The exported bundle of the trained small model, with Triton's model repository in it."""
     import numpy as np
 
     from polytask.contract import REPOSITORY_FOLDER
     from polytask.export.bundle import export_bundle
+    from polytask.following import learn_priorities
     from serving.triton.repository import write_repository
 
     folder = tmp_path_factory.mktemp("bundle") / "bundle"
@@ -136,5 +142,6 @@ def small_bundle(small_dataset: "Dataset", small_checkpoint: Path, tmp_path_fact
         {"item": {"ndcg@10": 0.25}},
         folder,
         lambda contract, place: write_repository(contract, place / REPOSITORY_FOLDER),
+        priorities=learn_priorities(small_training[0], small_dataset),
     )
     return folder

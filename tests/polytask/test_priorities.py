@@ -19,17 +19,23 @@ def priorities():
     return Priorities(users("a", "b"), rates)
 
 
-def test_rates_become_shares_and_an_unknown_user_gets_the_first_row(priorities):
-    np.testing.assert_allclose(priorities.of(["a", "nobody"], ["scene", "item"]), [[0.25, 0.75], [0.75, 0.25]])
+def test_priorities_are_lifts_over_everybody_and_an_unknown_user_is_everybody(priorities):
+    # 0.3 / 0.2 = 1.5 for items, 0.1 / 0.6 = 1 / 6 for scenes.
+    np.testing.assert_allclose(priorities.of(["a", "nobody"], ["scene", "item"]), [[0.1, 0.9], [0.5, 0.5]])
 
 
 def test_a_user_who_follows_nothing_gets_equal_shares(priorities):
     np.testing.assert_allclose(priorities.of(["b"], ["item", "scene"]), [[0.5, 0.5]])
 
 
-def test_a_task_without_rates_counts_as_the_mean_of_the_others(priorities):
-    np.testing.assert_allclose(priorities.of(["a"], ["item", "liked", "scene"]), [[0.5, 1 / 3, 1 / 6]])
+def test_a_task_without_rates_is_followed_as_by_everybody(priorities):
+    np.testing.assert_allclose(priorities.of(["a"], ["item", "liked"]), [[0.6, 0.4]])
     np.testing.assert_allclose(priorities.of(["a"], ["liked", "stars"]), [[0.5, 0.5]])
+
+
+def test_a_task_that_nobody_follows_tilts_nothing():
+    never = Priorities(users("a"), pd.DataFrame({"item": [0.2, 0.4], "scene": [0.0, 0.0]}))
+    np.testing.assert_allclose(never.of(["a"], ["item", "scene"]), [[2 / 3, 1 / 3]])
 
 
 @pytest.mark.parametrize("keys", [("a", "b"), (10, 20)])

@@ -5,6 +5,7 @@ import pytest
 
 from polytask.catalogue import Catalogue, catalogues_of
 from polytask.queries import QueryTable, item_queries
+from polytask.scenario import load_scenario
 from tests.polytask.tiny import tiny_tables
 
 
@@ -40,6 +41,15 @@ def test_no_title_reaches_a_query(small_scenario, tables):
     queries = QueryTable(small_scenario.text, items).queries
     assert queries
     assert QueryTable(small_scenario.text, renamed).queries == queries
+
+
+def test_what_evaluation_asks_is_in_no_template():
+    scenario = load_scenario("movielens")
+    asked = {check.query for check in scenario.evaluation.queries}
+    shown = item_queries(scenario.text, {"genres": list(scenario.task("scene").classes)})
+    assert asked
+    assert shown
+    assert asked.isdisjoint(shown)
 
 
 @pytest.fixture(scope="module")

