@@ -1,6 +1,7 @@
 """Training of the language model together with the tasks: through low-rank adapters (LoRA), or whole."""
 
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -124,4 +125,6 @@ def with_adapters(backbone: Any, settings: Lora) -> Any:
         target_modules=targets,
         bias="none",
     )
-    return get_peft_model(backbone, adapters)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+        return get_peft_model(backbone, adapters)

@@ -1,6 +1,6 @@
 """The pretrained transformer: where it lies, its text vectors, and the cache that keeps each text's vector."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -144,13 +144,7 @@ class LanguageModel:
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         reused = len(set(keys)) - len(new)
         if new:
-            # Similar lengths share a batch, so that little padding is computed; ties keep a fixed order.
-            order = sorted(new, key=lambda key: (len(new[key]), key))
-            for start in range(0, len(order), ENCODE_BATCH):
-                batch = order[start : start + ENCODE_BATCH]
-                known.update(zip(batch, self._encode([new[key] for key in batch]), strict=True))
-                if progress is not None:
-                    progress(min(start + ENCODE_BATCH, len(order)), len(order))
+            known.update(self._encode_all(new, progress))
             self._save_cache(known)
         return np.stack([known[key] for key in keys]), reused
 
@@ -165,12 +159,29 @@ class LanguageModel:
         if known > config.vocab_size:
             raise DataError(f"encoder.model: {self.tokenizer_file} has {known} tokens, the model {config.vocab_size}")
 
+    def _encode_all(
+        self, new: Mapping[str, str], progress: Callable[[int, int], None] | None
+    ) -> dict[str, NDArray[np.float32]]:
+        """Vectors by key for texts by key, on a GPU where there is one."""
+        # Similar lengths share a batch, so that little padding is computed; ties keep a fixed order.
+        order = sorted(new, key=lambda key: (len(new[key]), key))
+        vectors: dict[str, NDArray[np.float32]] = {}
+        self.encoder.to("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            for start in range(0, len(order), ENCODE_BATCH):
+                batch = order[start : start + ENCODE_BATCH]
+                vectors.update(zip(batch, self._encode([new[key] for key in batch]), strict=True))
+                if progress is not None:
+                    progress(min(start + ENCODE_BATCH, len(order)), len(order))
+        finally:
+            self.encoder.cpu()
+        return vectors
+
     def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        input_ids, attention_mask = self.tokenizer(texts)
+        device = next(self.encoder.parameters()).device
+        input_ids, attention_mask = (torch.from_numpy(array).to(device) for array in self.tokenizer(texts))
         with torch.inference_mode():
-            vectors: NDArray[np.float32] = self.encoder(
-                torch.from_numpy(input_ids), torch.from_numpy(attention_mask)
-            ).numpy()
+            vectors: NDArray[np.float32] = self.encoder(input_ids, attention_mask).cpu().numpy()
         return vectors
 
     def _load_cache(self) -> dict[str, NDArray[np.float32]]:

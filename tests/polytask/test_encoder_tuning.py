@@ -12,6 +12,7 @@ from polytask.language_model import LanguageModel, TextEncoder
 from polytask.resume import Resume
 from polytask.scenario.schema import Encoder, Lora
 from polytask.training import build_model, fit, train
+from tests.polytask.pretended_gpu import GPU, pretended_gpu
 from tests.polytask.tiny_language_models import write_language_model
 from tests.small import training_frame
 
@@ -131,6 +132,18 @@ def test_adapters_leave_the_base_weights_alone_until_they_are_merged(small_scena
     changed = {name.split(".")[-2] for name, tensor in base.items() if not torch.equal(merged[name], tensor)}
     assert merged.keys() == base.keys()
     assert changed == {"query", "value"}
+
+
+def test_language_model_and_item_tables_lie_on_one_device(parts):
+    dataset, vectors, _, tuning = parts
+    model = build_model(dataset, vectors)
+    with pretended_gpu() as gpu:
+        model.to(GPU)
+        tuning.encoder.to(GPU)
+        tuning.start_epoch(model)
+        assert model.item_table.text_vectors in gpu.on_gpu
+        assert tuning.vectors(np.arange(3)) in gpu.on_gpu
+        assert model.item_table() in gpu.on_gpu
 
 
 def test_weights_that_the_vector_does_not_depend_on_are_not_trained(parts):

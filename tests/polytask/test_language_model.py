@@ -8,6 +8,7 @@ from tokenizers import Tokenizer
 from polytask.errors import DataError
 from polytask.language_model import LanguageModel, TextEncoder, language_model_folder
 from polytask.text import TextTokenizer
+from tests.polytask.pretended_gpu import pretended_gpu
 from tests.polytask.tiny_language_models import write_language_model
 
 
@@ -48,6 +49,20 @@ def test_vectors_do_not_depend_on_batch_mates(fresh, small_scenario, tmp_path):
         alone, reused = LanguageModel(small_scenario, cache=tmp_path / str(position)).vectors([texts[position]])
         assert reused == 0
         np.testing.assert_allclose(alone[0], together[position], rtol=0, atol=1e-5)
+
+
+def test_vectors_come_from_a_gpu_where_there_is_one(fresh, small_scenario, tmp_path, monkeypatch):
+    texts = ["a comedy", "a quiet drama about the sea"]
+    expected, _ = fresh.vectors(texts)
+    other = LanguageModel(small_scenario, cache=tmp_path / "other")
+    with pretended_gpu() as gpu, monkeypatch.context() as machine:
+        machine.setattr(torch.cuda, "is_available", lambda: True)
+        used = []
+        other.encoder.register_forward_hook(lambda module, inputs, output: used.append(output in gpu.on_gpu))
+        vectors, _ = other.vectors(texts)
+        assert used == [True]
+        assert not any(parameter in gpu.on_gpu for parameter in other.encoder.parameters())
+    np.testing.assert_array_equal(vectors, expected)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "last"])

@@ -16,7 +16,9 @@ from polytask.processes import resolved_precision
 from polytask.scenario import Scenario
 from polytask.tables import write_tables
 from polytask.training import build_model, train
+from polytask.weighting import build_weights
 from polytask.windows import WindowPlan, Windows
+from tests.polytask.pretended_gpu import GPU, pretended_gpu
 from tests.polytask.random_vectors import ITEM_VECTORS, dataset_with
 from tests.polytask.tiny_language_models import write_language_model
 from tests.small import training_frame
@@ -103,6 +105,19 @@ def test_parts_of_a_batch_weighed_by_their_counts_are_the_batch(small_dataset):
             for name, loss in losses.items():
                 sums[name] += batches.counts[name] / counts[name] * float(loss)
     assert sums == pytest.approx({name: float(loss) for name, loss in whole.items()}, rel=1e-6)
+
+
+def test_model_and_batch_lie_on_one_device(small_dataset):
+    model = build_model(small_dataset, ITEM_VECTORS)
+    random = np.random.default_rng(2)
+    windows = next(WindowPlan(small_dataset, 1, random).epoch(0, random))
+    with pretended_gpu() as gpu:
+        model.to(GPU).train()
+        losses = BatchLosses(small_dataset, GPU)(model, windows)
+        total = build_weights(small_dataset.scenario).to(GPU)(losses)
+        assert all(tensor in gpu.on_gpu for tensor in (*losses.values(), total))
+        with pytest.raises(RuntimeError, match="lie on the CPU, others on the GPU"):
+            BatchLosses(small_dataset)(model, windows)
 
 
 def test_bf16_is_for_products_only(small_dataset, tables):
