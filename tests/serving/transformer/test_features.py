@@ -68,5 +68,5 @@ def test_the_offline_store_is_not_opened_and_variables_are_filled_in(tmp_path: P
 def test_a_missing_or_broken_feature_store_is_told(text: str | None, tmp_path: Path):
     if text is not None:
         (tmp_path / "feature_store.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(ContractError, match="feature_store.yaml"):
+    with pytest.raises(ContractError, match=r"feature_store\.yaml"):
         open_online_store(tmp_path)

@@ -1,0 +1,83 @@
+"""Components that no overlay has render too, and what they make of the base keeps every rule."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from serving.manifests.builtin_kinds import check_builtin
+from serving.manifests.inference_service_rules import check_inference_service
+from serving.manifests.pod_rules import check_pods
+from serving.manifests.render import documents, render
+from tests.serving.manifests.conftest import ROOT, Overlays, find
+
+MANIFESTS = ROOT / "manifests"
+COMBINATIONS = [("cpu", "knative"), ("gpu", "jwt"), ("cpu", "claims", "hpa"), ("gpu", "keda", "canary")]
+
+
+def combine(folder: Path, components: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The base with some components, as an overlay has them."""
+    up = os.path.relpath(MANIFESTS, folder)
+    content = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": "test",
+        "resources": [f"{up}/base"],
+        "components": [f"{up}/components/{name}" for name in components],
+        "configMapGenerator": [{"name": "feature-store", "literals": ["feature_store.yaml=project: test"]}],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    return documents(render(folder))
+
+
+@pytest.mark.parametrize("components", COMBINATIONS, ids="+".join)
+def test_components_fit_the_base(components: tuple[str, ...], tmp_path: Path):
+    rendered = combine(tmp_path, components)
+    problems = [
+        problem
+        for document in rendered
+        for problem in (*check_builtin(document), *check_inference_service(document), *check_pods(document))
+    ]
+    assert problems == []
+    assert {d["metadata"].get("namespace") for d in rendered if d["kind"] != "Namespace"} == {"test"}
+
+
+def test_every_component_is_in_an_overlay_or_a_combination():
+    used = {name for names in COMBINATIONS for name in names}
+    for path in MANIFESTS.glob("overlays/*/kustomization.yaml"):
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        used |= {name.rpartition("/")[2] for name in content["components"]}
+    assert used == {path.name for path in (MANIFESTS / "components").iterdir()} - {"README.md"}
+
+
+def test_knative_scales_to_zero_and_serves_one_port(tmp_path: Path):
+    spec = find(combine(tmp_path, ("cpu", "knative")), "InferenceService/recommender")["spec"]
+    assert (spec["predictor"]["minReplicas"], spec["transformer"]["minReplicas"]) == (0, 0)
+    assert [port["containerPort"] for port in spec["predictor"]["model"]["ports"]] == [9000]
+    assert [port["containerPort"] for port in spec["transformer"]["containers"][0]["ports"]] == [8080]
+
+
+def test_gpu_and_cpu_differ_in_accelerator_settings_alone(tmp_path: Path):
+    services = {}
+    for accelerator in ("cpu", "gpu"):
+        (tmp_path / accelerator).mkdir()
+        services[accelerator] = find(combine(tmp_path / accelerator, (accelerator,)), "InferenceService/recommender")
+    gpu, cpu = services["gpu"]["spec"]["predictor"], services["cpu"]["spec"]["predictor"]
+    assert gpu["model"].pop("resources")["limits"]["nvidia.com/gpu"] == "1"
+    assert "nvidia.com/gpu" not in cpu["model"].pop("resources")["limits"]
+    assert gpu.pop("tolerations") and gpu.pop("nodeSelector")
+    assert services["gpu"] == services["cpu"]
+
+
+def test_the_deployer_may_do_what_a_rollout_does_and_nothing_more(overlays: Overlays):
+    base = find(overlays["local"], "Role/recommender-deployer")["rules"]
+    assert [(rule["resources"], rule["verbs"]) for rule in base] == [
+        (["inferenceservices"], ["get", "create", "patch"]),
+        (["events"], ["create"]),
+    ]
+    canary = find(overlays["gpu"], "Role/recommender-canary-deployer")["rules"]
+    assert all(rule["resourceNames"] for rule in canary)
+    kinds = {document["kind"] for rendered in overlays.values() for document in rendered}
+    assert not kinds & {"ClusterRole", "ClusterRoleBinding", "Secret"}
