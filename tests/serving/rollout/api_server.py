@@ -41,12 +41,11 @@ class Cluster:
         self.applied: dict[str, dict[str, Fields]] = {}
         self.events: list[dict[str, Any]] = []
         self.writes: list[tuple[str, str]] = []
-        self.calls: list[tuple[str, str]] = []
         self.weights: list[dict[str, int]] = []
         self.failures: list[int] = []  # statuses to answer the next calls with
         self.forbidden: set[str] = set()
         self.stale_reads = 3
-        self.latency = {}
+        self.tokens: set[str | None] = set()
         self.contracts: dict[str, str] = {}  # model version -> contract checksum of what its transformer loads
         self.tasks = ["item", "user", "scene"]
         self.asked: list[str] = []
@@ -250,7 +249,7 @@ class Handler(BaseHTTPRequestHandler):
                 return 200, {"inputs": [{"name": "user_id", "datatype": "INT64", "shape": [-1, 1]}]}
             assert rest == "v2/models/recommender/infer", rest
             return cluster.answer(name, body)
-        cluster.calls.append((self.command, path))
+        cluster.tokens.add(self.headers.get("Authorization"))
         if cluster.failures:
             raise Problem(cluster.failures.pop(0), "ServiceUnavailable", "the server is busy")
         if path.split("/")[-1 if self.command == "POST" else -2] in cluster.forbidden:

@@ -1,5 +1,6 @@
 """Rollouts against a server that behaves like the Kubernetes API: create, change, wait, answer, go back."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +87,14 @@ def test_a_model_that_does_not_load_is_taken_back_and_the_reason_told(
     event = state.events[-1]
     assert (event["type"], event["involvedObject"]["name"]) == ("Warning", "recommender")
     assert "no such tensor" in event["message"]
+
+
+def test_a_failed_load_is_not_waited_out(installed: Cluster, state: State, settings: Settings, release: Make):
+    roll_out(installed, release(1), settings)
+    started = time.monotonic()
+    with pytest.raises(RolloutError, match="BlockedByFailedLoad"):
+        roll_out(installed, release(2, storage="s3://models/broken"), replace(settings, ready_seconds=300))
+    assert time.monotonic() - started < 60
 
 
 def test_a_model_that_loads_and_answers_nothing_is_taken_back(

@@ -1,0 +1,65 @@
+"""`polytask rollout` from the command line to the API server, by a kubeconfig."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from polytask.scenario import Scenario
+from polytask.tables import Tables
+from serving.rollout.cluster import Cluster
+from tests.serving.bundle import VERSION, write_bundle
+from tests.serving.rollout.api_server import Server
+from tests.serving.rollout.conftest import NAMESPACE, State, address
+
+RUN = "import sys; from typer import Typer; from serving.rollout.cli import rollout\n"
+RUN += "app = Typer(); app.command()(rollout); app()"
+
+
+@pytest.fixture
+def kubeconfig(server: Server, tmp_path: Path) -> Path:
+    path = tmp_path / "kubeconfig"
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "tests", "cluster": {"server": server.url}}],
+        "users": [{"name": "deployer", "user": {"token": "secret-token"}}],
+        "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "deployer"}}],
+        "current-context": "tests",
+    }
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def run(kubeconfig: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
+    command = [sys.executable, "-c", RUN, *arguments, "--namespace", NAMESPACE]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_a_bundle_is_rolled_out_and_the_second_time_nothing_changes(
+    installed: Cluster,
+    state: State,
+    server: Server,
+    kubeconfig: Path,
+    small_scenario: Scenario,
+    tables: Tables,
+    tmp_path: Path,
+):
+    contract = write_bundle(tmp_path / "bundle", small_scenario, tables)
+    state.contracts[str(VERSION)] = contract.checksum
+    state.stale_reads = 0
+    arguments = ["--bundle", str(tmp_path / "bundle"), "--storage", "s3://models/small"]
+    arguments += ["--url", server.url + "/services/{name}"]
+    done = run(kubeconfig, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert f"deployed: model {VERSION} in " in done.stdout
+    assert address(state) == f"s3://models/small/{VERSION}/repository"
+    assert state.tokens == {None, "Bearer secret-token"}  # the fixture has no credentials
+    writes = list(state.writes)
+    again = run(kubeconfig, *arguments)
+    assert (again.returncode, state.writes) == (0, writes)
+    assert f"unchanged: model {VERSION} in " in again.stdout
