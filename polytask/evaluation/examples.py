@@ -24,8 +24,8 @@ ANSWERS_SHOWN = 5
 def examples(model: MultiTaskModel, dataset: Dataset) -> list[dict[str, Any]]:
     """Per example: the user, the request's text, the newest items of the history, what the user did, and the answers.
 
-    Answers of a task: `listed` titles, each with whether it is right; or `classes` with their probability; or a
-    `value`; beside the `label`, which is None where the request has none.
+    Answers of a task: `listed` titles, each with whether it is right, and the rank of what followed; or `classes` with
+    their probability; or a `value`, beside the `label`. `judged` says whether the request has a label.
     """
     requests = split_requests(dataset, "test")
     chosen = np.unique(np.linspace(0, len(requests) - 1, EXAMPLES).astype(np.int64))
@@ -64,26 +64,31 @@ def title_of(dataset: Dataset, catalogue: str, row: int) -> str:
 
 
 def _answers(request: Requests, task: Task, scores: NDArray[np.float32]) -> dict[str, Any]:
-    labelled = bool(request.labelled(task)[0])
-    label = request.labels(task)[0] if labelled else None
+    judged = bool(request.labelled(task)[0])
+    label: Any = request.labels(task)[0] if judged else None
     if task.kind == "retrieval":
         assert task.catalogue is not None
-        rows = [int(row) for row in listed_rows(request, task, scores, ANSWERS_SHOWN)[0] if row != PADDING_ROW]
-        right = [labelled and _is_right(label, row) for row in rows]
-        titles = [title_of(request.dataset, task.catalogue, row) for row in rows]
-        return {"label": None, "listed": [{"title": t, "right": r} for t, r in zip(titles, right, strict=True)]}
-    if task.kind == "regression":
-        return {"label": None if label is None else float(label), "value": float(scores.reshape(-1)[0])}
-    if task.kind == "binary":
-        return {"label": None if label is None else bool(label), "value": float(expit(scores.reshape(-1)[0]))}
+        order = [int(row) for row in listed_rows(request, task, scores, scores.shape[1])[0] if row != PADDING_ROW]
+        listed = [
+            {"title": title_of(request.dataset, task.catalogue, row), "right": judged and _is_right(label, row)}
+            for row in order[:ANSWERS_SHOWN]
+        ]
+        single = judged and np.ndim(label) == 0 and int(label) in order
+        return {"judged": judged, "listed": listed, "rank": order.index(int(label)) + 1 if single else None}
+    answer: dict[str, Any] = {"judged": judged, "label": None}
+    if task.kind in ("regression", "binary"):
+        value = float(scores.reshape(-1)[0])
+        if label is not None:
+            answer["label"] = bool(label) if task.kind == "binary" else float(label)
+        return {**answer, "value": float(expit(value)) if task.kind == "binary" else value}
     classes = task.classes or ()
     shares = softmax(scores[0])
     best = np.argsort(-shares, kind="stable")[:ANSWERS_SHOWN]
-    if task.kind == "multilabel":
-        names: Any = None if label is None else [name for name, holds in zip(classes, label, strict=True) if holds]
-    else:
-        names = None if label is None else classes[int(label)]
-    return {"label": names, "classes": [{"name": classes[n], "probability": float(shares[n])} for n in best]}
+    if label is not None and task.kind == "multilabel":
+        answer["label"] = [name for name, holds in zip(classes, label, strict=True) if holds]
+    elif label is not None:
+        answer["label"] = classes[int(label)]
+    return {**answer, "classes": [{"name": classes[n], "probability": float(shares[n])} for n in best]}
 
 
 def _is_right(label: Any, row: int) -> bool:

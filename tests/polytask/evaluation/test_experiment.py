@@ -73,6 +73,10 @@ def test_examples_name_titles_and_what_was_right(small_training, small_dataset):
     listed = first["tasks"]["item"]["listed"]
     assert len(listed) == 5
     assert [entry["right"] for entry in listed] == [entry["title"] == first["target"] for entry in listed]
+    ranks = [example["tasks"]["item"]["rank"] for example in found]
+    hits = [any(entry["right"] for entry in example["tasks"]["item"]["listed"]) for example in found]
+    assert hits == [rank is not None and rank <= 5 for rank in ranks]
+    assert 0 < sum(hits) < 10
     assert first["tasks"]["scene"]["label"] == list(items["genres"][event["item_id"]])
     shares = [entry["probability"] for entry in first["tasks"]["scene"]["classes"]]
     assert shares == sorted(shares, reverse=True)
