@@ -16,6 +16,7 @@ from polytask.dataset import Dataset
 from polytask.evaluation.baselines import Tuned, tuned_baselines
 from polytask.evaluation.bootstrap import RESAMPLES
 from polytask.evaluation.calibration import calibration
+from polytask.evaluation.cold import cold_report
 from polytask.evaluation.examples import examples
 from polytask.evaluation.previous import previous_method
 from polytask.evaluation.query_check import Asked, query_report
@@ -32,8 +33,9 @@ from polytask.evaluation.study import (
 )
 from polytask.evaluation.summary import ABLATION, summary_of
 from polytask.evaluation.trainings import Trained, Trainings, data_sha256
-from polytask.evaluation.variants import Variant, variants_of, with_seed, with_vectors
+from polytask.evaluation.variants import Variant, variants_of, with_scenario, with_seed, with_vectors
 from polytask.language_model import LanguageModel
+from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Scenario
 from polytask.splits import Split
 from polytask.training import train
@@ -79,11 +81,13 @@ class Experiment:
             with self._timed(f"measure_{split}"):
                 studies[split] = study(requests[split], self.scenario.tasks, methods, self.resamples)
         first = models[self.seeds[0]]
+        with self._timed("cold"):
+            cold = self._cold(trainings, first.dataset, language_model)
         with self._timed("queries"):
             queries = query_report([Asked(s.trained.model, s.dataset, s.encode) for s in models.values()])
         return {
             **summary_of(self.scenario, self.seeds, studies, tuned, _meanings(variants), self.resamples),
-            "cold": {},
+            "cold": cold,
             "queries": queries,
             "calibration": calibration(requests["test"], {MODEL: first.method, **baseline_methods(tuned)}),
             "examples": examples(first.trained.model, first.dataset),
@@ -135,6 +139,22 @@ class Experiment:
             save_checkpoint(model, history, encoder, target)
 
         return self._noted(trainings.get(name, scenario, encoder, run))
+
+    def _cold(self, trainings: Trainings, dataset: Dataset, language_model: LanguageModel) -> dict[str, Any]:
+        """What becomes of held-out items, with the first seed; see `cold_report`."""
+        if self.scenario.encoder.training != "frozen":
+            self.done(
+                "no held-out items: they are measured on given text vectors, and here the language model is trained"
+            )
+            return {}
+        scenario = with_seed(self.scenario, self.seeds[0])
+
+        def trained(held: Dataset) -> MultiTaskModel:
+            variant = Variant("held-out-items", "held-out-items", "a tenth of the items held out", held, items)
+            return self._variant(trainings, f"{variant.name}-{self.seeds[0]}", variant, language_model.sha256).model
+
+        items = jobs.item_vectors(dataset, language_model, self.say)
+        return cold_report(with_scenario(dataset, scenario), _encode(language_model), trained, self.seeds[0])
 
     def _methods(
         self,

@@ -29,6 +29,8 @@ def test_every_section_is_there(runs):
     for variant in content["ablations"].values():
         assert variant["test"].keys() == {"item", "user", "scene"}
         assert variant["test"]["item"]["ndcg@10"]["gain"]["interval"]
+    assert content["cold"]["settings"]["items"] == 6
+    assert content["cold"]["recall@10"].keys() == {"mean", "seeds", "interval"}
     assert [row["query"] for row in content["queries"]] == ["something to laugh about", "a cowboy or a ghost"]
     assert content["seconds"]["train"].keys() >= {"seed-3", "seed-4", "id_only-3"}
     assert len(content["training"]["4"]) == 2
@@ -46,7 +48,7 @@ def test_the_previous_model_is_compared(runs):
 
 def test_a_second_run_trains_nothing_and_finds_the_same(runs):
     (first, done_first, _), (second, done_second, _) = runs
-    assert sum("trained in" in line for line in done_first) == 7
+    assert sum("trained in" in line for line in done_first) == 8
     assert all("reused" in line for line in done_second)
     assert second["test"] == first["test"]
     assert second["ablations"] == first["ablations"]
