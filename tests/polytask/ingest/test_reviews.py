@@ -27,6 +27,8 @@ def test_rows_are_kept_or_dropped_for_a_reason(ingested):
 def test_every_text_stands_once_and_in_one_split(ingested):
     _, tables = ingested
     assert not tables.users["review"].duplicated().any()
+    # The two rows of one text, numbers 1,892 and 12,527 of the source: the first stays.
+    assert {1892, 12_527} & set(tables.users["review_id"]) == {1892}
     split = split_events(load_scenario("reviews"), tables.interactions)
     assert (split.groupby(tables.interactions["review_id"]).nunique() == 1).all()
     assert split.value_counts(normalize=True).round(2).to_dict() == {"train": 0.8, "test": 0.1, "validation": 0.1}
