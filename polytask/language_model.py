@@ -46,6 +46,7 @@ def load_backbone(folder: Path, layers: int | None = None) -> Any:
     code of its own, an encoder with a decoder, fewer layers.
     """
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    verbosity = transformers_logging.get_verbosity()
     if not any(folder.glob("*.safetensors")):
         found = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
         raise DataError(
@@ -57,6 +58,8 @@ def load_backbone(folder: Path, layers: int | None = None) -> Any:
             raise DataError(f"encoder.model: {folder} is of type {config.model_type}; allowed: an encoder or a decoder")
         if layers is not None:
             _keep_layers(config, folder, layers)
+            # The layers that are left out would be reported as weights without a place.
+            transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         config.use_cache = False  # a decoder's cache of keys and values is for generation
         backbone = AutoModel.from_pretrained(
             folder,
@@ -69,6 +72,8 @@ def load_backbone(folder: Path, layers: int | None = None) -> Any:
     except (OSError, ValueError) as error:
         reason = str(error).split("\n", maxsplit=1)[0]
         raise DataError(f"encoder.model: {folder} cannot be loaded: {reason}") from error
+    finally:
+        transformers_logging.set_verbosity(verbosity)
     return backbone.eval().requires_grad_(False)
 
 
