@@ -90,6 +90,13 @@ def check_commands(folder: Path) -> None:
     assert all(title in shown.stdout for title in ("Next (item)", "Peers (user)", "Shelf (scene)", "a ghost story"))
     answer = json.loads(ask(folder, "--user", "10", "--task", "item", "--k", "2", "--json").stdout)
     assert (list(answer["tasks"]), len(answer["tasks"]["item"])) == (["item"], 2)
+    first = answer["tasks"]["item"][0]["id"]
+    words = ["--less-of", str(first), "--slate", "4", "--weight", "item=2", "--json"]
+    answer = json.loads(ask(folder, "--user", "10", *words).stdout)
+    assert first not in [entry["id"] for entry in answer["tasks"]["item"]]
+    assert len(answer["slate"]) == 4
+    assert answer["priority"] == pytest.approx({"item": 0.5, "user": 0.25, "scene": 0.25})
+    assert "All of it, by priority" in ask(folder, "--user", "10", "--slate", "3").stdout
     refused = ask(folder, "--user", "ten")
     assert refused.returncode != 0
     assert "--user: 'ten', allowed: a whole number" in refused.stderr

@@ -20,7 +20,7 @@ from polytask.scenario import Scenario
 from polytask.tables import Tables
 from serving.client import Label, Question, Ranked, RecommenderClient, ServiceUnavailable, SlateEntry
 from serving.local import LocalStack
-from tests.serving.bundle import VERSION, base_scores
+from tests.serving.bundle import HISTORY_SHARE, VERSION, base_scores
 
 UNKNOWN = 999_999
 
@@ -90,6 +90,21 @@ def test_a_query_changes_the_scores_and_a_long_one_is_flagged(client: Recommende
     assert plain.tasks["item"][0].score != asked.tasks["item"][0].score
     assert not asked.truncated
     assert client.recommend(10, query="ghost " * 100).truncated
+
+
+def test_recent_items_push_the_oldest_out_of_the_history(client: RecommenderClient, tables: Tables):
+    events = tables.interactions
+    history = events["item_id"][events["user_id"] == 10].tolist()[-10:]  # in the order of time
+    row_of = {item: row for row, item in enumerate(tables.items["item_id"].tolist(), start=1)}
+    recent = best_items(tables, seen_by(tables, 10), 1)[0]
+    before, after = (
+        max(entry.score for entry in client.recommend(10, recent_items=items, tasks=["scene"]).tasks["scene"])
+        for items in ([], [recent])
+    )
+    # The last of the four classes scores three times the text's number plus a thousandth of the history's rows.
+    expected = 3 * HISTORY_SHARE * (row_of[recent] - row_of[history[0]])
+    assert expected != 0
+    assert after - before == pytest.approx(expected, abs=1e-5)
 
 
 def test_recent_excluded_and_negative_items_are_left_out(client: RecommenderClient, tables: Tables):

@@ -1,7 +1,8 @@
 """A bundle over the small scenario whose models are tiny ONNX graphs: real masking and top-k, scores made by rule.
 
 Item and user row r scores `(37 * r) % 101 + text`, so the best rows are known; `text` is the first number of the text
-vector, a fraction below 1 that the token ids decide. A class's score is its position times `text`.
+vector, a fraction below 1 that the token ids decide. A class's score is its position times `text` plus a thousandth of
+the sum of the history's rows.
 """
 
 from pathlib import Path
@@ -32,6 +33,7 @@ from polytask.tensors import (
 from serving.triton.repository import write_repository
 
 TEXT_DIM = 4
+HISTORY_SHARE = 1e-3
 VERSION = 77
 
 
@@ -112,12 +114,11 @@ def _multitask(scenario: Scenario, rows: dict[str, int]) -> onnx.ModelProto:
             helper.make_node("Shape", [name], [f"{name}_shape"]),
             helper.make_node("Expand", ["masked", f"{name}_shape"], [f"{name}_masked"]),
         ]
-    # History is an input that the graph must not lose: it counts for nothing in the classes' scores.
-    constants += [_floats("nothing", np.array([0.0]))]
+    constants += [_floats("history_share", np.array([HISTORY_SHARE]))]
     history = [
         helper.make_node("Cast", ["history"], ["history_float"], to=TensorProto.FLOAT),
         helper.make_node("ReduceSum", ["history_float", "one"], ["history_sum"], keepdims=1),
-        helper.make_node("Mul", ["history_sum", "nothing"], ["history_nothing"]),
+        helper.make_node("Mul", ["history_sum", "history_share"], ["history_part"]),
     ]
     nodes += history if scenario.has_items else [helper.make_node("Identity", ["nothing"], ["history_nothing"])]
     for task in scenario.tasks:
@@ -136,7 +137,7 @@ def _multitask(scenario: Scenario, rows: dict[str, int]) -> onnx.ModelProto:
             steps = np.arange(len(task.classes or ("",)))[None]
             constants.append(_floats(f"{t}_steps", steps))
             nodes += [
-                helper.make_node("Add", ["text", "history_nothing"], [f"{t}_state"]),
+                helper.make_node("Add", ["text", "history_part"], [f"{t}_state"]),
                 helper.make_node("Mul", [f"{t}_state", f"{t}_steps"], [task_outputs(task)[0].name]),
             ]
     return _model(nodes, multitask_inputs(scenario, TEXT_DIM), multitask_outputs(scenario), constants)

@@ -24,6 +24,7 @@ def graph_of(scenario):
     torch.manual_seed(0)
     model = MultiTaskModel(scenario, torch.randn(ITEMS + 1, TEXT), torch.randn(9, TEXT), users=USERS)
     with torch.no_grad():  # fresh weights hardly tell rows apart, and row 0 would win where it is not masked
+        model.item_table.residual.weight.normal_()  # and point alike
         for name in ("item", "user"):
             model.heads[name].bias.normal_()
             model.heads[name].bias[0] = 100.0
@@ -139,16 +140,22 @@ def test_without_negative_items_every_bit_stays(graph, feed):
         torch.testing.assert_close(value, expected[name], rtol=0, atol=0)
 
 
-def test_items_are_lowered_by_their_likeness_to_the_nearest_negative_item(graph, feed):
-    feed["negative"][:, :3] = torch.tensor([7, 0, 23])
+@pytest.mark.parametrize("padded", [True, False])
+def test_items_are_lowered_by_their_likeness_to_the_nearest_negative_item(graph, feed, padded):
+    best = answers_of(graph, **feed)["item_ids"][:, 0]
+    feed["negative"][:, :3] = torch.stack([best, best * 0, best % ITEMS + 1], dim=1)
+    if not padded:
+        feed["negative"][:, 1], feed["negative"][:, 3:] = best, best[:, None]
     answers = answers_of(graph, **feed)
-    logits = graph.model.score(feed["history"], feed["text"])["item"][:, 1:]
     unit = torch.nn.functional.normalize(graph.items[1:], dim=1)
-    likeness = torch.maximum(unit @ unit[6], unit @ unit[22]).clamp(min=0)
+    logits = graph.model.score(feed["history"], feed["text"])["item"][:, 1:]
+    rows = torch.stack([best - 1, best % ITEMS], dim=1)
+    likeness = (unit[rows] @ unit.T).amax(dim=1).clamp(min=0)
+    assert (likeness == 0).any()  # items that point away from all negative ones are not raised
     expected = logits - 0.5 * logits.std(dim=1, correction=0, keepdim=True) * likeness
-    expected[:, [6, 22]] = -torch.inf  # the negative items themselves are left out
-    scores, rows = expected.sort(dim=1, descending=True)
-    torch.testing.assert_close(answers["item_ids"], rows[:, :10] + 1)
+    expected.scatter_(1, rows, -torch.inf)  # the negative items themselves are left out
+    scores, best_rows = expected.sort(dim=1, descending=True)
+    torch.testing.assert_close(answers["item_ids"], best_rows[:, :10] + 1)
     torch.testing.assert_close(answers["item_scores"], scores[:, :10])
 
 

@@ -39,11 +39,13 @@ class RecordingPredictor:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, list[str]]] = []
+        self.inputs: dict[str, dict[str, Any]] = {}
 
     async def infer(
         self, model: str, inputs: Mapping[str, Any], outputs: Sequence[str], deadline: Deadline
     ) -> dict[str, Any]:
         self.asked.append((model, list(outputs)))
+        self.inputs[model] = dict(inputs)
         rows = len(next(iter(inputs.values())))
         return {name: np.zeros((rows, 4), np.int64 if name.endswith("_ids") else np.float32) for name in outputs}
 
@@ -54,11 +56,18 @@ def folder(small_scenario: Scenario, tables: Tables, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def answer(folder: Path, store: Store, predictor: RecordingPredictor, outputs: list[str], seconds: float = 5.0) -> Any:
+def answer(
+    folder: Path,
+    store: Store,
+    predictor: RecordingPredictor,
+    outputs: list[str],
+    tensors: tuple[InputTensor, ...] = (USER,),
+    seconds: float = 5.0,
+) -> Any:
     recommender = Recommender(load_bundle(folder), store, predictor, seconds, text_cache=10)
 
     async def run() -> Any:
-        prepared = await recommender.prepare([USER], outputs, now=0)
+        prepared = await recommender.prepare(tensors, outputs, now=0)
         return recommender.answer(prepared, await recommender.predict(prepared))
 
     return asyncio.run(run())
@@ -69,6 +78,18 @@ def test_the_model_is_asked_for_the_wanted_tasks_alone(folder: Path):
     tensors = answer(folder, Store(), predictor, ["scene_labels", "cold_start"])
     assert predictor.asked == [("text_encoder", ["text_vector"]), ("multitask", ["scene_scores"])]
     assert [tensor.name for tensor in tensors] == ["scene_labels", "cold_start"]
+
+
+def test_the_items_of_a_call_reach_the_model(folder: Path):
+    """Items have the keys 7, 14, 21...; the store knows no history of the user."""
+    predictor = RecordingPredictor()
+    lists = {"recent_items": [7, 999, 14], "exclude_items": [21], "negative_items": [28, 999]}
+    tensors = (USER, *(InputTensor(name, "INT64", [1, len(ids)], data=ids) for name, ids in lists.items()))
+    answer(folder, Store(), predictor, [], tensors)
+    rows = {name: array[0].tolist() for name, array in predictor.inputs["multitask"].items()}
+    assert rows["history"] == [0] * 8 + [1, 2]
+    assert rows["seen"] == [1, 2, 3] + [0] * 45
+    assert rows["negative"] == [4] + [0] * 15
 
 
 def test_flags_alone_ask_no_model(folder: Path):
