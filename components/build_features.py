@@ -12,6 +12,7 @@ def build_features(
     feature_store: str,
     tables: dsl.Input[dsl.Dataset],
     features: dsl.Output[dsl.Artifact],
+    settings: str = "",
 ) -> None:
     """Write the feature sources, apply the Feast definitions and materialize the online store.
 
@@ -21,6 +22,8 @@ def build_features(
         feature_store: Folder of the feature store; it holds feature_store.yaml afterwards.
         tables: What `ingest` wrote.
         features: JSON that names the store and its feature service.
+        settings: A feature_store.yaml with the registry and online store to use, as serving reads it; by default both
+            are files of the folder.
     """
     import json
     from pathlib import Path
@@ -32,7 +35,7 @@ def build_features(
 
     log_to_stdout()
     loaded = load_scenario(scenario)
-    build_store(loaded, Path(tables.path), Path(feature_store))
+    build_store(loaded, Path(tables.path), Path(feature_store), Path(settings) if settings else None)
     content = {"feature_store": feature_store, "feature_service": loaded.feature_service}
     write_text(Path(features.path), json.dumps(content))
     features.metadata.update(content)

@@ -11,22 +11,23 @@ from feast import FeatureStore
 
 from feature_repo.definitions import definitions
 from feature_repo.sources import STAMP, source_file, views_of, write_sources
-from feature_repo.store import known_warnings_ignored, local_store
+from feature_repo.store import known_warnings_ignored, write_store
 from polytask.scenario.schema import Scenario
 from polytask.tables import read_tables
 
 LOGGER = logging.getLogger(__name__)
 
 
-def build_store(scenario: Scenario, ingest_folder: Path, folder: Path) -> Path:
+def build_store(scenario: Scenario, ingest_folder: Path, folder: Path, settings: Path | None = None) -> Path:
     """Write sources and `feature_store.yaml` below `folder`, apply the definitions, fill the online store.
 
-    Returns `folder`. Progress goes to the log; Feast prints its own lines about materialize.
+    `settings` names another registry and online store than files of `folder` (see `write_store`). Returns `folder`.
+    Progress goes to the log; Feast prints its own lines about materialize.
     """
     views = views_of(scenario)
     LOGGER.info("writing the sources of %d feature views", len(views))
     write_sources(scenario, read_tables(ingest_folder), folder)
-    store = local_store(scenario, folder)
+    store = write_store(scenario, folder, settings)
     LOGGER.info("applying the definitions of %s", scenario.feature_service)
     apply_definitions(store, scenario, folder)
     materialize(store, folder, views)

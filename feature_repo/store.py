@@ -1,9 +1,10 @@
-"""A feature store on one machine: a folder with `feature_store.yaml`, registry, online store and sources."""
+"""A feature store: a folder with `feature_store.yaml` and sources, and the registry and online store that it names."""
 
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 from feast import FeatureStore
@@ -14,25 +15,46 @@ from polytask.errors import DataError
 from polytask.scenario.schema import Scenario
 
 STORE_FILE = "feature_store.yaml"
+# Never Feast's default offline store: it drops training rows without a word.
+OFFLINE_STORE = {"type": "duckdb"}
 # Not named in feature_store.yaml: serving reads that file and does not have this package.
 _POINT_IN_TIME = {"duckdb": "feature_repo.offline_store.AsofDuckDBOfflineStore"}
 
 
-def local_store(scenario: Scenario, folder: Path) -> FeatureStore:
-    """Write `feature_store.yaml` for a local store (DuckDB offline, SQLite online, registry file) and open it."""
-    config = {
+def write_store(scenario: Scenario, folder: Path, settings: Path | None = None) -> FeatureStore:
+    """Write `feature_store.yaml` into `folder` and open the store.
+
+    `settings` is a feature_store.yaml to take registry and online store from, such as the one that serving reads on a
+    cluster; without it both are files of `folder` (registry file, SQLite). The offline store is DuckDB, unless
+    `settings` names one. Raises DataError where `settings` is of another project.
+    """
+    config = _local(scenario) if settings is None else _given(scenario, settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / STORE_FILE, yaml.safe_dump(config, sort_keys=False))
+    return open_store(folder)
+
+
+def _given(scenario: Scenario, settings: Path) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load(settings.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise DataError(f"{settings}: cannot be read as YAML: {error}") from error
+    project = config.get("project") if isinstance(config, dict) else None
+    if project != scenario.name:
+        raise DataError(f"{settings}: project {project!r}; allowed: the scenario's name, {scenario.name!r}")
+    return {"offline_store": OFFLINE_STORE, **config}
+
+
+def _local(scenario: Scenario) -> dict[str, Any]:
+    return {
         "project": scenario.name,
         "provider": "local",
         "registry": "registry.db",
-        # Never Feast's default offline store: it drops training rows without a word.
-        "offline_store": {"type": "duckdb"},
+        "offline_store": OFFLINE_STORE,
         "online_store": {"type": "sqlite", "path": "online.db"},
         "entity_key_serialization_version": 3,
         "telemetry": False,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / STORE_FILE, yaml.safe_dump(config, sort_keys=False))
-    return open_store(folder)
 
 
 def open_store(folder: Path) -> FeatureStore:

@@ -23,6 +23,7 @@ def train_and_deploy(
     code_version: str = "image",
     work_folder: str = "",
     tensorrt: bool = False,
+    feature_store_settings: str = "",
     storage: str = "",
     namespace: str = "",
     strategy: str = "rolling",
@@ -36,6 +37,8 @@ def train_and_deploy(
         code_version: What the cache of the local runner tells code by; a cluster's cache knows it from the image.
         work_folder: Folder that outlives a run, for the state of a training that is interrupted; none by default.
         tensorrt: Whether Triton uses TensorRT in half precision where it has a GPU.
+        feature_store_settings: A feature_store.yaml with the registry and the online store to use; by default both are
+            files of `feature_store`.
         storage: Where the cluster finds `target` (s3://..., pvc://...); empty where no InferenceService serves it.
         namespace: Namespace of the InferenceService `recommender`.
         strategy: How it changes to the new model: recreate, rolling, canary or shadow.
@@ -43,7 +46,11 @@ def train_and_deploy(
     tables = ingest(scenario=scenario, code_version=code_version)
     tables.set_display_name("Ingest and validate")
     features = build_features(
-        scenario=scenario, code_version=code_version, feature_store=feature_store, tables=tables.outputs["tables"]
+        scenario=scenario,
+        code_version=code_version,
+        feature_store=feature_store,
+        tables=tables.outputs["tables"],
+        settings=feature_store_settings,
     )
     features.set_display_name("Build features")
     rows = build_training_set(
