@@ -85,8 +85,8 @@ lock-check: setup ## Fail when a lock is not current
 compile: setup ## Compile the pipelines for a cluster to build/pipelines/
 	@$(BIN)/polytask compile
 
-render: setup ## Render and check the manifests of every environment to build/manifests/
-	@$(BIN)/polytask render
+render: setup ## Render and check the manifests of every environment to build/manifests/ (CRDS=folder: against these too)
+	@$(BIN)/polytask render $(if $(CRDS),--crds $(CRDS))
 
 image: ## Build the images with podman or docker (CONTAINER=... names another program)
 	@test -n "$(CONTAINER)" || { echo "neither podman nor docker is installed; name another program: make image CONTAINER=..."; exit 1; }

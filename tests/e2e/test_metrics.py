@@ -5,7 +5,9 @@ import re
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import promql_parser
 import pytest
 import yaml
 
@@ -16,7 +18,6 @@ from serving.rollout.smoke import Endpoint, Expected, check_answers
 
 COMPONENTS = Path(__file__).parents[2] / "manifests" / "components"
 
-WORDS = {"sum", "rate", "avg", "max", "count", "absent", "histogram_quantile", "clamp_min", "by", "on"}
 # Labels that Prometheus adds when it scrapes a pod, and the one of a histogram's buckets.
 SCRAPED = {"namespace", "pod", "le"}
 
@@ -39,12 +40,20 @@ def queries() -> Iterator[tuple[str, str]]:
 
 
 def names_and_labels(query: str) -> tuple[set[str], set[str]]:
-    """The metrics that a query asks for, and the labels it tells them apart by."""
-    labels = {label for inside in re.findall(r"\{(.*?)\}", query) for label in re.findall(r"(\w+)\s*[=!]", inside)}
-    for inside in re.findall(r"\b(?:by|on)\s*\((.*?)\)", query):
-        labels |= set(re.findall(r"\w+", inside))
-    bare = re.sub(r"\{.*?\}|\[.*?\]|\b(?:by|on)\s*\(.*?\)", " ", query)
-    return set(re.findall(r"[a-zA-Z_]\w*", re.sub(r"\b[\d.]+e\d+", " ", bare))) - WORDS, labels
+    """The metrics that a query asks for, and the labels it tells them apart by. Raises ValueError for bad PromQL."""
+    names: set[str] = set()
+    labels: set[str] = set()
+    rest: list[Any] = [promql_parser.parse(re.sub(r"\$__rate_interval", "5m", query))]
+    while rest:
+        part = rest.pop()
+        if isinstance(part, promql_parser.VectorSelector):
+            names.add(part.name)
+            labels |= {matcher.name for matcher in part.matchers.matchers}
+        elif isinstance(part, promql_parser.AggregateExpr) and part.modifier is not None:
+            labels |= set(part.modifier.labels)
+        rest += [getattr(part, field) for field in ("lhs", "rhs", "expr", "vector_selector") if hasattr(part, field)]
+        rest += getattr(part, "args", [])
+    return names, labels
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +81,10 @@ def test_every_query_asks_for_metrics_that_exist(where: str, query: str, live: d
 
 
 def test_queries_are_read_whole():
-    query = 'sum by (model) (rate(nv_a{pod=~"x.*"}[2m])) / 1e6 > clamp_min(count(b_total) by (pod, q), 0.5)'
+    query = 'sum by (model) (rate(nv_a{pod=~"x.*"}[2m])) / 1e6 > clamp_min(count(b_total) by (q), 0.5)'
     assert names_and_labels(query) == ({"nv_a", "b_total"}, {"model", "pod", "q"})
+    with pytest.raises(ValueError, match="unclosed left parenthesis"):
+        names_and_labels("sum(rate(nv_a[2m])")
     assert len(list(queries())) > 15
 
 
