@@ -120,7 +120,10 @@ def _multitask(scenario: Scenario, rows: dict[str, int]) -> onnx.ModelProto:
         helper.make_node("ReduceSum", ["history_float", "one"], ["history_sum"], keepdims=1),
         helper.make_node("Mul", ["history_sum", "history_share"], ["history_part"]),
     ]
-    nodes += history if scenario.has_items else [helper.make_node("Identity", ["nothing"], ["history_nothing"])]
+    if scenario.has_items:
+        nodes += history
+    else:
+        constants += [_floats("history_part", np.array([0.0]))]
     for task in scenario.tasks:
         t = task.name
         if task.catalogue is not None:
