@@ -21,6 +21,8 @@ def rollout(
     prometheus: Annotated[str, typer.Option(help="Address of Prometheus, for the rules.")] = "",
     rules: Annotated[Path | None, typer.Option(help="YAML file of rules by which a canary is judged.")] = None,
     take_over: Annotated[bool, typer.Option(help="Take over fields that someone else has set.")] = False,
+    ready_seconds: Annotated[float, typer.Option(min=1, help="How long the pods may take to start.")] = 900,
+    answer_seconds: Annotated[float, typer.Option(min=1, help="How long right answers may take after that.")] = 120,
 ) -> None:
     """Bring a published bundle into service on a cluster, and back when it does not answer."""
     from serving.rollout.deploy import deploy
@@ -38,5 +40,7 @@ def rollout(
         prometheus=prometheus,
         rules=rules,
         take_over=take_over,
+        ready_seconds=ready_seconds,
+        answer_seconds=answer_seconds,
     )
     Console().print(f"{outcome.action}: model {outcome.model_version} in {outcome.seconds:.0f} s", highlight=False)

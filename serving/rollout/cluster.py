@@ -5,6 +5,7 @@ fields and `kubectl apply` all others, each as often as it likes.
 """
 
 import json
+import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,9 +50,13 @@ GRPC_ROUTE = Resource("gateway.networking.k8s.io", "v1", "grpcroutes", "GRPCRout
 
 
 def connect(namespace: str) -> "Cluster":
-    """The cluster of the pod this runs in, or of the user's kubeconfig. Raises RolloutError where there is neither."""
+    """The cluster of the pod this runs in, or of the user's kubeconfig, which wins where KUBECONFIG names it.
+
+    Raises RolloutError where there is neither.
+    """
+    in_a_pod = "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ
     try:
-        config.load_config()
+        (config.load_incluster_config if in_a_pod else config.load_kube_config)()
     except config.ConfigException as error:
         raise RolloutError(f"no cluster: neither a pod's credentials nor a kubeconfig: {error}") from error
     return Cluster(client.Configuration.get_default_copy(), namespace)

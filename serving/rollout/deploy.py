@@ -22,11 +22,14 @@ def deploy(
     prometheus: str = "",
     rules: Path | None = None,
     take_over: bool = False,
+    ready_seconds: float = Settings.ready_seconds,
+    answer_seconds: float = Settings.answer_seconds,
 ) -> Outcome:
     """Verify the bundle and bring it into service.
 
     `storage` is where the cluster finds the folder that holds `<model version>/`; `url` the transformer's address with
-    `{name}` and `{namespace}` in it. A canary is judged by calls to it and, with `prometheus` and `rules`, by metrics.
+    `{name}` and `{namespace}` in it. `ready_seconds` is how long the pods may take to start, `answer_seconds` how long
+    right answers may take after that. A canary is judged by calls to it and, with `prometheus` and `rules`, by metrics.
     Raises ContractError for a bundle that is not as it was exported, RolloutError when the model is not in service
     afterwards, with the reason and with what was done about it.
     """
@@ -41,7 +44,16 @@ def deploy(
     judges: tuple[Judge, ...] = (ProbeJudge(),)
     if rules is not None:
         judges += (PrometheusJudge(prometheus, load_rules(rules)),)
-    settings = Settings(name=name, strategy=strategy, manifest=manifest, url=url, judges=judges, take_over=take_over)
+    settings = Settings(
+        name=name,
+        strategy=strategy,
+        manifest=manifest,
+        url=url,
+        judges=judges,
+        take_over=take_over,
+        ready_seconds=ready_seconds,
+        answer_seconds=answer_seconds,
+    )
     cluster = connect(namespace)
     try:
         return roll_out(cluster, release, settings)

@@ -1,0 +1,62 @@
+"""The deploy step publishes, and rolls out only where it is told a cluster."""
+
+import inspect
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from components.deploy import deploy
+from polytask.scenario import Scenario
+from polytask.tables import Tables
+from serving.rollout import deploy as rollout
+from serving.rollout.errors import RolloutError
+from serving.rollout.roll_out import Outcome
+from tests.serving.bundle import VERSION, write_bundle
+
+
+@pytest.fixture
+def bundle(small_scenario: Scenario, tables: Tables, tmp_path: Path) -> Any:
+    write_bundle(tmp_path / "bundle", small_scenario, tables)
+    return SimpleNamespace(path=str(tmp_path / "bundle"))
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The rollouts that the step asks for, in place of a cluster."""
+    made: list[dict[str, Any]] = []
+    signature = inspect.signature(rollout.deploy)
+
+    def record(*arguments: Any, **settings: Any) -> Outcome:
+        made.append(signature.bind(*arguments, **settings).arguments)
+        return Outcome("deployed", str(VERSION), 3.0)
+
+    monkeypatch.setattr(rollout, "deploy", record)
+    return made
+
+
+def test_without_an_address_only_the_folder_changes(bundle: Any, calls: list[dict[str, Any]], tmp_path: Path):
+    published = deploy.python_func(bundle=bundle, target=str(tmp_path / "published"))
+    assert published == str(tmp_path / "published" / str(VERSION))
+    assert (tmp_path / "published" / "current").resolve() == Path(published)
+    assert calls == []
+
+
+def test_with_an_address_the_published_bundle_is_rolled_out(
+    bundle: Any, calls: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    target = str(tmp_path / "published")
+    cluster = {"storage": "s3://models/small", "namespace": "test", "strategy": "canary"}
+    published = deploy.python_func(bundle=bundle, target=target, **cluster)
+    assert calls == [{"bundle": Path(published), "name": "recommender", **cluster}]
+    assert f"deployed: model {VERSION} in 3 s" in capsys.readouterr().out
+
+
+def test_a_rollout_that_fails_fails_the_step(bundle: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    def fail(*arguments: Any, **settings: Any) -> Outcome:
+        raise RolloutError("serves model 1 again")
+
+    monkeypatch.setattr(rollout, "deploy", fail)
+    with pytest.raises(RolloutError, match="serves model 1 again"):
+        deploy.python_func(bundle=bundle, target=str(tmp_path / "published"), storage="s3://models", namespace="test")
