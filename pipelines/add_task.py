@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from pipelines.grow import ground, print_metrics, teller, write_repository
+from pipelines.grow import ground, print_metrics, tell, teller, write_repository
 from pipelines.workspace import WORKSPACE
 from polytask.errors import ScenarioError
 
@@ -37,10 +37,12 @@ def add_task(
         done = add_task_job(base.previous, entry, data.training_set, place, teller(console), write_repository)
         published = base.publish(place)
     print_metrics(console, f"{entry.title} ({entry.name})", done.metrics)
-    console.print(f"[green]✓[/] all old weights are the same: SHA-256 {done.weights_sha256[:16]}", highlight=False)
-    console.print(f"[green]✓[/] equal in every bit: {', '.join(done.same_outputs)}", highlight=False)
-    console.print(f"version {done.contract.model_version} in {published}", highlight=False)
-    console.print(f"done in {time.monotonic() - started:.0f} s", highlight=False)
+    console.print(
+        f"[green]✓[/] all old weights are the same: SHA-256 {done.weights_sha256[:16]}", highlight=False, soft_wrap=True
+    )
+    tell(console, f"[green]✓[/] equal in every bit: {', '.join(done.same_outputs)}")
+    tell(console, f"version {done.contract.model_version} in {published}")
+    tell(console, f"done in {time.monotonic() - started:.0f} s")
 
 
 def read_task(file: Path) -> "Task":

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipelines.grow import ground, print_metrics, teller, write_repository
+from pipelines.grow import ground, print_metrics, tell, teller, write_repository
 from pipelines.workspace import WORKSPACE
 
 # As polytask/growth/fine_tune.py has them; importing it here would cost every command seconds.
@@ -50,6 +50,6 @@ def fine_tune(
         rows = {"last version": done.before["test"][task.name], "this version": done.after["test"][task.name]}
         print_metrics(console, f"{task.title} ({task.name}): test split", rows)
     appended = ", ".join(f"{count} {name}" for name, count in done.new_rows.items())
-    console.print(f"appended: {appended}", highlight=False)
-    console.print(f"version {done.contract.model_version} in {published}", highlight=False)
-    console.print(f"done in {time.monotonic() - started:.0f} s", highlight=False)
+    tell(console, f"appended: {appended}")
+    tell(console, f"version {done.contract.model_version} in {published}")
+    tell(console, f"done in {time.monotonic() - started:.0f} s")

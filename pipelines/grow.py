@@ -96,6 +96,11 @@ def teller(console: Console) -> Callable[[str], None]:
     return lambda line: console.print(f"[dim]{escape(line)}[/]", highlight=False)
 
 
+def tell(console: Console, line: str) -> None:
+    """Print a line as it is: no colours of numbers, no break in the middle of a path."""
+    console.print(line, highlight=False, soft_wrap=True)
+
+
 def print_metrics(console: Console, title: str, rows: dict[str, dict[str, float]]) -> None:
     """A table with one line per entry of `rows`."""
     names = list(dict.fromkeys(name for values in rows.values() for name in values))

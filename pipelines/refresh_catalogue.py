@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipelines.grow import ground, teller, write_repository
+from pipelines.grow import ground, tell, teller, write_repository
 from pipelines.workspace import WORKSPACE
 
 IDS_SHOWN = 10
@@ -37,10 +37,16 @@ def refresh_catalogue(
         published = base.publish(place)
     if done.changed:
         shown = ", ".join(map(str, done.changed[:IDS_SHOWN])) + (", ..." if len(done.changed) > IDS_SHOWN else "")
-        console.print(f"another text, and so another text vector: {shown}", highlight=False)
+        tell(console, f"another text, and so another text vector: {shown}")
     if done.missing:
-        console.print(f"{done.missing} items are gone from the table; their rows stay", highlight=False)
+        tell(console, f"{done.missing} items are gone from the table; their rows stay")
     if done.same_outputs:
-        console.print(f"[green]✓[/] equal in every bit: {', '.join(done.same_outputs)}", highlight=False)
-    console.print(f"{done.new} items appended; version {done.contract.model_version} in {published}", highlight=False)
-    console.print(f"done in {time.monotonic() - started:.0f} s", highlight=False)
+        console.print(
+            f"[green]✓[/] equal in every bit: {', '.join(done.same_outputs)}", highlight=False, soft_wrap=True
+        )
+    console.print(
+        f"{done.new} items appended; version {done.contract.model_version} in {published}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    tell(console, f"done in {time.monotonic() - started:.0f} s")

@@ -130,7 +130,7 @@ def cold_report(
             "warm_requests": len(warm.target),
             "offset": float(cold.offset),
             "first_place": WARM_FIRST + 1,
-            "warm_loss_allowed": WARM_LOSS,
+            "warm_loss_aimed_at": WARM_LOSS,
             "warm_loss_when_chosen": chosen.warm_loss,
             "seed": seed,
         },

@@ -18,6 +18,9 @@ from polytask.tensors import MASKED_SCORE
 LIST_LENGTH = 10
 # What the lists of known items may lose in NDCG@10 when new ones compete.
 WARM_LOSS = 0.03
+# Really new items cost about twice what those cost that play them: the encoder was trained with the latter, and what it
+# makes of their texts is less noisy. Measured on MovieLens with a tenth held out: 6.4% against 2.9%.
+OPTIMISM = 2.0
 OFFSETS = np.arange(-3.0, 2.01, 0.05)
 BATCH = 256
 
@@ -37,9 +40,10 @@ class Measured:
 
 
 def calibrated(model: MultiTaskModel, dataset: Dataset, steps: int | None = None) -> tuple[ColdStart, Measured]:
-    """A learned `ColdStart` with the largest offset that costs the others at most `WARM_LOSS` on validation.
+    """A learned `ColdStart` with the largest offset that should cost the others at most `WARM_LOSS`.
 
-    The items that play new ones here were kept from its learning. Returns also what was measured with that offset.
+    On validation, the items that play new ones may cost `WARM_LOSS / OPTIMISM`; they were kept from its learning.
+    Returns also what was measured with that offset.
     """
     cold, kept = learn_cold_start(model, dataset) if steps is None else learn_cold_start(model, dataset, steps)
     requests = split_requests(dataset, "validation")
@@ -49,7 +53,7 @@ def calibrated(model: MultiTaskModel, dataset: Dataset, steps: int | None = None
     chosen = float(OFFSETS[0])
     for offset in OFFSETS[1:]:
         now = measured(logits, target, kept, float(offset))
-        if now.warm_loss > WARM_LOSS:
+        if now.warm_loss > WARM_LOSS / OPTIMISM:
             break
         chosen, found = float(offset), now
     cold.offset.fill_(chosen)

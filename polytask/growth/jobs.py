@@ -18,6 +18,7 @@ from polytask.dataset import Dataset
 from polytask.errors import DataError
 from polytask.evaluation.evaluate import TaskMetrics, model_scores, task_metrics
 from polytask.evaluation.requests import split_requests
+from polytask.following import learn_priorities
 from polytask.growth.add_task import add_task, scenario_with, weights_sha256
 from polytask.growth.catalogues import extended
 from polytask.growth.cold_calibration import Measured, calibrated
@@ -135,7 +136,16 @@ def fine_tune_job(
         new_rows = np.setdiff1d(np.union1d(new_rows, newer[ITEMS].new_rows), dataset.item_rows[dataset.train])
         _calibrate(grown, dataset, new_rows, target / MODEL, say)
     requests = parity_requests(scenario, dataset.events)
-    exported = export_next(previous, target / MODEL, catalogues, requests, after["test"], target / BUNDLE, finish)
+    exported = export_next(
+        previous,
+        target / MODEL,
+        catalogues,
+        requests,
+        after["test"],
+        target / BUNDLE,
+        finish,
+        learn_priorities(grown, dataset),
+    )
     return FineTuned(exported.contract, before, after, {name: len(found.new_rows) for name, found in newer.items()})
 
 

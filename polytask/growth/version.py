@@ -12,7 +12,9 @@ from polytask.errors import ContractError
 from polytask.export.bundle import Exported, export_bundle
 from polytask.export.parity import bundle_outputs
 from polytask.priorities import load_priorities
+from polytask.priorities import Priorities, load_priorities
 from polytask.request import RequestEncoder, RequestFeatures
+from polytask.tables import USERS
 from polytask.tables import USERS
 from polytask.text import TextTokenizer
 
@@ -35,6 +37,11 @@ class Version:
             name: load_catalogue(contract.scenario, name, self.bundle / spec.path)
             for name, spec in contract.catalogues.items()
         }
+
+    def priorities(self, users: Catalogue) -> Priorities | None:
+        """The learned priorities of tasks, for a catalogue of users that may have grown since."""
+        file = self.contract().priorities
+        return None if file is None else load_priorities(self.bundle / file.path, users)
 
 
 def export_next(
