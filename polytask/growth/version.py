@@ -11,10 +11,8 @@ from polytask.contract import TEXT_ENCODER, Contract, load_contract
 from polytask.errors import ContractError
 from polytask.export.bundle import Exported, export_bundle
 from polytask.export.parity import bundle_outputs
-from polytask.priorities import load_priorities
 from polytask.priorities import Priorities, load_priorities
 from polytask.request import RequestEncoder, RequestFeatures
-from polytask.tables import USERS
 from polytask.tables import USERS
 from polytask.text import TextTokenizer
 
@@ -38,11 +36,6 @@ class Version:
             for name, spec in contract.catalogues.items()
         }
 
-    def priorities(self, users: Catalogue) -> Priorities | None:
-        """The learned priorities of tasks, for a catalogue of users that may have grown since."""
-        file = self.contract().priorities
-        return None if file is None else load_priorities(self.bundle / file.path, users)
-
 
 def export_next(
     previous: Version,
@@ -52,15 +45,18 @@ def export_next(
     metrics: dict[str, dict[str, float]],
     target: Path,
     finish: Callable[[Contract, Path], None] | None = None,
+    priorities: Priorities | None = None,
 ) -> Exported:
-    """`export_bundle` for a model that grew out of `previous`, whose text encoder and users' priorities are taken over.
+    """`export_bundle` for a model that grew out of `previous`, whose text encoder is taken over.
 
-    Raises ContractError when the checkpoint was trained on another language model.
+    So are its users' `priorities`, where there are no newer ones. Raises ContractError when the checkpoint was trained on
+    another language model.
     """
     contract = previous.contract()
     text_encoder = previous.bundle / contract.models[TEXT_ENCODER].path
     learned = contract.priorities
-    priorities = None if learned is None else load_priorities(previous.bundle / learned.path, catalogues[USERS])
+    if priorities is None and learned is not None:
+        priorities = load_priorities(previous.bundle / learned.path, catalogues[USERS])
     return export_bundle(
         checkpoint,
         contract.scenario,
