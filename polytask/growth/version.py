@@ -49,8 +49,8 @@ def export_next(
 ) -> Exported:
     """`export_bundle` for a model that grew out of `previous`, whose text encoder is taken over.
 
-    So are its users' `priorities`, where there are no newer ones. Raises ContractError when the checkpoint was trained on
-    another language model.
+    So are its users' `priorities`, where there are no newer ones.
+    Raises ContractError when the checkpoint was trained on another language model.
     """
     contract = previous.contract()
     text_encoder = previous.bundle / contract.models[TEXT_ENCODER].path
