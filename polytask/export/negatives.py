@@ -50,12 +50,15 @@ class Negatives(nn.Module):
 
 
 def item_classes(task: Task, items: Catalogue) -> Tensor:
-    """(N + 1, C): 1 where an item has a class of the task's label column, row 0 padding."""
+    """(N + 1, C): 1 where an item has a class of the task's label column, row 0 padding.
+
+    An item that joined after training may have a value that is no class of the task: there is nothing to lower for it.
+    """
     number = {name: position for position, name in enumerate(task.classes or ())}
     members = torch.zeros(len(items) + 1, len(number))
     for row, value in enumerate(items.table[task.label.column], start=PADDING_ROW + 1):
         names = value if isinstance(value, (list, tuple, np.ndarray)) else [] if is_missing(value) else [value]
-        members[row, [number[str(name)] for name in names]] = 1.0
+        members[row, [number[str(name)] for name in names if str(name) in number]] = 1.0
     return members
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from polytask.catalogue import Catalogue
+from polytask.export.negatives import item_classes
 from polytask.export.serving_graph import ServingGraph
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario import Scenario
@@ -165,6 +166,13 @@ def test_classes_of_negative_items_are_lowered(graph, feed):
     likeness = torch.tensor([1.0, 0.0, 2**-0.5, 2**-0.5])
     expected = (logits - 0.5 * logits.std(dim=1, correction=0, keepdim=True) * likeness).softmax(dim=1)
     torch.testing.assert_close(answers_of(graph, **feed)["scene_scores"], expected)
+
+
+def test_item_classes_of_lists_texts_and_missing_values(small_scenario):
+    task = small_scenario.task("scene").model_copy(update={"classes": ("a", "b")})
+    values = [["b", "a"], "b", None, [], ["other", "a"]]
+    items = Catalogue("items", "item_id", pd.DataFrame({"item_id": range(5), "genres": values}))
+    assert item_classes(task, items).tolist() == [[0, 0], [1, 1], [0, 1], [0, 0], [0, 0], [1, 0]]
 
 
 def test_negative_items_leave_the_list_of_users_alone(graph, feed):
