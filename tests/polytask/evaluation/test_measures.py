@@ -49,7 +49,9 @@ def test_the_user_is_not_its_own_peer(dataset):
     events = np.flatnonzero(dataset.split == "test")[[0, 2]]  # users 1 and 3 ask about item 1, liked by users 1 and 4
     none = np.zeros((2, 1), dtype=np.int64)
     scores = np.array([[9, 8, 0, 0, 1], [9, 0, 0, 8, 1]], dtype=np.float32)
-    result = task_metrics(Requests(dataset, events, none, none), dataset.scenario.task("user"), scores)
+    requests, task = Requests(dataset, events, none, none), dataset.scenario.task("user")
+    assert listed_rows(requests, task, scores).tolist() == [[4, 2, 3, 0, 0], [4, 1, 2, 0, 0]]
+    result = task_metrics(requests, task, scores)
     assert result["coverage"] == 1.0
     # Lists of five rows (padding fills up): one peer for user 1, two for user 3.
     assert result["precision@10"] == pytest.approx((1 / 5 + 2 / 5) / 2)

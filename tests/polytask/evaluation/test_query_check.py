@@ -7,6 +7,7 @@ import torch
 from polytask.evaluation.query_check import Asked, fitting_items, query_report, query_texts
 from polytask.evaluation.requests import split_requests
 from polytask.request import RequestFeatures
+from polytask.scenario.schema import Evaluation
 
 
 class ByRule:
@@ -66,6 +67,11 @@ def test_the_text_is_the_one_that_serving_reads(small_dataset):
     context = {"weekpart": row["weekpart"], "daypart": row["daypart"]}
     served = RequestFeatures(profile={"age": row["age"]}, context=context, query="a scary story")
     assert small_dataset.request_encoder().text(served) == texts[4]
+
+
+def test_without_queries_there_is_nothing_to_report(dataset):
+    dataset.scenario = dataset.scenario.model_copy(update={"evaluation": Evaluation()})
+    assert query_report([Asked(ByRule(np.zeros(61), personal=False), dataset, encode)]) == []
 
 
 def test_any_of_the_values_fits(small_dataset):

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from polytask.evaluation.bootstrap import Sampled
 from polytask.evaluation.requests import split_requests
 from polytask.evaluation.slices import rare_items, slices_of
-from polytask.evaluation.study import MODEL, merged, study
+from polytask.evaluation.study import MODEL, Key, Study, merged, study
 from polytask.evaluation.summary import summary_of
 from tests.polytask.tiny import tiny_dataset
 
@@ -54,6 +55,20 @@ def test_differences_have_a_verdict(found):
     assert found.differences("chance", "constant", "item")["hr@10"]["verdict"] == "level"
     assert found.differences("chance", "constant", "item")["coverage"]["verdict"] == "better"
     assert "novelty" not in against  # neither good nor bad
+
+
+def test_less_error_is_better():
+    samples = {
+        Key("", "stars", method, 0, "mae"): Sampled(value, np.full(3, value))
+        for method, value in ((MODEL, 1.0), ("b", 2.0))
+    }
+    found = Study(3, samples, {}, {("stars", MODEL): 1, ("stars", "b"): 1})
+    assert found.differences(MODEL, "b", "stars")["mae"] == {
+        "mean": -1.0,
+        "interval": [-1.0, -1.0],
+        "verdict": "better",
+    }
+    assert found.differences("b", MODEL, "stars")["mae"]["verdict"] == "worse"
 
 
 def test_a_task_that_a_method_does_not_answer_is_left_out(found):
