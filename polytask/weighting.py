@@ -52,7 +52,9 @@ class UncertaintyWeights(StaticWeights):
 
     def current(self) -> dict[str, float]:
         """w_i exp(-s_i)."""
-        return {task: weight * math.exp(-float(self.log_variance[task])) for task, weight in self.static.items()}
+        return {
+            task: weight * math.exp(-float(self.log_variance[task].detach())) for task, weight in self.static.items()
+        }
 
 
 class DynamicWeightAverage(StaticWeights):
