@@ -1,13 +1,14 @@
 """The whole deploy step: a published bundle into an InferenceService of a cluster."""
 
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 from serving.rollout.cluster import connect
 from serving.rollout.errors import RolloutError
 from serving.rollout.judges import Judge, ProbeJudge, PrometheusJudge, load_rules
 from serving.rollout.release import load_release
-from serving.rollout.roll_out import Outcome, Settings, Strategy, roll_out
+from serving.rollout.roll_out import roll_out
+from serving.rollout.settings import Outcome, Settings, Strategy
 
 
 def deploy(
@@ -46,7 +47,7 @@ def deploy(
         judges += (PrometheusJudge(prometheus, load_rules(rules)),)
     settings = Settings(
         name=name,
-        strategy=strategy,
+        strategy=cast(Strategy, strategy),
         manifest=manifest,
         url=url,
         judges=judges,

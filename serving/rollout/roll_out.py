@@ -14,52 +14,20 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
 import yaml
 
 from serving.rollout import routes
 from serving.rollout.cluster import INFERENCE_SERVICE, KUBECTL, Cluster, Object
 from serving.rollout.errors import RolloutError
-from serving.rollout.judges import Candidate, Judge, ProbeJudge
+from serving.rollout.judges import Candidate
 from serving.rollout.readiness import is_ready, wait_ready
 from serving.rollout.release import Release
-from serving.rollout.revision import MODE, Revision, second_service
+from serving.rollout.revision import MODE, Replacement, Revision, second_service
+from serving.rollout.settings import Action, Outcome, Settings
 from serving.rollout.smoke import Endpoint, Expected, wait_for_answers
 
 LOGGER = logging.getLogger(__name__)
-
-Strategy = Literal["recreate", "rolling", "canary", "shadow"]
-Action = Literal["unchanged", "deployed", "promoted", "shadowing"]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to roll out. `manifest` holds the InferenceService for a namespace that has none yet."""
-
-    name: str = "recommender"
-    strategy: Strategy = "rolling"
-    manifest: Path | None = None
-    url: str = "http://{name}-transformer.{namespace}.svc"
-    ready_seconds: float = 900.0
-    answer_seconds: float = 120.0
-    failing_seconds: float = 20.0
-    poll_seconds: float = 2.0
-    weights: tuple[int, ...] = (10, 50)
-    step_seconds: float = 300.0
-    judges: tuple[Judge, ...] = (ProbeJudge(),)
-    take_over: bool = False
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What was done, about which model, for how long it took."""
-
-    action: Action
-    model_version: str
-    seconds: float
 
 
 class Rollout:
@@ -88,8 +56,10 @@ class Rollout:
                 "contract; allowed: recreate, rolling"
             )
         previous = Revision.of_live(live)
-        replacement = None if knative else "recreate" if settings.strategy == "recreate" else "rolling"
-        wanted = Revision.of_release(self._release, replacement)
+        replacement: Replacement | None = (
+            None if knative else "recreate" if settings.strategy == "recreate" else "rolling"
+        )
+        wanted = Revision.of_release(self._release, None if knative else in_place)
         if settings.strategy == "shadow":
             return self._shadow(live, previous, wanted)
         if settings.strategy == "canary":

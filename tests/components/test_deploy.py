@@ -12,7 +12,7 @@ from polytask.scenario import Scenario
 from polytask.tables import Tables
 from serving.rollout import deploy as rollout
 from serving.rollout.errors import RolloutError
-from serving.rollout.roll_out import Outcome
+from serving.rollout.settings import Outcome
 from tests.serving.bundle import VERSION, write_bundle
 
 

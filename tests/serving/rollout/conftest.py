@@ -13,7 +13,7 @@ from polytask.scenario import Scenario
 from serving.rollout.cluster import GRPC_ROUTE, HTTP_ROUTE, INFERENCE_SERVICE, KUBECTL, Cluster, Resource
 from serving.rollout.judges import ProbeJudge
 from serving.rollout.release import Release
-from serving.rollout.roll_out import Settings
+from serving.rollout.settings import Settings
 from tests.serving.rollout.api_server import Cluster as State
 from tests.serving.rollout.api_server import Server
 from tests.serving.triton.tiny import tiny_contract

@@ -12,7 +12,8 @@ from serving.rollout.cluster import GRPC_ROUTE, INFERENCE_SERVICE, KUBECTL, Clus
 from serving.rollout.errors import Conflicting, Refused, RolloutError
 from serving.rollout.judges import Candidate
 from serving.rollout.release import Release
-from serving.rollout.roll_out import Settings, roll_out
+from serving.rollout.roll_out import roll_out
+from serving.rollout.settings import Settings
 from tests.serving.rollout.conftest import SERVICE, State, address, live
 
 Make = Callable[..., Release]

@@ -1,0 +1,37 @@
+"""How to roll out, and what came of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from serving.rollout.judges import Judge, ProbeJudge
+
+Strategy = Literal["recreate", "rolling", "canary", "shadow"]
+Action = Literal["unchanged", "deployed", "promoted", "shadowing"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to roll out. `manifest` holds the InferenceService for a namespace that has none yet."""
+
+    name: str = "recommender"
+    strategy: Strategy = "rolling"
+    manifest: Path | None = None
+    url: str = "http://{name}-transformer.{namespace}.svc"
+    ready_seconds: float = 900.0
+    answer_seconds: float = 120.0
+    failing_seconds: float = 20.0
+    poll_seconds: float = 2.0
+    weights: tuple[int, ...] = (10, 50)
+    step_seconds: float = 300.0
+    judges: tuple[Judge, ...] = (ProbeJudge(),)
+    take_over: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done, about which model, for how long it took."""
+
+    action: Action
+    model_version: str
+    seconds: float
