@@ -56,9 +56,7 @@ class Rollout:
                 "contract; allowed: recreate, rolling"
             )
         previous = Revision.of_live(live)
-        replacement: Replacement | None = (
-            None if knative else "recreate" if settings.strategy == "recreate" else "rolling"
-        )
+        in_place: Replacement = "recreate" if settings.strategy == "recreate" else "rolling"
         wanted = Revision.of_release(self._release, None if knative else in_place)
         if settings.strategy == "shadow":
             return self._shadow(live, previous, wanted)
