@@ -9,6 +9,7 @@ from polytask.evaluation.report import plots
 MODEL = "polytask"
 # Of binary tasks' baselines, the one that reads the same text.
 CALIBRATED = ("tfidf_logistic", "user_mean")
+OVER_POINTS = "_by_offset"
 
 
 def render_report(results: Mapping[str, Any]) -> str:
@@ -31,6 +32,7 @@ def render_report(results: Mapping[str, Any]) -> str:
         verdicts=[verdict(results, about) for about in tasks.values()],
         curves=plots.curves(results["training"], titles),
         ablations=_ablations(results, tasks),
+        cold=_cold(results["cold"]),
         calibrations={
             titles[task]: plots.reliability(
                 {n: p for n, p in found.items() if n == MODEL or n in CALIBRATED}, titles[task]
@@ -92,6 +94,16 @@ def _methods(split: Mapping[str, Any], task: str) -> dict[str, Any]:
         MODEL: split["metrics"][task],
         **split["baselines"][task],
         **({"previous": previous} if previous else {}),
+    }
+
+
+def _cold(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The section on new items, sorted into values, curves over the same points (`..._by_offset`), and settings."""
+    curves = {name: value for name, value in section.items() if name.endswith(OVER_POINTS)}
+    return {
+        "values": {name: value for name, value in section.items() if name not in curves and name != "settings"},
+        "curves": {name.removesuffix(OVER_POINTS): value for name, value in curves.items()},
+        "settings": section.get("settings", {}),
     }
 
 

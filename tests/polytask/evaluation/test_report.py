@@ -20,7 +20,13 @@ def results(runs):
     content = json.loads(json.dumps(runs[0][0]))
     points = [{"probability": p, "share": p**2, "requests": 3} for p in (0.1, 0.5, 0.9)]
     content["calibration"] = {"scene": {"polytask": points, "tfidf_logistic": points}}
-    content["cold"] = {"recall@10": {"mean": 0.123, "seeds": [0.123], "interval": [0.1, 0.15]}, "held_out": 168}
+    content["cold"] = {
+        "recall@10": {"mean": 0.123, "seeds": [0.123], "interval": [0.1, 0.15]},
+        "warm_loss": 0.0217,
+        "recall@10_by_offset": {"-0.5": 0.0913, "+0.0": 0.123},
+        "warm_loss_by_offset": {"-0.5": 0.011, "+0.0": 0.0217},
+        "settings": {"items": 168},
+    }
     return content
 
 
@@ -92,7 +98,8 @@ def test_dark_pages_have_dark_plots(page):
 def test_numbers_are_those_of_the_metrics(results, page):
     mean = results["test"]["metrics"]["item"]["ndcg@10"]["mean"]
     assert f"{mean:.3f}" in page
-    assert "0.123" in page
+    for shown in ("0.123", "0.022", "<td>-0.5</td><td>0.091</td><td>0.011</td>", "items: 168"):
+        assert shown in page
 
 
 def test_the_verdict_is_against_the_baseline_that_validation_chose(results):
