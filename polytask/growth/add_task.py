@@ -18,6 +18,7 @@ from polytask.dataset import Dataset
 from polytask.errors import DataError, ScenarioError
 from polytask.growth.frozen import FrozenStates, frozen_states
 from polytask.model.multitask import MultiTaskModel
+from polytask.model.task_modules import module_name
 from polytask.scenario.load import mistakes
 from polytask.scenario.schema import Scenario, Task
 from polytask.training import Epoch, set_seed, start_head
@@ -47,7 +48,7 @@ def grown_model(model: MultiTaskModel, scenario: Scenario) -> MultiTaskModel:
     grown = empty_model(scenario, weights)
     fresh = grown.load_state_dict(weights, strict=False)
     name = scenario.tasks[-1].name
-    expected = (f"added_towers.{name}.", f"heads.{name}.")
+    expected = (f"added_towers.{module_name(name)}.", f"heads.{module_name(name)}.")
     others = [*(key for key in fresh.missing_keys if not key.startswith(expected)), *fresh.unexpected_keys]
     if others:
         # A task that lists users where no other does, say: the vectors it needs were never trained.

@@ -8,6 +8,7 @@ from polytask.checkpoint import empty_model
 from polytask.growth.cold_start import ColdStart, next_item_task
 from polytask.model.item_table import ItemTable
 from polytask.model.multitask import MultiTaskModel
+from polytask.model.task_modules import module_name
 from polytask.scenario.schema import Scenario
 from polytask.tables import ITEMS, USERS
 
@@ -36,7 +37,7 @@ def with_rows(
         _append(weights, "user_table.weight", fresh)
     for task in model.scenario.tasks:
         if task.catalogue is not None:
-            name = f"heads.{task.name}.bias"
+            name = f"heads.{module_name(task.name)}.bias"
             _append(weights, name, weights[name][PADDING_ROW + 1 :].mean().expand(more[task.catalogue]))
     if cold is not None and more[ITEMS]:
         _start(weights, model.scenario, cold, more[ITEMS])
@@ -52,7 +53,7 @@ def _start(weights: dict[str, Tensor], scenario: Scenario, cold: ColdStart, coun
     start = cold(weights["item_table.text_vectors"][-count:])
     weights["item_table.residual.weight"][-count:] = start.items
     weights["transition.targets.residual.weight"][-count:] = start.targets
-    weights[f"heads.{task.name}.bias"][-count:] = start.bias
+    weights[f"heads.{module_name(task.name)}.bias"][-count:] = start.bias
 
 
 def with_texts(model: MultiTaskModel, rows: Tensor, item_texts: Tensor) -> MultiTaskModel:

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from polytask.model.task_modules import TaskModules
 from polytask.scenario.schema import Model
 
 
@@ -46,7 +47,7 @@ class ConcatFusion(nn.Module):
 
     def __init__(self, tasks: Sequence[str], dim: int, dropout: float) -> None:
         super().__init__()
-        self.towers = nn.ModuleDict({task: Tower(dim, dropout) for task in tasks})
+        self.towers = TaskModules({task: Tower(dim, dropout) for task in tasks})
         self.shared_dim = self.task_dim = dim * len(tasks)
 
     def shared(self, state: Tensor) -> Tensor:
@@ -64,7 +65,7 @@ class SharedBottomFusion(nn.Module):
     def __init__(self, tasks: Sequence[str], dim: int, dropout: float) -> None:
         super().__init__()
         self.bottom = Tower(dim, dropout)
-        self.towers = nn.ModuleDict({task: Tower(dim, dropout) for task in tasks})
+        self.towers = TaskModules({task: Tower(dim, dropout) for task in tasks})
         self.shared_dim = self.task_dim = dim
 
     def shared(self, state: Tensor) -> Tensor:
@@ -83,8 +84,8 @@ class MixtureFusion(nn.Module):
     def __init__(self, tasks: Sequence[str], dim: int, dropout: float, experts: int) -> None:
         super().__init__()
         self.experts = nn.ModuleList(Tower(dim, dropout) for _ in range(experts))
-        self.gates = nn.ModuleDict({task: nn.Linear(dim, experts, bias=False) for task in tasks})
-        self.towers = nn.ModuleDict({task: Tower(dim, dropout) for task in tasks})
+        self.gates = TaskModules({task: nn.Linear(dim, experts, bias=False) for task in tasks})
+        self.towers = TaskModules({task: Tower(dim, dropout) for task in tasks})
         self.task_dim = dim
         self.shared_dim = dim * experts
 

@@ -10,6 +10,7 @@ from polytask.model.fusion import Tower, build_fusion
 from polytask.model.heads import RetrievalHead, build_head
 from polytask.model.history_encoder import HistoryEncoder
 from polytask.model.item_table import ItemTable, Standardise
+from polytask.model.task_modules import TaskModules
 from polytask.model.transition import Transition, TransitionTables
 from polytask.scenario.schema import Scenario, Task
 from polytask.tables import ITEMS, USERS
@@ -76,12 +77,12 @@ class MultiTaskModel(nn.Module):
         self.state_norm = nn.LayerNorm(sizes.dim)
         together = [task.name for task in scenario.tasks if not task.added]
         self.fusion = build_fusion(sizes, together)
-        self.added_towers = nn.ModuleDict(
+        self.added_towers = TaskModules(
             {task.name: Tower(sizes.dim, sizes.dropout) for task in scenario.tasks if task.added}
         )
         widths = {False: self.fusion.task_dim, True: self.fusion.shared_dim + sizes.dim}
         rows = {ITEMS: 0 if item_texts is None else len(item_texts) - 1, USERS: users, None: 0}
-        self.heads = nn.ModuleDict(
+        self.heads = TaskModules(
             {
                 task.name: build_head(task, widths[task.added], sizes.dim, rows[task.catalogue])
                 for task in scenario.tasks
