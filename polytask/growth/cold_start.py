@@ -36,6 +36,8 @@ LOWERED_BY = 1e-2
 HIDDEN = 128
 DROPOUT = 0.4
 STEPS = 600
+# So often at most is a position seen: a small data set takes fewer steps.
+PASSES = 30
 POSITIONS_PER_STEP = 512
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.05
@@ -116,12 +118,13 @@ def _fit(
 ) -> None:
     losses = BatchLosses(dataset)
     optimizer = torch.optim.AdamW(cold.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps + 1)
     learnable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in learnable:
         parameter.requires_grad_(False)
     catalogues = model.eval().catalogues()
     size = min(POSITIONS_PER_STEP, len(frozen.events))
+    steps = min(steps, max(1, PASSES * len(frozen.events) // size))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps + 1)
     cold.train()
     for step in range(steps):
         chosen = random.choice(len(frozen.events), size, replace=False)
