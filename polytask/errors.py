@@ -20,6 +20,10 @@ class ContractError(PolytaskError):
     """An artefact does not match the contract it is used with."""
 
 
+class ExportError(PolytaskError):
+    """A model cannot be written in the form that was asked for."""
+
+
 class RequestError(PolytaskError):
     """A request field has the wrong name, type, shape or value. `field` names it."""
 

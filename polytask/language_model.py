@@ -111,8 +111,10 @@ class TextEncoder(nn.Module):
         if self.pooling == "last":
             last = attention_mask.sum(dim=1).clamp(min=1) - 1
             return hidden.gather(1, last[:, None, None].expand(-1, 1, hidden.shape[-1])).squeeze(1)
-        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        return (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)
+        mask = attention_mask.unsqueeze(1).to(hidden.dtype)
+        # A product rather than a sum over tokens: ONNX Runtime sums in another order for another batch size, and then
+        # the last bit of an answer depends on how many others it is computed with.
+        return (mask @ hidden).squeeze(1) / mask.sum(dim=2).clamp(min=1.0)
 
 
 class LanguageModel:
