@@ -14,6 +14,7 @@ def export(
     model: dsl.Input[dsl.Model],
     evaluation: dsl.Input[dsl.Artifact],
     bundle: dsl.Output[dsl.Model],
+    gpu: bool = False,
     tensorrt: bool = False,
 ) -> None:
     """Export to ONNX, compare every output with torch, write the contract and the Triton model repository.
@@ -26,7 +27,8 @@ def export(
         model: What `train` wrote.
         evaluation: What `evaluate` wrote; the test metrics go into the contract.
         bundle: The bundle's folder.
-        tensorrt: Whether an instance on a GPU uses TensorRT in half precision.
+        gpu: Whether the repository is for GPUs: then `export.precision: auto` tries fp16 in place of int8.
+        tensorrt: Whether an instance on a GPU uses TensorRT in half precision; it implies `gpu`.
     """
     from pathlib import Path
 
@@ -43,7 +45,12 @@ def export(
         Path(evaluation.path),
         Path(bundle.path),
         finish=lambda contract, folder: write_repository(contract, folder / REPOSITORY_FOLDER, tensorrt=tensorrt),
+        gpu=gpu or tensorrt,
     )
+    for graph, precision in exported.contract.precisions.items():
+        print(f"{graph}: {precision.precision}, {precision.reason}")
+        for task, figures in precision.tasks.items():
+            print(f"  {task}: agreement {figures.agreement} with fp32; {figures.metric} loses {figures.loss}")
     for output, difference in exported.parity.items():
         print(f"{output}: largest difference to torch {difference:.1e}")
     bundle.metadata["model_version"] = exported.contract.model_version

@@ -22,6 +22,7 @@ def train_and_deploy(
     target: str = "/mnt/models/movielens",
     code_version: str = "image",
     work_folder: str = "",
+    gpu: bool = False,
     tensorrt: bool = False,
     feature_store_settings: str = "",
     storage: str = "",
@@ -36,7 +37,8 @@ def train_and_deploy(
         target: Folder that models are published to.
         code_version: What the cache of the local runner tells code by; a cluster's cache knows it from the image.
         work_folder: Folder that outlives a run, for the state of a training that is interrupted; none by default.
-        tensorrt: Whether Triton uses TensorRT in half precision where it has a GPU.
+        gpu: Whether the model is served on GPUs: then its text encoder is tried in fp16 rather than int8.
+        tensorrt: Whether Triton uses TensorRT in half precision where it has a GPU; it implies `gpu`.
         feature_store_settings: A feature_store.yaml with the registry and the online store to use; by default both are
             files of `feature_store`.
         storage: Where the cluster finds `target` (s3://..., pvc://...); empty where no InferenceService serves it.
@@ -83,6 +85,7 @@ def train_and_deploy(
         training_set=rows.outputs["training_set"],
         model=model.outputs["model"],
         evaluation=evaluation.outputs["evaluation"],
+        gpu=gpu,
         tensorrt=tensorrt,
     )
     bundle.set_display_name("Export")

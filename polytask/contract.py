@@ -7,7 +7,7 @@ The serving side reads names, shapes, lengths and catalogues from it alone, refu
 import json
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -39,6 +39,32 @@ class CatalogueSpec(FileSum):
     rows: int
 
 
+class TaskFigures(BaseModel):
+    """How a task's answers with less precision compare with those of float32, on validation requests.
+
+    `agreement` is the share that stays the same; `metric` has the value `float32` there, loses `loss` (below 0: gains),
+    and `interval` holds 95% of the paired bootstrap of that loss. Without a label there is no metric to compare.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    agreement: float
+    metric: str
+    float32: float | None = None
+    loss: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+class GraphPrecision(BaseModel):
+    """The number format that a graph computes in, and why. Its inputs and outputs are float32 in any."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    precision: Literal["fp32", "int8", "fp16"]
+    reason: str
+    tasks: dict[str, TaskFigures] = {}
+
+
 class Contract(BaseModel):
     """Everything serving must know about a model. Shapes leave the batch axis out."""
 
@@ -62,6 +88,11 @@ class Contract(BaseModel):
     metrics: dict[str, dict[str, float]]
     # Rows of the items that joined after training: in lists they stand below the first of the others.
     new_items: tuple[int, ...] = ()
+    precisions: dict[str, GraphPrecision] = {}
+
+    def precision_of(self, model: str) -> str:
+        """The number format that the graph `model` computes in."""
+        return self.precisions[model].precision if model in self.precisions else "fp32"
 
     @property
     def checksum(self) -> str:

@@ -154,6 +154,7 @@ def export_model(
     evaluation: Path,
     target: Path,
     finish: Callable[[Contract, Path], None] | None = None,
+    gpu: bool = False,
 ) -> Exported:
     """Write the bundle `target`; see `export_bundle`. Compared are the `parity_requests`."""
     requests = parity_requests(scenario, pd.read_parquet(training_set))
@@ -162,7 +163,16 @@ def export_model(
     dataset = load_dataset(scenario, tables, training_set, language_model, print)
     priorities = learn_priorities(load_checkpoint(checkpoint, language_model.sha256), dataset)
     return export_bundle(
-        checkpoint, scenario, dataset.catalogues, requests, metrics, target, finish, priorities=priorities
+        checkpoint,
+        scenario,
+        dataset.catalogues,
+        requests,
+        metrics,
+        target,
+        finish,
+        dataset=dataset,
+        gpu=gpu,
+        priorities=priorities,
     )
 
 

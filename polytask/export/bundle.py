@@ -25,11 +25,12 @@ from polytask.contract import (
     Contract,
     FileSum,
 )
+from polytask.dataset import Dataset
 from polytask.export.onnx import export_graph
 from polytask.export.parity import check_parity
 from polytask.export.serving_graph import ServingGraph
+from polytask.export.text_encoder import KnownEncoder, TextEncoderExport
 from polytask.growth.cold_start import load_cold_start
-from polytask.language_model import LanguageModel
 from polytask.priorities import PRIORITIES_FILE, Priorities
 from polytask.request import RequestEncoder, RequestFeatures
 from polytask.scenario.schema import Scenario
@@ -53,14 +54,18 @@ def export_bundle(
     metrics: dict[str, dict[str, float]],
     target: Path,
     finish: Callable[[Contract, Path], None] | None = None,
-    text_encoder: Path | None = None,
+    text_encoder: KnownEncoder | None = None,
+    dataset: Dataset | None = None,
+    gpu: bool = False,
     priorities: Priorities | None = None,
 ) -> Exported:
     """Write the bundle of a trained model to `target`, as a whole or not at all.
 
     `requests` are compared with torch before the bundle counts as done; `metrics` go into the contract.
-    `finish(contract, folder)` may add files, such as the server's configuration. `text_encoder` is the ONNX file of the
-    same language model, where an earlier version has one: it is taken over. Without `priorities` all tasks weigh alike.
+    `finish(contract, folder)` may add files, such as the server's configuration. `text_encoder` is that of an
+    earlier version with the same language model: it is taken over. `dataset` has the validation requests that a text
+    encoder of less precision than float32 must pass; `gpu` says that the bundle is for one. Without `priorities` all
+    tasks weigh alike.
     Raises ContractError when an output differs.
     """
     language_model = language_model_of(checkpoint, scenario)
@@ -69,8 +74,11 @@ def export_bundle(
     dim = language_model.dim
     with atomic_folder(target) as folder:
         staging = folder / "staging"
+        precision = TextEncoderExport(scenario, language_model, model, dataset, gpu).write(
+            staging / "text.onnx", text_encoder
+        )
         graphs = {
-            TEXT_ENCODER: _text_graph(language_model, text_encoder, staging / "text.onnx"),
+            TEXT_ENCODER: staging / "text.onnx",
             MULTITASK: export_graph(
                 ServingGraph(model, catalogues.get(ITEMS), new_rows.tolist()),
                 multitask_inputs(model.scenario, dim),
@@ -101,6 +109,7 @@ def export_bundle(
             models={name: _move(graph, folder, _model_file(name, version)) for name, graph in graphs.items()},
             metrics=metrics,
             new_items=tuple(new_rows.tolist()),
+            precisions={TEXT_ENCODER: precision},
         )
         staging.rmdir()
         parity = check_parity(
@@ -110,13 +119,6 @@ def export_bundle(
         if finish is not None:
             finish(contract, folder)
     return Exported(contract, parity)
-
-
-def _text_graph(language_model: LanguageModel, known: Path | None, target: Path) -> Path:
-    if known is None:
-        return export_graph(language_model.encoder, text_inputs(), text_outputs(language_model.dim), target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return Path(shutil.copyfile(known, target))
 
 
 def _version(checksums: list[str]) -> int:

@@ -102,6 +102,7 @@ def add_task_job(
         {**old.metrics, task.name: metrics["test"]},
         target / BUNDLE,
         finish,
+        dataset=dataset,
     )
     same = check_same_answers(previous.bundle, target / BUNDLE, requests)
     return AddedTask(exported.contract, metrics, same, before)
@@ -145,6 +146,7 @@ def fine_tune_job(
         target / BUNDLE,
         finish,
         learn_priorities(grown, dataset),
+        dataset,
     )
     return FineTuned(exported.contract, before, after, {name: len(found.new_rows) for name, found in newer.items()})
 

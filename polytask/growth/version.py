@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from polytask.catalogue import Catalogue, load_catalogue
-from polytask.contract import TEXT_ENCODER, Contract, load_contract
+from polytask.contract import TEXT_ENCODER, Contract, GraphPrecision, load_contract
+from polytask.dataset import Dataset
 from polytask.errors import ContractError
 from polytask.export.bundle import Exported, export_bundle
 from polytask.export.parity import bundle_outputs
+from polytask.export.text_encoder import KnownEncoder
 from polytask.priorities import Priorities, load_priorities
 from polytask.request import RequestEncoder, RequestFeatures
 from polytask.tables import USERS
@@ -46,14 +48,17 @@ def export_next(
     target: Path,
     finish: Callable[[Contract, Path], None] | None = None,
     priorities: Priorities | None = None,
+    dataset: Dataset | None = None,
 ) -> Exported:
     """`export_bundle` for a model that grew out of `previous`, whose text encoder is taken over.
 
-    So are its users' `priorities`, where there are no newer ones.
+    So are its users' `priorities`, where there are no newer ones. With a `dataset` a text encoder of less precision
+    than float32 must pass the gate again, else float32 replaces it.
     Raises ContractError when the checkpoint was trained on another language model.
     """
     contract = previous.contract()
-    text_encoder = previous.bundle / contract.models[TEXT_ENCODER].path
+    precision = contract.precisions.get(TEXT_ENCODER, GraphPrecision(precision="fp32", reason="taken over"))
+    text_encoder = KnownEncoder(previous.bundle / contract.models[TEXT_ENCODER].path, precision)
     learned = contract.priorities
     if priorities is None and learned is not None:
         priorities = load_priorities(previous.bundle / learned.path, catalogues[USERS])
@@ -66,6 +71,7 @@ def export_next(
         target,
         finish,
         text_encoder=text_encoder,
+        dataset=dataset,
         priorities=priorities,
     )
 

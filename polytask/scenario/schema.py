@@ -291,6 +291,19 @@ class Examples(Section):
     queries: tuple[str, ...] = ()
 
 
+Precision = Literal["auto", "fp32", "int8", "fp16"]
+
+
+class Export(Section):
+    """How a trained model is written for serving.
+
+    `precision` is that of the language model: `auto` tries int8, or fp16 where the export is for a GPU. Whatever is
+    tried must pass a gate on the validation requests, or else it is fp32 (docs/adr/0026-int8-by-row.md).
+    """
+
+    precision: Precision = "auto"
+
+
 class Scenario(Section):
     """A whole recommendation problem: data, texts, features, tasks, encoder, training."""
 
@@ -307,6 +320,7 @@ class Scenario(Section):
     model: Model = Model()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+    export: Export = Export()
     examples: Examples = Examples()
 
     @property

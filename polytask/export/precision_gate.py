@@ -1,0 +1,131 @@
+"""Whether a text encoder of less precision answers as float32 does, task by task, on the validation requests.
+
+Two things are asked of every task: its answers stay the same, and its first metric loses no more than its noise. The
+requests are asked twice where the scenario has templates of queries: with the user's profile, and with a typed query,
+which is a template filled from the item that followed.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from polytask.contract import TaskFigures
+from polytask.dataset import Dataset
+from polytask.evaluation.bootstrap import sampled
+from polytask.evaluation.measures import LIST_LENGTH, LOWER_IS_BETTER, listed_rows, primary_metric, task_statistics
+from polytask.evaluation.requests import Requests, split_requests
+from polytask.model.multitask import MultiTaskModel
+from polytask.scenario.schema import Task
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+Encode = Callable[[list[str]], FloatArray]
+
+AGREEMENT = 0.95
+# Validation requests, chosen evenly: enough for the bound above, and for an export that takes seconds.
+REQUESTS = 1000
+RESAMPLES = 1000
+BATCH = 256
+DIGITS = 4
+
+
+class PrecisionGate:
+    """The validation requests of a data set, and what the model answers them with text vectors of float32."""
+
+    def __init__(self, dataset: Dataset, model: MultiTaskModel) -> None:
+        self._dataset, self._model = dataset, model
+        self._requests, self._texts = gate_requests(dataset)
+        self._float32 = self._scores(dataset.text_vectors[self._texts])
+
+    def figures(self, encode: Encode) -> dict[str, TaskFigures]:
+        """How each task's answers differ with another text encoder: `encode` texts (n,) -> vectors (n, D) float32."""
+        needed, places = np.unique(self._texts, return_inverse=True)
+        scores = self._scores(encode([self._dataset.distinct_texts[text] for text in needed])[places])
+        tasks = self._dataset.scenario.tasks
+        return {
+            task.name: task_figures(self._requests, task, self._float32[task.name], scores[task.name]) for task in tasks
+        }
+
+    def _scores(self, vectors: FloatArray) -> dict[str, FloatArray]:
+        """Logits per task, (m, N + 1) or (m, C), with text vectors (m, D)."""
+        parts: dict[str, list[FloatArray]] = {}
+        for start in range(0, len(vectors), BATCH):
+            history = torch.from_numpy(self._requests.history[start : start + BATCH])
+            text = torch.from_numpy(vectors[start : start + BATCH])
+            for name, logits in self._model.score(history, text).items():
+                parts.setdefault(name, []).append(logits.numpy())
+        return {name: np.concatenate(part) for name, part in parts.items()}
+
+
+def gate_requests(dataset: Dataset) -> tuple[Requests, IntArray]:
+    """The requests (m,) of the gate, and which of the data set's distinct texts each has."""
+    every = split_requests(dataset, "validation")
+    chosen = np.unique(np.linspace(0, len(every) - 1, REQUESTS).astype(np.int64)) if len(every) else every.events
+    events = every.events[chosen]
+    random = np.random.default_rng(dataset.scenario.training.seed)
+    query = dataset.queries.draw(dataset.item_rows[events], random)
+    typed = query >= 0
+    texts = np.concatenate([dataset.texts[events], dataset.query_texts[query[typed], dataset.contexts[events[typed]]]])
+    chosen = np.concatenate([chosen, chosen[typed]])
+    return Requests(dataset, every.events[chosen], every.history[chosen], every.seen[chosen]), texts
+
+
+def task_figures(requests: Requests, task: Task, float32: FloatArray, other: FloatArray) -> TaskFigures:
+    """Compare the logits of one task, both (m, N + 1) or (m, C), on m requests."""
+    metric = primary_metric(task)
+    before, after = (task_statistics(requests, task, scores).get(metric) for scores in (float32, other))
+    figures = TaskFigures(agreement=_rounded(agreement(requests, task, float32, other)), metric=metric)
+    if before is None or after is None:
+        return figures
+    values = sampled({"before": before, "after": after}, len(requests), RESAMPLES)
+    lost = values["after"] - values["before"]
+    if metric not in LOWER_IS_BETTER:
+        lost = values["before"] - values["after"]
+    low, high = lost.interval()
+    return figures.model_copy(
+        update={
+            "float32": _rounded(values["before"].value),
+            "loss": _rounded(lost.value),
+            "interval": (_rounded(low), _rounded(high)),
+        }
+    )
+
+
+def agreement(requests: Requests, task: Task, one: FloatArray, other: FloatArray) -> float:
+    """How far the answers of one task are the same, 1 where all are.
+
+    Lists: the mean share of the first ten that stand in both. Shelves: likewise for half of the classes, at most ten.
+    One class, or yes and no: the share of requests with the same answer. Numbers: their correlation.
+    """
+    if task.kind == "regression":
+        x, y = one.reshape(-1), other.reshape(-1)
+        return float(np.corrcoef(x, y)[0, 1]) if x.std() > 0 and y.std() > 0 else float(np.allclose(x, y))
+    if task.kind == "binary":
+        return float(((one > 0) == (other > 0)).mean())
+    if task.kind == "multiclass":
+        return float((one.argmax(axis=1) == other.argmax(axis=1)).mean())
+    if task.kind == "multilabel":
+        length = max(1, min(LIST_LENGTH, one.shape[1] // 2))
+        first, second = (np.argsort(-scores, axis=1, kind="stable")[:, :length] + 1 for scores in (one, other))
+    else:
+        first, second = (listed_rows(requests, task, scores, LIST_LENGTH) for scores in (one, other))
+    both = ((first[:, :, None] == second[:, None, :]) & (first[:, :, None] > 0)).sum(axis=(1, 2))
+    listed = (first > 0).sum(axis=1)
+    return float((both[listed > 0] / listed[listed > 0]).mean()) if listed.any() else 1.0
+
+
+def failures(figures: Mapping[str, TaskFigures]) -> list[str]:
+    """What is not good enough, and for which task; empty where all is."""
+    found = []
+    for name, task in figures.items():
+        if task.agreement < AGREEMENT:
+            found.append(f"{name}: agreement {task.agreement} with float32, at least {AGREEMENT} is wanted")
+        if task.interval is not None and task.interval[0] > 0:
+            found.append(f"{name}: {task.metric} loses {task.loss}, beyond its noise {task.interval}")
+    return found
+
+
+def _rounded(value: float) -> float:
+    return round(value, DIGITS)

@@ -1,0 +1,138 @@
+"""The language model as it is served: in the precision that is wanted where that passes the gate, else in float32."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from polytask.contract import GraphPrecision
+from polytask.dataset import Dataset
+from polytask.errors import ExportError
+from polytask.export.calibration import calibrate
+from polytask.export.half import in_half
+from polytask.export.onnx import export_graph
+from polytask.export.parity import session
+from polytask.export.precision_gate import PrecisionGate, failures
+from polytask.export.quantise_int8 import quantised
+from polytask.export.residual_sums import with_residual_sums
+from polytask.language_model import LanguageModel
+from polytask.model.multitask import MultiTaskModel
+from polytask.scenario.schema import Scenario
+from polytask.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR, text_inputs, text_outputs
+from polytask.text import TextTokenizer
+
+ENCODE_BATCH = 32
+Reduced = Literal["int8", "fp16"]
+
+
+@dataclass(frozen=True)
+class KnownEncoder:
+    """The text encoder of an earlier version with the same language model, and the precision that it is in."""
+
+    graph: Path
+    precision: GraphPrecision
+
+
+class TextEncoderExport:
+    """Writes the text encoder of one model. With a data set, whose validation requests the gate asks, it may be of less
+    precision than float32. `gpu` says what it will mostly run on.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        language_model: LanguageModel,
+        model: MultiTaskModel,
+        dataset: Dataset | None = None,
+        gpu: bool = False,
+    ) -> None:
+        self._language_model, self._model, self._dataset, self._gpu = language_model, model, dataset, gpu
+        self._threads = scenario.training.threads
+        setting = scenario.export.precision
+        self._wanted = ("fp16" if gpu else "int8") if setting == "auto" else setting
+
+    def write(self, target: Path, known: KnownEncoder | None = None) -> GraphPrecision:
+        """Write the ONNX file `target` and say what precision it is in, and why.
+
+        A `known` one is taken over, unless it is of less precision and fails the gate with this model.
+        """
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if known is not None:
+            shutil.copyfile(known.graph, target)
+            before = known.precision
+            if before.precision == "fp32" or self._dataset is None:
+                return before
+            verdict = self._verdict(target, before.precision, self._dataset)
+            if verdict.precision != "fp32":
+                return verdict
+        plain = write_float32(self._language_model, target, self._gpu)
+        if known is not None:
+            return verdict
+        if self._wanted == "fp32":
+            return GraphPrecision(precision="fp32", reason="the scenario asks for it")
+        if self._dataset is None:
+            return GraphPrecision(precision="fp32", reason=f"{self._wanted} was not tried: no validation requests")
+        return self._reduced(plain, target, self._wanted, self._dataset)
+
+    def _reduced(self, plain: onnx.ModelProto, target: Path, wanted: Reduced, dataset: Dataset) -> GraphPrecision:
+        candidate = target.with_name(f"{wanted}.onnx")
+        try:
+            if wanted == "int8":
+                texts = _training_texts(dataset)
+                activations = calibrate(plain, self._language_model.tokenizer, texts, self._threads, candidate)
+                onnx.save(with_residual_sums(quantised(plain, activations)), candidate)
+            else:
+                onnx.save(in_half(plain), candidate)
+            verdict = self._verdict(candidate, wanted, dataset)
+            if verdict.precision != "fp32":
+                candidate.replace(target)
+        except ExportError as error:
+            return GraphPrecision(precision="fp32", reason=str(error))
+        finally:
+            candidate.unlink(missing_ok=True)
+        return verdict
+
+    def _verdict(self, graph: Path, precision: Reduced, dataset: Dataset) -> GraphPrecision:
+        figures = PrecisionGate(dataset, self._model).figures(
+            onnx_encoder(graph, self._language_model.tokenizer, self._threads)
+        )
+        against = failures(figures)
+        if against:
+            return GraphPrecision(precision="fp32", reason=f"{precision} fails the gate: {'; '.join(against)}")
+        return GraphPrecision(precision=precision, reason="passes the gate", tasks=figures)
+
+
+def write_float32(language_model: LanguageModel, target: Path, gpu: bool = False) -> onnx.ModelProto:
+    """Write the ONNX file `target` in float32, and return the graph before it was made faster on a CPU."""
+    plain = onnx.load(export_graph(language_model.encoder, text_inputs(), text_outputs(language_model.dim), target))
+    onnx.save(plain if gpu else with_residual_sums(plain), target)
+    return plain
+
+
+def onnx_encoder(graph: Path, tokenizer: TextTokenizer, threads: int) -> Callable[[list[str]], NDArray[np.float32]]:
+    """A function from texts (n,) to the vectors (n, D) that an ONNX text encoder gives them."""
+    running = session(graph, threads)
+
+    def encode(texts: list[str]) -> NDArray[np.float32]:
+        # Similar lengths share a batch, so that little padding is computed.
+        order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
+        vectors: dict[int, NDArray[np.float32]] = {}
+        for start in range(0, len(order), ENCODE_BATCH):
+            batch = order[start : start + ENCODE_BATCH]
+            input_ids, attention_mask = tokenizer([texts[number] for number in batch])
+            [found] = running.run([TEXT_VECTOR], {INPUT_IDS: input_ids, ATTENTION_MASK: attention_mask})
+            vectors.update(zip(batch, found, strict=True))
+        return np.stack([vectors[number] for number in range(len(texts))])
+
+    return encode
+
+
+def _training_texts(dataset: Dataset) -> Sequence[str]:
+    """The texts of training requests, with and without a query, in the order of the data set."""
+    numbers = np.union1d(dataset.texts[dataset.train], dataset.query_texts)
+    return [dataset.distinct_texts[number] for number in numbers]

@@ -1,0 +1,151 @@
+"""Which text encoder is written: what the scenario asks for, what the gate says, and what an earlier version had."""
+
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from polytask.checkpoint import load_checkpoint, save_checkpoint
+from polytask.contract import TEXT_ENCODER, GraphPrecision, load_contract
+from polytask.dataset import Dataset
+from polytask.export import text_encoder as module
+from polytask.export.bundle import export_bundle
+from polytask.export.parity import check_parity
+from polytask.export.text_encoder import KnownEncoder, TextEncoderExport, onnx_encoder
+from polytask.language_model import LanguageModel
+from polytask.scenario import Scenario
+from polytask.tensors import text_inputs, text_outputs
+from polytask.text import item_text
+from polytask.training import train
+from tests.polytask.tiny_language_models import write_language_model
+from tests.small import training_frame
+
+
+def with_precision(scenario, precision):
+    return Scenario.model_validate({**scenario.model_dump(), "export": {"precision": precision}})
+
+
+@pytest.fixture(scope="module")
+def trained(small_scenario, small_dataset, tables, tmp_path_factory):
+    """The small scenario over a tiny language model: scenario, language model, data set, model."""
+    folder = write_language_model(tmp_path_factory.mktemp("language") / "bert", "bert")
+    scenario = Scenario.model_validate({**small_scenario.model_dump(), "encoder": {"model": str(folder)}})
+    language_model = LanguageModel(scenario, cache=tmp_path_factory.mktemp("cache"))
+    dataset = Dataset(
+        scenario,
+        training_frame(scenario, tables),
+        small_dataset.catalogues,
+        lambda texts: language_model.vectors(texts)[0],
+    )
+    items = dataset.catalogues["items"]
+    texts = [item_text(scenario.text, items.record(row)) for row in range(1, len(items) + 1)]
+    return scenario, language_model, dataset, train(dataset, torch.from_numpy(language_model.vectors(texts)[0]))[0]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def exported_once(trained, tmp_path_factory):
+    """Exporting the language model takes seconds and always gives the same graph: one export serves all tests."""
+    plain = tmp_path_factory.mktemp("plain") / "text.onnx"
+    module.export_graph(trained[1].encoder, text_inputs(), text_outputs(trained[1].dim), plain)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "export_graph", lambda encoder, inputs, outputs, path: shutil.copyfile(plain, path))
+        yield
+
+
+@pytest.fixture(scope="module")
+def int8(trained, tmp_path_factory):
+    """The text encoder in int8 as the gate has passed it."""
+    path = tmp_path_factory.mktemp("int8") / "text.onnx"
+    scenario, *rest = trained
+    return KnownEncoder(path, TextEncoderExport(scenario, rest[0], rest[2], rest[1]).write(path))
+
+
+def writer(trained, precision="auto", *, gate=True, gpu=False):
+    scenario, language_model, dataset, model = trained
+    return TextEncoderExport(with_precision(scenario, precision), language_model, model, dataset if gate else None, gpu)
+
+
+def types_in(path):
+    """The types of the weights."""
+    graph = onnx.load(path).graph
+    matrices = [tensor for tensor in graph.initializer if len(tensor.dims) == 2]
+    return {onnx.TensorProto.DataType.Name(tensor.data_type) for tensor in matrices} - {"INT64"}
+
+
+def test_int8_is_the_default_where_the_gate_passes(trained, int8):
+    precision = int8.precision
+    assert precision.precision == "int8"
+    assert precision.reason == "passes the gate"
+    assert list(precision.tasks) == ["item", "user", "scene"]
+    assert all(figures.agreement >= 0.95 for figures in precision.tasks.values())
+    assert any(figures.agreement < 1 or figures.loss != 0 for figures in precision.tasks.values())
+    assert "INT8" in types_in(int8.graph)
+    assert {file.name for file in int8.graph.parent.iterdir()} == {"text.onnx"}
+
+
+@pytest.mark.parametrize(
+    ("precision", "gate", "reason"),
+    [("fp32", True, "the scenario asks for it"), ("auto", False, "int8 was not tried: no validation requests")],
+)
+def test_float32_without_a_gate(trained, precision, gate, reason, tmp_path):
+    written = writer(trained, precision, gate=gate).write(tmp_path / "text.onnx")
+    assert written == GraphPrecision(precision="fp32", reason=reason)
+    assert types_in(tmp_path / "text.onnx") == {"FLOAT"}
+    texts = ["a comedy on a weekday evening", "a quiet drama"]
+    got = onnx_encoder(tmp_path / "text.onnx", trained[1].tokenizer, 1)(texts)
+    np.testing.assert_allclose(got, trained[1].vectors(texts)[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("asked", ["auto", "int8"])
+def test_float32_replaces_what_fails_the_gate(trained, asked, tmp_path, monkeypatch):
+    monkeypatch.setattr("polytask.export.quantise_int8.PAIR", 2)  # steps far too large
+    written = writer(trained, asked).write(tmp_path / "text.onnx")
+    assert written.precision == "fp32"
+    assert written.reason.startswith("int8 fails the gate: ")
+    assert "agreement 0." in written.reason
+    assert written.tasks == {}
+    assert types_in(tmp_path / "text.onnx") == {"FLOAT"}
+    assert {file.name for file in tmp_path.iterdir()} == {"text.onnx"}
+
+
+def test_half_precision_for_a_gpu(trained, tmp_path):
+    written = writer(trained, gpu=True).write(tmp_path / "text.onnx")
+    assert written.precision == "fp16"
+    assert types_in(tmp_path / "text.onnx") == {"FLOAT16"}
+    texts = ["a comedy on a weekday evening", "a quiet drama"]
+    want = trained[1].vectors(texts)[0]
+    got = onnx_encoder(tmp_path / "text.onnx", trained[1].tokenizer, 1)(texts)
+    assert got.dtype == np.float32
+    assert 0 < np.abs(got - want).max() < 0.01 * np.abs(want).max()
+
+
+def test_known_encoder_is_taken_over_and_judged_again(trained, int8, tmp_path, monkeypatch):
+    taken = writer(trained).write(tmp_path / "text.onnx", int8)
+    assert taken == int8.precision
+    assert (tmp_path / "text.onnx").read_bytes() == int8.graph.read_bytes()
+    # Without requests to judge it on, it stays what it was.
+    assert writer(trained, gate=False).write(tmp_path / "text.onnx", int8) == int8.precision
+    monkeypatch.setattr(module, "failures", lambda figures: ["item: something is worse"])
+    replaced = writer(trained).write(tmp_path / "text.onnx", int8)
+    assert replaced == GraphPrecision(precision="fp32", reason="int8 fails the gate: item: something is worse")
+    assert types_in(tmp_path / "text.onnx") == {"FLOAT"}
+
+
+def test_bundle_says_what_precision_it_is_in(trained, int8, tmp_path):
+    scenario, language_model, dataset, model = trained
+    save_checkpoint(model, [], language_model.sha256, tmp_path / "model")
+    requests = dataset.requests(np.flatnonzero(dataset.split == "test"))
+    target = tmp_path / "bundle"
+    export_bundle(
+        tmp_path / "model", scenario, dataset.catalogues, requests, {}, target, text_encoder=int8, dataset=dataset
+    )
+    contract = load_contract(target)
+    assert contract.precisions == {TEXT_ENCODER: int8.precision}
+    assert (contract.precision_of(TEXT_ENCODER), contract.precision_of("multitask")) == ("int8", "fp32")
+    # All that follows the text vectors is still compared with torch to the last digit but one.
+    loaded = load_checkpoint(tmp_path / "model", language_model.sha256)
+    encoder = dataset.request_encoder()
+    parity = check_parity(target, contract, loaded, language_model, encoder, requests)
+    assert list(parity) == [spec.name for spec in contract.outputs]
