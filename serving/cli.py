@@ -1,7 +1,7 @@
 """The commands `polytask recommend` and `polytask serve`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -105,7 +105,7 @@ def task_titles(bundle: Path) -> dict[str, str] | None:
 def render_answers(
     console: Console, answer: "Answer", titles: Mapping[str, str] | None = None, limit: int = SHOWN
 ) -> None:
-    """Print one table per task of a user's answer, at most `limit` entries each."""
+    """Print one table per task of a user's answer, at most `limit` entries each; a single number as one line."""
     flags = {
         "cold start: nothing is known about this user": answer.cold_start,
         "the text was cut to the model's length": answer.truncated,
@@ -117,7 +117,11 @@ def render_answers(
         console.print(f"  {text}", style="yellow", highlight=False)
     for name, entries in answer.tasks.items():
         title = (titles or {}).get(name, name)
-        table = Table(title=f"{title} ({name})" if title != name else name, title_justify="left")
+        title = f"{title} ({name})" if title != name else name
+        if _is_one_number(name, entries):
+            console.print(f"{title}: {_cells(entries[0])[1]}", markup=False, highlight=False)
+            continue
+        table = Table(title=title, title_justify="left")
         table.add_column("#", justify="right", width=2)
         table.add_column("answer", min_width=48)
         table.add_column("score", justify="right", min_width=7)
@@ -127,6 +131,15 @@ def render_answers(
         console.print(table)
     if answer.slate:
         _print_slate(console, answer)
+
+
+def _is_one_number(task: str, entries: Sequence["Entry"]) -> bool:
+    """Whether an answer is a regression's value or a binary task's probability, which has no label but the task."""
+    from serving.client import Label, Value
+
+    return len(entries) == 1 and (
+        isinstance(entries[0], Value) or (isinstance(entries[0], Label) and entries[0].label == task)
+    )
 
 
 def _print_slate(console: Console, answer: "Answer") -> None:

@@ -40,13 +40,17 @@ class ScoreHead(nn.Module):
 
 
 class ValueHead(nn.Module):
-    """A linear layer to one number, mean + scale * x: it starts at the labels' mean and learns in their spread."""
+    """A linear layer to one number, mean + scale * x: it starts at the labels' mean and learns in their spread.
+
+    What it answers lies within `bounds`, which training does not feel: there is no gradient beyond them.
+    """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, fused_dim: int) -> None:
+    def __init__(self, fused_dim: int, bounds: tuple[float | None, float | None] = (None, None)) -> None:
         super().__init__()
+        self.bounds = bounds
         self.linear = nn.Linear(fused_dim, 1)
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))
@@ -59,15 +63,17 @@ class ValueHead(nn.Module):
     def forward(self, fused: Tensor) -> Tensor:
         """Fused (..., k * d) -> value in the labels' unit (..., 1)."""
         value: Tensor = self.mean + self.scale * self.linear(fused)
-        return value
+        return value if self.training or self.bounds == (None, None) else value.clamp(*self.bounds)
 
 
-def build_head(task: Task, fused_dim: int, dim: int, rows: int) -> RetrievalHead | ScoreHead | ValueHead:
-    """The head for a task; `rows` is the size of its catalogue where it has one."""
+def build_head(
+    task: Task, fused_dim: int, dim: int, rows: int, bounds: tuple[float | None, float | None] = (None, None)
+) -> RetrievalHead | ScoreHead | ValueHead:
+    """The head for a task; `rows` is the size of its catalogue where it has one, `bounds` are those of its numbers."""
     if task.kind == "retrieval":
         return RetrievalHead(fused_dim, dim, rows)
     if task.kind == "regression":
-        return ValueHead(fused_dim)
+        return ValueHead(fused_dim, bounds)
     return ScoreHead(fused_dim, 1 if task.classes is None else len(task.classes))
 
 

@@ -84,7 +84,9 @@ class MultiTaskModel(nn.Module):
         rows = {ITEMS: 0 if item_texts is None else len(item_texts) - 1, USERS: users, None: 0}
         self.heads = TaskModules(
             {
-                task.name: build_head(task, widths[task.added], sizes.dim, rows[task.catalogue])
+                task.name: build_head(
+                    task, widths[task.added], sizes.dim, rows[task.catalogue], scenario.label_bounds(task)
+                )
                 for task in scenario.tasks
             }
         )

@@ -352,6 +352,13 @@ class Scenario(Section):
             raise ScenarioError(f"entities.items: scenario {self.name!r} has none")
         return self.entities.items
 
+    def label_bounds(self, task: Task) -> tuple[float | None, float | None]:
+        """`min` and `max` of the column that a task's label comes from; None where there is none."""
+        interactions, items = self.entities.interactions.columns, self.entities.items
+        columns = interactions if task.label.source == "interaction" or items is None else items.columns
+        column = columns.get(task.label.column or "")
+        return (None, None) if column is None else (column.min, column.max)
+
     @property
     def lists_users(self) -> bool:
         """Whether a task answers with users, so that the model has a vector for each."""

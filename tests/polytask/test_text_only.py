@@ -118,6 +118,20 @@ def test_regression_starts_at_the_mean_of_the_labels(dataset):
     assert abs(float(values.mean()) - mean) < spread / 2
 
 
+def test_a_number_stays_within_its_columns_bounds(text_only_scenario, dataset):
+    assert text_only_scenario.label_bounds(text_only_scenario.task("stars")) == (1.0, 5.0)
+    torch.manual_seed(0)
+    model = build_model(dataset, None)
+    model.heads["stars"].start_at(4.9, 2.0)
+    values = model.score(None, 5 * torch.randn(200, dataset.text_vectors.shape[1]))["stars"]
+    assert float(values.max()) == 5.0
+    assert float(values.min()) < 5.0
+    with torch.no_grad():
+        assert (
+            float(model.train().heads["stars"](5 * torch.randn(200, model.heads["stars"].linear.in_features)).max()) > 5
+        )
+
+
 def test_it_learns_every_task(training, dataset):
     model, history = training
     for task in ("topic", "liked", "stars"):

@@ -72,3 +72,13 @@ def test_no_running_stack_is_an_error_with_the_fix(tmp_path: Path, monkeypatch: 
         recommend("42")
     with pytest.raises(ServingError, match="run `make demo` first"):
         serve()
+
+
+def test_a_single_number_is_one_line():
+    tasks = {"rating": (Value(4.256),), "liked": (Label("liked", 0.87),), "scene": (Label("Comedy", 1.0),)}
+    console = Console(record=True, width=100, file=io.StringIO())
+    render_answers(console, replace(ANSWER, tasks=tasks), {"liked": "Likes it"})
+    lines = console.export_text().splitlines()
+    assert "rating: 4.26" in lines
+    assert "Likes it (liked): 0.87" in lines
+    assert any("Comedy" in line and "1.00" in line for line in lines)  # one class is a list of classes
