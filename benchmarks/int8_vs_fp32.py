@@ -21,6 +21,7 @@ from polytask.contract import TEXT_ENCODER, Contract, load_contract
 from polytask.errors import ContractError
 from polytask.language_model import LanguageModel
 from polytask.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR
+from polytask.text import TextTokenizer
 
 BATCHES = (1, 8, 32)
 TOKENS = 32
@@ -42,7 +43,9 @@ def int8_vs_fp32(bundle: Path, rounds: int = 5, checkpoint: Path | None = None) 
         raise ContractError(f"{bundle}: its text encoder is not in int8 ({precision.reason if precision else 'fp32'})")
     with TemporaryDirectory() as folder:
         float32 = _float32(contract, checkpoint, Path(folder) / "text.onnx")
-        speed = _speed(contract, float32, bundle / contract.models[TEXT_ENCODER].path, rounds)
+        graphs = (float32, bundle / contract.models[TEXT_ENCODER].path)
+        tokenizer = TextTokenizer(bundle / contract.tokenizer.path, contract.max_tokens)
+        speed = _speed(graphs, min(TOKENS, contract.max_tokens), tokenizer.vocabulary, rounds)
     tasks = {
         name: {"agreement": figures.agreement, "bar": AGREEMENT_BAR, **figures.model_dump(exclude={"agreement"})}
         for name, figures in precision.tasks.items()
@@ -63,13 +66,11 @@ def _float32(contract: Contract, checkpoint: Path | None, target: Path) -> Path:
     return target
 
 
-def _speed(contract: Contract, float32: Path, int8: Path, rounds: int) -> dict[str, dict[str, float]]:
+def _speed(graphs: tuple[Path, Path], tokens: int, vocabulary: int, rounds: int) -> dict[str, dict[str, float]]:
     from polytask.export.parity import session
 
-    sessions = [session(path, 1) for path in (float32, int8)]
+    sessions = [session(path, 1) for path in graphs]
     random = np.random.default_rng(0)
-    vocabulary = 1000
-    tokens = min(TOKENS, contract.max_tokens)
     found = {}
     for batch in BATCHES:
         input_ids = random.integers(1, vocabulary, (batch, tokens))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import helper
 
 from polytask.export.parity import session
@@ -14,6 +15,8 @@ from polytask.text import TextTokenizer
 
 TEXTS = 256
 BATCH = 16
+# A covariance of more channels takes too much memory, over all layers.
+COVARIANCE_CHANNELS = 2048
 
 
 def calibrate(
@@ -35,7 +38,8 @@ def calibrate(
         scratch.unlink()
     chosen = [texts[number] for number in np.unique(np.linspace(0, len(texts) - 1, TEXTS).astype(np.int64))]
     largest: dict[str, FloatArray] = {}
-    total: dict[str, FloatArray] = {}
+    total: dict[str, NDArray[np.float64]] = {}
+    squares: dict[str, NDArray[np.float64]] = {}
     tokens = 0
     for start in range(0, len(chosen), BATCH):
         input_ids, attention_mask = tokenizer(chosen[start : start + BATCH])
@@ -47,4 +51,13 @@ def calibrate(
             channels = values[kept]
             largest[name] = np.maximum(largest.get(name, 0.0), np.abs(channels).max(axis=0))
             total[name] = total.get(name, 0.0) + channels.sum(axis=0, dtype=np.float64)
-    return {name: Activations(largest[name], (total[name] / tokens).astype(np.float32)) for name in names}
+            if channels.shape[1] <= COVARIANCE_CHANNELS:
+                squares[name] = squares.get(name, 0.0) + channels.T @ channels
+    found = {}
+    for name in names:
+        mean = total[name] / tokens
+        covariance = None
+        if name in squares:
+            covariance = (squares[name] / tokens - np.outer(mean, mean)).astype(np.float32)
+        found[name] = Activations(largest[name], mean.astype(np.float32), covariance)
+    return found

@@ -34,6 +34,9 @@ SMOOTHING = 0.65
 # The largest sum of the magnitudes of two neighbours, before rounding adds up to a half to each.
 PAIR = 127
 TINY = 1e-12
+# Share of the mean variance that is added to every variance, and how many rows are compensated for at a time.
+DAMPING = 0.01
+BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,13 @@ class Layers:
 
 @dataclass(frozen=True)
 class Activations:
-    """Over the tokens of typical texts: the largest magnitude and the mean of each channel of a tensor, both (K,)."""
+    """Over the tokens of typical texts: the largest magnitude and the mean of each channel of a tensor, both (K,), and
+    their covariance (K, K), where there are not too many channels for that.
+    """
 
     largest: FloatArray
     mean: FloatArray
+    covariance: FloatArray | None = None
 
 
 def linear_layers(model: onnx.ModelProto) -> list[Layers]:
@@ -87,13 +93,40 @@ def smoothing(largest: FloatArray, weights: Sequence[FloatArray]) -> FloatArray:
     return np.asarray(factors, dtype=np.float32)
 
 
-def by_column(weight: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
-    """A matrix W (K, N) -> its steps w (K, N) and the size of a step c (N,); see the top of this module."""
+def by_column(weight: FloatArray, covariance: FloatArray | None = None) -> tuple[NDArray[np.int8], FloatArray]:
+    """A matrix W (K, N) -> its steps w (K, N) and the size of a step c (N,); see the top of this module.
+
+    With the covariance (K, K) of what it is multiplied with, each row makes up for the rounding of the rows before it
+    (GPTQ; Frantar et al., 2023); the mean is left to the bias.
+    """
     magnitude = np.abs(weight)
     if len(magnitude) % 2:
         magnitude = np.concatenate([magnitude, np.zeros_like(magnitude[:1])])
     scales = np.maximum((magnitude[::2] + magnitude[1::2]).max(axis=0), TINY) / PAIR
-    return np.rint(weight / scales).astype(np.int8), scales.astype(np.float32)
+    if covariance is None:
+        return np.rint(weight / scales).astype(np.int8), scales.astype(np.float32)
+    return _compensated(weight / scales, covariance).astype(np.int8), scales.astype(np.float32)
+
+
+def _compensated(exact: FloatArray, covariance: FloatArray) -> NDArray[np.float64]:
+    """Steps (K, N) for exact ones, so that X w stays near X `exact` where X has this covariance."""
+    left = exact.astype(np.float64)
+    damped = covariance.astype(np.float64)
+    damped[np.diag_indices(len(damped))] += DAMPING * np.diag(damped).mean() + TINY
+    # Row j holds, for each later row, by how much it makes up for an error of row j.
+    factor = np.linalg.cholesky(np.linalg.inv(damped)).T
+    steps = np.zeros_like(left)
+    for start in range(0, len(left), BLOCK):
+        end = min(start + BLOCK, len(left))
+        errors = np.zeros((end - start, left.shape[1]))
+        for row in range(start, end):
+            # The second of a pair may use what the first has left of the sum that cannot saturate.
+            room = PAIR + 1 - np.abs(steps[row - 1]) if row % 2 else np.full(left.shape[1], PAIR)
+            steps[row] = np.clip(np.rint(left[row]), -np.minimum(room, PAIR), np.minimum(room, PAIR))
+            errors[row - start] = (left[row] - steps[row]) / factor[row, row]
+            left[row + 1 : end] -= np.outer(factor[row, row + 1 : end], errors[row - start])
+        left[end:] -= factor[start:end, end:].T @ errors
+    return steps
 
 
 class _Rewriting:
@@ -138,6 +171,9 @@ class _Rewriting:
             factors = np.ones_like(activations.largest)
             shift = self.constant(f"{prefix}/bound", np.float32(bound))
             even = magnitude = _add(nodes, "Add", [source, shift], f"{prefix}/even") if bound else source
+        covariance = activations.covariance
+        if covariance is not None:
+            covariance = covariance / np.outer(factors, factors)
         largest = _add(nodes, "ReduceMax", [magnitude, "int8/last_axis"], f"{prefix}/largest", keepdims=1)
         row = _add(nodes, "Max", [largest, "int8/tiny"], f"{prefix}/row")
         unit = _add(nodes, "Div", [even, row], f"{prefix}/unit")
@@ -145,7 +181,7 @@ class _Rewriting:
         steps = _add(nodes, "QuantizeLinear", [unit, *scale], f"{prefix}/steps")
         self.before[group.nodes[0].name] += nodes
         for node, weight in zip(group.nodes, weights, strict=True):
-            stored, scales = by_column(factors[:, None] * weight)
+            stored, scales = by_column(factors[:, None] * weight, covariance)
             used = stored * scales / factors[:, None]
             # What the rounded weights make of the mean activation is a constant, and so is the bound's part.
             constant = activations.mean @ (weight - used) - np.float32(bound or 0.0) * used.sum(axis=0)

@@ -110,17 +110,39 @@ def test_layer_computes_the_formula_with_an_integer_kernel(activation, tmp_path)
     assert error.mean() < 1e-3
 
 
-def test_no_processor_can_saturate():
+def correlated(rows):
+    """Inputs (n, rows) that a few directions explain, as activations are."""
+    random = np.random.default_rng(3)
+    hidden = random.normal(size=(500, 4)) @ random.normal(size=(4, rows))
+    return (hidden + 0.1 * random.normal(size=(500, rows))).astype(np.float32)
+
+
+@pytest.mark.parametrize("compensated", [False, True])
+def test_no_processor_can_saturate(compensated):
     random = np.random.default_rng(1)
-    for rows in (7, 64):
+    for rows in (7, 64, 130):
         weight = random.standard_t(3, size=(rows, 50)).astype(np.float32)
         weight[:, 0] = 1.0  # the worst column: all at their largest, with the same sign
-        steps, scales = by_column(weight)
+        steps, scales = by_column(weight, np.cov(correlated(rows).T) if compensated else None)
+        assert steps.dtype == np.int8
         magnitude = np.abs(steps.astype(np.int64))
         pairs = magnitude[: rows // 2 * 2 : 2] + magnitude[1::2]
         assert 255 * pairs.max() <= 2**15 - 1
         assert pairs.max() >= 126  # and no step is wasted
-        np.testing.assert_allclose(steps * scales, weight, atol=scales.max() * 0.501)
+        if not compensated:
+            np.testing.assert_allclose(steps * scales, weight, atol=scales.max() * 0.501)
+
+
+def test_rows_make_up_for_the_rounding_of_others():
+    random = np.random.default_rng(2)
+    weight = random.normal(size=(130, 20)).astype(np.float32)
+    read = correlated(130)
+    read -= read.mean(axis=0)
+    errors = []
+    for covariance in (None, np.cov(read.T)):
+        steps, scales = by_column(weight, covariance)
+        errors.append(np.square(read @ (steps * scales - weight)).mean())
+    assert errors[1] < 0.3 * errors[0]
 
 
 def test_every_layer_of_an_encoder_runs_in_integers(tiny, tmp_path):
@@ -224,6 +246,7 @@ def test_calibration_leaves_padding_out(tiny, tmp_path):
     kept = read[mask[:2].astype(bool)]
     np.testing.assert_allclose(found.largest, np.abs(kept).max(axis=0), rtol=1e-5)
     np.testing.assert_allclose(found.mean, kept.mean(axis=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.covariance, np.cov(kept.T, bias=True), rtol=1e-3, atol=1e-4)
 
 
 def test_graph_without_linear_layers_is_refused():

@@ -7,9 +7,11 @@ import onnx
 import pytest
 import torch
 
+from benchmarks.int8_vs_fp32 import int8_vs_fp32
 from polytask.checkpoint import load_checkpoint, save_checkpoint
 from polytask.contract import TEXT_ENCODER, GraphPrecision, load_contract
 from polytask.dataset import Dataset
+from polytask.errors import ContractError
 from polytask.export import text_encoder as module
 from polytask.export.bundle import export_bundle
 from polytask.export.parity import check_parity
@@ -133,19 +135,42 @@ def test_known_encoder_is_taken_over_and_judged_again(trained, int8, tmp_path, m
     assert types_in(tmp_path / "text.onnx") == {"FLOAT"}
 
 
-def test_bundle_says_what_precision_it_is_in(trained, int8, tmp_path):
+@pytest.fixture(scope="module")
+def bundle(trained, int8, tmp_path_factory):
+    """A bundle with the int8 text encoder, and the checkpoint beside it."""
     scenario, language_model, dataset, model = trained
-    save_checkpoint(model, [], language_model.sha256, tmp_path / "model")
+    folder = tmp_path_factory.mktemp("bundle")
+    save_checkpoint(model, [], language_model.sha256, folder / "model")
     requests = dataset.requests(np.flatnonzero(dataset.split == "test"))
-    target = tmp_path / "bundle"
+    target = folder / "bundle"
     export_bundle(
-        tmp_path / "model", scenario, dataset.catalogues, requests, {}, target, text_encoder=int8, dataset=dataset
+        folder / "model", scenario, dataset.catalogues, requests, {}, target, text_encoder=int8, dataset=dataset
     )
-    contract = load_contract(target)
+    return target
+
+
+def test_bundle_says_what_precision_it_is_in(trained, int8, bundle):
+    language_model, dataset = trained[1:3]
+    contract = load_contract(bundle)
     assert contract.precisions == {TEXT_ENCODER: int8.precision}
     assert (contract.precision_of(TEXT_ENCODER), contract.precision_of("multitask")) == ("int8", "fp32")
     # All that follows the text vectors is still compared with torch to the last digit but one.
-    loaded = load_checkpoint(tmp_path / "model", language_model.sha256)
-    encoder = dataset.request_encoder()
-    parity = check_parity(target, contract, loaded, language_model, encoder, requests)
+    loaded = load_checkpoint(bundle.parent / "model", language_model.sha256)
+    requests = dataset.requests(np.flatnonzero(dataset.split == "test"))
+    parity = check_parity(bundle, contract, loaded, language_model, dataset.request_encoder(), requests)
     assert list(parity) == [spec.name for spec in contract.outputs]
+
+
+def test_benchmark_gives_speed_per_batch_and_the_figures_of_the_gate(int8, bundle, tmp_path):
+    found = int8_vs_fp32(bundle, rounds=3)
+    assert list(found["speed"]) == ["batch_1", "batch_8", "batch_32"]
+    for speed in found["speed"].values():
+        assert 0 < speed["min"] <= speed["median"] <= speed["max"]
+        assert (speed["rounds"], speed["bar"]) == (3, 1.8)
+    for name, figures in int8.precision.tasks.items():
+        assert found["tasks"][name]["agreement"] == figures.agreement
+    other = shutil.copytree(bundle, tmp_path / "float32")
+    reason = GraphPrecision(precision="fp32", reason="int8 fails the gate")
+    load_contract(bundle).model_copy(update={"precisions": {TEXT_ENCODER: reason}}).save(other)
+    with pytest.raises(ContractError, match=r"its text encoder is not in int8 \(int8 fails the gate\)"):
+        int8_vs_fp32(other)
