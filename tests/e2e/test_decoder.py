@@ -40,7 +40,8 @@ def scenario(small_scenario, folder):
 
 
 @pytest.fixture(scope="module")
-def inputs(scenario, tables, folder):
+def inputs(scenario, tables, folder, triton_installation):
+    # The installation is shared with other tests: it is made before the cache moves.
     write_tables(tables, folder / "tables")
     training_frame(scenario, tables).to_parquet(folder / "rows.parquet")
     with pytest.MonkeyPatch.context() as environment:

@@ -56,6 +56,7 @@ def tiny_inputs(contract: Contract, batch: int, tokens: int, seed: int) -> Array
         "attention_mask": random.integers(0, 2, (batch, tokens), dtype=np.int64),
         "history": random.integers(0, 60, (batch, lengths.history_length), dtype=np.int64),
         "seen": random.integers(0, 60, (batch, lengths.seen_length), dtype=np.int64),
+        "negative": random.integers(0, 60, (batch, lengths.negative_length), dtype=np.int64),
         "user": random.integers(0, 30, (batch, 1), dtype=np.int64),
     }
 
@@ -63,7 +64,7 @@ def tiny_inputs(contract: Contract, batch: int, tokens: int, seed: int) -> Array
 def tiny_answers(contract: Contract, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
     """What the two models answer, one after the other: small whole numbers, so that float32 is exact."""
     text = (inputs["input_ids"] * inputs["attention_mask"]).sum(1, keepdims=True).astype(np.float32)
-    rows = inputs["history"].sum(1, keepdims=True) + inputs["seen"].sum(1, keepdims=True) + inputs["user"]
+    rows = inputs["user"] + sum(inputs[name].sum(1, keepdims=True) for name in ("history", "seen", "negative"))
     factors = {"INT64": rows, "FP32": text}
     return {spec.name: factors[spec.dtype] * _steps(spec) for spec in contract.outputs}
 
@@ -93,8 +94,10 @@ def _multitask(contract: Contract) -> onnx.ModelProto:
     nodes = [
         helper.make_node("ReduceSum", ["history", "axis"], ["history_sum"], keepdims=1),
         helper.make_node("ReduceSum", ["seen", "axis"], ["seen_sum"], keepdims=1),
-        helper.make_node("Add", ["history_sum", "seen_sum"], ["both"]),
-        helper.make_node("Add", ["both", "user"], ["rows"]),
+        helper.make_node("ReduceSum", ["negative", "axis"], ["negative_sum"], keepdims=1),
+        helper.make_node("Add", ["history_sum", "seen_sum"], ["known"]),
+        helper.make_node("Add", ["known", "negative_sum"], ["items"]),
+        helper.make_node("Add", ["items", "user"], ["rows"]),
         helper.make_node("Slice", ["text_vector", "zero", "one", "axis"], ["text"]),
     ]
     for spec in contract.outputs:
