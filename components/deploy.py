@@ -42,5 +42,5 @@ def deploy(
         from serving.rollout.deploy import deploy as roll_out
 
         outcome = roll_out(published, storage=storage, namespace=namespace, name=inference_service, strategy=strategy)
-        print(f"{outcome.action}: model {outcome.model_version} in {outcome.seconds:.0f} s")
+        print(outcome)
     return str(published)

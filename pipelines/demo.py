@@ -19,6 +19,7 @@ from pipelines.workspace import WORKSPACE, Places
 from polytask.atomic import write_text
 from polytask.catalogue import Catalogue, load_catalogue
 from polytask.contract import load_contract
+from polytask.environment import stay_on_this_machine
 from polytask.scenario import load_scenario, scenario_path
 from polytask.scenario.schema import Scenario
 from polytask.tables import USERS
@@ -49,8 +50,7 @@ def demo(
     started = time.monotonic()
     # Bound to today's standard output: the pipeline's own output is led into its log for a while.
     console = Console(file=sys.stdout)
-    # Libraries below us must not phone home or look for models on a hub.
-    os.environ.update({"FEAST_USAGE": "False", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
+    stay_on_this_machine()
     os.environ.setdefault("OMP_NUM_THREADS", "2")
     file = scenario_path(scenario).resolve()
     loaded = load_scenario(file)

@@ -1,7 +1,6 @@
 """The command `polytask evaluate`: how good a scenario's model is, over seeds, beside baselines and variants."""
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.table import Table
 from pipelines.metric_table import metric_table
 from pipelines.workspace import WORKSPACE
 from polytask.atomic import write_text
+from polytask.environment import stay_on_this_machine
 from polytask.errors import DataError
 from polytask.scenario import load_scenario, scenario_path
 
@@ -42,7 +42,7 @@ def evaluate(
     """Train several seeds, measure them beside tuned baselines, write metrics.json and, if wanted, a report."""
     started = time.monotonic()
     console = Console(file=sys.stdout)
-    os.environ.update({"FEAST_USAGE": "False", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
+    stay_on_this_machine()
     file = scenario_path(scenario).resolve()
     loaded = load_scenario(file)
     if previous is not None and not previous.is_dir():

@@ -2,27 +2,33 @@
 
 import sys
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from pipelines.grow import ground, print_metrics, tell, teller, write_repository
+from pipelines.grow import (
+    BundleOption,
+    CheckpointOption,
+    ScenarioOption,
+    WorkspaceOption,
+    ground,
+    tell,
+    teller,
+    write_repository,
+)
+from pipelines.metric_table import metric_table
 from pipelines.workspace import WORKSPACE
-
-# As polytask/growth/fine_tune.py has them; importing it here would cost every command seconds.
-EPOCHS = 3
-LEARNING_RATE = 4e-4
+from polytask.growth.fine_tuning_defaults import EPOCHS, LEARNING_RATE
 
 
 def fine_tune(
-    scenario: Annotated[str, typer.Option(help="Name of a scenario, or the path of a file.")] = "movielens",
-    workspace: Annotated[Path, typer.Option(help="Workspace of the demo that trained the last version.")] = WORKSPACE,
+    scenario: ScenarioOption = "movielens",
+    workspace: WorkspaceOption = WORKSPACE,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = EPOCHS,
     learning_rate: Annotated[float, typer.Option(min=1e-8, help="Highest rate of the schedule.")] = LEARNING_RATE,
-    checkpoint: Annotated[Path | None, typer.Option(help="Folder of the model; default: the last version's.")] = None,
-    bundle: Annotated[Path | None, typer.Option(help="Folder of its bundle; default: the published one.")] = None,
+    checkpoint: CheckpointOption = None,
+    bundle: BundleOption = None,
 ) -> None:
     """Train the last version further on the source's current data; new users and items get rows of their own."""
     started = time.monotonic()
@@ -48,7 +54,7 @@ def fine_tune(
         published = base.publish(place)
     for task in done.contract.scenario.tasks:
         rows = {"last version": done.before["test"][task.name], "this version": done.after["test"][task.name]}
-        print_metrics(console, f"{task.title} ({task.name}): test split", rows)
+        console.print(metric_table(f"{task.title} ({task.name}): test split", rows))
     appended = ", ".join(f"{count} {name}" for name, count in done.new_rows.items())
     tell(console, f"appended: {appended}")
     tell(console, f"version {done.contract.model_version} in {published}")

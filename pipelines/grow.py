@@ -4,26 +4,31 @@ A version that such a command made keeps its checkpoint in `<workspace>/<scenari
 one, of the demo, lies where the pipeline's training step left it.
 """
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from pipelines.workspace import Places
 from polytask.contract import REPOSITORY_FOLDER, Contract, load_contract
+from polytask.environment import stay_on_this_machine
 from polytask.errors import ContractError, DataError, ScenarioError
 from polytask.scenario import load_scenario, scenario_path
 from polytask.scenario.schema import Scenario
 
 if TYPE_CHECKING:  # torch takes seconds to import: only the commands that run pay for it
     from polytask.growth.version import Version
+
+ScenarioOption = Annotated[str, typer.Option(help="Name of a scenario, or the path of a file.")]
+WorkspaceOption = Annotated[Path, typer.Option(help="Workspace of the demo that trained the last version.")]
+CheckpointOption = Annotated[Path | None, typer.Option(help="Folder of the model; default: the last version's.")]
+BundleOption = Annotated[Path | None, typer.Option(help="Folder of its bundle; default: the published one.")]
 
 # What a model was trained with, so that a scenario file that says otherwise describes another model.
 TRAINED_WITH = ("entities", "text", "features", "encoder", "model")
@@ -63,8 +68,7 @@ def ground(scenario: str, workspace: Path, checkpoint: Path | None, bundle: Path
     """
     from polytask.growth.version import Version
 
-    # Libraries below us must not phone home or look for models on a hub.
-    os.environ.update({"FEAST_USAGE": "False", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
+    stay_on_this_machine()
     file = scenario_path(scenario).resolve()
     loaded = load_scenario(file)
     places = Places(workspace.resolve(), loaded.name)
@@ -99,18 +103,6 @@ def teller(console: Console) -> Callable[[str], None]:
 def tell(console: Console, line: str) -> None:
     """Print a line as it is: no colours of numbers, no break in the middle of a path."""
     console.print(line, highlight=False, soft_wrap=True)
-
-
-def print_metrics(console: Console, title: str, rows: dict[str, dict[str, float]]) -> None:
-    """A table with one line per entry of `rows`."""
-    names = list(dict.fromkeys(name for values in rows.values() for name in values))
-    table = Table(title=title, title_justify="left")
-    table.add_column("", min_width=12)
-    for name in names:
-        table.add_column(name, justify="right")
-    for method, values in rows.items():
-        table.add_row(method, *(f"{values[name]:.4f}" if name in values else "" for name in names))
-    console.print(table)
 
 
 def _check_fits(scenario: Scenario, contract: Contract, file: Path) -> None:

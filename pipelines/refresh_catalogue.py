@@ -8,20 +8,29 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipelines.grow import ground, tell, teller, write_repository
+from pipelines.grow import (
+    BundleOption,
+    CheckpointOption,
+    ScenarioOption,
+    WorkspaceOption,
+    ground,
+    tell,
+    teller,
+    write_repository,
+)
 from pipelines.workspace import WORKSPACE
 
 IDS_SHOWN = 10
 
 
 def refresh_catalogue(
-    scenario: Annotated[str, typer.Option(help="Name of a scenario, or the path of a file.")] = "movielens",
+    scenario: ScenarioOption = "movielens",
     items: Annotated[
         Path | None, typer.Option(help="Items table (.parquet or .csv); default: the scenario's source as it is now.")
     ] = None,
-    workspace: Annotated[Path, typer.Option(help="Workspace of the demo that trained the last version.")] = WORKSPACE,
-    checkpoint: Annotated[Path | None, typer.Option(help="Folder of the model; default: the last version's.")] = None,
-    bundle: Annotated[Path | None, typer.Option(help="Folder of its bundle; default: the published one.")] = None,
+    workspace: WorkspaceOption = WORKSPACE,
+    checkpoint: CheckpointOption = None,
+    bundle: BundleOption = None,
 ) -> None:
     """Append new items to the catalogue of the last version and publish the next one; no weight moves."""
     started = time.monotonic()
@@ -41,12 +50,6 @@ def refresh_catalogue(
     if done.missing:
         tell(console, f"{done.missing} items are gone from the table; their rows stay")
     if done.same_outputs:
-        console.print(
-            f"[green]✓[/] equal in every bit: {', '.join(done.same_outputs)}", highlight=False, soft_wrap=True
-        )
-    console.print(
-        f"{done.new} items appended; version {done.contract.model_version} in {published}",
-        highlight=False,
-        soft_wrap=True,
-    )
+        tell(console, f"[green]✓[/] equal in every bit: {', '.join(done.same_outputs)}")
+    tell(console, f"{done.new} items appended; version {done.contract.model_version} in {published}")
     tell(console, f"done in {time.monotonic() - started:.0f} s")

@@ -11,6 +11,14 @@ SETTINGS = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 
+# Libraries below us must not phone home or look for models on a hub.
+ON_ITS_OWN = {"FEAST_USAGE": "False", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+
+
+def stay_on_this_machine() -> None:
+    """For commands that need nothing but what is installed here."""
+    os.environ.update(ON_ITS_OWN)
+
 
 def prepare_environment() -> None:
     """Set what is not set yet; what the user has set stays."""

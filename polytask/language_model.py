@@ -17,7 +17,7 @@ from polytask.atomic import atomic_file, sha256_file
 from polytask.errors import DataError
 from polytask.packages import cache_folder, package_path
 from polytask.scenario.schema import Scenario
-from polytask.text import TextTokenizer
+from polytask.text import TextTokenizer, batches_by_length
 
 ENCODE_BATCH = 64
 TOKENIZER_FILE = "tokenizer.json"
@@ -170,16 +170,15 @@ class LanguageModel:
         self, new: Mapping[str, str], progress: Callable[[int, int], None] | None
     ) -> dict[str, NDArray[np.float32]]:
         """Vectors by key for texts by key, on a GPU where there is one."""
-        # Similar lengths share a batch, so that little padding is computed; ties keep a fixed order.
-        order = sorted(new, key=lambda key: (len(new[key]), key))
+        keys = sorted(new)  # texts of equal length then stay in one order, whatever order they came in
         vectors: dict[str, NDArray[np.float32]] = {}
         self.encoder.to("cuda" if torch.cuda.is_available() else "cpu")
         try:
-            for start in range(0, len(order), ENCODE_BATCH):
-                batch = order[start : start + ENCODE_BATCH]
+            for numbers in batches_by_length([new[key] for key in keys], ENCODE_BATCH):
+                batch = [keys[number] for number in numbers]
                 vectors.update(zip(batch, self._encode([new[key] for key in batch]), strict=True))
                 if progress is not None:
-                    progress(min(start + ENCODE_BATCH, len(order)), len(order))
+                    progress(len(vectors), len(keys))
         finally:
             self.encoder.cpu()
         return vectors

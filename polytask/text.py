@@ -1,6 +1,6 @@
 """Texts for the language model and their tokens: the same functions at training and at serving time, without torch."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from string import Formatter
 
@@ -91,6 +91,13 @@ class TextTokenizer:
     def was_truncated(self, texts: Iterable[str]) -> list[bool]:
         """For each text, whether tokens were cut off."""
         return [bool(encoding.overflowing) for encoding in self._tokenizer.encode_batch(list(texts))]
+
+
+def batches_by_length(texts: Sequence[str], size: int) -> Iterator[list[int]]:
+    """Numbers of texts in batches of `size`: similar lengths share one, so that little padding is computed."""
+    order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
 
 
 def bucket(length: int, max_tokens: int) -> int:

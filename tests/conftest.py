@@ -14,7 +14,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 from polytask.catalogue import catalogues_of
 from polytask.environment import prepare_environment
 from polytask.scenario import Scenario, load_scenario
-from polytask.tables import Tables
+from polytask.tables import Tables, write_tables
 from serving.triton.install import TritonInstallation, install_triton
 from tests.small import small_tables, training_frame, write_small_scenario
 from tests.text_only import text_only_tables, write_text_only_scenario
@@ -62,6 +62,32 @@ def text_only_scenario(text_only_scenario_file: Path) -> Scenario:
 def notes() -> Tables:
     """The notes' tables in the form that ingest writes."""
     return text_only_tables()
+
+
+@pytest.fixture(scope="session")
+def ingested(tables: Tables, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small tables as an ingest folder."""
+    folder = tmp_path_factory.mktemp("ingested")
+    write_tables(tables, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_store(small_scenario: Scenario, ingested: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A filled feature store over the small tables. Read only."""
+    from feature_repo.apply import build_store
+
+    return build_store(small_scenario, ingested, tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="session")
+def ruled_bundle(small_scenario: Scenario, tables: Tables, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose models score by rule (tests/serving/bundle.py), so that the right answers are known."""
+    from tests.serving.bundle import write_bundle
+
+    folder = tmp_path_factory.mktemp("ruled")
+    write_bundle(folder, small_scenario, tables)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -69,11 +69,16 @@ def _evaluation(
 
 def model_scores(model: MultiTaskModel, dataset: Dataset, events: IntArray, history: IntArray) -> dict[str, Scores]:
     """The model's logits per task, (m, N + 1) or (m, C), for the requests just before `events` (m,)."""
+    return scores_with(model, history, dataset.text_vectors[dataset.texts[events]])
+
+
+def scores_with(model: MultiTaskModel, history: IntArray, vectors: Scores) -> dict[str, Scores]:
+    """The model's logits per task, (m, N + 1) or (m, C), for histories (m, L) and text vectors (m, D)."""
     parts: dict[str, list[Scores]] = {}
-    for start in range(0, len(events), BATCH):
+    for start in range(0, len(vectors), BATCH):
         chosen = slice(start, start + BATCH)
-        text = torch.from_numpy(dataset.text_vectors[dataset.texts[events[chosen]]])
-        for name, logits in model.score(torch.from_numpy(history[chosen]), text).items():
+        scores = model.score(torch.from_numpy(history[chosen]), torch.from_numpy(vectors[chosen]))
+        for name, logits in scores.items():
             parts.setdefault(name, []).append(logits.numpy())
     return {name: np.concatenate(part) for name, part in parts.items()}
 

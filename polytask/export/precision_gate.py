@@ -8,12 +8,12 @@ which is a template filled from the item that followed.
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from polytask.contract import TaskFigures
 from polytask.dataset import Dataset
 from polytask.evaluation.bootstrap import sampled
+from polytask.evaluation.evaluate import scores_with
 from polytask.evaluation.measures import LIST_LENGTH, LOWER_IS_BETTER, listed_rows, primary_metric, task_statistics
 from polytask.evaluation.requests import Requests, split_requests
 from polytask.model.multitask import MultiTaskModel
@@ -27,7 +27,6 @@ AGREEMENT = 0.95
 # Validation requests, chosen evenly: enough for the bound above, and for an export that takes seconds.
 REQUESTS = 1000
 RESAMPLES = 1000
-BATCH = 256
 DIGITS = 4
 
 
@@ -50,13 +49,7 @@ class PrecisionGate:
 
     def _scores(self, vectors: FloatArray) -> dict[str, FloatArray]:
         """Logits per task, (m, N + 1) or (m, C), with text vectors (m, D)."""
-        parts: dict[str, list[FloatArray]] = {}
-        for start in range(0, len(vectors), BATCH):
-            history = torch.from_numpy(self._requests.history[start : start + BATCH])
-            text = torch.from_numpy(vectors[start : start + BATCH])
-            for name, logits in self._model.score(history, text).items():
-                parts.setdefault(name, []).append(logits.numpy())
-        return {name: np.concatenate(part) for name, part in parts.items()}
+        return scores_with(self._model, self._requests.history, vectors)
 
 
 def gate_requests(dataset: Dataset) -> tuple[Requests, IntArray]:

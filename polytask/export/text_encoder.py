@@ -24,7 +24,7 @@ from polytask.language_model import LanguageModel
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Scenario
 from polytask.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR, text_inputs, text_outputs
-from polytask.text import TextTokenizer
+from polytask.text import TextTokenizer, batches_by_length
 
 ENCODE_BATCH = 32
 Reduced = Literal["int8", "fp16"]
@@ -119,11 +119,8 @@ def onnx_encoder(graph: Path, tokenizer: TextTokenizer, threads: int) -> Callabl
     running = session(graph, threads)
 
     def encode(texts: list[str]) -> NDArray[np.float32]:
-        # Similar lengths share a batch, so that little padding is computed.
-        order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
         vectors: dict[int, NDArray[np.float32]] = {}
-        for start in range(0, len(order), ENCODE_BATCH):
-            batch = order[start : start + ENCODE_BATCH]
+        for batch in batches_by_length(texts, ENCODE_BATCH):
             input_ids, attention_mask = tokenizer([texts[number] for number in batch])
             [found] = running.run([TEXT_VECTOR], {INPUT_IDS: input_ids, ATTENTION_MASK: attention_mask})
             vectors.update(zip(batch, found, strict=True))

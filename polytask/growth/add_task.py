@@ -71,7 +71,6 @@ def add_task(
     if not labelled.any():
         raise DataError(f"task {task.name!r}: no training event has a label")
     grown = grown_model(model, dataset.scenario).requires_grad_(False)
-    start_head(grown, dataset, task.name)
     new = nn.ModuleList([grown.added_towers[task.name], grown.heads[task.name]]).requires_grad_(True)
     start_head(grown, dataset, task.name)
     frozen = frozen_states(grown, dataset, labelled, PASSES)

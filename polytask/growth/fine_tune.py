@@ -6,15 +6,12 @@ import torch
 
 from polytask.dataset import Dataset
 from polytask.growth.cold_start import ColdStart
+from polytask.growth.fine_tuning_defaults import EPOCHS, LEARNING_RATE
 from polytask.growth.rows import with_rows
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Scenario
 from polytask.tables import USERS
 from polytask.training import Epoch, fit, set_seed
-
-EPOCHS = 3
-# A fifth of the default rate of a training from fresh weights.
-LEARNING_RATE = 4e-4
 
 
 def grown_for(

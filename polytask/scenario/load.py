@@ -1,13 +1,15 @@
 """Read a scenario file; one message says what is wrong: the field's path, what stands there, what is allowed."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
 from polytask.errors import ScenarioError
-from polytask.scenario.schema import Scenario
+from polytask.scenario.schema import Scenario, Section, Task
+
+Checked = TypeVar("Checked", bound=Section)
 
 SCENARIOS = Path(__file__).resolve().parents[2] / "scenarios"
 
@@ -26,16 +28,32 @@ def scenario_path(name_or_path: str) -> Path:
 def load_scenario(name_or_path: str | Path) -> Scenario:
     """Read and check a scenario. Raises ScenarioError with one line per wrong field."""
     path = scenario_path(str(name_or_path))
+    return _checked(Scenario, _read(path), path)
+
+
+def load_task(path: Path) -> Task:
+    """Read and check one task: a mapping, or a list of one as in a scenario. Raises ScenarioError likewise."""
+    raw = _read(path)
+    if isinstance(raw, list) and len(raw) == 1:
+        raw = raw[0]
+    return _checked(Task, raw, path)
+
+
+def _read(path: Path) -> object:
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content: object = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ScenarioError(f"{path}: cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ScenarioError(f"{path}: is not YAML: {error}") from error
+    return content
+
+
+def _checked(kind: type[Checked], raw: object, path: Path) -> Checked:
     if not isinstance(raw, dict):
         raise ScenarioError(f"{path}: holds {type(raw).__name__}, allowed: a mapping that starts with `name:`")
     try:
-        return Scenario.model_validate(raw)
+        return kind.model_validate(raw)
     except ValidationError as error:
         raise ScenarioError(f"{path}: {mistakes(error)}") from error
 

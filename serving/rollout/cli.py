@@ -43,4 +43,4 @@ def rollout(
         ready_seconds=ready_seconds,
         answer_seconds=answer_seconds,
     )
-    Console().print(f"{outcome.action}: model {outcome.model_version} in {outcome.seconds:.0f} s", highlight=False)
+    Console().print(str(outcome), highlight=False)

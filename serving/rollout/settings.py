@@ -35,3 +35,6 @@ class Outcome:
     action: Action
     model_version: str
     seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.action}: model {self.model_version} in {self.seconds:.0f} s"

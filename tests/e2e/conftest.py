@@ -5,30 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from feature_repo.apply import build_store
-from polytask.scenario import Scenario
-from polytask.tables import Tables, write_tables
 from serving.local import LocalStack
 from serving.triton.install import TritonInstallation
-from tests.serving.bundle import write_bundle
 
 DEADLINE_SECONDS = 1.0
 
 
 @pytest.fixture(scope="session")
-def small_store(small_scenario: Scenario, tables: Tables, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A feature store over the small tables, its online store filled."""
-    folder = tmp_path_factory.mktemp("store")
-    write_tables(tables, folder / "ingest")
-    return build_store(small_scenario, folder / "ingest", folder / "store")
-
-
-@pytest.fixture(scope="session")
-def small_bundle(small_scenario: Scenario, tables: Tables, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle whose models score by rule (tests/serving/bundle.py), so that the right answers are known."""
-    folder = tmp_path_factory.mktemp("bundle")
-    write_bundle(folder, small_scenario, tables)
-    return folder
+def small_bundle(ruled_bundle: Path) -> Path:
+    """Here the right answers must be known: the bundle whose models score by rule."""
+    return ruled_bundle
 
 
 @pytest.fixture(scope="session")

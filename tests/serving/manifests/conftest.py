@@ -1,7 +1,6 @@
 """The overlays, rendered once."""
 
 import copy
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 from serving.manifests.render import OVERLAYS, documents, overlay_names, render
 
 ROOT = Path(__file__).parents[3]
-CRDS = Path(os.environ.get("POLYTASK_CRDS", ROOT.parent / "shared" / "crds"))
 
 
 Overlays = dict[str, list[dict[str, Any]]]
@@ -23,14 +21,6 @@ def overlays() -> Overlays:
     rendered = {name: documents(render(folder / name)) for name in overlay_names(folder)}
     assert set(rendered) == {"gpu", "local", "staging"}
     return rendered
-
-
-@pytest.fixture(scope="session")
-def crds() -> Path:
-    """The folder of KServe's CustomResourceDefinitions, where this machine has one."""
-    if not CRDS.is_dir():
-        pytest.skip(f"{CRDS} is not there; POLYTASK_CRDS names a folder with KServe's CustomResourceDefinitions")
-    return CRDS
 
 
 def find(rendered: list[dict[str, Any]], name: str) -> dict[str, Any]:

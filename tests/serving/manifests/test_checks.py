@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from serving.manifests.check import check_overlay_length
-from serving.manifests.crd_schemas import Schemas, check_against_crds, load_crds
+from serving.manifests.crd_schemas import Schemas, check_against_crds
 from serving.manifests.inference_service_rules import check_inference_service
 from tests.serving.manifests.conftest import Overlays, find, patched
 
@@ -59,11 +59,6 @@ def test_every_overlay_passes(name: str, checked: dict[str, Found]):
 def test_every_rule_refuses_its_broken_document(case: dict[str, Any], checked: dict[str, Found]):
     found = checked[case["rule"]]
     assert any(case["path"] in path and case["says"] in message for path, message in found), found
-
-
-@pytest.fixture(scope="module")
-def schemas(crds: Path) -> Schemas:
-    return load_crds(crds)
 
 
 def test_every_overlay_passes_the_schemas_of_kserve(overlays: Overlays, schemas: Schemas):

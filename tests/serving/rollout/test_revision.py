@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from serving.manifests.crd_schemas import Schemas, check_against_crds, load_crds
+from serving.manifests.crd_schemas import Schemas, check_against_crds
 from serving.manifests.inference_service_rules import check_inference_service
 from serving.manifests.render import OVERLAYS, documents, render
 from serving.rollout.release import Release
 from serving.rollout.revision import Revision, second_service
-from tests.serving.manifests.conftest import CRDS, ROOT, find
+from tests.serving.manifests.conftest import ROOT, find
 
 Make = Callable[..., Release]
 
@@ -20,13 +20,6 @@ Make = Callable[..., Release]
 def service(request: pytest.FixtureRequest) -> dict[str, Any]:
     """The InferenceService of an overlay."""
     return find(documents(render(ROOT / OVERLAYS / request.param)), "InferenceService/recommender")
-
-
-@pytest.fixture(scope="module")
-def schemas() -> Schemas:
-    if not CRDS.is_dir():
-        pytest.skip(f"{CRDS} is not there; POLYTASK_CRDS names a folder with KServe's CustomResourceDefinitions")
-    return load_crds(CRDS)
 
 
 def deployed(service: dict[str, Any], revision: Revision) -> dict[str, Any]:
