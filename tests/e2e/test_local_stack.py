@@ -44,8 +44,8 @@ def processes_of(bundle: Path) -> list[int]:
         if folder.name.isdigit() and int(folder.name) != os.getpid():
             try:
                 words = (folder / "cmdline").read_bytes().decode(errors="replace")
-            except OSError:
-                continue
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it ended while we looked, so it is not left over
             if str(bundle) in words and ("tritonserver" in words or "serving.transformer" in words):
                 found.append(int(folder.name))
     return found
