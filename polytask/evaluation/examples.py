@@ -29,12 +29,12 @@ def examples(model: MultiTaskModel, dataset: Dataset) -> list[dict[str, Any]]:
     """
     requests = split_requests(dataset, "test")
     chosen = np.unique(np.linspace(0, len(requests) - 1, EXAMPLES).astype(np.int64))
-    some = Requests(dataset, requests.events[chosen], requests.history[chosen], requests.seen[chosen])
+    some = requests.at(chosen)
     scores = model_scores(model, dataset, some.events, some.history)
     users = dataset.catalogues["users"]
     found: list[dict[str, Any]] = []
     for position, text in enumerate(some.texts):
-        own = Requests(dataset, *(part[position : position + 1] for part in (some.events, some.history, some.seen)))
+        own = some.at(np.array([position]))
         item = int(dataset.item_rows[own.events[0]])
         found.append(
             {

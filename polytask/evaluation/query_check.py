@@ -94,7 +94,7 @@ def fitting_items(dataset: Dataset, check: QueryCheck) -> BoolArray:
 def _some(requests: Requests) -> Requests:
     """30 requests spread evenly over all of them, which stand in the order of the users."""
     chosen = np.unique(np.linspace(0, len(requests) - 1, USERS).astype(np.int64))
-    return Requests(requests.dataset, requests.events[chosen], requests.history[chosen], requests.seen[chosen])
+    return requests.at(chosen)
 
 
 def _lists(model: MultiTaskModel, task: Task, requests: Requests, texts: NDArray[np.float32]) -> IntArray:

@@ -31,6 +31,10 @@ class Requests:
         """Number of requests."""
         return len(self.events)
 
+    def at(self, positions: IntArray) -> "Requests":
+        """Some of the requests, in the order of `positions` (n,)."""
+        return Requests(self.dataset, self.events[positions], self.history[positions], self.seen[positions])
+
     @property
     def texts(self) -> list[str]:
         """The text of each request."""

@@ -62,7 +62,7 @@ def gate_requests(dataset: Dataset) -> tuple[Requests, IntArray]:
     typed = query >= 0
     texts = np.concatenate([dataset.texts[events], dataset.query_texts[query[typed], dataset.contexts[events[typed]]]])
     chosen = np.concatenate([chosen, chosen[typed]])
-    return Requests(dataset, every.events[chosen], every.history[chosen], every.seen[chosen]), texts
+    return every.at(chosen), texts
 
 
 def task_figures(requests: Requests, task: Task, float32: FloatArray, other: FloatArray) -> TaskFigures:

@@ -9,7 +9,7 @@ from tokenizers.models import WordLevel
 from polytask.catalogue import catalogues_of
 from polytask.packages import package_path
 from polytask.scenario.schema import Text
-from polytask.text import TextTokenizer, bucket, fill, item_text, request_text, value_words
+from polytask.text import TextTokenizer, batches_by_length, bucket, fill, item_text, request_text, value_words
 
 TEXT = Text(
     item="{title} ({year}). {genres}",
@@ -91,6 +91,11 @@ def test_long_text_is_cut(tokenizer):
     assert ids.shape == (1, 32)
     assert mask.all()
     assert tokenizer.was_truncated(["word " * 100, "word " * 30, "word " * 31]) == [True, False, True]
+
+
+def test_batches_hold_similar_lengths_and_every_text_once():
+    assert list(batches_by_length(["four", "a", "sixsix", "bb", "c"], 2)) == [[1, 4], [3, 0], [2]]
+    assert list(batches_by_length([], 2)) == []
 
 
 def test_no_text_has_a_shape_too(tokenizer):
