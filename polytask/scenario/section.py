@@ -1,0 +1,13 @@
+"""What the sections of a scenario have in common."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
+
+
+class Section(BaseModel):
+    """A part of the scenario: immutable, and no field that is not known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
