@@ -7,7 +7,8 @@ import onnx
 import pytest
 import torch
 
-from benchmarks.int8_vs_fp32 import int8_vs_fp32
+from benchmarks.int8_vs_fp32 import measure
+from benchmarks.workbench import Workbench
 from polytask.checkpoint import load_checkpoint, save_checkpoint
 from polytask.contract import TEXT_ENCODER, GraphPrecision, load_contract
 from polytask.dataset import Dataset
@@ -161,16 +162,15 @@ def test_bundle_says_what_precision_it_is_in(trained, int8, bundle):
     assert list(parity) == [spec.name for spec in contract.outputs]
 
 
-def test_benchmark_gives_speed_per_batch_and_the_figures_of_the_gate(int8, bundle, tmp_path):
-    found = int8_vs_fp32(bundle, rounds=3)
-    assert list(found["speed"]) == ["batch_1", "batch_8", "batch_32"]
-    for speed in found["speed"].values():
-        assert 0 < speed["min"] <= speed["median"] <= speed["max"]
-        assert (speed["rounds"], speed["bar"]) == (3, 1.8)
-    for name, figures in int8.precision.tasks.items():
-        assert found["tasks"][name]["agreement"] == figures.agreement
+def test_benchmark_gives_speed_per_batch_and_the_figures_of_the_gate(int8, bundle, small_store, tmp_path):
+    with Workbench(bundle, small_store, tmp_path, scale=0.1) as bench:
+        speed, agreement = measure(bench, rounds=3)
+    assert {name: len(values) for name, values in speed.parts.items()} == {"batch 1": 3, "batch 8": 3, "batch 32": 3}
+    assert all(value > 0 for values in speed.parts.values() for value in values)
+    assert agreement.parts == {name: [figures.agreement] for name, figures in int8.precision.tasks.items()}
     other = shutil.copytree(bundle, tmp_path / "float32")
     reason = GraphPrecision(precision="fp32", reason="int8 fails the gate")
     load_contract(bundle).model_copy(update={"precisions": {TEXT_ENCODER: reason}}).save(other)
-    with pytest.raises(ContractError, match=r"its text encoder is not in int8 \(int8 fails the gate\)"):
-        int8_vs_fp32(other)
+    message = r"its text encoder is not in int8 \(int8 fails the gate\)"
+    with Workbench(other, small_store, tmp_path) as bench, pytest.raises(ContractError, match=message):
+        measure(bench, rounds=1)

@@ -1,0 +1,120 @@
+"""Calls of distinct users with texts that nobody sent before, as the bytes that a client sends and as tensors."""
+
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.request import RequestFeatures
+from polytask.tables import USERS
+from polytask.tensors import ATTENTION_MASK, INPUT_IDS
+from serving.transformer.bundle import Bundle
+from serving.transformer.features import FeatureReader, request_features
+from serving.transformer.parse import QUERY, TIMESTAMP, USER_ID
+
+Tensors = dict[str, NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class UserCall:
+    """A call to the recommender: one row per user. `timestamp` is in unix seconds, the same for all rows."""
+
+    users: tuple[Any, ...]
+    queries: tuple[str, ...]
+    timestamp: int
+
+    def message(self, model: str) -> bytes:
+        """The call as a ModelInferRequest that asks for all tasks."""
+        import tritonclient.grpc as triton
+
+        users = np.array([[user] for user in self.users], dtype=np.int64 if isinstance(self.users[0], int) else object)
+        texts = np.array([[query.encode()] for query in self.queries], dtype=object)
+        moments = np.full((len(self.users), 1), self.timestamp, dtype=np.int64)
+        columns = {USER_ID: users, QUERY: texts, TIMESTAMP: moments}
+        inputs = []
+        for name, values in columns.items():
+            datatype = "INT64" if values.dtype == np.int64 else "BYTES"
+            inputs.append(triton.InferInput(name, list(values.shape), datatype).set_data_from_numpy(values))
+        return message(model, inputs)
+
+
+class Calls:
+    """Makes calls over the users of a bundle. No query comes twice, and each makes a text as long as a profile does."""
+
+    def __init__(self, bundle: Bundle, timestamp: int, seed: int = 0) -> None:
+        self._bundle = bundle
+        self._timestamp = timestamp
+        self._random = np.random.default_rng(seed)
+        self._users: list[Any] = []
+        self._number = count(seed * 1_000_000)
+
+    def new(self, calls: int, batch: int, queries: Sequence[str] | None = None) -> list[UserCall]:
+        """`calls` calls of `batch` users each; their queries are new ones, or `queries` over and over."""
+        made = []
+        for place in range(calls):
+            users = self._next_users(batch)
+            if queries is None:
+                texts = tuple(self.query() for _ in range(batch))
+            else:
+                texts = tuple(queries[(place * batch + row) % len(queries)] for row in range(batch))
+            made.append(UserCall(users, texts, self._timestamp))
+        return made
+
+    def _next_users(self, batch: int) -> tuple[Any, ...]:
+        """Distinct users, in a random order; everybody has a turn before anybody has another."""
+        if len(self._users) < batch:
+            ids = self._bundle.catalogues[USERS].ids
+            self._users = [ids[position] for position in self._random.permutation(len(ids))]
+        taken, self._users = tuple(self._users[:batch]), self._users[batch:]
+        return taken
+
+    def query(self) -> str:
+        """A query that was not asked before: four letters in it are its number."""
+        number, letters = next(self._number), []
+        for _ in range(4):
+            number, digit = divmod(number, 26)
+            letters.append(string.ascii_lowercase[digit])
+        return f"a film about {' '.join(letters)}"
+
+    def tensors(self, call: UserCall, reader: FeatureReader) -> Tensors:
+        """The model's integer tensors for a call, by the very functions of the transformer."""
+        encoder, tokenizer = self._bundle.encoder, self._bundle.tokenizer
+        features = self.features(call, reader)
+        input_ids, attention_mask = tokenizer([encoder.text(row) for row in features])
+        return {INPUT_IDS: input_ids, ATTENTION_MASK: attention_mask, **encoder.rows(features)}
+
+    def features(self, call: UserCall, reader: FeatureReader) -> list[RequestFeatures]:
+        """What the feature store knows about the users of a call, with their queries."""
+        online = reader.read(call.users, [call.timestamp] * len(call.users))
+        rows = zip(call.users, online, call.queries, strict=True)
+        return [request_features(user, row, query) for user, row, query in rows]
+
+
+def tensor_message(model: str, version: int, tensors: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> bytes:
+    """A ModelInferRequest that brings tensors, for a model of a predictor."""
+    import tritonclient.grpc as triton
+
+    names = {np.dtype(np.int64): "INT64", np.dtype(np.float32): "FP32"}
+    inputs = [
+        triton.InferInput(name, list(values.shape), names[values.dtype]).set_data_from_numpy(values)
+        for name, values in tensors.items()
+    ]
+    return message(model, inputs, str(version), outputs)
+
+
+def message(model: str, inputs: Sequence[Any], version: str = "", outputs: Sequence[str] = ()) -> bytes:
+    """Inputs of tritonclient as the bytes of a ModelInferRequest; `outputs` empty asks for all."""
+    from tritonclient.grpc import service_pb2
+
+    request = service_pb2.ModelInferRequest(model_name=model, model_version=version)
+    for tensor in inputs:
+        request.inputs.append(tensor._get_tensor())
+        request.raw_input_contents.append(tensor._get_content())
+    for name in outputs:
+        request.outputs.add(name=name)
+    content: bytes = request.SerializeToString()
+    return content

@@ -1,0 +1,138 @@
+"""The whole online path beside the bundle's ONNX files in a loop of one process.
+
+`online_vs_ort`: user id in, ranked ids out, eight calls under way, every text new, against ONNX Runtime on the tensors
+of the same calls: throughput over throughput. The loop has all cores to itself, in the way that is quickest; the
+servers, Redis and the client share them. `added_p50_ms`: one call at a time, what the path adds to the same model work.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.calls import UserCall
+from benchmarks.figures import Figure, interleaved, ratios
+from benchmarks.in_process import InProcess, fastest
+from benchmarks.load import Loop
+from benchmarks.workbench import Workbench
+from polytask.errors import ContractError
+from polytask.tables import ITEMS
+from polytask.tensors import MASKED_SCORE
+from serving.local import MODEL_NAME
+
+THROUGHPUT_BAR = 0.8
+ADDED_BAR_MS = 5.0
+CONCURRENCY = 8
+# Calls of one round, by their number of users.
+CALLS = {1: 400, 16: 64}
+CALLS_ALONE = 100
+KNOWN_TEXTS = 8
+
+
+def measure(bench: Workbench, rounds: int) -> list[Figure]:
+    """See the module."""
+    return [_throughput(bench, rounds), _added(bench, rounds)]
+
+
+def _throughput(bench: Workbench, rounds: int) -> Figure:
+    parts: dict[str, list[float]] = {}
+    beside: dict[str, list[float]] = {}
+    details: dict[str, Any] = {}
+    known = [bench.calls.query() for _ in range(KNOWN_TEXTS)]
+    for batch, calls in CALLS.items():
+        size = bench.size(calls, least=2 * CONCURRENCY)
+        for what, texts, into in (("", None, parts), (", texts known", known, beside)):
+            found, loop = _rates(bench, rounds, size, batch, texts)
+            into[f"batch {batch}{what}"] = ratios(found["online"], found["in process"])
+            details[f"batch {batch}{what}"] = {
+                "calls_per_second": {side: [round(rate, 2) for rate in rates] for side, rates in found.items()},
+                "in_process": f"{loop.workers} calls at a time of {loop.threads} threads",
+            }
+    return Figure(
+        "online_vs_ort",
+        "throughput of the online path over that of ONNX Runtime in one process, new texts, distinct users",
+        parts,
+        THROUGHPUT_BAR,
+        beside=beside,
+        details=details,
+    )
+
+
+def _rates(
+    bench: Workbench, rounds: int, size: int, batch: int, texts: Sequence[str] | None
+) -> tuple[dict[str, list[float]], InProcess]:
+    """Calls per second of both sides in each round, over the same calls; with known `texts` neither encodes them."""
+    calls = [bench.calls.new(size, batch, texts) for _ in range(rounds + 1)]
+    reader = bench.reader
+    tensors = [[bench.calls.tensors(call, reader) for call in of_round] for of_round in calls]
+    loop = fastest(bench.published, bench.contract, tensors[-1], bench.cores)
+    feeds = tensors if texts is None else [[loop.encode(call) for call in of_round] for of_round in tensors]
+    _send(bench, calls[-1], CONCURRENCY)
+    check_same_answers(bench, calls[-1][0], loop.answer(tensors[-1][0]))
+    found = interleaved(
+        rounds,
+        {
+            "online": lambda number: _send(bench, calls[number], CONCURRENCY).rate,
+            "in process": lambda number: loop.loop(feeds[number]).rate,
+        },
+    )
+    return found, loop
+
+
+def _added(bench: Workbench, rounds: int) -> Figure:
+    """One call at a time; the text is new, so that both sides encode it."""
+    size = bench.size(CALLS_ALONE, least=4)
+    loop = InProcess(bench.published, bench.contract, 1, bench.cores)
+    parts: dict[str, list[float]] = {}
+    details: dict[str, Any] = {}
+    known = [bench.calls.query() for _ in range(KNOWN_TEXTS)]
+    for what, texts in (("new text", None), ("known text", known)):
+        calls = [bench.calls.new(size, 1, texts) for _ in range(rounds + 1)]
+        tensors = [[bench.calls.tensors(call, bench.reader) for call in of_round] for of_round in calls]
+        feeds = tensors if texts is None else [[loop.encode(call) for call in of_round] for of_round in tensors]
+        _send(bench, calls[-1], 1)
+        loop.loop(feeds[-1])
+        found = interleaved(
+            rounds,
+            {
+                "online": lambda number, calls=calls: 1000 * _send(bench, calls[number], 1).p50,
+                "in process": lambda number, feeds=feeds: 1000 * loop.loop(feeds[number]).p50,
+            },
+        )
+        parts[what] = [online - alone for online, alone in zip(found["online"], found["in process"], strict=True)]
+        details[what] = {f"{side}_p50_ms": [round(value, 3) for value in values] for side, values in found.items()}
+    return Figure(
+        "added_p50_ms",
+        "milliseconds that the online path adds to the p50 of the same model work, one call at a time, Redis",
+        parts,
+        ADDED_BAR_MS,
+        "at most",
+        details=details,
+    )
+
+
+def _send(bench: Workbench, calls: Sequence[UserCall], concurrency: int) -> Loop:
+    return bench.load.grpc(bench.stack.grpc_url, [call.message(MODEL_NAME) for call in calls], concurrency)
+
+
+def check_same_answers(bench: Workbench, call: UserCall, alone: Mapping[str, NDArray[Any]]) -> None:
+    """Raises ContractError where the servers rank other ids for a call than the loop does: then both are not the same
+    work.
+    """
+    from serving.client import Question, Ranked, RecommenderClient
+
+    questions = [Question(user, query, call.timestamp) for user, query in zip(call.users, call.queries, strict=True)]
+    with RecommenderClient(bench.stack.grpc_url) as client:
+        answers = client.recommend_many(questions)
+    for task in bench.contract.scenario.tasks:
+        if task.kind != "retrieval":
+            continue
+        catalogue = bench.bundle.catalogues[task.catalogue or ITEMS]
+        for row, answer in enumerate(answers):
+            served = [entry.id for entry in answer.tasks[task.name] if isinstance(entry, Ranked)]
+            rows, scores = alone[f"{task.name}_ids"][row], alone[f"{task.name}_scores"][row]
+            allowed = rows[np.asarray(scores) > MASKED_SCORE / 2][: len(served)]
+            ranked = [catalogue.external(int(number)) for number in allowed]
+            if served != ranked:
+                raise ContractError(f"{task.name}: the servers rank {served[:3]}, the loop ranks {ranked[:3]}")
