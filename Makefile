@@ -26,10 +26,10 @@ UV_VERSION := 0.13.9
 UV := $(BIN)/uv
 # uv does not read pip's settings: hand it pip's folder of local wheels where there is one.
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
-EXTRAS := train,serve,cpu,demo,dev
+EXTRAS := train,serve,cpu,demo,bench,dev
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header
 
-.PHONY: help setup demo evaluate serve test check lint format lock lock-check compile render image sbom clean
+.PHONY: help setup demo evaluate bench serve test check lint format lock lock-check compile render image sbom clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ demo: setup ## Run the whole chain: data, Feast, pipeline, Triton, answers
 evaluate: setup ## Train three seeds and variants, measure them beside baselines, write a report
 	@$(BIN)/polytask evaluate --scenario $(SCENARIO) --report
 
+bench: setup ## Measure what was published by the last demo beside ONNX Runtime, torch and other servers: build/bench.json
+	@$(BIN)/python -m benchmarks --demo build/demo/$(SCENARIO)
+
 serve: setup ## Keep the servers of the last demo up until Ctrl-C
 	@$(BIN)/polytask serve --bundle build/demo/$(SCENARIO)/published/current --feature-store build/demo/$(SCENARIO)/feature_store
 
@@ -69,13 +72,13 @@ format: setup ## Format the code
 	@$(BIN)/ruff format .
 
 lock: setup ## Bring the locks up to date with pyproject.toml, keeping pinned versions where they still fit
-	@$(COMPILE) pyproject.toml $(foreach extra,train serve cpu demo dev,--extra $(extra)) -o locks/all.txt
+	@$(COMPILE) pyproject.toml $(foreach extra,train serve cpu demo bench dev,--extra $(extra)) -o locks/all.txt
 	@$(COMPILE) pyproject.toml --extra serve --generate-hashes -o locks/serve.txt
 	@$(COMPILE) locks/triton-stub.in --generate-hashes -o locks/triton-stub.txt
 
 lock-check: setup ## Fail when a lock is not current
 	@mkdir -p build/locks && cp locks/all.txt locks/serve.txt locks/triton-stub.txt build/locks/
-	@$(COMPILE) pyproject.toml $(foreach extra,train serve cpu demo dev,--extra $(extra)) -o build/locks/all.txt
+	@$(COMPILE) pyproject.toml $(foreach extra,train serve cpu demo bench dev,--extra $(extra)) -o build/locks/all.txt
 	@$(COMPILE) pyproject.toml --extra serve --generate-hashes -o build/locks/serve.txt
 	@$(COMPILE) locks/triton-stub.in --generate-hashes -o build/locks/triton-stub.txt
 	@for lock in all serve triton-stub; do \
