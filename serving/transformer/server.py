@@ -11,6 +11,7 @@ from kserve.constants.constants import GRPC_CONTENT_DATATYPE_MAPPINGS
 from kserve.errors import InvalidInput
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.grpc.servicer import InferenceServicer
+from starlette.exceptions import HTTPException
 
 from serving.transformer.model import NotAvailable, RecommenderModel
 
@@ -81,6 +82,12 @@ async def not_available(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse(status_code=503, content={"error": error.reason, "contract_mismatch": error.mismatch})
 
 
+async def refused(request: Request, error: Exception) -> JSONResponse:
+    """FastAPI's own refusals, such as a body that is not UTF-8 or a path that is not there, in the protocol's form."""
+    assert isinstance(error, HTTPException)
+    return JSONResponse(status_code=error.status_code, content={"error": str(error.detail)}, headers=error.headers)
+
+
 def make_server(model: RecommenderModel, http_port: int, grpc_port: int, deadline_seconds: float) -> ModelServer:
     """KServe's server for the model on both ports, with the checks of this module in their places."""
     server = ModelServer(
@@ -92,4 +99,5 @@ def make_server(model: RecommenderModel, http_port: int, grpc_port: int, deadlin
     app: FastAPI = kserve.model_server.app
     app.add_exception_handler(RequestValidationError, bad_body)
     app.add_exception_handler(NotAvailable, not_available)
+    app.add_exception_handler(HTTPException, refused)
     return server

@@ -260,6 +260,7 @@ def test_a_datatype_that_no_protocol_knows_names_its_field(small_stack: LocalSta
         ("weather", {"inputs": [user_input(10)], "outputs": [{"name": "weather"}]}),
         ("inputs", {"input": []}),
         ("request body: is not JSON", b"{nothing"),
+        ("body", b"\x80"),
     ],
 )
 def test_a_malformed_rest_call_names_its_field(small_stack: LocalStack, names: str, body: Any):

@@ -1,0 +1,138 @@
+"""Whatever comes over the wire, the answer is a valid one or names a field: never INTERNAL, never 500."""
+
+import json
+import urllib.error
+import urllib.request
+
+import grpc
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from serving.transformer.parse import input_types
+from tests.serving.calls import as_json, calls, pack
+
+PROPERTY = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+CONTENTS = {
+    "INT64": "int64_contents",
+    "INT32": "int_contents",
+    "UINT8": "uint_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BOOL": "bool_contents",
+}
+
+
+@pytest.fixture(scope="module")
+def stub(small_stack):
+    with grpc.insecure_channel(small_stack.grpc_url) as channel:
+        yield service_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+
+def message(tensors, raw):
+    """A request as protobuf lets one say it; what it cannot say is left out."""
+    request = service_pb2.ModelInferRequest(model_name="recommender", id="property")
+    for tensor in tensors:
+        try:
+            entry = service_pb2.ModelInferRequest.InferInputTensor(
+                name=tensor.name, datatype=tensor.datatype, shape=tensor.shape
+            )
+        except ValueError:  # a size beyond 64 bits
+            continue
+        if raw:
+            content = tensor.raw if tensor.raw is not None else pack(tensor)
+            request.raw_input_contents.append(content or b"")
+        elif tensor.datatype == "BYTES":
+            entry.contents.bytes_contents.extend(
+                element.encode() for element in tensor.data or () if isinstance(element, str)
+            )
+        elif tensor.datatype in CONTENTS:
+            field = getattr(entry.contents, CONTENTS[tensor.datatype])
+            for element in tensor.data or ():
+                try:
+                    field.append(element)
+                except (TypeError, ValueError):
+                    continue
+        request.inputs.append(entry)
+    return request
+
+
+@PROPERTY
+@given(data=st.data())
+def test_over_grpc(stub, small_scenario, data):
+    raw = data.draw(st.booleans())
+    request = message(data.draw(calls(small_scenario, raw=raw)), raw)
+    if raw and data.draw(st.integers(0, 9)) == 0:
+        request.raw_input_contents.append(b"one more")
+    try:
+        answer = stub.ModelInfer(request, timeout=10)
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.INVALID_ARGUMENT, (error.code(), error.details())
+        assert error.details()
+        return
+    assert len(answer.raw_output_contents) in (0, len(answer.outputs))
+    assert {output.shape[0] for output in answer.outputs} == {
+        next(t for t in request.inputs if t.name == "user_id").shape[0]
+    }
+
+
+def post(stack, body):
+    request = urllib.request.Request(
+        f"{stack.rest_url}/v2/models/recommender/infer", body, {"content-type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return response.status, json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+def check_rest(stack, body):
+    # NaN and infinities are no JSON, but Python writes and reads them: they may come.
+    status, answer = post(stack, json.dumps(body).encode())
+    assert status in (200, 400), (status, answer)
+    if status == 400:
+        assert answer["error"]
+    else:
+        assert {output["shape"][0] for output in answer["outputs"]} == {
+            next(tensor for tensor in body["inputs"] if tensor["name"] == "user_id")["shape"][0]
+        }
+
+
+@PROPERTY
+@given(data=st.data())
+def test_over_rest(small_stack, small_scenario, data):
+    body = {"inputs": [as_json(tensor) for tensor in data.draw(calls(small_scenario))]}
+    if data.draw(st.integers(0, 3)) == 0:
+        names = st.one_of(st.sampled_from(["item_ids", "scene_scores", "slate_ids", "cold_start"]), st.text(max_size=5))
+        body["outputs"] = [{"name": name} for name in data.draw(st.lists(names, max_size=3))]
+    check_rest(small_stack, body)
+
+
+ANY_JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=8)),
+    lambda part: st.one_of(st.lists(part, max_size=3), st.dictionaries(st.text(max_size=8), part, max_size=3)),
+    max_leaves=8,
+)
+
+
+@PROPERTY
+@given(data=st.data())
+def test_any_json_for_a_tensor(small_stack, small_scenario, data):
+    right = {"name": "user_id", "datatype": "INT64", "shape": [1, 1], "data": [10]}
+    field = data.draw(st.sampled_from(["name", "datatype", "shape", "data", "parameters", "more"]))
+    name = data.draw(st.sampled_from(sorted(input_types(small_scenario))))
+    broken = {**right, "name": name, field: data.draw(ANY_JSON)}
+    status, answer = post(small_stack, json.dumps({"inputs": [right, broken]}).encode())
+    assert status in (200, 400), (status, answer)
+
+
+@PROPERTY
+@given(body=st.one_of(st.binary(max_size=40), ANY_JSON.map(lambda value: json.dumps(value).encode())))
+def test_any_body(small_stack, body):
+    status, answer = post(small_stack, body)
+    assert status == 400, (status, answer)
+    assert answer["error"]
