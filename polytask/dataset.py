@@ -7,7 +7,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from polytask.catalogue import PADDING_ROW, Catalogue
-from polytask.context import CONTEXT_WORDS
 from polytask.labels import TaskLabels, event_labels
 from polytask.queries import QueryTable
 from polytask.request import RequestEncoder, RequestFeatures, requests_of
@@ -52,19 +51,19 @@ class Dataset:
         text = self.scenario.text
         number: dict[str, int] = {}
         profiles = list(self.scenario.features.profile)
-        rows = self.events[[*profiles, *CONTEXT_WORDS]].to_dict("records")
-        texts = (request_text(text, {p: row[p] for p in profiles}, {c: row[c] for c in CONTEXT_WORDS}) for row in rows)
+        words = self.scenario.context_words
+        rows = self.events[[*profiles, *words]].to_dict("records")
+        texts = (request_text(text, {p: row[p] for p in profiles}, {c: row[c] for c in words}) for row in rows)
         self.texts = np.array([number.setdefault(rendered, len(number)) for rendered in texts], dtype=np.int64)
         self.request_texts = len(number)
-        contexts = self.events[list(CONTEXT_WORDS)].apply(tuple, axis=1)
+        # A missing word as '', which the texts show alike: two missing values are never equal.
+        contexts = self.events[list(words)].astype(object).fillna("").apply(tuple, axis=1)
         self.contexts, distinct = pd.factorize(contexts)
         self.query_texts = np.array(
             [
                 [
-                    number.setdefault(
-                        request_text(text, {}, dict(zip(CONTEXT_WORDS, words, strict=True)), query), len(number)
-                    )
-                    for words in distinct
+                    number.setdefault(request_text(text, {}, dict(zip(words, values, strict=True)), query), len(number))
+                    for values in distinct
                 ]
                 for query in self.queries.queries
             ],

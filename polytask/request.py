@@ -8,7 +8,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from polytask.catalogue import PADDING_ROW, Catalogue
-from polytask.context import CONTEXT_WORDS
 from polytask.scenario.schema import Scenario
 from polytask.tables import ITEMS, USERS
 from polytask.tensors import HISTORY, NEGATIVE, SEEN, USER
@@ -37,7 +36,7 @@ def requests_of(scenario: Scenario, rows: pd.DataFrame) -> list[RequestFeatures]
         RequestFeatures(
             user_id=row[scenario.entities.users.key],
             profile={column: row[column] for column in scenario.features.profile},
-            context={word: row[word] for word in CONTEXT_WORDS},
+            context={word: row[word] for word in scenario.context_words},
             history=list(row[HISTORY]) if scenario.has_items else (),
             seen=list(row[SEEN]) if scenario.has_items else (),
         )

@@ -28,6 +28,10 @@ def recommend(
     less_of: Annotated[
         list[str] | None, typer.Option(help="Key of an item to want less of; may be given more than once.")
     ] = None,
+    context: Annotated[
+        list[str] | None,
+        typer.Option(help="A word about the moment, such as weather=rain; may be repeated."),
+    ] = None,
     slate: Annotated[int | None, typer.Option(min=1, help="Also merge all tasks into one list of this length.")] = None,
     weight: Annotated[
         list[str] | None,
@@ -53,6 +57,7 @@ def recommend(
             _key("--user", user, types["user_id"]),
             query=query,
             negative_items=[_key("--less-of", item, types.get("negative_items", "BYTES")) for item in less_of or ()],
+            context=_context(context or ()),
             tasks=task or None,
             k=k,
             slate=slate,
@@ -166,6 +171,15 @@ def _weights(texts: list[str]) -> dict[str, float]:
         if not name:
             raise RequestError("--weight", f"{text!r}, allowed: task=number, such as item=2")
     return weights
+
+
+def _context(texts: Sequence[str]) -> dict[str, str]:
+    words = {}
+    for text in texts:
+        name, equals, words[name] = text.partition("=")
+        if not equals:
+            raise RequestError("--context", f"{text!r}, allowed: name=text, such as weather=rain")
+    return words
 
 
 def _key(option: str, text: str, datatype: str) -> int | str:

@@ -56,7 +56,8 @@ Entry = Ranked | Label | Value
 class Question:
     """What is asked about one user. `timestamp` is in unix seconds, None for now; items run from oldest to newest.
 
-    `exclude_items` are left out; `negative_items` too, and what is like them is lowered: "less of this".
+    `exclude_items` are left out; `negative_items` too, and what is like them is lowered: "less of this". `context`
+    says what the scenario's `features.context` asks for, such as {"weather": "rain"}.
     """
 
     user: int | str
@@ -65,6 +66,7 @@ class Question:
     recent_items: Sequence[int | str] = ()
     exclude_items: Sequence[int | str] = ()
     negative_items: Sequence[int | str] = ()
+    context: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ class RecommenderClient:
         recent_items: Sequence[int | str] = (),
         exclude_items: Sequence[int | str] = (),
         negative_items: Sequence[int | str] = (),
+        context: Mapping[str, str] | None = None,
         tasks: Sequence[str] | None = None,
         k: int | None = None,
         slate: int | None = None,
@@ -150,7 +153,7 @@ class RecommenderClient:
         `slate` asks for one merged list of that length; `task_weights` (1 for a task that is not named) then replaces
         the priorities that were learned for the user.
         """
-        question = Question(user, query, timestamp, recent_items, exclude_items, negative_items)
+        question = Question(user, query, timestamp, recent_items, exclude_items, negative_items, context or {})
         return self.recommend_many([question], tasks=tasks, k=k, slate=slate, task_weights=task_weights)[0]
 
     def recommend_many(
@@ -219,6 +222,9 @@ def _inputs(
         now = int(time.time())
         moments = [now if question.timestamp is None else question.timestamp for question in questions]
         inputs.append(_tensor("timestamp", [[moment] for moment in moments]))
+    contexts = [[f"{name}={value}" for name, value in question.context.items()] for question in questions]
+    if any(contexts):
+        inputs.append(_tensor("context", _padded(contexts)))
     for name in ("recent_items", "exclude_items", "negative_items"):
         rows = [list(getattr(question, name)) for question in questions]
         if any(rows):
@@ -237,11 +243,11 @@ def _texts(name: str, values: list[str]) -> triton.InferInput:
     return triton.InferInput(name, [len(data)], "BYTES").set_data_from_numpy(data)
 
 
-def _padded(rows: Sequence[list[int | str]]) -> list[list[int | str]]:
+def _padded(rows: Sequence[Sequence[int | str]]) -> list[list[int | str]]:
     """Rows of one length. Padding comes first, so that the newest stays last; no catalogue knows -1 or ''."""
     width = max(map(len, rows))
     filler: int | str = "" if any(isinstance(value, str) for row in rows for value in row) else -1
-    return [[filler] * (width - len(row)) + row for row in rows]
+    return [[filler] * (width - len(row)) + [*row] for row in rows]
 
 
 def _tensor(name: str, values: Sequence[Any]) -> triton.InferInput:

@@ -129,3 +129,13 @@ def training_frame(scenario: Scenario, tables: Tables) -> pd.DataFrame:
         events[column] = [np.array([]) if new else array for new, array in zip(first, before, strict=True)]
     contexts = [time_context(moment, scenario.features.timezone) for moment in events[time]]
     return events.assign(**{word: [context[word] for context in contexts] for word in CONTEXT_WORDS})
+
+
+def with_weather(scenario: Scenario) -> Scenario:
+    """The scenario with one more column of the interactions, which its requests may bring along and its texts tell."""
+    changed = scenario.model_dump()
+    changed["entities"]["interactions"]["columns"]["weather"] = {"type": "string", "nullable": True}
+    changed["features"]["context"] = ["weather"]
+    changed["text"]["request"] = "{profile}, {weather}, {daypart}"
+    changed["text"]["request_with_query"] = "{query}, {weather}, {daypart}"
+    return Scenario.model_validate(changed)

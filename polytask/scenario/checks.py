@@ -28,11 +28,26 @@ def check_scenario(scenario: "Scenario") -> None:
         raise ValueError("tasks: all of them are `added`; allowed: at least one that is trained with the encoder")
     _check_known("features.profile", scenario.features.profile, scenario.entities.users.columns)
     _check_template("text.profile", text.profile, scenario.features.profile)
-    _check_template("text.request", text.request, ["profile", *CONTEXT_WORDS])
-    _check_template("text.request_with_query", text.request_with_query, ["query", "profile", *CONTEXT_WORDS])
+    _check_context(scenario)
+    _check_template("text.request", text.request, ["profile", *scenario.context_words])
+    _check_template("text.request_with_query", text.request_with_query, ["query", "profile", *scenario.context_words])
     _check_items(scenario)
     for position, task in enumerate(scenario.tasks):
         _check_label(scenario, f"tasks.{position}", task)
+
+
+def _check_context(scenario: "Scenario") -> None:
+    """The context comes from text columns of the events, under names of its own, and gives no label away."""
+    where, names = "features.context", scenario.features.context
+    columns = scenario.entities.interactions.columns
+    _check_names(where, [*names])
+    _check_known(where, names, [name for name, column in columns.items() if column.type == "string"])
+    labels = {task.label.column: task.name for task in scenario.tasks if task.label.source == "interaction"}
+    for name in names:
+        if name in ("query", "profile", *CONTEXT_WORDS, *scenario.features.profile):
+            raise ValueError(f"{where}: {name!r} has a meaning in templates already; allowed: another name")
+        if name in labels:
+            raise ValueError(f"{where}: {name!r} is what task {labels[name]!r} asks for; allowed: what is known before")
 
 
 def _check_items(scenario: "Scenario") -> None:
@@ -130,7 +145,7 @@ def _check_names(where: str, names: list[str]) -> None:
 def _check_known(where: str, names: Iterable[str], allowed: Collection[str]) -> None:
     for name in names:
         if name not in allowed:
-            raise ValueError(f"{where}: {name!r} is not a known column; allowed: {', '.join(allowed)}")
+            raise ValueError(f"{where}: {name!r} is not a known column; allowed: {', '.join(allowed) or 'none'}")
 
 
 def _check_template(where: str, template: str, allowed: Collection[str]) -> None:

@@ -71,7 +71,8 @@ class Entities(Section):
 class Text(Section):
     """Templates that turn rows into the texts the language model reads. `{column}` stands for a value.
 
-    `request` may use `{profile}` and the words of the time context; `request_with_query` may also use `{query}`.
+    `request` may use `{profile}`, the words of the time context and those of `features.context`; `request_with_query`
+    may also use `{query}`.
     `queries` are templates over item columns: training shows them on a share of positions in place of a typed query.
     `words` replaces raw values of a column by words before they enter any template; `query_words` has several ways to
     say a value in `queries`, each of which is shown. `item` is needed with items.
@@ -90,12 +91,15 @@ class Text(Section):
 class Features(Section):
     """What Feast serves. The feature service is named `<scenario>_v<version>`.
 
+    `context` names text columns of the interactions that are known when a request is made, such as place and weather.
+    Feast does not hold them: training takes them from the event, and a request brings them itself.
     The history's lengths and `history_ttl_days` say something only where there are items; the last is needed then.
     `negative_length` is how many items a request may want less of; 0 leaves that input out of the model.
     """
 
     version: int = Field(default=1, ge=1)
     profile: tuple[Name, ...]
+    context: tuple[Name, ...] = ()
     history_length: int = Field(default=50, ge=1, le=1000)
     seen_length: int = Field(default=768, ge=1, le=10_000)
     negative_length: int = Field(default=16, ge=0, le=256)

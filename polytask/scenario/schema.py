@@ -8,6 +8,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from polytask.context import CONTEXT_WORDS
 from polytask.errors import ScenarioError
 from polytask.scenario.checks import check_scenario
 from polytask.scenario.data import (
@@ -121,6 +122,11 @@ class Scenario(Section):
     def takes_negatives(self) -> bool:
         """Whether a request may name items that it wants less of."""
         return self.has_items and self.features.negative_length > 0
+
+    @property
+    def context_words(self) -> tuple[str, ...]:
+        """The words about the moment of a request: those of the time, and `features.context`."""
+        return (*CONTEXT_WORDS, *self.features.context)
 
     @property
     def items(self) -> Table:

@@ -159,15 +159,17 @@ def request_features(
     recent_items: Sequence[int | str] = (),
     exclude_items: Sequence[int | str] = (),
     negative_items: Sequence[int | str] = (),
+    context: Mapping[str, str] | None = None,
 ) -> RequestFeatures:
     """A request's features. Recent items follow the stored history; items to leave out count as seen only.
+    `context` joins the words of the time.
 
     Negative items stand for themselves: what the user liked of them once may be in the history all the same.
     """
     return RequestFeatures(
         user_id=user,
         profile=online.profile,
-        context=online.context,
+        context={**online.context, **(context or {})},
         history=(*online.history, *recent_items),
         seen=(*online.seen, *recent_items, *exclude_items),
         negative=negative_items,

@@ -1,7 +1,7 @@
 """From the tensors of one call to typed requests. Every field is checked here, so that nothing bad reaches Triton."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from serving.triton.repository import MAX_BATCH_SIZE
 USER_ID = "user_id"
 QUERY = "query"
 TIMESTAMP = "timestamp"
+CONTEXT = "context"
 RECENT_ITEMS = "recent_items"
 EXCLUDE_ITEMS = "exclude_items"
 NEGATIVE_ITEMS = "negative_items"
@@ -24,6 +25,7 @@ SLATE = "slate"
 TASK_WEIGHTS = "task_weights"
 
 MAX_QUERY_CHARACTERS = 2000
+MAX_CONTEXT_CHARACTERS = 200
 DEFAULT_COUNT = 10
 MAX_SLATE = 100
 MAX_WEIGHT = 1e6
@@ -34,7 +36,8 @@ LATEST = 253_402_300_799  # the end of the year 9999, which is the last one that
 class Request:
     """One row of a call. `timestamp` is in unix seconds; items run from oldest to newest; `count` is the wanted k.
 
-    `exclude_items` are left out of the lists; `negative_items` too, and what is like them is lowered.
+    `exclude_items` are left out of the lists; `negative_items` too, and what is like them is lowered. `context` holds
+    words of `features.context`, such as the weather.
     """
 
     user_id: int | str
@@ -44,6 +47,7 @@ class Request:
     exclude_items: tuple[int | str, ...] = ()
     negative_items: tuple[int | str, ...] = ()
     count: int = DEFAULT_COUNT
+    context: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ def input_types(scenario: Scenario) -> dict[str, tuple[str, list[int]]]:
         QUERY: ("BYTES", [-1, 1]),
         TIMESTAMP: ("INT64", [-1, 1]),
     }
+    if scenario.features.context:
+        types[CONTEXT] = ("BYTES", [-1, -1])
     if scenario.has_items:
         types[RECENT_ITEMS] = types[EXCLUDE_ITEMS] = (key_datatype(scenario.items), [-1, -1])
     if scenario.takes_negatives:
@@ -110,8 +116,10 @@ def parse_call(scenario: Scenario, tensors: Sequence[InputTensor], outputs: Sequ
     exclude = read.table(EXCLUDE_ITEMS, scenario.features.seen_length) or [()] * len(users)
     negative = read.table(NEGATIVE_ITEMS, scenario.features.negative_length) or [()] * len(users)
     counts = _counts(scenario, tasks, read)
+    texts = read.table(CONTEXT, len(scenario.features.context)) or [()] * len(users)
+    contexts = [_context(scenario, row) for row in texts]
     requests = []
-    for row in zip(users, moments, queries, recent, exclude, negative, counts, strict=True):
+    for row in zip(users, moments, queries, recent, exclude, negative, counts, contexts, strict=True):
         request = Request(*row)
         together = len(request.recent_items) + len(request.exclude_items)
         if together > scenario.features.seen_length:
@@ -179,6 +187,22 @@ def _query(value: str) -> str | None:
     if len(value) > MAX_QUERY_CHARACTERS:
         raise RequestError(QUERY, f"{len(value)} characters, at most {MAX_QUERY_CHARACTERS}")
     return value if value.strip() else None
+
+
+def _context(scenario: Scenario, texts: Sequence[str]) -> dict[str, str]:
+    """'name=value' texts -> name -> value. An empty text is padding."""
+    words: dict[str, str] = {}
+    for text in filter(None, texts):
+        name, equals, value = text.partition("=")
+        if name not in scenario.features.context or not equals:
+            allowed = ", ".join(f"{word}=text" for word in scenario.features.context)
+            raise RequestError(CONTEXT, f"{text[:60]!r}, allowed: {allowed}")
+        if name in words:
+            raise RequestError(CONTEXT, f"{name!r} stands there twice, allowed: once")
+        if len(value) > MAX_CONTEXT_CHARACTERS:
+            raise RequestError(CONTEXT, f"{name}: {len(value)} characters, at most {MAX_CONTEXT_CHARACTERS}")
+        words[name] = value
+    return words
 
 
 def _moment(value: int) -> int:

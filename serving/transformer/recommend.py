@@ -89,6 +89,7 @@ class Recommender:
                 request.recent_items,
                 request.exclude_items,
                 request.negative_items,
+                request.context,
             )
             for request, row in zip(call.requests, online, strict=True)
         ]

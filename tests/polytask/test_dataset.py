@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from polytask.catalogue import catalogues_of
+from polytask.dataset import Dataset
 from polytask.text import request_text
+from tests.small import training_frame, with_weather
 
 
 def test_previous_item_is_the_event_before_of_the_same_user(small_dataset):
@@ -42,3 +45,23 @@ def test_query_texts(small_dataset, language_model):
     [vector], _ = language_model.vectors([text])
     chosen = small_dataset.query_texts[number, small_dataset.contexts[event]]
     assert (small_dataset.text_vectors[chosen] == vector).all()
+
+
+def test_texts_tell_the_context_of_the_event(small_scenario, tables):
+    scenario = with_weather(small_scenario)
+    weather = np.array(["rain", "sun", None], dtype=object)[np.arange(len(tables.interactions)) % 3]
+    known = tables._replace(interactions=tables.interactions.assign(weather=weather))
+    frame = training_frame(scenario, known)
+    catalogues = catalogues_of(scenario, known)
+    dataset = Dataset(scenario, frame, catalogues, lambda texts: np.zeros((len(texts), 2), np.float32))
+    encoder = dataset.request_encoder()
+    for event, request in enumerate(dataset.requests(np.arange(60))):
+        row = dataset.events.iloc[event]
+        words = ", ".join(filter(None, [row["weather"], row["daypart"]]))
+        assert request.context["weather"] == row["weather"]
+        text = dataset.distinct_texts[dataset.texts[event]]
+        assert text == encoder.text(request) == f"{row['age']} year old {row['occupation']}, {words}"
+        asked = dataset.distinct_texts[dataset.query_texts[0, dataset.contexts[event]]]
+        assert asked == f"{dataset.queries.queries[0]}, {words}"
+    # Missing words are one context, not one each.
+    assert len(np.unique(dataset.contexts)) == dataset.query_texts.shape[1] <= 3 * 8

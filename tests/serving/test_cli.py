@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from polytask.errors import RequestError, ServingError
-from serving.cli import _weights, recommend, render_answers, serve, task_titles
+from serving.cli import _context, _weights, recommend, render_answers, serve, task_titles
 from serving.client import Answer, Label, Ranked, SlateEntry, Value
 
 ANSWER = Answer(
@@ -82,3 +82,9 @@ def test_a_single_number_is_one_line():
     assert "rating: 4.26" in lines
     assert "Likes it (liked): 0.87" in lines
     assert any("Comedy" in line and "1.00" in line for line in lines)  # one class is a list of classes
+
+
+def test_context_is_read_from_name_and_text():
+    assert _context(["weather=light rain", "place=park"]) == {"weather": "light rain", "place": "park"}
+    with pytest.raises(RequestError, match="--context: 'rain', allowed: name=text"):
+        _context(["rain"])

@@ -90,3 +90,9 @@ def test_a_server_that_is_not_there_is_unavailable_within_the_deadline():
     with RecommenderClient("127.0.0.1:9", deadline_seconds=1.0) as client, pytest.raises(ServiceUnavailable):
         client.recommend(5)
     assert time.monotonic() - start < 2.0
+
+
+def test_context_is_sent_as_texts_of_each_row():
+    sent = {t.name(): t for t in _inputs([Question(5, context={"weather": "rain", "place": "park"}), Question(6)])}
+    assert (sent["context"].datatype(), sent["context"].shape()) == ("BYTES", [2, 2])
+    assert sent["context"]._get_content() == b"\x0c\0\0\0weather=rain\x0a\0\0\0place=park" + b"\0\0\0\0" * 2

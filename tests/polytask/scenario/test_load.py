@@ -29,6 +29,7 @@ MISTAKES = [
     ("tasks.2.classes", ["Comedy", "Comedy"], ["tasks.2", "at least two names, each once"]),
     ("model.heads", 3, ["model", "3 does not divide 16"]),
     ("features.profile", ["age", "height"], ["features.profile: 'height'", "allowed: age, occupation"]),
+    ("features.context", ["rating"], ["features.context: 'rating' is not a known column; allowed: none"]),
     ("text.item", "{colour}", ["text.item: {colour}", "allowed: title, year, genres"]),
     ("text.item", "{title", ["text.item: '{title' is not a template", "allowed: text with {column}"]),
     ("text.item", "{title.__class__}", ["text.item: {title.__class__}", "allowed: title, year, genres"]),
@@ -65,6 +66,8 @@ NOT_THERE = "needed with `entities.items` and only there, and that is not there"
 
 # Mistakes in a scenario without items.
 TEXT_ONLY_MISTAKES = [
+    ("features.context", ["topic"], ["features.context: 'topic' is what task 'topic' asks for"]),
+    ("features.context", ["topic", "topic"], ["features.context: topic stands there twice"]),
     ("text.item", "{age}", ["text.item: '{age}' stands there", NOT_THERE]),
     ("features.history_ttl_days", 3, ["features.history_ttl_days: 3.0 stands there", NOT_THERE]),
     ("text.queries", TEMPLATES, ["text.queries: 'a {title}' is a template over items; there is no `entities.items`"]),

@@ -7,8 +7,9 @@ import pytest
 from polytask.errors import RequestError
 from polytask.scenario import Scenario
 from serving.transformer.answers import SLATE_TYPES
-from serving.transformer.parse import Call, Slate, parse_call
+from serving.transformer.parse import Call, Slate, input_types, parse_call
 from serving.transformer.wire import InputTensor
+from tests.small import with_weather
 
 NOW = 1_700_000_000
 
@@ -139,3 +140,41 @@ def test_a_malformed_call_names_its_field(
     with pytest.raises(RequestError, match=message) as caught:
         parse(small_scenario, *tensors, outputs=outputs)
     assert caught.value.field == field
+
+
+def test_context_reaches_its_row(small_scenario: Scenario):
+    scenario = with_weather(small_scenario)
+    call = parse(scenario, ids(10, 20), tensor("context", "BYTES", [2, 1], "weather=rain = wet", ""))
+    assert [request.context for request in call.requests] == [{"weather": "rain = wet"}, {}]
+    assert parse(scenario, ids(10)).requests[0].context == {}
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["place=park"], "'place=park', allowed: weather=text"),
+        (["weather"], "'weather', allowed: weather=text"),
+        (["weather=" + "a" * 201], "weather: 201 characters, at most 200"),
+        (["weather=rain", "weather=sun"], r"shape \[1, 2\], allowed: \[1, n\] with n up to 1"),
+    ],
+)
+def test_a_context_that_the_scenario_does_not_know_is_refused(small_scenario: Scenario, texts, message):
+    with pytest.raises(RequestError, match=message) as caught:
+        parse(with_weather(small_scenario), ids(10), tensor("context", "BYTES", [1, len(texts)], *texts))
+    assert caught.value.field == "context"
+
+
+def test_a_word_of_the_context_stands_there_once(small_scenario: Scenario):
+    scenario = with_weather(small_scenario)
+    two = scenario.model_copy(
+        update={"features": scenario.features.model_copy(update={"context": ("weather", "place")})}
+    )
+    with pytest.raises(RequestError, match="context: 'weather' stands there twice"):
+        parse(two, ids(10), tensor("context", "BYTES", [1, 2], "weather=rain", "weather=sun"))
+
+
+def test_context_is_an_input_only_where_the_scenario_has_one(small_scenario: Scenario):
+    assert "context" not in input_types(small_scenario)
+    assert input_types(with_weather(small_scenario))["context"] == ("BYTES", [-1, -1])
+    with pytest.raises(RequestError, match="context: is not a known input"):
+        parse(small_scenario, ids(10), tensor("context", "BYTES", [1, 1], "weather=rain"))

@@ -17,6 +17,7 @@ from serving.transformer.features import OnlineFeatures
 from serving.transformer.recommend import Recommender
 from serving.transformer.wire import InputTensor
 from tests.serving.bundle import write_bundle
+from tests.small import with_weather
 
 USER = InputTensor("user_id", "INT64", [1, 1], data=[10])
 
@@ -113,3 +114,13 @@ def test_a_slow_feature_store_is_unavailable_at_the_deadline(folder: Path):
         return time.monotonic() - start
 
     assert asyncio.run(run()) < 1.0
+
+
+def test_the_context_of_a_request_is_part_of_its_text(small_scenario: Scenario, tables: Tables, tmp_path: Path):
+    scenario = with_weather(small_scenario)
+    write_bundle(tmp_path, scenario, tables)
+    predictor = RecordingPredictor()
+    context = InputTensor("context", "BYTES", [1, 1], data=["weather=rain"])
+    answer(tmp_path, Store(), predictor, ["scene_scores"], (USER, context))
+    expected, _ = load_bundle(tmp_path).tokenizer(["rain, night"])
+    assert predictor.inputs["text_encoder"]["input_ids"].tolist() == expected.tolist()
