@@ -77,6 +77,11 @@ class LocalStack:
         return f"http://{HOST}:{self.http_port}"
 
     @property
+    def transformer_process_id(self) -> int | None:
+        """The transformer's process id, None when it does not run."""
+        return None if self._transformer is None else self._transformer.pid
+
+    @property
     def log_files(self) -> tuple[Path, Path]:
         """The logs of Triton and of the transformer."""
         return self.triton.log, self.logs / "transformer.log"

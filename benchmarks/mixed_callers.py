@@ -1,0 +1,176 @@
+"""Callers that send a mixed load over gRPC until they are told to stop, and what became of their calls."""
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from benchmarks.load import METHOD
+from benchmarks.mixed_calls import Valid, differences, malformed_messages, tensors_of
+from polytask.scenario import Scenario
+from serving.local import LocalStack
+
+if TYPE_CHECKING:
+    import grpc
+
+MALFORMED, CANCELLED, VALID = "malformed", "cancelled", "valid"
+SHARES = {MALFORMED: 0.1, CANCELLED: 0.1}
+LATEST_CANCEL_SECONDS = 0.02
+# Codes by which a call is refused that may succeed later.
+TRY_AGAIN = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED")
+BACK_OFF_SECONDS = 0.05
+# Beyond the server's deadline: two busy cores, and the client itself.
+HANG_SECONDS = 5.0
+MEMORY_GROWTH = 0.05
+SHOWN = 20
+
+
+@dataclass
+class Outcome:
+    """Counts by kind of call and code, and everything that must not be."""
+
+    counts: dict[str, dict[str, int]]
+    wrong: list[str]
+    unexpected: list[str]
+    outages: list[str]
+    slowest_seconds: float
+    memory_growth: dict[str, float] = field(default_factory=dict)
+
+    def failures(self) -> list[str]:
+        """What did not hold; empty where all did."""
+        found = [f"wrong answer: {text}" for text in self.wrong[:SHOWN]]
+        found += [f"unexpected: {text}" for text in self.unexpected[:SHOWN]]
+        found += [
+            f"memory of {name} grew by {share:.1%}, at most {MEMORY_GROWTH:.0%} is allowed"
+            for name, share in self.memory_growth.items()
+            if share > MEMORY_GROWTH
+        ]
+        if not self.counts.get(VALID, {}).get("OK"):
+            found.append("no valid call was answered")
+        return found
+
+
+def ask(target: str, message: bytes, seconds: float = 30.0) -> bytes:
+    """One call, its answer as bytes."""
+    import grpc
+
+    with grpc.insecure_channel(target) as channel:
+        answer: bytes = channel.unary_unary(METHOD)(message, timeout=seconds, wait_for_ready=True)
+        return answer
+
+
+class Callers:
+    """`count` threads that call a stack while a `with` block lasts."""
+
+    def __init__(self, stack: LocalStack, scenario: Scenario, valid: Sequence[Valid], count: int, seed: int) -> None:
+        self._stack, self._scenario, self._valid = stack, scenario, valid
+        self._malformed = [(name, one) for name, those in malformed_messages(scenario).items() for one in those]
+        self._counts: dict[str, Counter[str]] = {kind: Counter() for kind in (VALID, MALFORMED, CANCELLED)}
+        self._wrong: list[str] = []
+        self._unexpected: list[str] = []
+        self._outages: list[str] = []
+        self._slowest = 0.0
+        self._away = 0.0  # a refusal of a call that was sent before this moment is no surprise
+        self._lock = threading.Lock()
+        self._end = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(seed * 1000 + number,), name=f"caller-{number}", daemon=True)
+            for number in range(count)
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join(self._stack.deadline_seconds + 2 * HANG_SECONDS)
+            if thread.is_alive():
+                self._unexpected.append(f"{thread.name} hangs")
+
+    @contextmanager
+    def outage(self, what: str, grace_seconds: float) -> Iterator[None]:
+        """Refusals are no surprise while the block lasts, and for some seconds more."""
+        self._away = float("inf")
+        try:
+            yield
+        finally:
+            self._away = time.monotonic() + grace_seconds
+            self._outages.append(what)
+
+    def outcome(self, memory_growth: dict[str, float]) -> Outcome:
+        """What became of all calls."""
+        counts = {kind: dict(counter.most_common()) for kind, counter in self._counts.items()}
+        return Outcome(counts, self._wrong, self._unexpected, self._outages, self._slowest, memory_growth)
+
+    def _run(self, seed: int) -> None:
+        import grpc
+
+        chooser = random.Random(seed)  # noqa: S311 - which call comes next is no secret
+        options = [("grpc.max_reconnect_backoff_ms", 200), ("grpc.use_local_subchannel_pool", 1)]
+        with grpc.insecure_channel(self._stack.grpc_url, options) as channel:
+            infer = channel.unary_unary(METHOD)
+            while not self._end.is_set():
+                drawn = chooser.random()
+                if drawn < SHARES[MALFORMED]:
+                    self._send_malformed(infer, *chooser.choice(self._malformed))
+                elif drawn < sum(SHARES.values()):
+                    self._send_and_cancel(infer, chooser.choice(self._valid), chooser.random() * LATEST_CANCEL_SECONDS)
+                else:
+                    self._send_valid(infer, chooser.choice(self._valid))
+
+    def _send_valid(self, infer: "grpc.UnaryUnaryMultiCallable", call: Valid) -> None:
+        code, text, answer = self._call(infer, call.message, VALID)
+        if code == "OK":
+            found = differences(self._scenario, tensors_of(answer), call.reference)
+            if found:
+                self._note(self._wrong, f"users {call.users}: {'; '.join(found)}")
+        elif code in TRY_AGAIN:
+            time.sleep(BACK_OFF_SECONDS)
+        else:
+            self._note(self._unexpected, f"valid call: {code}: {text}")
+
+    def _send_malformed(self, infer: "grpc.UnaryUnaryMultiCallable", name: str, message: bytes) -> None:
+        code, text, _ = self._call(infer, message, MALFORMED)
+        if code == "OK" or (code not in TRY_AGAIN and (code != "INVALID_ARGUMENT" or name not in text)):
+            self._note(self._unexpected, f"malformed {name}: {code}: {text}")
+
+    def _send_and_cancel(self, infer: "grpc.UnaryUnaryMultiCallable", call: Valid, after_seconds: float) -> None:
+        import grpc
+
+        future = infer.future(call.message, timeout=self._stack.deadline_seconds + HANG_SECONDS)
+        time.sleep(after_seconds)
+        code = "CANCELLED" if future.cancel() else future.code().name
+        with self._lock:
+            self._counts[CANCELLED][code] += 1
+        if code not in ("CANCELLED", grpc.StatusCode.OK.name, *TRY_AGAIN):
+            self._note(self._unexpected, f"cancelled call: {code}: {future.details()}")
+
+    def _call(self, infer: "grpc.UnaryUnaryMultiCallable", message: bytes, kind: str) -> tuple[str, str, bytes]:
+        import grpc
+
+        start, limit = time.monotonic(), self._stack.deadline_seconds + HANG_SECONDS
+        try:
+            code, text, answer = "OK", "", infer(message, timeout=limit)
+        except grpc.RpcError as error:
+            code, text, answer = error.code().name, error.details() or "", b""
+        took = time.monotonic() - start
+        with self._lock:
+            self._counts[kind][code] += 1
+            self._slowest = max(self._slowest, took)
+        if took >= limit:
+            self._note(self._unexpected, f"{kind} call: no answer within {limit:g} s")
+        elif code in TRY_AGAIN and code != "RESOURCE_EXHAUSTED" and start > self._away:
+            self._note(self._unexpected, f"{kind} call: {code} while nothing was away: {text}")
+        return code, text, answer
+
+    def _note(self, place: list[str], text: str) -> None:
+        with self._lock:
+            place.append(text)
