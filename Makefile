@@ -26,7 +26,7 @@ UV_VERSION := 0.13.9
 UV := $(BIN)/uv
 # uv does not read pip's settings: hand it pip's folder of local wheels where there is one.
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
-EXTRAS := train,serve,cpu,demo,bench,dev
+EXTRAS := train,serve,traces,cpu,demo,bench,dev
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header
 
 .PHONY: help setup demo evaluate bench serve test check lint format lock lock-check compile render image sbom clean
@@ -72,14 +72,14 @@ format: setup ## Format the code
 	@$(BIN)/ruff format .
 
 lock: setup ## Bring the locks up to date with pyproject.toml, keeping pinned versions where they still fit
-	@$(COMPILE) pyproject.toml $(foreach extra,train serve cpu demo bench dev,--extra $(extra)) -o locks/all.txt
-	@$(COMPILE) pyproject.toml --extra serve --generate-hashes -o locks/serve.txt
+	@$(COMPILE) pyproject.toml $(foreach extra,train serve traces cpu demo bench dev,--extra $(extra)) -o locks/all.txt
+	@$(COMPILE) pyproject.toml --extra serve --extra traces --generate-hashes -o locks/serve.txt
 	@$(COMPILE) locks/triton-stub.in --generate-hashes -o locks/triton-stub.txt
 
 lock-check: setup ## Fail when a lock is not current
 	@mkdir -p build/locks && cp locks/all.txt locks/serve.txt locks/triton-stub.txt build/locks/
-	@$(COMPILE) pyproject.toml $(foreach extra,train serve cpu demo bench dev,--extra $(extra)) -o build/locks/all.txt
-	@$(COMPILE) pyproject.toml --extra serve --generate-hashes -o build/locks/serve.txt
+	@$(COMPILE) pyproject.toml $(foreach extra,train serve traces cpu demo bench dev,--extra $(extra)) -o build/locks/all.txt
+	@$(COMPILE) pyproject.toml --extra serve --extra traces --generate-hashes -o build/locks/serve.txt
 	@$(COMPILE) locks/triton-stub.in --generate-hashes -o build/locks/triton-stub.txt
 	@for lock in all serve triton-stub; do \
 	  diff -u locks/$$lock.txt build/locks/$$lock.txt || { echo "locks/$$lock.txt is not current: run make lock"; exit 1; }; done

@@ -84,6 +84,7 @@ class Answer:
     """The answer for one user: task name -> entries, best first.
 
     Where a slate was asked for, `slate` merges the tasks, best first, and `priority` says how much each task counted.
+    `timings` has the milliseconds that each stage of the whole call took at the server.
     """
 
     user: int | str
@@ -96,6 +97,7 @@ class Answer:
     query: str | None = field(default=None)
     slate: tuple[SlateEntry, ...] = ()
     priority: Mapping[str, float] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain dicts and lists, ready for JSON."""
@@ -272,6 +274,12 @@ def _answers(questions: Sequence[Question], result: triton.InferResult) -> list[
     tensors = {output.name: result.as_numpy(output.name) for output in response.outputs}
     # A task's tensors are named <task>_<what>; the order of the tasks is the server's.
     names = dict.fromkeys(name.rpartition("_")[0] for name in tensors if name not in NOT_OF_A_TASK)
+    # KServe's messages hold no fractions, so the numbers come as text.
+    timings = {
+        name.removesuffix("_ms"): float(parameter.string_param)
+        for name, parameter in response.parameters.items()
+        if name.endswith("_ms")
+    }
     return [
         Answer(
             user=question.user,
@@ -282,6 +290,7 @@ def _answers(questions: Sequence[Question], result: triton.InferResult) -> list[
             query=question.query,
             slate=_slate(tensors, row) if "slate_tasks" in tensors else (),
             priority=_priority(tensors, row) if "priority" in tensors else {},
+            timings=timings,
         )
         for row, question in enumerate(questions)
     ]

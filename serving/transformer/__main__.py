@@ -11,10 +11,13 @@ from polytask.errors import PolytaskError
 from serving.transformer.bundle import load_bundle
 from serving.transformer.deadline import Unavailable
 from serving.transformer.features import FeatureReader
+from serving.transformer.logs import configure_logs
+from serving.transformer.metrics import Metrics
 from serving.transformer.model import RecommenderModel
 from serving.transformer.predictor import GrpcPredictor
 from serving.transformer.recommend import Recommender
 from serving.transformer.server import make_server
+from serving.transformer.traces import start_traces
 
 
 def parse() -> argparse.Namespace:
@@ -25,6 +28,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--feature_store", type=Path, required=True, help="Folder that holds feature_store.yaml.")
     parser.add_argument("--deadline_seconds", type=float, default=2.0, help="Time a whole request may take.")
     parser.add_argument("--text_cache", type=int, default=20_000, help="How many text vectors are kept.")
+    parser.add_argument("--log_level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+    parser.add_argument(
+        "--traces", action="store_true", help="Send OpenTelemetry traces over OTLP, as the OTEL_* environment says."
+    )
     arguments = parser.parse_args()
     if not arguments.predictor_host or arguments.predictor_protocol != "grpc-v2":
         parser.error("--predictor_host and --predictor_protocol=grpc-v2 are required")
@@ -36,7 +43,10 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Run until SIGINT or SIGTERM. Ends with one line and exit code 1 when the parts do not fit together."""
     arguments = parse()
+    configure_logs(arguments.log_level)
     try:
+        if arguments.traces:
+            start_traces()
         bundle = load_bundle(arguments.bundle)
         scenario = bundle.contract.scenario
         features = FeatureReader(arguments.feature_store, scenario)
@@ -48,8 +58,10 @@ def main() -> None:
     except Unavailable as error:
         logging.getLogger("kserve").warning("starting all the same: %s", error)
     predictor = GrpcPredictor(arguments.predictor_host, bundle.contract, arguments.predictor_use_ssl)
-    recommender = Recommender(bundle, features, predictor, arguments.deadline_seconds, arguments.text_cache)
-    model = RecommenderModel(arguments.model_name, bundle, recommender, predictor)
+    metrics = Metrics()
+    metrics.serve(bundle.contract)
+    recommender = Recommender(bundle, features, predictor, metrics, arguments.deadline_seconds, arguments.text_cache)
+    model = RecommenderModel(arguments.model_name, bundle, recommender, predictor, metrics)
     server = make_server(model, arguments.http_port, arguments.grpc_port, arguments.deadline_seconds)
     server.start([model])
 

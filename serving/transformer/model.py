@@ -1,7 +1,7 @@
 """The KServe model: protocol objects to plain tensors and back, and errors to the statuses they mean."""
 
+import asyncio
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,10 +12,14 @@ from kserve.errors import InvalidInput, ServerNotReady
 from polytask.errors import ContractError, RequestError
 from serving.transformer.answers import answer_types
 from serving.transformer.bundle import Bundle
+from serving.transformer.call_record import CallRecord, current_record
 from serving.transformer.deadline import Deadline, Unavailable
+from serving.transformer.logs import log_call, log_refusal, request_id
+from serving.transformer.metrics import Metrics
 from serving.transformer.parse import input_types
 from serving.transformer.predictor import GrpcPredictor
 from serving.transformer.recommend import Prepared, Recommender
+from serving.transformer.traces import call_span
 from serving.transformer.wire import InputTensor
 
 
@@ -39,15 +43,45 @@ def statuses() -> Iterator[None]:
         raise NotAvailable(str(error), isinstance(error, ContractError)) from error
 
 
+def status_of(error: BaseException) -> str:
+    """The name of the gRPC status that an error is answered with."""
+    if isinstance(error, InvalidInput):
+        return "INVALID_ARGUMENT"
+    if isinstance(error, ServerNotReady):
+        return "UNAVAILABLE"
+    return "CANCELLED" if isinstance(error, asyncio.CancelledError) else "INTERNAL"
+
+
 class RecommenderModel(Model):
     """The transformer as KServe calls it: `preprocess`, `predict`, `postprocess`."""
 
-    def __init__(self, name: str, bundle: Bundle, recommender: Recommender, predictor: GrpcPredictor) -> None:
+    def __init__(
+        self, name: str, bundle: Bundle, recommender: Recommender, predictor: GrpcPredictor, metrics: Metrics
+    ) -> None:
         super().__init__(name)
+        self._metrics = metrics
         self._bundle = bundle
         self._recommender = recommender
         self._predictor = predictor
         self.ready = True
+
+    async def __call__(self, body: Any, headers: Any = None, **options: Any) -> Any:
+        """All three steps of one call, then its metrics and its line in the log."""
+        headers = headers or {}
+        version = str(self._bundle.contract.model_version)
+        record = CallRecord(request_id(headers, getattr(body, "id", None)), version)
+        token = current_record.set(record)
+        try:
+            with call_span(headers, version):
+                return await super().__call__(body, headers, **options)
+        except BaseException as error:
+            record.code = status_of(error)
+            log_refusal(record, error)
+            raise
+        finally:
+            current_record.reset(token)
+            self._metrics.called(record)
+            log_call(record)
 
     async def preprocess(self, payload: Any, headers: Any = None) -> tuple[InferRequest, Prepared]:
         """An Open Inference Protocol request -> the model's inputs."""
@@ -59,7 +93,7 @@ class RecommenderModel(Model):
         ]
         outputs = [output.name for output in payload.request_outputs or ()]
         with statuses():
-            return payload, await self._recommender.prepare(tensors, outputs, int(time.time()))
+            return payload, await self._recommender.prepare(tensors, outputs, int(time.time()), current_record.get())
 
     async def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
         """The model's inputs -> the model's outputs."""
@@ -82,13 +116,14 @@ class RecommenderModel(Model):
                 output.data = tensor.values
             outputs.append(output)
         return InferResponse(
-            response_id=request.id or str(uuid.uuid4()),
+            response_id=request.id or prepared.record.request_id,
             model_name=self.name,
             infer_outputs=outputs,
             model_version=str(self._bundle.contract.model_version),
             parameters={
                 "model_version": str(self._bundle.contract.model_version),
                 "contract_checksum": self._bundle.checksum,
+                **prepared.record.timings(),
             },
             use_binary_outputs=bool(request.use_binary_outputs),
             requested_outputs=request.request_outputs,

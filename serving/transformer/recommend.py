@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.contract import MULTITASK, TEXT_ENCODER
+from polytask.errors import ContractError
 from polytask.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR
 from serving.transformer.answers import (
     COLD_START,
@@ -21,8 +22,10 @@ from serving.transformer.answers import (
     model_outputs,
 )
 from serving.transformer.bundle import Bundle
-from serving.transformer.deadline import Deadline
+from serving.transformer.call_record import CallRecord
+from serving.transformer.deadline import Deadline, Unavailable
 from serving.transformer.features import OnlineFeatures, request_features
+from serving.transformer.metrics import Metrics
 from serving.transformer.parse import Call, Slate, parse_call
 from serving.transformer.slate import entries_of, merge, slate_tensors
 from serving.transformer.text_vectors import TextVectors
@@ -56,31 +59,44 @@ class Prepared:
     deadline: Deadline
     inputs: Mapping[str, NDArray[Any]]
     flags: Sequence[AnswerTensor]
+    record: CallRecord
 
 
 class Recommender:
     """Answers calls in three steps: `prepare`, `predict`, `answer`. All steps of a call share one deadline."""
 
     def __init__(
-        self, bundle: Bundle, features: Features, predictor: Predictor, deadline_seconds: float, text_cache: int
+        self,
+        bundle: Bundle,
+        features: Features,
+        predictor: Predictor,
+        metrics: Metrics,
+        deadline_seconds: float,
+        text_cache: int,
     ) -> None:
         self._bundle = bundle
         self._scenario = bundle.contract.scenario
         self._features = features
         self._predictor = predictor
+        self._metrics = metrics
         self._deadline_seconds = deadline_seconds
         self._vectors = TextVectors(bundle.tokenizer, self._encode, bundle.contract.text_dim, text_cache)
         self._writer = AnswerWriter(self._scenario, bundle.catalogues)
         self._threads = ThreadPoolExecutor(FEATURE_THREADS, thread_name_prefix="features")
 
-    async def prepare(self, tensors: Sequence[InputTensor], outputs: Sequence[str], now: int) -> Prepared:
-        """Check a call, read its features and make the model's inputs.
+    async def prepare(
+        self, tensors: Sequence[InputTensor], outputs: Sequence[str], now: int, record: CallRecord | None = None
+    ) -> Prepared:
+        """Check a call, read its features and make the model's inputs. What is learned about it goes to `record`.
 
         Raises RequestError for a malformed call, Unavailable when the feature store or the predictor is down or slow.
         """
         deadline = Deadline(self._deadline_seconds)
+        record = record or CallRecord()
         call = parse_call(self._scenario, tensors, outputs, now)
-        online = await self._read(call, deadline)
+        record.batch, record.tasks = len(call.requests), call.tasks
+        with record.stage("features"):
+            online = await self._read(call, deadline)
         batch = [
             request_features(
                 request.user_id,
@@ -93,30 +109,39 @@ class Recommender:
             )
             for request, row in zip(call.requests, online, strict=True)
         ]
-        texts = [self._bundle.encoder.text(features) for features in batch]
-        flags = [
-            flag(COLD_START, [not row.known for row in online]),
-            flag(TRUNCATED, self._bundle.tokenizer.was_truncated(texts)),
-            flag(STALE_FEATURES, [row.stale for row in online]),
-        ]
-        inputs: dict[str, NDArray[Any]] = {}
-        if call.tasks:
-            inputs = {TEXT_VECTOR: await self._vectors(texts, deadline), **self._bundle.encoder.rows(batch)}
-        return Prepared(call, deadline, inputs, flags)
+        with record.stage("text"):
+            texts = [self._bundle.encoder.text(features) for features in batch]
+            flags = [
+                flag(COLD_START, [not row.known for row in online]),
+                flag(TRUNCATED, self._bundle.tokenizer.was_truncated(texts)),
+                flag(STALE_FEATURES, [row.stale for row in online]),
+            ]
+            record.flags = {tensor.name: int(tensor.values.sum()) for tensor in flags}
+            inputs: dict[str, NDArray[Any]] = {}
+            if call.tasks:
+                inputs = {TEXT_VECTOR: await self._vectors(texts, deadline), **self._bundle.encoder.rows(batch)}
+        return Prepared(call, deadline, inputs, flags, record)
 
     async def predict(self, prepared: Prepared) -> dict[str, NDArray[Any]]:
         """The model's tensors for the wanted tasks. Raises Unavailable when the predictor is down or slow."""
         outputs = model_outputs(self._scenario, prepared.call.tasks)
         if not outputs:
             return {}
-        return await self._predictor.infer(MULTITASK, prepared.inputs, outputs, prepared.deadline)
+        with prepared.record.stage("predictor"):
+            return await self._infer(MULTITASK, prepared.inputs, outputs, prepared.deadline)
 
     def answer(self, prepared: Prepared, tensors: Mapping[str, NDArray[Any]]) -> list[AnswerTensor]:
         """The tensors the caller wants, in the order it wants them."""
+        with prepared.record.stage("post"):
+            return self._answer(prepared, tensors)
+
+    def _answer(self, prepared: Prepared, tensors: Mapping[str, NDArray[Any]]) -> list[AnswerTensor]:
         counts = [request.count for request in prepared.call.requests]
         made = {tensor.name: tensor for tensor in prepared.flags}
         for name in prepared.call.tasks:
-            made.update({t.name: t for t in self._writer.task(self._scenario.task(name), tensors, counts)})
+            written = {t.name: t for t in self._writer.task(self._scenario.task(name), tensors, counts)}
+            self._metrics.answered(name, written)
+            made.update(written)
         if prepared.call.slate is not None:
             made.update({t.name: t for t in self._slate(prepared.call, prepared.call.slate, tensors)})
         return [made[name] for name in prepared.call.outputs]
@@ -148,10 +173,23 @@ class Recommender:
         try:
             return await asyncio.wait_for(reading, deadline.remaining("feature store"))
         except TimeoutError as error:
+            self._metrics.feature_errors.inc()
             raise deadline.passed("feature store") from error
+        except Unavailable:
+            self._metrics.feature_errors.inc()
+            raise
 
     async def _encode(
         self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], deadline: Deadline
     ) -> NDArray[np.float32]:
         inputs = {INPUT_IDS: input_ids, ATTENTION_MASK: attention_mask}
-        return (await self._predictor.infer(TEXT_ENCODER, inputs, [TEXT_VECTOR], deadline))[TEXT_VECTOR]
+        return (await self._infer(TEXT_ENCODER, inputs, [TEXT_VECTOR], deadline))[TEXT_VECTOR]
+
+    async def _infer(
+        self, model: str, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str], deadline: Deadline
+    ) -> dict[str, NDArray[Any]]:
+        try:
+            return await self._predictor.infer(model, inputs, outputs, deadline)
+        except (Unavailable, ContractError, RuntimeError):
+            self._metrics.predictor_errors.labels(model).inc()
+            raise

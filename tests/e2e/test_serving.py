@@ -187,6 +187,8 @@ def test_rest_answers_as_grpc_does(small_stack: LocalStack, client: RecommenderC
     assert status == 200
     assert body["outputs"][0]["data"] == [entry.id for entry in client.recommend(10).tasks["item"]]
     assert [output["name"] for output in body["outputs"]] == ["item_ids"]
+    stages = [f"{stage}_ms" for stage in ("features", "text", "predictor", "post")]
+    assert all(float(body["parameters"].pop(name)) >= 0 for name in stages)
     assert body["parameters"] == {
         "model_version": str(VERSION),
         "contract_checksum": client.recommend(10).contract_checksum,

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prometheus_client import CollectorRegistry
 
 from polytask.scenario import Scenario
 from polytask.tables import Tables
 from serving.transformer.bundle import load_bundle
 from serving.transformer.deadline import Deadline, Unavailable
 from serving.transformer.features import OnlineFeatures
+from serving.transformer.metrics import Metrics
 from serving.transformer.recommend import Recommender
 from serving.transformer.wire import InputTensor
 from tests.serving.bundle import write_bundle
@@ -65,7 +67,9 @@ def answer(
     tensors: tuple[InputTensor, ...] = (USER,),
     seconds: float = 5.0,
 ) -> Any:
-    recommender = Recommender(load_bundle(folder), store, predictor, seconds, text_cache=10)
+    recommender = Recommender(
+        load_bundle(folder), store, predictor, Metrics(CollectorRegistry()), seconds, text_cache=10
+    )
 
     async def run() -> Any:
         prepared = await recommender.prepare(tensors, outputs, now=0)
@@ -105,7 +109,9 @@ def test_a_feature_store_that_is_down_is_unavailable(folder: Path):
 
 
 def test_a_slow_feature_store_is_unavailable_at_the_deadline(folder: Path):
-    recommender = Recommender(load_bundle(folder), Store(delay=1.5), RecordingPredictor(), 0.2, text_cache=10)
+    recommender = Recommender(
+        load_bundle(folder), Store(delay=1.5), RecordingPredictor(), Metrics(CollectorRegistry()), 0.2, text_cache=10
+    )
 
     async def run() -> float:
         start = time.monotonic()

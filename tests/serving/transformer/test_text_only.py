@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prometheus_client import CollectorRegistry
 
 from polytask.errors import RequestError
 from polytask.scenario import Scenario
@@ -14,6 +15,7 @@ from polytask.tables import Tables
 from serving.transformer.bundle import load_bundle
 from serving.transformer.deadline import Deadline
 from serving.transformer.features import FeatureColumn, OnlineFeatures, assemble
+from serving.transformer.metrics import Metrics
 from serving.transformer.parse import input_types, parse_call
 from serving.transformer.recommend import Recommender
 from serving.transformer.wire import InputTensor
@@ -81,7 +83,9 @@ def test_a_call_takes_no_items(text_only_scenario: Scenario):
 
 def test_text_alone_is_read_and_every_kind_answers(folder: Path, text_only_scenario: Scenario):
     predictor = TokenCounter({"text_vector": 4, "topic_scores": 3, "liked_scores": 1, "stars_values": 1})
-    recommender = Recommender(load_bundle(folder), Store(text_only_scenario), predictor, 5.0, text_cache=10)
+    recommender = Recommender(
+        load_bundle(folder), Store(text_only_scenario), predictor, Metrics(CollectorRegistry()), 5.0, text_cache=10
+    )
     query = InputTensor("query", "BYTES", [3, 1], data=["", "", "a song"])
 
     async def run() -> Any:

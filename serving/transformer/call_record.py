@@ -1,0 +1,50 @@
+"""What is known about one call while it runs: its stages, counts and outcome, for metrics, logs and the response."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from serving.transformer.traces import span
+
+STAGES = ("features", "text", "predictor", "post")
+
+
+@dataclass
+class CallRecord:
+    """Filled in as a call goes on. It holds no user id and no text, so that all of it may be logged.
+
+    `seconds` has an entry per stage of `STAGES`: the feature store, text vectors, the multi-task model, the answer.
+    `flags` counts the rows with a flag; `code` is the gRPC status's name.
+    """
+
+    request_id: str = ""
+    model_version: str = ""
+    batch: int = 0
+    tasks: tuple[str, ...] = ()
+    flags: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    code: str = "OK"
+    started: float = field(default_factory=time.perf_counter)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time inside the block to a stage, and trace it."""
+        start = time.perf_counter()
+        try:
+            with span(name):
+                yield
+        finally:
+            self.seconds[name] += time.perf_counter() - start
+
+    def elapsed(self) -> float:
+        """Seconds since the call began."""
+        return time.perf_counter() - self.started
+
+    def timings(self) -> Mapping[str, str]:
+        """`<stage>_ms` -> milliseconds as text: the response parameters of KServe's messages hold no fractions."""
+        return {f"{name}_ms": f"{1000 * seconds:.3f}" for name, seconds in self.seconds.items()}
+
+
+current_record: ContextVar[CallRecord | None] = ContextVar("current_record", default=None)

@@ -1,0 +1,91 @@
+"""The transformer's metrics, beside those that KServe serves on `/metrics`. docs/serving-metrics.md has the table.
+
+Labels are bounded: stages, outcomes, tasks, views, and the one contract that is served. None holds a user's word.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from polytask.tensors import MASKED_SCORE
+from serving.transformer.answers import COLD_START, STALE_FEATURES, TRUNCATED, AnswerTensor
+
+if TYPE_CHECKING:
+    from polytask.contract import Contract
+    from serving.transformer.call_record import CallRecord
+
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+# Logits of lists and numbers lie on both sides of 0, probabilities between 0 and 1: one set serves all tasks.
+SCORES = (-10, -5, -2, -1, 0, 0.1, 0.25, 0.5, 0.75, 0.9, 1, 2, 5, 10, 20)
+
+
+class _Served(Collector):
+    """The one contract that is served. A gauge would keep the label values of those before."""
+
+    contract: "Contract | None" = None
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        labels = ("model_version", "contract_checksum")
+        family = GaugeMetricFamily("polytask_bundle_info", "1 for the contract that is served.", labels=labels)
+        if self.contract is not None:
+            family.add_metric([str(self.contract.model_version), self.contract.checksum], 1)
+        yield family
+
+
+class Metrics:
+    """Everything the transformer counts. One per process and registry: Prometheus refuses a name twice."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"polytask_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
+            return Histogram(f"polytask_{name}", text, labels, buckets=buckets, registry=registry)
+
+        self.requests = counter("requests", "Calls that reached the model, by gRPC status.", "code")
+        self.request_seconds = histogram("request_seconds", "Duration of a whole call.", SECONDS)
+        self.stage_seconds = histogram("stage_seconds", "Duration of a stage of an answered call.", SECONDS, "stage")
+        self.rows = counter("rows", "Users asked about in answered calls.")
+        self.task_rows = counter("task_rows", "Users answered, by task.", "task")
+        self.top_score = histogram("top_score", "The best score (or the value) of each answer.", SCORES, "task")
+        self.cold_starts = counter("cold_starts", "Users the feature store knows nothing about.")
+        self.truncated = counter("truncated_texts", "Texts that were cut to the model's token length.")
+        self.stale = counter("stale_features", "Users with a feature older than its view's TTL, left out.")
+        self.feature_errors = counter(
+            "feature_store_errors", "Reads of the feature store that failed or took too long."
+        )
+        self.predictor_errors = counter("predictor_errors", "Calls to a model that failed.", "model")
+        self._served = _Served()
+        registry.register(self._served)
+
+    def serve(self, contract: "Contract") -> None:
+        """Say which contract is served from now on."""
+        self._served.contract = contract
+
+    def called(self, record: "CallRecord") -> None:
+        """Count a call that ended, whatever its end."""
+        self.requests.labels(record.code).inc()
+        self.request_seconds.observe(record.elapsed())
+        if record.code != "OK":
+            return
+        for stage, seconds in record.seconds.items():
+            self.stage_seconds.labels(stage).observe(seconds)
+        self.rows.inc(record.batch)
+        for counter, flag in (
+            (self.cold_starts, COLD_START),
+            (self.truncated, TRUNCATED),
+            (self.stale, STALE_FEATURES),
+        ):
+            counter.inc(record.flags.get(flag, 0))
+
+    def answered(self, task: str, tensors: Mapping[str, AnswerTensor]) -> None:
+        """Count the rows of one task and their best scores: (B, K) scores best first, or (B, 1) values."""
+        made = tensors.get(f"{task}_scores") or tensors[f"{task}_values"]
+        self.task_rows.labels(task).inc(len(made.values))
+        top = made.values[:, 0]
+        for score in top[np.asarray(top) > MASKED_SCORE / 2].tolist():
+            self.top_score.labels(task).observe(score)
