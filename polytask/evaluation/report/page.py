@@ -5,6 +5,7 @@ from typing import Any
 
 from polytask.evaluation.measures import DESCRIPTIVE, LOWER_IS_BETTER, UNITS
 from polytask.evaluation.report import plots
+from polytask.look import look
 
 MODEL = "polytask"
 # Of binary tasks' baselines, the one that reads the same text.
@@ -27,6 +28,7 @@ def render_report(results: Mapping[str, Any]) -> str:
     tasks = {name: {"name": name, **about} for name, about in results["settings"]["tasks"].items()}
     titles = {name: about["title"] for name, about in tasks.items()}
     return environment.get_template("page.html").render(
+        look=look(),
         results=results,
         tasks=[_task(results, about) for about in tasks.values()],
         verdicts=[verdict(results, about) for about in tasks.values()],
