@@ -88,8 +88,6 @@ class AnswerWriter:
     def __init__(self, scenario: Scenario, catalogues: Mapping[str, Catalogue]) -> None:
         self._scenario = scenario
         self._catalogues = catalogues
-        items = scenario.entities.items
-        self._title_column = None if items is None else items.title_column
         self._title = lru_cache(maxsize=TITLE_CACHE)(self._make_title)
 
     def task(self, task: Task, tensors: Mapping[str, NDArray[Any]], counts: Sequence[int]) -> list[AnswerTensor]:
@@ -142,14 +140,18 @@ class AnswerWriter:
         ]
 
     def _make_title(self, name: str, row: int) -> str:
-        """Items by their first text column, users by their profile."""
-        catalogue = self._catalogues[name]
-        if name != ITEMS:
-            return fill(self._scenario.text, self._scenario.text.profile, catalogue.record(row))
-        if self._title_column is None:
-            return str(catalogue.external(row))
-        value = catalogue.table[self._title_column].iat[row - 1]
-        return value if isinstance(value, str) else ""
+        return title_of(self._scenario, self._catalogues[name], row)
+
+
+def title_of(scenario: Scenario, catalogue: Catalogue, row: int) -> str:
+    """What an entity is called in answers: items by their first text column, users by their profile."""
+    if catalogue.name != ITEMS:
+        return fill(scenario.text, scenario.text.profile, catalogue.record(row))
+    column = scenario.items.title_column
+    if column is None:
+        return str(catalogue.external(row))
+    value = catalogue.table[column].iat[row - 1]
+    return value if isinstance(value, str) else ""
 
 
 def flag(name: str, values: Sequence[bool]) -> AnswerTensor:
