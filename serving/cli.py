@@ -75,8 +75,15 @@ def serve(
     feature_store: Annotated[Path, typer.Option(help="Folder that holds feature_store.yaml.")] = FEATURE_STORE,
     http_port: Annotated[int | None, typer.Option(help="REST port; default: a free one.")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="gRPC port; default: a free one.")] = None,
+    with_console: Annotated[
+        bool, typer.Option("--console/--no-console", help="Also serve a web page to look at the answers with.")
+    ] = True,
+    console_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of that page; default: 8700, or a free one.")
+    ] = None,
 ) -> None:
     """Keep Triton and the transformer running until Ctrl-C."""
+    from serving.console.server import ConsoleProcess
     from serving.local import STATE_FILE, LocalStack, read_state
 
     running = read_state(STATE_FILE)
@@ -84,9 +91,17 @@ def serve(
         raise ServingError(f"a recommender runs already: {running['grpc']} (process {running['pid']}); stop it first")
     console = Console()
     stack = LocalStack(bundle, feature_store, http_port=http_port, grpc_port=grpc_port, state_file=STATE_FILE)
+    page = None
+    if with_console:
+        log = stack.logs / "console.log"
+        page = ConsoleProcess(stack.grpc_url, stack.bundle, stack.feature_store, log, console_port)
     try:
         with console.status("starting Triton and the transformer"):
+            if page is not None:  # first: it loads while the servers do
+                page.start()
             stack.start()
+        if page is not None:
+            console.print(f"Console {page.address}", highlight=False)
         console.print(f"gRPC    {stack.grpc_url}", highlight=False)
         console.print(f"REST    {stack.rest_url}/v2/models/recommender/infer", highlight=False)
         console.print(f"Triton  {stack.triton.grpc_address} (gRPC), {stack.triton.http_port} (REST)", highlight=False)
@@ -96,6 +111,8 @@ def serve(
     except KeyboardInterrupt:
         console.print("stopping")
     finally:
+        if page is not None:
+            page.stop()
         stack.stop()
 
 
@@ -117,8 +134,7 @@ def render_answers(
         "stored features were too old and left out": answer.stale_features,
     }
     query = f', asking for "{answer.query}"' if answer.query else ""
-    moment = "".join(f", {name} {value}" for name, value in answer.context.items())
-    console.print(f"User {answer.user}{moment}{query}", style="bold", markup=False, highlight=False)
+    console.print(f"User {answer.user}{query}", style="bold", markup=False, highlight=False)
     for text in [text for text, holds in flags.items() if holds]:
         console.print(f"  {text}", style="yellow", highlight=False)
     for name, entries in answer.tasks.items():

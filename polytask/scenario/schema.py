@@ -77,10 +77,9 @@ class Evaluation(Section):
 
 
 class Examples(Section):
-    """What the demo asks: free-text queries, such as a user might type, and moments, as words of `features.context`."""
+    """What the demo asks: free-text queries, such as a user might type."""
 
     queries: tuple[str, ...] = ()
-    contexts: tuple[dict[Name, str], ...] = ()
 
 
 class Scenario(Section):

@@ -1,13 +1,16 @@
 """The local stack as a process: it starts, is asked by the command line, refuses what does not fit, leaves nothing."""
 
+import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from polytask.contract import load_contract
@@ -16,6 +19,7 @@ from polytask.scenario import Scenario
 from polytask.tables import Tables
 from serving.local import STATE_FILE, LocalStack, read_state
 from serving.triton.install import TritonInstallation
+from serving.triton.server import choose_ports
 from tests.serving.bundle import VERSION, write_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +42,7 @@ def ask(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def processes_of(bundle: Path) -> list[int]:
-    """Ids of the processes whose command line names the bundle: Triton and the transformer that serve it."""
+    """Ids of the processes whose command line names the bundle: Triton, the transformer and the console over it."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and int(folder.name) != os.getpid():
@@ -46,7 +50,7 @@ def processes_of(bundle: Path) -> list[int]:
                 words = (folder / "cmdline").read_bytes().decode(errors="replace")
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it ended while we looked, so it is not left over
-            if str(bundle) in words and ("tritonserver" in words or "serving.transformer" in words):
+            if str(bundle) in words and re.search("tritonserver|serving.transformer|serving.console", words):
                 found.append(int(folder.name))
     return found
 
@@ -61,7 +65,8 @@ def test_serve_runs_until_a_signal_and_leaves_nothing(
 ):
     bundle = tmp_path / "bundle"
     bundle.symlink_to(small_bundle)
-    words = ["serve", "--bundle", str(bundle), "--feature-store", str(small_store)]
+    [port] = choose_ports(None)
+    words = ["serve", "--bundle", str(bundle), "--feature-store", str(small_store), "--console-port", str(port)]
     before = set(processes_of(small_bundle))
     with subprocess.Popen(
         command(*words), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -72,16 +77,28 @@ def test_serve_runs_until_a_signal_and_leaves_nothing(
                 assert serving.poll() is None, serving.stdout.read()
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
-            assert len(set(processes_of(small_bundle)) - before) >= 2
+            assert len(set(processes_of(small_bundle)) - before) >= 3
             if number == signal.SIGINT:
                 check_commands(tmp_path)
+                check_console(port)
         finally:
             serving.send_signal(number)
             output, _ = serving.communicate(timeout=40)
     assert "gRPC    127.0.0.1:" in output
+    assert f"Console http://127.0.0.1:{port}/" in output
     assert serving.returncode == (0 if number == signal.SIGINT else 128 + number)
     assert set(processes_of(small_bundle)) == before
     assert not (tmp_path / STATE_FILE).exists()
+
+
+def check_console(port: int) -> None:
+    deadline, page = time.monotonic() + 30, ""
+    while "version 77, answered" not in page:
+        assert time.monotonic() < deadline, page
+        with contextlib.suppress(httpx.TransportError):
+            page = httpx.get(f"http://127.0.0.1:{port}/?user=10").text
+        time.sleep(0.1)
+    assert "Last 10, newest first" in page
 
 
 def check_commands(folder: Path) -> None:

@@ -1,1 +1,0 @@
-"""Small made-up tables for the scenarios of the guides: the same seed gives the same bytes."""

@@ -1,0 +1,54 @@
+"""The command `polytask console`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from polytask.errors import ServingError
+
+BUNDLE = Path("build/demo/movielens/published/current")
+FEATURE_STORE = Path("build/demo/movielens/feature_store")
+
+
+def console(
+    url: Annotated[
+        str | None, typer.Option(help="host:port of the recommender's gRPC endpoint; default: the running stack.")
+    ] = None,
+    compare: Annotated[
+        str | None, typer.Option(help="host:port of a second recommender, such as another version, to compare with.")
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Folder of the served bundle; default: the running stack's, or the demo's.")
+    ] = None,
+    feature_store: Annotated[
+        Path | None,
+        typer.Option(help="Folder that holds feature_store.yaml; default: the running stack's, or the demo's."),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of the page; default: 8700, or a free one.")
+    ] = None,
+) -> None:
+    """Open a local web page that asks the recommender and shows what it answers.
+
+    The page is served on this machine only. `polytask serve` starts one too.
+    """
+    from serving.console.server import HOST, choose_port, run
+    from serving.local import STATE_FILE, read_state
+
+    state = read_state(STATE_FILE) or {}
+    address = url or state.get("grpc")
+    if address is None:
+        raise ServingError("no recommender runs here; start one with `make serve`, or name one with --url host:port")
+    bundle = bundle or Path(state.get("bundle", BUNDLE))
+    store = feature_store or Path(state.get("feature_store", FEATURE_STORE))
+    if feature_store is None and not (store / "feature_store.yaml").is_file():
+        store = None  # history and profile are then not shown, and the page says so
+    port = choose_port(port)
+    printed = Console()
+    printed.print(f"Console  http://{HOST}:{port}/    Stop it: Ctrl-C", highlight=False)
+    try:
+        run(address, bundle, store, compare, port)
+    except KeyboardInterrupt:
+        printed.print("stopping")

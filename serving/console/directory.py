@@ -1,0 +1,159 @@
+"""Who and what can be picked, and what is known about it: the bundle's catalogues and the online feature store.
+
+The page reads both as the transformer does, with the transformer's own code; the recommender's answers carry neither.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain, count, islice
+from math import gcd
+from typing import Any, Protocol
+
+from polytask.catalogue import PADDING_ROW, Catalogue
+from polytask.errors import RequestError
+from polytask.scenario.schema import Scenario, Table
+from polytask.tables import ITEMS, USERS
+from polytask.text import value_words
+from serving.transformer.answers import title_of
+from serving.transformer.deadline import Unavailable
+from serving.transformer.features import OnlineFeatures
+
+SUGGESTIONS = 12
+
+
+class Features(Protocol):
+    """Where the features of users come from."""
+
+    def read(self, users: Sequence[int | str], moments: Sequence[int]) -> list[OnlineFeatures]:
+        """Features of `users` at `moments`, in their order."""
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A user or an item: its key, what it is called, and what else its catalogue says."""
+
+    id: str
+    title: str
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Person:
+    """A user as the feature store knows it; `history` runs from newest to oldest. `trouble`: why nothing is known."""
+
+    user: Thing
+    profile: Mapping[str, str] = field(default_factory=dict)
+    history: tuple[Thing, ...] = ()
+    known: bool = False
+    stale: bool = False
+    trouble: str = ""
+
+
+class Directory:
+    """Looks up users and items. `features` None: only the catalogues are known, no profile and no history."""
+
+    def __init__(self, scenario: Scenario, catalogues: Mapping[str, Catalogue], features: Features | None) -> None:
+        self.scenario = scenario
+        self._catalogues = catalogues
+        self._features = features
+
+    def user_key(self, text: str) -> int | str:
+        """The key that a text stands for; nothing typed is the first user there is. Raises RequestError."""
+        if not text:
+            return self._catalogues[USERS].external(1)  # type: ignore[return-value]
+        return _key("user", self.scenario.entities.users, text)
+
+    def item_key(self, field_name: str, text: str) -> int | str:
+        """The key of an item, from its key or its title. Raises RequestError where the catalogue has no such item."""
+        items = self._catalogues.get(ITEMS)
+        if items is not None:
+            for row in (items.row(_parsed(self.scenario.items, text)), self._item_titles.get(text.casefold())):
+                if row:
+                    return items.external(row)  # type: ignore[return-value]
+        raise RequestError(field_name, f"{text!r}, allowed: the key or the full title of an item in the catalogue")
+
+    def user(self, key: int | str) -> Thing:
+        """A user by its key; one that no catalogue knows has no title."""
+        return self._thing(USERS, key)
+
+    def item(self, key: int | str) -> Thing:
+        """An item by its key."""
+        return self._thing(ITEMS, key)
+
+    def suggest(self, name: str, text: str) -> list[Thing]:
+        """Entities whose key starts with a text, and items whose title holds it, in catalogue order; keys first."""
+        catalogue = self._catalogues.get(name)
+        if catalogue is None:
+            return []
+        wanted = text.strip().casefold()
+        by_key = (row for row, key in enumerate(catalogue.ids, start=1) if str(key).casefold().startswith(wanted))
+        titles = self._item_titles if name == ITEMS else {}
+        by_title = (row for title, row in titles.items() if wanted in title)
+        rows = islice(dict.fromkeys(islice(chain(by_key, by_title), 2 * SUGGESTIONS)), SUGGESTIONS)
+        return [self._thing(name, catalogue.external(row)) for row in rows]
+
+    def another_user(self, key: int | str) -> str:
+        """The key of some other user, always the same one for the same user, so that links can be shared."""
+        users = self._catalogues[USERS]
+        # A step that shares no factor with their number passes all of them before it comes back.
+        step = next(step for step in count(int(len(users) * 0.38) + 1) if gcd(step, len(users)) == 1)
+        return str(users.external((max(users.row(key), 1) - 1 + step) % len(users) + 1))
+
+    def person(self, key: int | str) -> Person:
+        """What the feature store knows about a user now. A store that fails is told, not raised: it is half a page."""
+        user = self.user(key)
+        if self._features is None:
+            return Person(user, trouble="no feature store is named; start the console with --feature-store")
+        try:
+            online = self._features.read([key], [int(time.time())])[0]
+        except Unavailable as error:
+            return Person(user, trouble=str(error))
+        text = self.scenario.text
+        profile = {name: value_words(text, name, value) for name, value in online.profile.items() if value is not None}
+        history = tuple(self.item(item) for item in reversed(online.history))
+        return Person(user, profile, history, online.known, online.stale)
+
+    def _thing(self, name: str, key: Any) -> Thing:
+        catalogue = self._catalogues.get(name)
+        row = PADDING_ROW if catalogue is None else catalogue.row(key)
+        if catalogue is None or row == PADDING_ROW:
+            return Thing(str(key), "")
+        title = title_of(self.scenario, catalogue, row)
+        return Thing(str(key), title or str(key), "" if name == USERS else self._about(catalogue, row))
+
+    def _about(self, catalogue: Catalogue, row: int) -> str:
+        """What an item's columns say beside its title."""
+        said = {catalogue.key, self.scenario.items.title_column}
+        record = catalogue.record(row)
+        words = [value_words(self.scenario.text, name, value) for name, value in record.items() if name not in said]
+        return " · ".join(word for word in words if word)
+
+    @cached_property
+    def _item_titles(self) -> dict[str, int]:
+        """Title in lower case -> row; of equal titles the first. Empty where items have no title."""
+        items, column = self._catalogues.get(ITEMS), self.scenario.items.title_column
+        rows: dict[str, int] = {}
+        if items is not None and column is not None:
+            for row, title in enumerate(items.table[column].fillna("").str.casefold(), start=1):
+                rows.setdefault(title, row)
+        return rows
+
+
+def _key(field_name: str, table: Table, text: str) -> int | str:
+    key = _parsed(table, text)
+    if key is None:
+        raise RequestError(field_name, f"{text!r}, allowed: a whole number, as in the tables")
+    return key
+
+
+def _parsed(table: Table, text: str) -> int | str | None:
+    """A text as a key of the table's type, None where it cannot be one."""
+    if table.key_type != "integer":
+        return text
+    try:
+        number = int(text)
+    except ValueError:
+        return None
+    return number if -(2**63) <= number < 2**63 else None

@@ -1,0 +1,102 @@
+"""Asks the recommender what the page's state says, and turns what goes wrong into words with what to do."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from polytask.errors import PolytaskError, RequestError
+from serving.client import Answer, Question, RecommenderClient, ServiceUnavailable
+from serving.console.directory import Directory
+from serving.console.state import View
+from serving.transformer.slate import mergeable
+
+DEADLINE_SECONDS = 3.0
+SLATE_LENGTH = 10
+
+
+class Recommender(Protocol):
+    """What answers: the client, or in tests something that knows its answers."""
+
+    def recommend_many(
+        self,
+        questions: Sequence[Question],
+        *,
+        tasks: Sequence[str] | None = None,
+        k: int | None = None,
+        slate: int | None = None,
+        task_weights: Mapping[str, float] | None = None,
+    ) -> list[Answer]:
+        """The answers for some questions, in their order."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why there is no answer, and what to do about it."""
+
+    what: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer, and what the same user gets unasked; both came from one call, which took `milliseconds` from here."""
+
+    answer: Answer
+    unasked: Answer
+    milliseconds: float
+
+
+class Service:
+    """One recommender, at `address` (host:port of its gRPC endpoint). Safe to call from several threads."""
+
+    def __init__(self, address: str, recommender: Recommender | None = None) -> None:
+        self.address = address
+        self._client = recommender or RecommenderClient(address, deadline_seconds=DEADLINE_SECONDS)
+
+    def ask(self, view: View, directory: Directory) -> Reply | Trouble:
+        """The answer to what the state says. The whole lists are asked for, so that it shows where an entry stood."""
+        try:
+            user = directory.user_key(view.user)
+            recent = [directory.item_key("recent", item) for item in view.recent]
+            less = [directory.item_key("less", item) for item in view.less]
+            questions = [Question(user)]
+            if view.asks_more:
+                questions.append(Question(user, view.query or None, None, recent, (), less))
+            tasks = _asked(directory, view)
+            began = time.monotonic()
+            answers = self._client.recommend_many(
+                questions,
+                tasks=tasks,
+                k=_longest_list(directory, tasks),
+                slate=SLATE_LENGTH if mergeable(directory.scenario, tasks) else None,
+                task_weights=_weights(directory, view),
+            )
+            return Reply(answers[-1], answers[0], 1e3 * (time.monotonic() - began))
+        except RequestError as error:
+            return Trouble(str(error), "Change the field that is named, or start over.")
+        except ServiceUnavailable as error:
+            return Trouble(
+                str(error),
+                "Start the recommender with make serve, or name another with polytask console --url host:port. "
+                "Its logs lie in build/serve/.",
+            )
+        except PolytaskError as error:
+            return Trouble(str(error), "The recommender's log says more; see build/serve/.")
+
+
+def _asked(directory: Directory, view: View) -> list[str]:
+    return [task.name for task in directory.scenario.tasks if not view.tasks or task.name in view.tasks]
+
+
+def _longest_list(directory: Directory, tasks: Sequence[str]) -> int | None:
+    """The length of the shortest list that the asked tasks keep: no more may be asked of any of them."""
+    kept = [task.top_k for task in directory.scenario.tasks if task.kind == "retrieval" and task.name in tasks]
+    return min(kept, default=None)
+
+
+def _weights(directory: Directory, view: View) -> dict[str, float] | None:
+    """The chosen weights of the tasks that are merged; None, which means the user's own, where none is above 0."""
+    merged = mergeable(directory.scenario, _asked(directory, view))
+    weights = {task: weight for task, weight in view.weights.items() if task in merged}
+    return weights if any(weights.values()) else None

@@ -1,0 +1,89 @@
+"""What the page shows, all of it in the address: a link is the whole state, and every control is a change of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urlencode
+
+WEIGHT = "weight."
+MAX_QUERY_CHARACTERS = 2000  # what the recommender takes
+MAX_ITEMS = 100
+
+
+@dataclass(frozen=True)
+class View:
+    """The state of the page. Keys of users and items are texts as typed; `tasks` and `weights` empty mean all, learned.
+
+    `recent` items run from oldest to newest. `compare` asks a second recommender the same.
+    """
+
+    user: str = ""
+    query: str = ""
+    recent: tuple[str, ...] = ()
+    less: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    weights: Mapping[str, float] = field(default_factory=dict)
+    compare: bool = False
+
+    @property
+    def asks_more(self) -> bool:
+        """Whether anything is asked beyond what the recommender says of the user unasked."""
+        return bool(self.query or self.recent or self.less)
+
+    def url(self, **changes: Any) -> str:
+        """The address of this state with some fields changed; what is as by default is left out."""
+        view = replace(self, **changes)
+        pairs: list[tuple[str, str]] = [("user", view.user)] if view.user else []
+        pairs += [("query", view.query)] if view.query else []
+        pairs += [("recent", item) for item in view.recent] + [("less", item) for item in view.less]
+        pairs += [("task", task) for task in view.tasks]
+        pairs += [(WEIGHT + task, f"{weight:g}") for task, weight in view.weights.items()]
+        pairs += [("compare", "on")] if view.compare else []
+        return "/?" + urlencode(pairs) if pairs else "/"
+
+    def without(self, name: str, value: str) -> str:
+        """The address with one entry of `recent` or `less` taken out."""
+        return self.url(**{name: tuple(entry for entry in getattr(self, name) if entry != value)})
+
+    def with_(self, name: str, value: str) -> str:
+        """The address with one entry of `recent` or `less` added last; it stands there once."""
+        kept = tuple(entry for entry in getattr(self, name) if entry != value)
+        return self.url(**{name: (*kept, value)})
+
+
+def read_view(pairs: Iterable[tuple[str, str]], tasks: Sequence[str]) -> View:
+    """The state that an address says. What no control of the page can have made is left out: it is only a page.
+
+    `tasks` are the scenario's; all of them ticked is the same as none named.
+    """
+    single: dict[str, str] = {}
+    lists: dict[str, dict[str, None]] = {"recent": {}, "less": {}, "task": {}}
+    weights: dict[str, float] = {}
+    for name, value in pairs:
+        value = value.strip()
+        if name in lists and value and len(lists[name]) < MAX_ITEMS:
+            lists[name][value] = None
+        elif name.startswith(WEIGHT) and name.removeprefix(WEIGHT) in tasks:
+            weight = _weight(value)
+            if weight is not None:
+                weights[name.removeprefix(WEIGHT)] = weight
+        else:
+            single[name] = value
+    wanted = tuple(task for task in tasks if task in lists["task"])
+    return View(
+        user=single.get("user", ""),
+        query=" ".join(single.get("query", "").split())[:MAX_QUERY_CHARACTERS],
+        recent=tuple(lists["recent"]),
+        less=tuple(lists["less"]),
+        tasks=() if len(wanted) == len(tasks) else wanted,
+        weights={task: weights[task] for task in tasks if task in weights} if any(weights.values()) else {},
+        compare=bool(single.get("compare")),
+    )
+
+
+def _weight(text: str) -> float | None:
+    try:
+        weight = float(text)
+    except ValueError:
+        return None
+    return weight if 0 <= weight <= 1 else None
