@@ -26,10 +26,10 @@ UV_VERSION := 0.13.9
 UV := $(BIN)/uv
 # uv does not read pip's settings: hand it pip's folder of local wheels where there is one.
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
-EXTRAS := train,serve,traces,cpu,demo,bench,dev
+EXTRAS := train,serve,traces,cpu,demo,bench,docs,dev
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header
 
-.PHONY: help setup demo evaluate bench serve test browser check lint format lock lock-check compile render image sbom clean
+.PHONY: help setup demo evaluate bench serve test browser check lint format lock lock-check compile render docs image sbom clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,13 +77,13 @@ format: setup ## Format the code
 	@$(BIN)/ruff format .
 
 lock: setup ## Bring the locks up to date with pyproject.toml, keeping pinned versions where they still fit
-	@$(COMPILE) pyproject.toml $(foreach extra,train serve traces cpu demo bench dev,--extra $(extra)) -o locks/all.txt
+	@$(COMPILE) pyproject.toml $(foreach extra,train serve traces cpu demo bench docs dev,--extra $(extra)) -o locks/all.txt
 	@$(COMPILE) pyproject.toml --extra serve --extra traces --generate-hashes -o locks/serve.txt
 	@$(COMPILE) locks/triton-stub.in --generate-hashes -o locks/triton-stub.txt
 
 lock-check: setup ## Fail when a lock is not current
 	@mkdir -p build/locks && cp locks/all.txt locks/serve.txt locks/triton-stub.txt build/locks/
-	@$(COMPILE) pyproject.toml $(foreach extra,train serve traces cpu demo bench dev,--extra $(extra)) -o build/locks/all.txt
+	@$(COMPILE) pyproject.toml $(foreach extra,train serve traces cpu demo bench docs dev,--extra $(extra)) -o build/locks/all.txt
 	@$(COMPILE) pyproject.toml --extra serve --extra traces --generate-hashes -o build/locks/serve.txt
 	@$(COMPILE) locks/triton-stub.in --generate-hashes -o build/locks/triton-stub.txt
 	@for lock in all serve triton-stub; do \
@@ -95,6 +95,10 @@ compile: setup ## Compile the pipelines for a cluster to build/pipelines/
 
 render: setup ## Render and check the manifests of every environment to build/manifests/ (CRDS=folder: against these too)
 	@$(BIN)/polytask render $(if $(CRDS),--crds $(CRDS))
+
+docs: setup ## Build the pages of docs/ as a site to build/site/
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "build/site/index.html"
 
 image: ## Build the images with podman or docker (CONTAINER=... names another program)
 	@test -n "$(CONTAINER)" || { echo "neither podman nor docker is installed; name another program: make image CONTAINER=..."; exit 1; }

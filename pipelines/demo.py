@@ -130,7 +130,7 @@ def _ask(
 ) -> list[dict[str, Any]]:
     """Start the servers, ask about a few users over gRPC, print the answers, stop the servers."""
     from serving.cli import render_answers
-    from serving.client import RecommenderClient
+    from serving.client import Question, RecommenderClient
     from serving.local import LocalStack
 
     contract = load_contract(bundle, verify_files=False)
@@ -146,11 +146,14 @@ def _ask(
     try:
         console.print(f"[green]✓[/] serving: gRPC {stack.grpc_url}, REST {stack.rest_url}", highlight=False)
         with RecommenderClient(stack.grpc_url) as client:
-            for user, text in [*((user, None) for user in asked), *((asking, text) for text in queries)]:
-                answer = client.recommend(user, query=text, k=LIST_LENGTH)  # type: ignore[arg-type]
+            questions = [Question(user) for user in asked]
+            questions += [Question(asked[0], context=words) for words in scenario.examples.contexts]
+            questions += [Question(asking, query=text) for text in queries]
+            for question in questions:
+                answer = client.recommend_many([question], k=LIST_LENGTH)[0]
                 answers.append(answer)
-                if text is None:
-                    console.print(_profile(scenario, users, user), style="dim", markup=False, highlight=False)
+                if question in questions[: len(asked)]:
+                    console.print(_profile(scenario, users, question.user), style="dim", markup=False, highlight=False)
                 render_answers(console, answer, titles, LIST_LENGTH)
     finally:
         with console.status("stopping the servers"):

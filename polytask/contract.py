@@ -96,8 +96,12 @@ class Contract(BaseModel):
 
     @property
     def checksum(self) -> str:
-        """Hex SHA-256 of the canonical JSON: equal contracts have equal checksums whatever the file's white space."""
-        return sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        """Hex SHA-256 of the canonical JSON: equal contracts have equal checksums whatever the file's white space.
+
+        Defaults are left out: a field that a later release adds changes no contract that was written before.
+        """
+        content = self.model_dump(mode="json", exclude_defaults=True)
+        return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def transformer_files(self) -> list[FileSum]:
         """What the transformer reads beside the contract."""

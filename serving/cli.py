@@ -134,7 +134,8 @@ def render_answers(
         "stored features were too old and left out": answer.stale_features,
     }
     query = f', asking for "{answer.query}"' if answer.query else ""
-    console.print(f"User {answer.user}{query}", style="bold", markup=False, highlight=False)
+    moment = "".join(f", {name} {value}" for name, value in answer.context.items())
+    console.print(f"User {answer.user}{moment}{query}", style="bold", markup=False, highlight=False)
     for text in [text for text, holds in flags.items() if holds]:
         console.print(f"  {text}", style="yellow", highlight=False)
     for name, entries in answer.tasks.items():

@@ -95,6 +95,7 @@ class Answer:
     model_version: str
     contract_checksum: str
     query: str | None = field(default=None)
+    context: Mapping[str, str] = field(default_factory=dict)
     slate: tuple[SlateEntry, ...] = ()
     priority: Mapping[str, float] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict, compare=False)
@@ -288,6 +289,7 @@ def _answers(questions: Sequence[Question], result: triton.InferResult) -> list[
             model_version=response.model_version,
             contract_checksum=response.parameters["contract_checksum"].string_param,
             query=question.query,
+            context=question.context,
             slate=_slate(tensors, row) if "slate_tasks" in tensors else (),
             priority=_priority(tensors, row) if "priority" in tensors else {},
             timings=timings,

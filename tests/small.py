@@ -139,3 +139,12 @@ def with_weather(scenario: Scenario) -> Scenario:
     changed["text"]["request"] = "{profile}, {weather}, {daypart}"
     changed["text"]["request_with_query"] = "{query}, {weather}, {daypart}"
     return Scenario.model_validate(changed)
+
+
+def at(scenario: Scenario, folder: Path, **sections: dict) -> Scenario:
+    """The scenario over the tables in `folder`, with other values in some sections."""
+    changed = scenario.model_dump()
+    changed["source"] = {"kind": "tables", "path": str(folder)}
+    for section, values in sections.items():
+        changed[section] |= values
+    return Scenario.model_validate(changed)

@@ -48,6 +48,8 @@ def _check_context(scenario: "Scenario") -> None:
             raise ValueError(f"{where}: {name!r} has a meaning in templates already; allowed: another name")
         if name in labels:
             raise ValueError(f"{where}: {name!r} is what task {labels[name]!r} asks for; allowed: what is known before")
+    for position, words in enumerate(scenario.examples.contexts):
+        _check_known(f"examples.contexts.{position}", words, names)
 
 
 def _check_items(scenario: "Scenario") -> None:

@@ -77,9 +77,10 @@ class Evaluation(Section):
 
 
 class Examples(Section):
-    """What the demo asks: free-text queries, such as a user might type."""
+    """What the demo asks: free-text queries, such as a user might type, and moments, as words of `features.context`."""
 
     queries: tuple[str, ...] = ()
+    contexts: tuple[dict[Name, str], ...] = ()
 
 
 class Scenario(Section):

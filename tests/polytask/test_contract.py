@@ -33,6 +33,15 @@ def test_checksum_knows_the_content_alone(bundle):
     assert contract.model_copy(update={"text_dim": 5}).checksum != contract.checksum
 
 
+def test_a_contract_from_before_a_field_was_added_is_still_read(bundle):
+    file = bundle / CONTRACT_FILE
+    content = json.loads(file.read_text())
+    # As an older release wrote it, which knew nothing of these.
+    del content["new_items"], content["scenario"]["export"], content["scenario"]["model"]["experts"]
+    file.write_text(json.dumps(content))
+    assert load_contract(bundle).checksum == content["checksum"]
+
+
 def test_edited_contract_names_both_checksums(bundle):
     file = bundle / CONTRACT_FILE
     content = json.loads(file.read_text())

@@ -49,7 +49,7 @@ def test_query_texts(small_dataset, language_model):
 
 def test_texts_tell_the_context_of_the_event(small_scenario, tables):
     scenario = with_weather(small_scenario)
-    weather = np.array(["rain", "sun", None], dtype=object)[np.arange(len(tables.interactions)) % 3]
+    weather = np.array(["rain", "sun", None, float("nan")], dtype=object)[np.arange(len(tables.interactions)) % 4]
     known = tables._replace(interactions=tables.interactions.assign(weather=weather))
     frame = training_frame(scenario, known)
     catalogues = catalogues_of(scenario, known)
@@ -57,11 +57,11 @@ def test_texts_tell_the_context_of_the_event(small_scenario, tables):
     encoder = dataset.request_encoder()
     for event, request in enumerate(dataset.requests(np.arange(60))):
         row = dataset.events.iloc[event]
-        words = ", ".join(filter(None, [row["weather"], row["daypart"]]))
-        assert request.context["weather"] == row["weather"]
+        words = ", ".join([row["weather"], row["daypart"]] if isinstance(row["weather"], str) else [row["daypart"]])
         text = dataset.distinct_texts[dataset.texts[event]]
         assert text == encoder.text(request) == f"{row['age']} year old {row['occupation']}, {words}"
         asked = dataset.distinct_texts[dataset.query_texts[0, dataset.contexts[event]]]
         assert asked == f"{dataset.queries.queries[0]}, {words}"
     # Missing words are one context, not one each.
-    assert len(np.unique(dataset.contexts)) == dataset.query_texts.shape[1] <= 3 * 8
+    kinds = dataset.events[["weather", "daypart", "weekpart"]].fillna("-").drop_duplicates()
+    assert len(np.unique(dataset.contexts)) == dataset.query_texts.shape[1] == len(kinds)

@@ -30,6 +30,7 @@ MISTAKES = [
     ("model.heads", 3, ["model", "3 does not divide 16"]),
     ("features.profile", ["age", "height"], ["features.profile: 'height'", "allowed: age, occupation"]),
     ("features.context", ["rating"], ["features.context: 'rating' is not a known column; allowed: none"]),
+    ("examples", {"contexts": [{"weather": "sun"}]}, ["examples.contexts.0: 'weather'", "allowed: none"]),
     ("text.item", "{colour}", ["text.item: {colour}", "allowed: title, year, genres"]),
     ("text.item", "{title", ["text.item: '{title' is not a template", "allowed: text with {column}"]),
     ("text.item", "{title.__class__}", ["text.item: {title.__class__}", "allowed: title, year, genres"]),

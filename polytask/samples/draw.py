@@ -1,0 +1,71 @@
+"""Draw events: who met what, when and in what context, by tastes that a model should find again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+START = pd.Timestamp("2026-03-02T00:00:00Z")
+DAYS = 60
+EVENTS_PER_USER = (16, 28)
+FIT = "fit"
+
+
+@dataclass(frozen=True)
+class Circumstance:
+    """Words of the context with how much they draw a user to each item, `pull` (N,) in logits."""
+
+    words: Mapping[str, str]
+    pull: FloatArray
+
+
+def draw_events(
+    random: np.random.Generator,
+    users: pd.DataFrame,
+    items: pd.DataFrame,
+    taste: FloatArray,
+    circumstances: Sequence[Circumstance],
+    follows: FloatArray | None = None,
+) -> pd.DataFrame:
+    """Events of every user, in file order by user and time: the keys, `timestamp`, the context's words and `fit`.
+
+    The first columns of `users` and `items` are their keys. A user takes an item it has not met with probability
+    softmax(taste (U, N) + pull (N,) + follows (N, N) from the item before). `fit` is the item's taste plus pull.
+    """
+    rows = []
+    for row, user in enumerate(users.iloc[:, 0]):
+        count = int(random.integers(*EVENTS_PER_USER))
+        moments = np.sort(random.integers(0, DAYS * 86_400, count))
+        met = np.zeros(len(items))
+        before: int | None = None
+        for moment, place in zip(moments, random.integers(0, len(circumstances), count), strict=True):
+            now = circumstances[place]
+            draw = taste[row] + now.pull
+            logits = draw + met + (0.0 if follows is None or before is None else follows[before])
+            weights = np.exp(logits - logits.max())
+            before = int(random.choice(len(items), p=weights / weights.sum()))
+            met[before] = -np.inf
+            rows.append(
+                (user, items.iloc[before, 0], START + pd.Timedelta(moment, "s"), *now.words.values(), draw[before])
+            )
+    words = [*circumstances[0].words]
+    return pd.DataFrame(rows, columns=[users.columns[0], items.columns[0], "timestamp", *words, FIT])
+
+
+def yes_or_no(random: np.random.Generator, events: pd.DataFrame) -> NDArray[np.int64]:
+    """1 or 0 per event (n,): the better an item fits, the more often 1."""
+    chance = 1 / (1 + np.exp(-1.5 * (events[FIT] - events[FIT].median())))
+    answers: NDArray[np.int64] = (random.random(len(events)) < chance).to_numpy(np.int64)
+    return answers
+
+
+def tastes(random: np.random.Generator, users: int, kinds: Sequence[str], of_items: Sequence[str]) -> FloatArray:
+    """Tastes (U, N) in logits: every user likes two of the kinds, each item is of one."""
+    liked = np.zeros((users, len(kinds)))
+    for row in liked:
+        row[random.choice(len(kinds), 2, replace=False)] = 2.5
+    return liked[:, [list(kinds).index(kind) for kind in of_items]]
