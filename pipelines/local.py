@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from polytask.atomic import sha256_file, write_text
-from polytask.errors import PolytaskError
+from polytask.errors import DataError, PolytaskError
+from polytask.samples.write import SAMPLES
 from polytask.scenario.schema import Scenario
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,9 +55,17 @@ def code_version(scenario_file: Path, data: Sequence[Path] = ()) -> str:
 
 
 def source_files(scenario: Scenario) -> list[Path]:
-    """The files of a source that may change; packaged data sets are pinned by checksum."""
+    """The files of a source that may change; packaged data sets are pinned by checksum.
+
+    Raises DataError where the folder is not there.
+    """
     folder = scenario.source.path
-    return [] if folder is None else sorted(path for path in Path(folder).iterdir() if path.is_file())
+    if folder is None:
+        return []
+    if not Path(folder).is_dir():
+        fix = f"; made-up tables: polytask sample-data {scenario.name}" if scenario.name in SAMPLES else ""
+        raise DataError(f"source.path: there is no folder {folder}{fix}")
+    return sorted(path for path in Path(folder).iterdir() if path.is_file())
 
 
 def run_pipeline(pipeline: Callable[..., Any], arguments: dict[str, str], root: Path, console: Console) -> Run:

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from pipelines.local import PipelineError, code_version, run_pipeline, source_files
 from pipelines.train_and_deploy import train_and_deploy
-from polytask.scenario import Scenario
+from polytask.errors import DataError
+from polytask.scenario import Scenario, load_scenario
 
 
 def test_code_version_follows_the_scenario(tmp_path: Path) -> None:
@@ -26,6 +27,17 @@ def test_code_version_follows_the_data(small_scenario: Scenario, small_scenario_
     changed.write_text("other", encoding="utf-8")
     others = [changed if path.name == changed.name else path for path in files]
     assert code_version(small_scenario_file, files) != code_version(small_scenario_file, others)
+
+
+def test_tables_that_are_not_there_are_named(small_scenario: Scenario, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        DataError, match="no folder build/samples/smart_city; made-up tables: polytask sample-data smart_city"
+    ):
+        source_files(load_scenario("smart_city"))
+    gone = small_scenario.model_copy(update={"source": small_scenario.source.model_copy(update={"path": "gone"})})
+    with pytest.raises(DataError, match=r"source.path: there is no folder gone$"):
+        source_files(gone)
 
 
 def test_a_failing_step_is_named_with_its_cause(tmp_path: Path) -> None:
