@@ -47,6 +47,8 @@ class LocalStack:
         http_port: int | None = None,
         grpc_port: int | None = None,
         deadline_seconds: float = 2.0,
+        max_concurrency: int = 64,
+        max_queue: int = 192,
         ready_seconds: float = 120.0,
     ) -> None:
         self.bundle = bundle.resolve()
@@ -54,6 +56,7 @@ class LocalStack:
         self.logs = logs.resolve()
         self.state_file = state_file
         self.deadline_seconds = deadline_seconds
+        self.max_concurrency, self.max_queue = max_concurrency, max_queue
         self.ready_seconds = ready_seconds
         self.http_port, self.grpc_port = choose_ports(http_port, grpc_port)
         if not (self.bundle / REPOSITORY_FOLDER).is_dir():
@@ -157,6 +160,8 @@ class LocalStack:
             "--http_port": str(self.http_port),
             "--grpc_port": str(self.grpc_port),
             "--deadline_seconds": str(self.deadline_seconds),
+            "--max_concurrency": str(self.max_concurrency),
+            "--max_queue": str(self.max_queue),
         }
         command = [sys.executable, "-m", "serving.transformer", *(f"{name}={value}" for name, value in options.items())]
         root = str(Path(__file__).resolve().parents[1])

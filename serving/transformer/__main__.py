@@ -8,6 +8,7 @@ from pathlib import Path
 from kserve import model_server
 
 from polytask.errors import PolytaskError
+from serving.transformer.admission import Admission
 from serving.transformer.bundle import load_bundle
 from serving.transformer.deadline import Unavailable
 from serving.transformer.features import FeatureReader
@@ -32,11 +33,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--traces", action="store_true", help="Send OpenTelemetry traces over OTLP, as the OTEL_* environment says."
     )
+    parser.add_argument("--max_concurrency", type=int, default=64, help="How many calls are worked on at once.")
+    parser.add_argument("--max_queue", type=int, default=192, help="How many more calls may wait for their turn.")
     arguments = parser.parse_args()
     if not arguments.predictor_host or arguments.predictor_protocol != "grpc-v2":
         parser.error("--predictor_host and --predictor_protocol=grpc-v2 are required")
     if arguments.deadline_seconds <= 0 or arguments.text_cache < 1:
         parser.error("--deadline_seconds must be above 0 and --text_cache at least 1")
+    if arguments.max_concurrency < 1 or arguments.max_queue < 0:
+        parser.error("--max_concurrency must be at least 1 and --max_queue at least 0")
     return arguments
 
 
@@ -60,8 +65,11 @@ def main() -> None:
     predictor = GrpcPredictor(arguments.predictor_host, bundle.contract, arguments.predictor_use_ssl)
     metrics = Metrics()
     metrics.serve(bundle.contract)
-    recommender = Recommender(bundle, features, predictor, metrics, arguments.deadline_seconds, arguments.text_cache)
-    model = RecommenderModel(arguments.model_name, bundle, recommender, predictor, metrics)
+    seconds = arguments.deadline_seconds
+    admission = Admission(arguments.max_concurrency, arguments.max_queue)
+    metrics.watch(admission)
+    recommender = Recommender(bundle, features, predictor, metrics, seconds, arguments.text_cache)
+    model = RecommenderModel(arguments.model_name, bundle, recommender, predictor, metrics, admission, seconds)
     server = make_server(model, arguments.http_port, arguments.grpc_port, arguments.deadline_seconds)
     server.start([model])
 

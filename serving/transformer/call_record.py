@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from serving.transformer.deadline import Deadline
 from serving.transformer.traces import span
 
 STAGES = ("features", "text", "predictor", "post")
@@ -16,7 +17,7 @@ class CallRecord:
     """Filled in as a call goes on. It holds no user id and no text, so that all of it may be logged.
 
     `seconds` has an entry per stage of `STAGES`: the feature store, text vectors, the multi-task model, the answer.
-    `flags` counts the rows with a flag; `code` is the gRPC status's name.
+    `deadline` counts from the call's arrival. `flags` counts the rows with a flag; `code` is the gRPC status's name.
     """
 
     request_id: str = ""
@@ -27,6 +28,7 @@ class CallRecord:
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     code: str = "OK"
     started: float = field(default_factory=time.perf_counter)
+    deadline: Deadline | None = None
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

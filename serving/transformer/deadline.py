@@ -1,8 +1,12 @@
 """One time budget for a whole request, and the error that says a part it needs is down or slow."""
 
 import time
+from contextvars import ContextVar
 
 from polytask.errors import PolytaskError
+
+# Seconds that the caller of this task gave its call, None where it named no deadline.
+CLIENT_SECONDS: ContextVar[float | None] = ContextVar("client_seconds", default=None)
 
 
 class Unavailable(PolytaskError):
@@ -15,6 +19,12 @@ class Deadline:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._end = time.monotonic() + seconds
+
+    @classmethod
+    def of_call(cls, seconds: float) -> "Deadline":
+        """`seconds` from now, or what the caller gave its call where that is less."""
+        given = CLIENT_SECONDS.get()
+        return cls(seconds if given is None else min(seconds, given))
 
     def remaining(self, waiting_for: str) -> float:
         """Seconds left, more than 0. Raises Unavailable when none are left."""

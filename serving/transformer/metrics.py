@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -16,6 +16,7 @@ from serving.transformer.answers import COLD_START, STALE_FEATURES, TRUNCATED, A
 
 if TYPE_CHECKING:
     from polytask.contract import Contract
+    from serving.transformer.admission import Admission
     from serving.transformer.call_record import CallRecord
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
@@ -59,12 +60,19 @@ class Metrics:
             "feature_store_errors", "Reads of the feature store that failed or took too long."
         )
         self.predictor_errors = counter("predictor_errors", "Calls to a model that failed.", "model")
+        self.in_work = Gauge("polytask_calls_in_work", "Calls that are worked on.", registry=registry)
+        self.waiting = Gauge("polytask_calls_waiting", "Calls that wait for their turn.", registry=registry)
         self._served = _Served()
         registry.register(self._served)
 
     def serve(self, contract: "Contract") -> None:
         """Say which contract is served from now on."""
         self._served.contract = contract
+
+    def watch(self, admission: "Admission") -> None:
+        """Say how many calls are in work and waiting."""
+        self.in_work.set_function(lambda: admission.in_work)
+        self.waiting.set_function(lambda: admission.waiting)
 
     def called(self, record: "CallRecord") -> None:
         """Count a call that ended, whatever its end."""

@@ -10,6 +10,7 @@ from kserve import InferOutput, InferRequest, InferResponse, Model
 from kserve.errors import InvalidInput, ServerNotReady
 
 from polytask.errors import ContractError, RequestError
+from serving.transformer.admission import Admission, Overloaded
 from serving.transformer.answers import answer_types
 from serving.transformer.bundle import Bundle
 from serving.transformer.call_record import CallRecord, current_record
@@ -49,6 +50,8 @@ def status_of(error: BaseException) -> str:
         return "INVALID_ARGUMENT"
     if isinstance(error, ServerNotReady):
         return "UNAVAILABLE"
+    if isinstance(error, Overloaded):
+        return "RESOURCE_EXHAUSTED"
     return "CANCELLED" if isinstance(error, asyncio.CancelledError) else "INTERNAL"
 
 
@@ -56,24 +59,35 @@ class RecommenderModel(Model):
     """The transformer as KServe calls it: `preprocess`, `predict`, `postprocess`."""
 
     def __init__(
-        self, name: str, bundle: Bundle, recommender: Recommender, predictor: GrpcPredictor, metrics: Metrics
+        self,
+        name: str,
+        bundle: Bundle,
+        recommender: Recommender,
+        predictor: GrpcPredictor,
+        metrics: Metrics,
+        admission: Admission,
+        deadline_seconds: float,
     ) -> None:
         super().__init__(name)
         self._metrics = metrics
+        self._admission = admission
+        self._deadline_seconds = deadline_seconds
         self._bundle = bundle
         self._recommender = recommender
         self._predictor = predictor
         self.ready = True
 
     async def __call__(self, body: Any, headers: Any = None, **options: Any) -> Any:
-        """All three steps of one call, then its metrics and its line in the log."""
+        """One call: it waits for a place and runs all three steps; then its metrics and its line in the log."""
+        deadline = Deadline.of_call(self._deadline_seconds)
         headers = headers or {}
         version = str(self._bundle.contract.model_version)
-        record = CallRecord(request_id(headers, getattr(body, "id", None)), version)
+        record = CallRecord(request_id(headers, getattr(body, "id", None)), version, deadline=deadline)
         token = current_record.set(record)
         try:
-            with call_span(headers, version):
-                return await super().__call__(body, headers, **options)
+            with call_span(headers, version), statuses():
+                async with self._admission.place(deadline):
+                    return await super().__call__(body, headers, **options)
         except BaseException as error:
             record.code = status_of(error)
             log_refusal(record, error)

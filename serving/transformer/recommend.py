@@ -1,8 +1,6 @@
 """The transformer's work without its server: tensors in, features, texts, model calls, tensors out."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,6 +19,7 @@ from serving.transformer.answers import (
     flag,
     model_outputs,
 )
+from serving.transformer.blocking import BoundedThreads
 from serving.transformer.bundle import Bundle
 from serving.transformer.call_record import CallRecord
 from serving.transformer.deadline import Deadline, Unavailable
@@ -82,7 +81,7 @@ class Recommender:
         self._deadline_seconds = deadline_seconds
         self._vectors = TextVectors(bundle.tokenizer, self._encode, bundle.contract.text_dim, text_cache)
         self._writer = AnswerWriter(self._scenario, bundle.catalogues)
-        self._threads = ThreadPoolExecutor(FEATURE_THREADS, thread_name_prefix="features")
+        self._threads = BoundedThreads(FEATURE_THREADS, "features")
 
     async def prepare(
         self, tensors: Sequence[InputTensor], outputs: Sequence[str], now: int, record: CallRecord | None = None
@@ -91,8 +90,8 @@ class Recommender:
 
         Raises RequestError for a malformed call, Unavailable when the feature store or the predictor is down or slow.
         """
-        deadline = Deadline(self._deadline_seconds)
         record = record or CallRecord()
+        deadline = record.deadline or Deadline(self._deadline_seconds)
         call = parse_call(self._scenario, tensors, outputs, now)
         record.batch, record.tasks = len(call.requests), call.tasks
         with record.stage("features"):
@@ -169,12 +168,8 @@ class Recommender:
     async def _read(self, call: Call, deadline: Deadline) -> list[OnlineFeatures]:
         users = [request.user_id for request in call.requests]
         moments = [request.timestamp for request in call.requests]
-        reading = asyncio.get_running_loop().run_in_executor(self._threads, self._features.read, users, moments)
         try:
-            return await asyncio.wait_for(reading, deadline.remaining("feature store"))
-        except TimeoutError as error:
-            self._metrics.feature_errors.inc()
-            raise deadline.passed("feature store") from error
+            return await self._threads.run(deadline, "feature store", self._features.read, users, moments)
         except Unavailable:
             self._metrics.feature_errors.inc()
             raise

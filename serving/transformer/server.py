@@ -13,6 +13,9 @@ from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.grpc.servicer import InferenceServicer
 from starlette.exceptions import HTTPException
 
+from serving.transformer.admission import RETRY_AFTER_SECONDS, Overloaded
+from serving.transformer.deadline import CLIENT_SECONDS
+from serving.transformer.disconnects import CallsEndWithClients
 from serving.transformer.model import NotAvailable, RecommenderModel
 
 GRACE_SECONDS = 5
@@ -58,6 +61,11 @@ class CheckedServicer(InferenceServicer):
                 allowed = ", ".join(GRPC_CONTENT_DATATYPE_MAPPINGS)
                 raise InvalidInput(f"{tensor.name}: datatype {tensor.datatype!r}, allowed: {allowed}")
 
+    async def ModelInfer(self, request: Any, context: Any) -> Any:
+        """An inference that may take no longer than the caller's own deadline."""
+        CLIENT_SECONDS.set(context.time_remaining())
+        return await super().ModelInfer(request, context)
+
 
 async def bad_body(request: Request, error: Exception) -> JSONResponse:
     """400 that names the tensor and the field. FastAPI would say 422, which the protocol does not know."""
@@ -82,6 +90,13 @@ async def not_available(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse(status_code=503, content={"error": error.reason, "contract_mismatch": error.mismatch})
 
 
+async def overloaded(request: Request, error: Exception) -> JSONResponse:
+    """429: there are as many calls as may be."""
+    assert isinstance(error, Overloaded)
+    headers = {"retry-after": str(RETRY_AFTER_SECONDS)}
+    return JSONResponse(status_code=429, content={"error": error.details}, headers=headers)
+
+
 async def refused(request: Request, error: Exception) -> JSONResponse:
     """FastAPI's own refusals, such as a body that is not UTF-8 or a path that is not there, in the protocol's form."""
     assert isinstance(error, HTTPException)
@@ -97,7 +112,9 @@ def make_server(model: RecommenderModel, http_port: int, grpc_port: int, deadlin
     # The SDK's gRPC server takes no servicer: this name is the seam it has.
     kserve.protocol.grpc.server.InferenceServicer = CheckedServicer
     app: FastAPI = kserve.model_server.app
+    app.add_middleware(CallsEndWithClients)
     app.add_exception_handler(RequestValidationError, bad_body)
     app.add_exception_handler(NotAvailable, not_available)
+    app.add_exception_handler(Overloaded, overloaded)
     app.add_exception_handler(HTTPException, refused)
     return server

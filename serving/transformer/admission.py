@@ -1,0 +1,71 @@
+"""How many calls are worked on at once, how many may wait, and how the server stops taking new ones."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from grpc_interceptor.exceptions import ResourceExhausted
+
+from serving.transformer.deadline import Deadline, Unavailable
+
+DRAINING = "the transformer is shutting down"
+RETRY_AFTER_SECONDS = 1
+
+
+class Overloaded(ResourceExhausted):
+    """Every place and the queue are taken: RESOURCE_EXHAUSTED over gRPC, 429 over REST."""
+
+
+class Admission:
+    """At most `max_concurrency` calls in work and `max_queue` waiting, in the order of their arrival.
+
+    Belongs to one event loop. A call that is cancelled, wherever it is, gives its place to the next at once.
+    """
+
+    def __init__(self, max_concurrency: int, max_queue: int) -> None:
+        if max_concurrency < 1 or max_queue < 0:
+            raise ValueError(f"{max_concurrency} in work, {max_queue} waiting, allowed: from 1, from 0")
+        self._places = asyncio.Semaphore(max_concurrency)
+        self._max_queue = max_queue
+        self._full = f"{max_concurrency} calls are in work and {max_queue} wait, which is as many as may"
+        self.waiting = 0
+        self.in_work = 0
+        self.draining = False
+
+    @asynccontextmanager
+    async def place(self, deadline: Deadline) -> AsyncIterator[None]:
+        """A place for one call, for as long as the block lasts.
+
+        Raises Overloaded when the queue is full, Unavailable while the server drains or when no place comes free
+        before the deadline. Who waits already when the draining starts was accepted, and is served.
+        """
+        if self.draining:
+            raise Unavailable(DRAINING)
+        if self._places.locked() and self.waiting >= self._max_queue:
+            raise Overloaded(self._full)
+        await self._wait(deadline)
+        self.in_work += 1
+        try:
+            yield
+        finally:
+            self.in_work -= 1
+            self._places.release()
+
+    async def drain(self, seconds: float) -> bool:
+        """Refuse new calls from now on and wait for those accepted; whether all of them ended within `seconds`."""
+        self.draining = True
+        end = time.monotonic() + seconds
+        while (left := self.waiting + self.in_work) and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+        return not left
+
+    async def _wait(self, deadline: Deadline) -> None:
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(deadline.remaining("a place among the calls in work")):
+                await self._places.acquire()
+        except TimeoutError as error:
+            raise deadline.passed("a place among the calls in work") from error
+        finally:
+            self.waiting -= 1

@@ -1,0 +1,142 @@
+"""More calls than fit, callers that leave, and a shutdown under load: over the wire, both protocols."""
+
+import json
+import os
+import signal
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from serving.local import LocalStack
+from serving.triton.install import TritonInstallation
+
+IN_WORK, WAITING = 2, 3
+
+
+@pytest.fixture(scope="module")
+def stack(
+    small_bundle: Path, small_store: Path, triton_installation: TritonInstallation, tmp_path_factory
+) -> Iterator[LocalStack]:
+    """A stack that works on two calls at once and lets three more wait, each for up to eight seconds."""
+    with LocalStack(
+        small_bundle,
+        small_store,
+        installation=triton_installation,
+        logs=tmp_path_factory.mktemp("logs"),
+        deadline_seconds=8.0,
+        max_concurrency=IN_WORK,
+        max_queue=WAITING,
+    ) as stack:
+        yield stack
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(32) as pool:
+        yield pool
+
+
+@contextmanager
+def held(stack: LocalStack) -> Iterator[None]:
+    """Triton stands still: a call that needs it stays in work."""
+    os.killpg(stack.triton.process_id, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(stack.triton.process_id, signal.SIGCONT)
+
+
+def question(user: int) -> service_pb2.ModelInferRequest:
+    request = service_pb2.ModelInferRequest(model_name="recommender")
+    request.inputs.add(name="user_id", datatype="INT64", shape=[1, 1]).contents.int64_contents.append(user)
+    return request
+
+
+def over_grpc(stack: LocalStack, user: int = 10, timeout: float = 20.0) -> str:
+    """The name of the status."""
+    with grpc.insecure_channel(stack.grpc_url) as channel:
+        try:
+            service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(question(user), timeout=timeout)
+        except grpc.RpcError as error:
+            return error.code().name
+    return "OK"
+
+
+def over_rest(stack: LocalStack, user: int = 10, timeout: float = 20.0) -> int:
+    """The status; 0 where no connection is taken."""
+    body = {"inputs": [{"name": "user_id", "datatype": "INT64", "shape": [1, 1], "data": [user]}]}
+    request = urllib.request.Request(
+        f"{stack.rest_url}/v2/models/recommender/infer", json.dumps(body).encode(), {"content-type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            return response.status
+    except urllib.error.HTTPError as error:
+        if error.code == 429:
+            assert int(error.headers["retry-after"]) >= 1
+        return error.code
+    except urllib.error.URLError:
+        return 0
+
+
+def ready(stack: LocalStack) -> tuple[int, str]:
+    """Status and reason."""
+    try:
+        with urllib.request.urlopen(f"{stack.rest_url}/v2/health/ready", timeout=10) as response:
+            return response.status, ""
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())["error"]
+
+
+def wait_for(holds, what: str, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+
+
+def answered(calls: list[Future]) -> list:
+    return [call.result(timeout=30) for call in calls]
+
+
+def test_more_calls_than_fit_are_refused_and_the_others_answered(stack: LocalStack, pool: ThreadPoolExecutor):
+    with held(stack):
+        calls = [pool.submit(ask, stack) for ask in (over_grpc, over_rest) * 6]
+        wait_for(lambda: sum(call.done() for call in calls) == 12 - IN_WORK - WAITING, "too few calls were refused")
+    results = answered(calls)
+    assert sum(result in ("OK", 200) for result in results) == IN_WORK + WAITING
+    assert {result for result in results if result not in ("OK", 200)} <= {"RESOURCE_EXHAUSTED", 429}
+    assert (over_grpc(stack), over_rest(stack)) == ("OK", 200)
+
+
+@pytest.mark.parametrize("leave", ["over_grpc_and_cancel", "over_rest_and_hang_up"])
+def test_callers_that_leave_free_their_places(stack: LocalStack, pool: ThreadPoolExecutor, leave: str):
+    with held(stack):
+        answered([pool.submit(globals()[leave], stack) for _ in range(IN_WORK + WAITING)])
+        time.sleep(0.3)
+        # All places would still be taken, for eight seconds.
+        calls = [pool.submit(over_grpc, stack) for _ in range(IN_WORK + WAITING)]
+        time.sleep(0.5)
+        assert not any(call.done() for call in calls)
+    assert answered(calls) == ["OK"] * (IN_WORK + WAITING)
+
+
+def over_grpc_and_cancel(stack: LocalStack) -> None:
+    with grpc.insecure_channel(stack.grpc_url) as channel:
+        call = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer.future(question(10), timeout=20)
+        time.sleep(0.5)
+        assert not call.done()
+        call.cancel()
+
+
+def over_rest_and_hang_up(stack: LocalStack) -> None:
+    with pytest.raises(TimeoutError):
+        over_rest(stack, timeout=0.5)
