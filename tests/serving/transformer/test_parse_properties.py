@@ -27,11 +27,7 @@ def check_call(scenario, tensors, outputs):
     features = scenario.features
     assert 1 <= len(call.requests) <= MAX_BATCH_SIZE
     assert set(call.tasks) <= {task.name for task in scenario.tasks}
-<<<<<<< HEAD
     assert call.tasks or outputs  # flags alone need no task
-=======
-    assert call.tasks or set(call.outputs) <= {"cold_start", "truncated", "stale_features"}
->>>>>>> 7c93592 (Bound the calls in work and waiting, and end a call when its caller leaves)
     for request in call.requests:
         assert 0 <= request.timestamp <= LATEST
         assert request.query is None or 0 < len(request.query.strip()) <= len(request.query) <= MAX_QUERY_CHARACTERS
