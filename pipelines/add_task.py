@@ -30,7 +30,11 @@ def add_task(
     checkpoint: CheckpointOption = None,
     bundle: BundleOption = None,
 ) -> None:
-    """Train a new task on the frozen encoder of the last version and publish the next one."""
+    """Train a new task on the frozen encoder of the last version and publish the next one.
+
+    Examples:
+      polytask add-task --task liked.yaml
+    """
     started = time.monotonic()
     console = Console(file=sys.stdout)
     entry = load_task(task)

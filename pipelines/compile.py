@@ -12,7 +12,12 @@ from polytask.atomic import atomic_folder
 def compile_pipelines(
     output: Annotated[Path, typer.Option(help="Folder for one YAML file per pipeline.")] = Path("build/pipelines"),
 ) -> None:
-    """Write build/pipelines/<pipeline>.yaml."""
+    """Write build/pipelines/<pipeline>.yaml.
+
+    Examples:
+      polytask compile
+      polytask compile --output pipelines-for-the-cluster
+    """
     from kfp import compiler
 
     from pipelines.train_and_deploy import train_and_deploy

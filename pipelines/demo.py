@@ -46,7 +46,13 @@ def demo(
         str | None, typer.Option(help="The free-text query of the last question; default: the scenario's `examples`.")
     ] = None,
 ) -> None:
-    """Run the whole chain: data, features, pipeline, servers, answers."""
+    """Run the whole chain: data, features, pipeline, servers, answers.
+
+    Examples:
+      polytask demo
+      polytask demo --scenario reviews
+      polytask demo --query 'a scary ghost story'
+    """
     started = time.monotonic()
     # Bound to today's standard output: the pipeline's own output is led into its log for a while.
     console = Console(file=sys.stdout)

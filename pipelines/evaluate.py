@@ -39,7 +39,12 @@ def evaluate(
     ablations: Annotated[bool, typer.Option(help="Train variants of the model that show what its parts bring.")] = True,
     ablation_seeds: Annotated[int, typer.Option(min=1, help="How many seeds the variants are trained with.")] = 1,
 ) -> None:
-    """Train several seeds, measure them beside tuned baselines, write metrics.json and, if wanted, a report."""
+    """Train several seeds, measure them beside tuned baselines, write metrics.json and, if wanted, a report.
+
+    Examples:
+      polytask evaluate --report
+      polytask evaluate --seeds 1 --no-ablations
+    """
     started = time.monotonic()
     console = Console(file=sys.stdout)
     stay_on_this_machine()

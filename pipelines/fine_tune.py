@@ -30,7 +30,12 @@ def fine_tune(
     checkpoint: CheckpointOption = None,
     bundle: BundleOption = None,
 ) -> None:
-    """Train the last version further on the source's current data; new users and items get rows of their own."""
+    """Train the last version further on the source's current data; new users and items get rows of their own.
+
+    Examples:
+      polytask fine-tune
+      polytask fine-tune --epochs 3
+    """
     started = time.monotonic()
     console = Console(file=sys.stdout)
     base = ground(scenario, workspace, checkpoint, bundle)

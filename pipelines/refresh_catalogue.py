@@ -32,7 +32,12 @@ def refresh_catalogue(
     checkpoint: CheckpointOption = None,
     bundle: BundleOption = None,
 ) -> None:
-    """Append new items to the catalogue of the last version and publish the next one; no weight moves."""
+    """Append new items to the catalogue of the last version and publish the next one; no weight moves.
+
+    Examples:
+      polytask refresh-catalogue --items new.csv
+      polytask refresh-catalogue
+    """
     started = time.monotonic()
     console = Console(file=sys.stdout)
     base = ground(scenario, workspace, checkpoint, bundle)

@@ -43,7 +43,13 @@ def recommend(
     url: Annotated[str | None, typer.Option(help="host:port of the gRPC endpoint; default: the running stack.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Ask the running recommender about one user."""
+    """Ask the running recommender about one user.
+
+    Examples:
+      polytask recommend --user 42
+      polytask recommend --user 42 --query 'a scary ghost story' --k 10
+      polytask recommend --user 42 --slate 10 --weight item=2 --json
+    """
     from serving.client import RecommenderClient
     from serving.local import STATE_FILE, read_state
 
@@ -82,7 +88,13 @@ def serve(
         int | None, typer.Option(min=1, max=65535, help="Port of that page; default: 8700, or a free one.")
     ] = None,
 ) -> None:
-    """Keep Triton and the transformer running until Ctrl-C."""
+    """Keep Triton and the transformer running until Ctrl-C.
+
+    Examples:
+      polytask serve
+      polytask serve --grpc-port 8081 --console-port 8700
+      polytask serve --bundle mine/current --feature-store mine/store --no-console
+    """
     from serving.console.server import ConsoleProcess
     from serving.local import STATE_FILE, LocalStack, read_state
 

@@ -46,7 +46,12 @@ def sample_data(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed makes other people with other tastes.")] = SEED,
 ) -> None:
-    """Write small made-up tables, so that a scenario of the guides runs before there is data of one's own."""
+    """Write small made-up tables, so that a scenario of the guides runs before there is data of one's own.
+
+    Examples:
+      polytask sample-data smart_city
+      polytask sample-data ecommerce --output tables --seed 3
+    """
     if name not in SAMPLES:
         raise ScenarioError(f"no sample data for {name!r}; allowed: {', '.join(SAMPLES)}")
     folder = output or Path(str(load_scenario(name).source.path))

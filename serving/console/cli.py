@@ -30,9 +30,14 @@ def console(
         int | None, typer.Option(min=1, max=65535, help="Port of the page; default: 8700, or a free one.")
     ] = None,
 ) -> None:
-    """Open a local web page that asks the recommender and shows what it answers.
+    """Serve a local web page that asks the recommender and shows what it answers.
 
-    The page is served on this machine only. `polytask serve` starts one too.
+    The page is served on this machine only. polytask serve starts one too.
+
+    Examples:
+      polytask console
+      polytask console --compare 127.0.0.1:8082
+      polytask console --url recommender.example:80 --bundle published/current
     """
     from serving.console.server import HOST, choose_port, run
     from serving.local import STATE_FILE, read_state

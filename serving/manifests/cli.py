@@ -18,7 +18,12 @@ def render(
     output: Annotated[Path, typer.Option(help="Folder for one YAML file per overlay.")] = OUTPUT,
     crds: Annotated[Path | None, typer.Option(help="Folder of CustomResourceDefinitions to check against too.")] = None,
 ) -> None:
-    """Render every overlay of manifests/ to build/manifests/<overlay>.yaml and check it."""
+    """Render every overlay of manifests/ to build/manifests/<overlay>.yaml and check it.
+
+    Examples:
+      polytask render
+      polytask render --crds crds
+    """
     from serving.manifests import render as kustomize
     from serving.manifests.check import check_documents, check_overlay_length
     from serving.manifests.crd_schemas import load_crds

@@ -24,7 +24,12 @@ def rollout(
     ready_seconds: Annotated[float, typer.Option(min=1, help="How long the pods may take to start.")] = 900,
     answer_seconds: Annotated[float, typer.Option(min=1, help="How long right answers may take after that.")] = 120,
 ) -> None:
-    """Bring a published bundle into service on a cluster, and back when it does not answer."""
+    """Bring a published bundle into service on a cluster, and back when it does not answer.
+
+    Examples:
+      polytask rollout --bundle current --storage s3://models --namespace staging
+      polytask rollout --bundle current --storage s3://models --namespace live --strategy canary
+    """
     from serving.rollout.deploy import deploy
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -1,0 +1,105 @@
+"""The command line as a whole: every command says what it does with examples that parse, and errors are one line."""
+
+import inspect
+import re
+import shlex
+import tomllib
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from polytask import cli
+from polytask.errors import DataError
+
+ROOT = Path(__file__).resolve().parents[2]
+# As pyproject.toml has them: the installed package may be older.
+ENTRIES = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][cli.COMMANDS]
+POINTS = [EntryPoint(name, place, cli.COMMANDS) for name, place in ENTRIES.items()]
+WIDE = {"COLUMNS": "160", "TERMINAL_WIDTH": "160", "NO_COLOR": "1"}
+
+
+@pytest.fixture(scope="module")
+def app() -> typer.Typer:
+    return cli.build_app(POINTS)
+
+
+def examples(text: str) -> list[str]:
+    _, _, after = text.partition("Examples:\n")
+    return [line.strip() for line in after.splitlines() if line.strip()]
+
+
+def test_the_help_names_every_command_and_the_exit_codes(app: typer.Typer):
+    shown = CliRunner().invoke(app, ["--help"], env=WIDE)
+    assert shown.exit_code == 0
+    assert set(ENTRIES) <= set(re.findall(r"[a-z][a-z-]+", shown.output))
+    assert cli.EXIT_CODES in shown.output
+    assert examples(cli.HELP)[0].startswith("polytask demo ")
+
+
+@pytest.mark.parametrize("name", sorted(ENTRIES))
+def test_every_command_says_what_it_does(app: typer.Typer, name: str):
+    shown = CliRunner().invoke(app, [name, "--help"], env=WIDE)
+    assert shown.exit_code == 0
+    lines = [line.strip() for line in shown.output.splitlines()]
+    command = typer.main.get_command(app).commands[name]
+    given = examples(inspect.getdoc(command.callback))
+    assert given, "has no examples"
+    assert set(given) <= set(lines), "an example is wrapped or missing in the help"
+    assert cli.EXIT_CODES in shown.output
+    for option in command.params:
+        assert option.name == "help" or len(option.help or "") > 10, f"{option.name} has no help"
+
+
+@pytest.mark.parametrize("name", sorted(ENTRIES))
+def test_every_example_is_a_right_command_line(app: typer.Typer, name: str):
+    command = typer.main.get_command(app).commands[name]
+    for example in examples(inspect.getdoc(command.callback)):
+        words = shlex.split(example)
+        assert words[:2] == ["polytask", name]
+        assert len(example) <= 90
+        command.make_context(name, words[2:])  # raises for an unknown option or a wrong value
+
+
+def test_a_shell_completes_commands_and_options(app: typer.Typer):
+    for line, expected in (("polytask rec", "recommend"), ("polytask serve --cons", "--console")):
+        shell = {
+            "_POLYTASK_COMPLETE": "complete_bash",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(len(line.split()) - 1),
+        }
+        shown = CliRunner().invoke(app, [], env=shell, prog_name="polytask")
+        assert expected in shown.output.split()
+
+
+def fails(point: str = "x") -> None:
+    raise {"data": DataError("table x: is empty, allowed: rows"), "stop": KeyboardInterrupt()}[point]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--point", "data"], 1, "error: table x: is empty, allowed: rows\n"),
+        (["--point", "stop"], 130, ""),
+        (["--pint", "data"], 2, "error: No such option: --pint"),
+    ],
+)
+def test_errors_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, words: list[str], code: int, message: str
+):
+    def build() -> typer.Typer:
+        app = typer.Typer()
+        app.command()(fails)
+        return app
+
+    monkeypatch.setattr(cli, "build_app", build)
+    monkeypatch.setattr("sys.argv", ["polytask", *words])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == code
+    error = capsys.readouterr().err
+    assert error.startswith(message)
+    assert len(error.splitlines()) <= 1
+    assert code != 2 or "See: polytask --help" in error
