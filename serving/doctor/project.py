@@ -1,0 +1,102 @@
+"""The project on this machine: Triton, the language model, the published bundle, the feature store, what runs."""
+
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from polytask.contract import load_contract
+from polytask.errors import ContractError, DataError, PolytaskError
+from polytask.packages import cache_folder, package_path
+from polytask.scenario.schema import Scenario
+from serving.doctor.finding import Finding, fault, note, ok
+from serving.triton.install import PYTRITON, TritonInstallation, install_triton
+
+DEMO = "make demo makes it"
+PACKAGE = "package:"
+
+
+def check_triton(
+    installed: Callable[[], bool] = lambda: (cache_folder() / "triton" / "server" / ".complete").is_file(),
+    install: Callable[[], TritonInstallation] = install_triton,
+) -> Finding:
+    """Triton is installed and finds its libraries. What was never installed is not installed here."""
+    found = f"{PYTRITON.name} {PYTRITON.version} below {cache_folder()}"
+    if not installed():
+        return note("triton", f"not in {cache_folder()} yet", "make demo and make serve install it from its wheel")
+    try:
+        install()  # all is there: this compares checksums and asks the dynamic linker
+    except (PolytaskError, OSError, subprocess.SubprocessError) as error:
+        return fault("triton", str(error), f"remove {cache_folder() / 'triton'}; the next start installs it anew")
+    return ok("triton", found)
+
+
+def check_language_model(scenario: Scenario | None) -> Finding:
+    """The language model's package or folder. Other references are names on a hub, which nothing here fetches."""
+    if scenario is None:
+        return note("language model", "no bundle says which one", DEMO)
+    reference = scenario.encoder.model
+    try:
+        place = package_path(reference.removeprefix(PACKAGE)) if reference.startswith(PACKAGE) else Path(reference)
+    except DataError as error:
+        return fault("language model", str(error), "make setup installs it")
+    if not place.exists():
+        return note("language model", f"{reference} is no folder here", "training needs it; serving does not")
+    return ok("language model", reference)
+
+
+def check_bundle(bundle: Path) -> tuple[Finding, Scenario | None]:
+    """The published bundle: every file is there and has the contract's checksum."""
+    if not bundle.is_dir():
+        return note("model", f"{bundle} is not there", DEMO), None
+    try:
+        contract = load_contract(bundle)
+    except ContractError as error:
+        return fault("model", str(error), "publish it again: make demo, or point `current` at another version"), None
+    tasks = ", ".join(task.name for task in contract.scenario.tasks)
+    return ok("model", f"version {contract.model_version} of {contract.scenario.name}: {tasks}"), contract.scenario
+
+
+def check_features(
+    store: Path, scenario: Scenario | None, reader: Callable[[Path, Scenario], Any] | None = None
+) -> Finding:
+    """The feature store opens, has what the contract wants, and answers."""
+    if not (store / "feature_store.yaml").is_file():
+        return note("feast", f"{store} holds no feature_store.yaml", DEMO)
+    if scenario is None:
+        return note("feast", f"{store}, not compared: no bundle says what it must hold", DEMO)
+    if reader is None:
+        from serving.transformer.features import FeatureReader
+
+        reader = FeatureReader
+    key: int | str = 0 if scenario.entities.users.key_type == "integer" else ""
+    try:
+        reader(store, scenario).read([key], [0])
+    except PolytaskError as error:
+        return fault("feast", str(error), "fill it anew: make demo; or start its online store")
+    return ok("feast", f"{scenario.feature_service} answers from {store}")
+
+
+def check_running(state: Mapping[str, Any] | None, ask: Callable[[str], str] | None = None) -> Finding:
+    """Where a recommender was started here: whether it is ready."""
+    if state is None:
+        return note("recommender", "none runs here", "make serve starts it")
+    try:
+        said = (ask or _ready)(state["rest"])
+    except OSError as error:
+        said = str(error)
+    if said:
+        logs = ", ".join(state.get("logs", []))
+        return fault("recommender", f"{state['grpc']} is not ready: {said}", f"stop it and start it anew; logs: {logs}")
+    return ok("recommender", f"gRPC {state['grpc']}, REST {state['rest']}")
+
+
+def _ready(rest: str) -> str:
+    """Why a transformer is not ready; '' where it is."""
+    import httpx
+
+    try:
+        response = httpx.get(f"{rest}/v2/health/ready", timeout=5)
+    except httpx.HTTPError as error:
+        return str(error) or type(error).__name__
+    return "" if response.is_success else response.text[:200]
