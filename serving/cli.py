@@ -1,6 +1,7 @@
 """The commands `polytask recommend` and `polytask serve`."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,8 +40,28 @@ def recommend(
             help="Weight of a task in the merged list, such as item=2, in place of the user's own priorities."
         ),
     ] = None,
+    recent: Annotated[
+        list[str] | None,
+        typer.Option(help="Key of an item that the user just had, oldest first; may be given more than once."),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Key of an item to leave out; may be given more than once.")
+    ] = None,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter", help="What items must have, such as 'genres=Horror|Comedy' or year=1990..1999; all must hold."
+        ),
+    ] = None,
     k: Annotated[int, typer.Option(min=1, help="How many entries of each list.")] = SHOWN,
     url: Annotated[str | None, typer.Option(help="host:port of the gRPC endpoint; default: the running stack.")] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="Encrypt; the other --tls options mean it too.")] = False,
+    tls_ca: Annotated[Path | None, typer.Option(help="PEM file of the certificates that vouch for the server.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM file of the own certificate; takes --tls-key.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file of the own key.")] = None,
+    token_env: Annotated[
+        str | None, typer.Option(help="Name of the environment variable that holds the bearer token.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Ask the running recommender about one user.
@@ -50,24 +71,28 @@ def recommend(
       polytask recommend --user 42 --query 'a scary ghost story' --k 10
       polytask recommend --user 42 --slate 10 --weight item=2 --json
     """
-    from serving.client import RecommenderClient
+    from serving.client import RecommenderClient, Tls
     from serving.local import STATE_FILE, read_state
 
     state = None if url else read_state(STATE_FILE)
     if url is None and state is None:
         raise ServingError("no recommender runs here; start one with `make serve`, or name one with --url host:port")
     address = state["grpc"] if state is not None else str(url)
-    with RecommenderClient(address) as client:
+    encrypted = Tls(tls_ca, tls_cert, tls_key) if tls or tls_ca or tls_cert or tls_key else None
+    with RecommenderClient(address, tls=encrypted, token=_token(token_env)) as client:
         types = client.input_types()
         answer = client.recommend(
             _key("--user", user, types["user_id"]),
             query=query,
-            negative_items=[_key("--less-of", item, types.get("negative_items", "BYTES")) for item in less_of or ()],
+            recent_items=_keys("--recent", recent, types.get("recent_items")),
+            exclude_items=_keys("--exclude", exclude, types.get("exclude_items")),
+            negative_items=_keys("--less-of", less_of, types.get("negative_items")),
             context=_context(context or ()),
             tasks=task or None,
             k=k,
             slate=slate,
             task_weights=_weights(weight) if weight else None,
+            filters=filters,
         )
     console = Console()
     if as_json:
@@ -210,6 +235,20 @@ def _context(texts: Sequence[str]) -> dict[str, str]:
         if not equals:
             raise RequestError("--context", f"{text!r}, allowed: name=text, such as weather=rain")
     return words
+
+
+def _token(variable: str | None) -> str | None:
+    """The token in an environment variable: on the command line, every other process could read it."""
+    if variable is None:
+        return None
+    token = os.environ.get(variable, "").strip()
+    if not token:
+        raise RequestError("--token-env", f"the environment variable {variable} is not set, allowed: one with a token")
+    return token
+
+
+def _keys(option: str, texts: Sequence[str] | None, datatype: str | None) -> list[int | str]:
+    return [_key(option, text, datatype or "BYTES") for text in texts or ()]
 
 
 def _key(option: str, text: str, datatype: str) -> int | str:

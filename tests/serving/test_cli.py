@@ -1,15 +1,23 @@
 """What the commands print."""
 
 import io
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer
 from rich.console import Console
+from typer.testing import CliRunner
 
 from polytask.errors import RequestError, ServingError
 from serving.cli import _context, _weights, recommend, render_answers, serve, task_titles
 from serving.client import Answer, Label, Ranked, SlateEntry, Value
+from tests.serving.client.fake_server import running
+
+app = typer.Typer()
+app.command()(recommend)
 
 ANSWER = Answer(
     user=42,
@@ -72,6 +80,43 @@ def test_no_running_stack_is_an_error_with_the_fix(tmp_path: Path, monkeypatch: 
         recommend("42")
     with pytest.raises(ServingError, match="run `make demo` first"):
         serve()
+
+
+def test_every_option_reaches_the_server(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SECRET", " s3cret\n")
+    with running() as server:
+        words = (
+            "--user 5 --recent 8 --recent 9 --exclude 7 --less-of 6 --filter year=1990..1999 --json --token-env SECRET"
+        )
+        shown = CliRunner().invoke(app, [*words.split(), "--url", server.url])
+    assert shown.exit_code == 0, shown.output
+    assert json.loads(shown.stdout)["tasks"] == {"stars": [{"value": 4.5}]}
+    assert server.headers[0]["authorization"] == "Bearer s3cret"
+    # The fake server says nothing of these, so that they go as texts.
+    assert server.inputs[0] == {
+        "user_id": ("INT64", [1, 1]),
+        "recent_items": ("BYTES", [1, 2]),
+        "exclude_items": ("BYTES", [1, 1]),
+        "negative_items": ("BYTES", [1, 1]),
+        "filters": ("BYTES", [1]),
+        "k": ("INT64", [1]),
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--token-env", "NOT_SET"], "--token-env: the environment variable NOT_SET is not set"),
+        (["--tls-ca", "nowhere.pem"], r"tls: nowhere\.pem is no file"),
+        (["--tls-cert", "pyproject.toml"], "tls: has one of certificate and key"),
+        (["--token-env", "SECRET"], r"token: would go to far\.example\.com:1 in plain text; use TLS"),
+    ],
+)
+def test_what_cannot_be_asked_safely_is_one_line(words: list[str], message: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SECRET", "s3cret")
+    result = CliRunner().invoke(app, ["--user", "5", "--url", "far.example.com:1", *words])
+    assert isinstance(result.exception, RequestError)
+    assert re.match(message, str(result.exception))
 
 
 def test_a_single_number_is_one_line():

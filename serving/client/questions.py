@@ -1,0 +1,55 @@
+"""What a recommender is asked: questions about users, and what holds for the whole call."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked about one user. `timestamp` is in unix seconds, None for now; items run from oldest to newest.
+
+    `exclude_items` are left out; `negative_items` too, and what is like them is lowered: "less of this". `context`
+    says what the scenario's `features.context` asks for, such as {"weather": "rain"}.
+    """
+
+    user: int | str
+    query: str | None = None
+    timestamp: int | None = None
+    recent_items: Sequence[int | str] = ()
+    exclude_items: Sequence[int | str] = ()
+    negative_items: Sequence[int | str] = ()
+    context: Mapping[str, str] = field(default_factory=dict)
+
+
+class Options(TypedDict, total=False):
+    """What holds for a whole call.
+
+    `tasks` None means all, `k` is the length of the lists. `slate` asks for one merged list of that length;
+    `task_weights` (1 for a task that is not named) then replaces the priorities that were learned for the user.
+    `filters` are texts on the items' attributes that all have to hold: `genres=Horror|Comedy`, `year=1990..1999`.
+    """
+
+    tasks: Sequence[str] | None
+    k: int | None
+    slate: int | None
+    task_weights: Mapping[str, float] | None
+    filters: Sequence[str] | None
+
+
+class Asked(Options, total=False):
+    """The fields of a Question beside its user, and the options of the call."""
+
+    query: str | None
+    timestamp: int | None
+    recent_items: Sequence[int | str]
+    exclude_items: Sequence[int | str]
+    negative_items: Sequence[int | str]
+    context: Mapping[str, str]
+
+
+def one_question(user: int | str, asked: Asked) -> tuple[Question, Options]:
+    """The question about one user, and the options of its call. Raises TypeError for a name that is neither."""
+    options: Options = {name: asked[name] for name in Options.__annotations__ if name in asked}
+    rest = {name: value for name, value in asked.items() if name not in options}
+    return Question(user, **rest), options
