@@ -26,9 +26,13 @@ class Deadline:
         given = CLIENT_SECONDS.get()
         return cls(seconds if given is None else min(seconds, given))
 
+    def left(self) -> float:
+        """Seconds left, below 0 once it has passed."""
+        return self._end - time.monotonic()
+
     def remaining(self, waiting_for: str) -> float:
         """Seconds left, more than 0. Raises Unavailable when none are left."""
-        left = self._end - time.monotonic()
+        left = self.left()
         if left <= 0:
             raise self.passed(waiting_for)
         return left

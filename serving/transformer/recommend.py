@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,13 +20,14 @@ from serving.transformer.answers import (
     flag,
     model_outputs,
 )
+from serving.transformer.batching import BatchedPredictor, Batcher, Predictor
 from serving.transformer.blocking import BoundedThreads
 from serving.transformer.bundle import Bundle
 from serving.transformer.call_record import CallRecord
 from serving.transformer.deadline import Deadline, Unavailable
 from serving.transformer.features import OnlineFeatures, request_features
 from serving.transformer.metrics import Metrics
-from serving.transformer.parse import Call, Slate, parse_call
+from serving.transformer.parse import Call, Request, Slate, parse_call
 from serving.transformer.slate import entries_of, merge, slate_tensors
 from serving.transformer.text_vectors import TextVectors
 from serving.transformer.wire import InputTensor
@@ -39,15 +41,6 @@ class Features(Protocol):
 
     def read(self, users: Sequence[int | str], moments: Sequence[int]) -> list[OnlineFeatures]:
         """Features of `users` at `moments`, in their order."""
-
-
-class Predictor(Protocol):
-    """The server of the models."""
-
-    async def infer(
-        self, model: str, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str], deadline: Deadline
-    ) -> dict[str, NDArray[Any]]:
-        """The wanted outputs of a model, by name."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +69,8 @@ class Recommender:
         self._bundle = bundle
         self._scenario = bundle.contract.scenario
         self._features = features
-        self._predictor = predictor
+        self._predictor = BatchedPredictor(predictor)
+        self._reads = Batcher(self._read_all, "feature store")
         self._metrics = metrics
         self._deadline_seconds = deadline_seconds
         self._vectors = TextVectors(bundle.tokenizer, self._encode, bundle.contract.text_dim, text_cache)
@@ -166,13 +160,18 @@ class Recommender:
         return slate_tensors(slates, slate.sizes, slate.tasks, priority)
 
     async def _read(self, call: Call, deadline: Deadline) -> list[OnlineFeatures]:
-        users = [request.user_id for request in call.requests]
-        moments = [request.timestamp for request in call.requests]
         try:
-            return await self._threads.run(deadline, "feature store", self._features.read, users, moments)
+            return await self._reads(call.requests, len(call.requests), deadline)
         except Unavailable:
             self._metrics.feature_errors.inc()
             raise
+
+    async def _read_all(self, calls: Sequence[tuple[Request, ...]], deadline: Deadline) -> list[list[OnlineFeatures]]:
+        """The features of the requests of several calls, from one look-up."""
+        requests = [request for call in calls for request in call]
+        users, moments = [request.user_id for request in requests], [request.timestamp for request in requests]
+        rows = iter(await self._threads.run(deadline, "feature store", self._features.read, users, moments))
+        return [list(islice(rows, len(call))) for call in calls]
 
     async def _encode(
         self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], deadline: Deadline

@@ -1,0 +1,157 @@
+"""Concurrent calls share the work: what waits while a batch is under way becomes the next batch.
+
+Nothing waits for a batch to fill, so a call that is alone is as fast as before, and the busier the transformer the
+larger the batches: reads of the feature store and calls to Triton cost much by the call and little by the row.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.transformer.deadline import Deadline
+from serving.triton.repository import MAX_BATCH_SIZE
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+@dataclass
+class _Waiting(Generic[Job, Result]):
+    job: Job
+    rows: int
+    deadline: Deadline
+    result: "asyncio.Future[Result]"
+
+
+class Batcher(Generic[Job, Result]):
+    """Runs `function` over lists of jobs, at most `in_flight` lists at a time, each of at most `most_rows` rows.
+
+    A job waits no longer than its own deadline, and a batch runs on the latest deadline of its jobs: one that gives up
+    or is cancelled takes nothing away from the others. An error of `function` is the error of all jobs of its batch.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Sequence[Job], Deadline], Awaitable[Sequence[Result]]],
+        what: str,
+        *,
+        in_flight: int = 1,
+        most_rows: int = MAX_BATCH_SIZE,
+    ) -> None:
+        """`what` is waited for, as errors have it."""
+        self._function = function
+        self._what = what
+        self._in_flight = in_flight
+        self._most_rows = most_rows
+        self._waiting: deque[_Waiting[Job, Result]] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, job: Job, rows: int, deadline: Deadline) -> Result:
+        """The result of one job. Raises Unavailable when its deadline passes, and what `function` raises."""
+        entry = _Waiting(job, rows, deadline, asyncio.get_running_loop().create_future())
+        self._waiting.append(entry)
+        self._start()
+        try:
+            return await asyncio.wait_for(entry.result, deadline.remaining(self._what))
+        except TimeoutError as error:
+            raise deadline.passed(self._what) from error
+
+    def _start(self) -> None:
+        while len(self._running) < self._in_flight and (batch := self._take()):
+            task = asyncio.get_running_loop().create_task(self._run(batch))
+            self._running.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._running.discard(task)
+        self._start()
+
+    def _take(self) -> list[_Waiting[Job, Result]]:
+        """The oldest jobs that still wait, as many as fit into one batch."""
+        batch: list[_Waiting[Job, Result]] = []
+        rows = 0
+        while self._waiting:
+            first = self._waiting[0]
+            if batch and rows + first.rows > self._most_rows:
+                break
+            self._waiting.popleft()
+            if not first.result.done():
+                batch.append(first)
+                rows += first.rows
+        return batch
+
+    async def _run(self, batch: Sequence[_Waiting[Job, Result]]) -> None:
+        latest = max((entry.deadline for entry in batch), key=Deadline.left)
+        try:
+            results = await self._function([entry.job for entry in batch], latest)
+        except BaseException as error:
+            for entry in batch:
+                if not entry.result.done():
+                    entry.result.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        for entry, result in zip(batch, results, strict=True):
+            if not entry.result.done():
+                entry.result.set_result(result)
+
+
+class Predictor(Protocol):
+    """The server of the models."""
+
+    async def infer(
+        self, model: str, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str], deadline: Deadline
+    ) -> dict[str, NDArray[Any]]:
+        """The wanted outputs of a model, by name."""
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """One call's part of a batch: its inputs (B, ...), and the outputs that it wants."""
+
+    inputs: Mapping[str, NDArray[Any]]
+    outputs: Sequence[str]
+
+    @property
+    def count(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+
+class BatchedPredictor:
+    """A predictor whose concurrent calls of one model and of equal shapes become one call."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        # As many as there are models and token-length buckets.
+        self._batchers: dict[Hashable, Batcher[_Rows, dict[str, NDArray[Any]]]] = {}
+
+    async def infer(
+        self, model: str, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str], deadline: Deadline
+    ) -> dict[str, NDArray[Any]]:
+        """See `Predictor`."""
+        key = (model, *((name, values.dtype, values.shape[1:]) for name, values in inputs.items()))
+        if key not in self._batchers:
+
+            async def run(batch: Sequence[_Rows], latest: Deadline) -> Sequence[dict[str, NDArray[Any]]]:
+                return await self._run(model, batch, latest)
+
+            self._batchers[key] = Batcher(run, f"predictor model {model}")
+        rows = _Rows(inputs, outputs)
+        return await self._batchers[key](rows, rows.count, deadline)
+
+    async def _run(self, model: str, batch: Sequence[_Rows], deadline: Deadline) -> Sequence[dict[str, NDArray[Any]]]:
+        if len(batch) == 1:
+            return [await self._predictor.infer(model, batch[0].inputs, batch[0].outputs, deadline)]
+        inputs = {name: np.concatenate([rows.inputs[name] for rows in batch]) for name in batch[0].inputs}
+        outputs = list(dict.fromkeys(name for rows in batch for name in rows.outputs))
+        answer = await self._predictor.infer(model, inputs, outputs, deadline)
+        ends = np.cumsum([rows.count for rows in batch]).tolist()
+        return [
+            {name: answer[name][end - rows.count : end] for name in rows.outputs}
+            for rows, end in zip(batch, ends, strict=True)
+        ]
