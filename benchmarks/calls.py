@@ -64,6 +64,11 @@ class Calls:
             made.append(UserCall(users, texts, self._timestamp))
         return made
 
+    def mixed(self, calls: int, batch: int, known: Sequence[str], new_in: int) -> list[UserCall]:
+        """The same with one new query in every `new_in`, the others of `known`."""
+        texts = [self.query() if place % new_in == 0 else known[place % len(known)] for place in range(calls * batch)]
+        return self.new(calls, batch, texts)
+
     def _next_users(self, batch: int) -> tuple[Any, ...]:
         """Distinct users, in a random order; everybody has a turn before anybody has another."""
         if len(self._users) < batch:

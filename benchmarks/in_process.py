@@ -17,13 +17,16 @@ from polytask.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR
 class InProcess:
     """Text encoder and multi-task model of a bundle in ONNX Runtime, `workers` calls at a time of `threads` each."""
 
-    def __init__(self, bundle: Path, contract: Contract, workers: int, threads: int) -> None:
+    def __init__(
+        self, bundle: Path, contract: Contract, workers: int, threads: int, *, text: Path | None = None
+    ) -> None:
+        """`text` is an ONNX file to take in the place of the bundle's text encoder."""
         from polytask.export.parity import session
 
         self.workers = workers
         self.threads = threads
         self._outputs = [spec.name for spec in contract.outputs]
-        self._text = session(bundle / contract.models[TEXT_ENCODER].path, threads)
+        self._text = session(text or bundle / contract.models[TEXT_ENCODER].path, threads)
         self._multitask = session(bundle / contract.models[MULTITASK].path, threads)
 
     def encode(self, tensors: Tensors) -> dict[str, NDArray[Any]]:

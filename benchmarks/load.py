@@ -102,7 +102,7 @@ def http_loop(url: str, calls: Sequence[bytes], concurrency: int) -> Loop:
         if not hasattr(mine, "connection"):
             mine.connection = http.client.HTTPConnection(place.netloc, timeout=TIMEOUT_SECONDS)
         start = time.perf_counter()
-        mine.connection.request("POST", place.path, call, {"Content-Type": "application/octet-stream"})
+        mine.connection.request("POST", place.path, call, {"Content-Type": "application/json"})
         answer = mine.connection.getresponse()
         content = answer.read()
         if answer.status != http.client.OK:

@@ -68,12 +68,12 @@ def _rates(
     tensors = [[bench.calls.tensors(call, reader) for call in of_round] for of_round in calls]
     loop = fastest(bench.published, bench.contract, tensors[-1], bench.cores)
     feeds = tensors if texts is None else [[loop.encode(call) for call in of_round] for of_round in tensors]
-    _send(bench, calls[-1], CONCURRENCY)
+    send(bench, calls[-1], CONCURRENCY)
     check_same_answers(bench, calls[-1][0], loop.answer(tensors[-1][0]))
     found = interleaved(
         rounds,
         {
-            "online": lambda number: _send(bench, calls[number], CONCURRENCY).rate,
+            "online": lambda number: send(bench, calls[number], CONCURRENCY).rate,
             "in process": lambda number: loop.loop(feeds[number]).rate,
         },
     )
@@ -91,12 +91,12 @@ def _added(bench: Workbench, rounds: int) -> Figure:
         calls = [bench.calls.new(size, 1, texts) for _ in range(rounds + 1)]
         tensors = [[bench.calls.tensors(call, bench.reader) for call in of_round] for of_round in calls]
         feeds = tensors if texts is None else [[loop.encode(call) for call in of_round] for of_round in tensors]
-        _send(bench, calls[-1], 1)
+        send(bench, calls[-1], 1)
         loop.loop(feeds[-1])
         found = interleaved(
             rounds,
             {
-                "online": lambda number, calls=calls: 1000 * _send(bench, calls[number], 1).p50,
+                "online": lambda number, calls=calls: 1000 * send(bench, calls[number], 1).p50,
                 "in process": lambda number, feeds=feeds: 1000 * loop.loop(feeds[number]).p50,
             },
         )
@@ -112,7 +112,8 @@ def _added(bench: Workbench, rounds: int) -> Figure:
     )
 
 
-def _send(bench: Workbench, calls: Sequence[UserCall], concurrency: int) -> Loop:
+def send(bench: Workbench, calls: Sequence[UserCall], concurrency: int) -> Loop:
+    """Ask the transformer all calls, so many at a time."""
     return bench.load.grpc(bench.stack.grpc_url, [call.message(MODEL_NAME) for call in calls], concurrency)
 
 

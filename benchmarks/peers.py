@@ -1,0 +1,158 @@
+"""Triton beside KServe's own Python predictor and LitServe: the same ONNX files, the same tensors in and out.
+
+All three servers are up all the time and are asked in turn, a call with a new text each, at several numbers of calls
+under way. Each has all cores: Triton by two threads of a call, the peers by a call on each core.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.calls import Tensors, tensor_message
+from benchmarks.figures import Figure, interleaved, ratios
+from benchmarks.load import Loop, http_loop
+from benchmarks.peer_servers.litserve_server import PATH, body
+from benchmarks.workbench import Workbench
+from polytask.contract import RECOMMENDER
+from polytask.errors import ServingError
+from serving.triton.server import HOST, choose_ports
+
+BAR = 1.0
+CONCURRENCIES = (1, 2, 4, 8, 16)
+COMPARED_AT = 8
+CALLS = 200
+READY_SECONDS = 60.0
+STOP_SECONDS = 10.0
+TRITON, KSERVE, LITSERVE = "Triton", "KServe predictor", "LitServe"
+
+
+def measure(bench: Workbench, rounds: int) -> list[Figure]:
+    """`peers`: Triton's throughput over that of each peer at eight calls under way; the curves are in the details."""
+    size = bench.size(CALLS, least=2 * COMPARED_AT)
+    texts = [bench.calls.tensors(call, bench.reader) for call in bench.calls.new(size, 1)]
+    version = bench.contract.model_version
+    outputs = [spec.name for spec in bench.contract.outputs]
+    for_triton = [tensor_message(RECOMMENDER, version, call, outputs) for call in texts]
+    for_kserve = [tensor_message(RECOMMENDER, "", call, outputs) for call in texts]
+    for_litserve = [body(call) for call in texts]
+    loops: dict[tuple[str, int], list[Loop]] = {}
+    with ExitStack() as running:
+        triton = bench.stack.triton.grpc_address
+        kserve, litserve = start_peers(bench, running, texts[0])
+        senders: dict[str, Callable[[int], Loop]] = {
+            TRITON: lambda concurrency: bench.load.grpc(triton, for_triton, concurrency),
+            KSERVE: lambda concurrency: bench.load.grpc(kserve, for_kserve, concurrency),
+            LITSERVE: lambda concurrency: bench.load.http(litserve, for_litserve, concurrency),
+        }
+        for send in senders.values():
+            send(COMPARED_AT)
+
+        def rate(name: str, concurrency: int) -> float:
+            loop = senders[name](concurrency)
+            loops.setdefault((name, concurrency), []).append(loop)
+            return loop.rate
+
+        found = {
+            concurrency: interleaved(
+                rounds, {name: lambda _, name=name, at=concurrency: rate(name, at) for name in senders}
+            )
+            for concurrency in CONCURRENCIES
+        }
+    at = found[COMPARED_AT]
+    curves = {name: _curve({count: loops[name, count] for count in CONCURRENCIES}) for name in senders}
+    plot(curves, bench.out / "peers.svg")
+    parts = {f"against {name}": ratios(at[TRITON], at[name]) for name in (KSERVE, LITSERVE)}
+    what = f"Triton's throughput over that of other servers, tensors in and out, {COMPARED_AT} calls under way"
+    return [Figure("peers", what, parts, BAR, details={"curves": curves})]
+
+
+def start_peers(bench: Workbench, running: ExitStack, call: Tensors) -> tuple[str, str]:
+    """Start both peers until `running` closes: KServe's gRPC address and LitServe's URL, both of which answer."""
+    kserve_http, kserve_grpc, litserve_http = choose_ports(None, None, None)
+    logs = bench.out / "logs"
+    bundle = str(bench.published)
+    _start(running, "kserve_predictor", [bundle, f"--http_port={kserve_http}", f"--grpc_port={kserve_grpc}"], logs)
+    _start(running, "litserve_server", [bundle, f"--http_port={litserve_http}"], logs)
+    url = f"http://{HOST}:{litserve_http}{PATH}"
+    _wait_for(lambda: http_loop(url, [body(call)], 1), "LitServe", logs)
+    return f"{HOST}:{kserve_grpc}", url
+
+
+def _start(running: ExitStack, module: str, arguments: Sequence[str], logs: Path) -> None:
+    logs.mkdir(parents=True, exist_ok=True)
+    with (logs / f"{module}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"benchmarks.peer_servers.{module}", *arguments],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *_python_path()])},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    running.callback(_stop, process)
+
+
+def _python_path() -> list[str]:
+    return list(filter(None, [os.environ.get("PYTHONPATH")]))
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_SECONDS)
+    # Its workers share its group, and a worker that outlives it would keep the cores busy.
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _wait_for(ask: Callable[[], Any], what: str, logs: Path) -> None:
+    end = time.monotonic() + READY_SECONDS
+    while True:
+        try:
+            ask()
+        except (OSError, ServingError) as error:
+            if time.monotonic() > end:
+                raise ServingError(
+                    f"{what} did not answer within {READY_SECONDS:g} s: {error} (logs: {logs})"
+                ) from error
+            time.sleep(0.2)
+        else:
+            return
+
+
+def _curve(loops: Mapping[int, Sequence[Loop]]) -> list[dict[str, float]]:
+    return [
+        {
+            "concurrency": count,
+            "calls_per_second": round(float(np.median([loop.rate for loop in of_count])), 2),
+            "p50_ms": round(1000 * float(np.median([loop.p50 for loop in of_count])), 3),
+            "p99_ms": round(1000 * float(np.median([loop.p99 for loop in of_count])), 3),
+        }
+        for count, of_count in loops.items()
+    ]
+
+
+def plot(curves: Mapping[str, list[dict[str, float]]], path: Path) -> None:
+    """Throughput against p99 of every server, as SVG; the numbers at the points are the calls under way."""
+    from matplotlib.figure import Figure as Plot
+
+    drawn = Plot(figsize=(6, 4), layout="constrained")
+    place = drawn.subplots()
+    for name, curve in curves.items():
+        rates, waits = [point["calls_per_second"] for point in curve], [point["p99_ms"] for point in curve]
+        place.plot(rates, waits, marker="o", label=name)
+        for point in curve:
+            place.annotate(f"{point['concurrency']:g}", (point["calls_per_second"], point["p99_ms"]))
+    place.set(xlabel="calls per second", ylabel="p99, ms", yscale="log")
+    place.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn.savefig(path, metadata={"Date": None})

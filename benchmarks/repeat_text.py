@@ -1,0 +1,48 @@
+"""What keeping text vectors gains: traffic of which nine texts in ten were sent before, beside traffic of new texts."""
+
+from benchmarks.figures import Figure, interleaved, ratios
+from benchmarks.in_process import InProcess
+from benchmarks.online_vs_ort import CALLS, CONCURRENCY, send
+from benchmarks.workbench import Workbench
+
+BAR = 4.0
+KNOWN_TEXTS = 20
+# One text in so many is new.
+NEW_IN = 10
+CALLS_ALONE = 200
+
+
+def measure(bench: Workbench, rounds: int) -> list[Figure]:
+    """`repeat_text_gain`: throughput over throughput, eight calls under way.
+
+    Beside it stands the same for the models alone, without a server: no server can gain more from its cache than that.
+    """
+    known = [bench.calls.query() for _ in range(KNOWN_TEXTS)]
+    parts = {}
+    for batch, calls in CALLS.items():
+        size = bench.size(calls, least=2 * CONCURRENCY)
+        new = [bench.calls.new(size, batch) for _ in range(rounds)]
+        repeated = [bench.calls.mixed(size, batch, known, NEW_IN) for _ in range(rounds)]
+        send(bench, bench.calls.new(size, batch, known), CONCURRENCY)
+        found = interleaved(
+            rounds,
+            {
+                "new": lambda number, new=new: send(bench, new[number], CONCURRENCY).rate,
+                "repeated": lambda number, repeated=repeated: send(bench, repeated[number], CONCURRENCY).rate,
+            },
+        )
+        parts[f"batch {batch}"] = ratios(found["repeated"], found["new"])
+    what = "throughput of the online path with nine known texts in ten over that with new texts only"
+    beside = {"models alone, batch 1": _alone(bench, rounds)}
+    return [Figure("repeat_text_gain", what, parts, BAR, beside=beside)]
+
+
+def _alone(bench: Workbench, rounds: int) -> list[float]:
+    """The gain of a loop in this process that encodes one call in ten and has the vectors of the others."""
+    size = bench.size(CALLS_ALONE, least=NEW_IN)
+    loop = InProcess(bench.published, bench.contract, bench.cores, 1)
+
+    new = [bench.calls.tensors(call, bench.reader) for call in bench.calls.new(size, 1)]
+    repeated = [call if place % NEW_IN == 0 else loop.encode(call) for place, call in enumerate(new)]
+    found = interleaved(rounds, {"new": lambda _: loop.loop(new).rate, "repeated": lambda _: loop.loop(repeated).rate})
+    return ratios(found["repeated"], found["new"])
