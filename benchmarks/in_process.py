@@ -25,7 +25,7 @@ class InProcess:
 
         self.workers = workers
         self.threads = threads
-        self._outputs = [spec.name for spec in contract.outputs]
+        self._outputs = [spec.name for spec in contract.answers]
         self._text = session(text or bundle / contract.models[TEXT_ENCODER].path, threads)
         self._multitask = session(bundle / contract.models[MULTITASK].path, threads)
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from polytask.atomic import sha256_file, write_text
 from polytask.errors import ContractError
 from polytask.scenario.schema import Scenario
-from polytask.tensors import TensorSpec
+from polytask.tensors import TensorSpec, all_scores, answer_outputs
 
 CONTRACT_FILE = "contract.json"
 TOKENIZER_FILE = "tokenizer.json"
@@ -93,6 +93,19 @@ class Contract(BaseModel):
     def precision_of(self, model: str) -> str:
         """The number format that the graph `model` computes in."""
         return self.precisions[model].precision if model in self.precisions else "fp32"
+
+    @property
+    def answers(self) -> list[TensorSpec]:
+        """The outputs that answer tasks: those of a client that asks for nothing in particular."""
+        names = {spec.name for spec in answer_outputs(self.scenario)}
+        return [spec for spec in self.outputs if spec.name in names]
+
+    @property
+    def takes_filters(self) -> bool:
+        """Whether the model answers the scores of all items, which filters on items need."""
+        names = {spec.name for spec in self.outputs}
+        wanted = [spec.name for task in self.scenario.tasks if (spec := all_scores(task))]
+        return bool(wanted) and names.issuperset(wanted)
 
     @property
     def checksum(self) -> str:

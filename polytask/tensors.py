@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from polytask.scenario.schema import Scenario, Task
+from polytask.tables import ITEMS
 
 INPUT_IDS = "input_ids"
 ATTENTION_MASK = "attention_mask"
@@ -76,6 +77,19 @@ def task_outputs(task: Task) -> list[TensorSpec]:
     return [TensorSpec(name=f"{task.name}_scores", dtype="FP32", shape=(classes,))]
 
 
-def multitask_outputs(scenario: Scenario) -> list[TensorSpec]:
-    """The tensors of all tasks, in the scenario's order."""
+def all_scores(task: Task) -> TensorSpec | None:
+    """`<task>_all_scores` (B, N + 1) of a task that lists items: the score of every row, masked ones included.
+
+    It is for who filters items, and so part of no task's answer. None for other tasks.
+    """
+    return TensorSpec(name=f"{task.name}_all_scores", dtype="FP32", shape=(-1,)) if task.catalogue == ITEMS else None
+
+
+def answer_outputs(scenario: Scenario) -> list[TensorSpec]:
+    """The tensors that answer all tasks, in the scenario's order."""
     return [spec for task in scenario.tasks for spec in task_outputs(task)]
+
+
+def multitask_outputs(scenario: Scenario) -> list[TensorSpec]:
+    """What the multi-task model answers: the answers of all tasks, then all scores of those that list items."""
+    return [*answer_outputs(scenario), *(spec for task in scenario.tasks if (spec := all_scores(task)))]

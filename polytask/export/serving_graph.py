@@ -70,13 +70,17 @@ class ServingGraph(nn.Module):
             for task in self.model.scenario.tasks:
                 logits[task.name] = self.negatives(task, logits[task.name], negative, self.items)
         outputs: list[Tensor] = []
+        all_scores: list[Tensor] = []
         for task in self.model.scenario.tasks:
             if task.catalogue is None:
                 outputs.append(answer(task, logits[task.name]))
             else:
                 new = self.new_items if self.has_new_items and task.catalogue == ITEMS else None
-                outputs += _best_rows(task, logits[task.name], excluded[task.catalogue], new)
-        return tuple(outputs)
+                scores = _masked(logits[task.name], excluded[task.catalogue], new)
+                outputs += _best_rows(task, scores)
+                if task.catalogue == ITEMS:
+                    all_scores.append(scores)
+        return (*outputs, *all_scores)
 
 
 def _known_rows(rows: Tensor, catalogue: Tensor) -> Tensor:
@@ -84,17 +88,20 @@ def _known_rows(rows: Tensor, catalogue: Tensor) -> Tensor:
     return torch.where((rows >= 0) & (rows < catalogue.shape[0]), rows, torch.zeros_like(rows))
 
 
-def _best_rows(task: Task, logits: Tensor, excluded: Tensor, new: Tensor | None) -> list[Tensor]:
-    """Logits (B, N + 1), excluded rows (B, S) -> rows (B, K) and scores (B, K), best first; excluded rows become 0.
+def _masked(logits: Tensor, excluded: Tensor, new: Tensor | None) -> Tensor:
+    """Logits (B, N + 1) with `MASKED_SCORE` at padding and at excluded rows (B, S).
 
     `new` (N + 1,) bool: rows that stand below the first of the others.
     """
-    batch, rows = logits.shape
     # Excluded rows are padded with 0, but a list that fills all S places has no padding left: mask row 0 on its own.
-    padding = torch.zeros(batch, 1, dtype=torch.int64)
+    padding = torch.zeros(logits.shape[0], 1, dtype=torch.int64)
     masked = logits.scatter(1, torch.cat([excluded, padding], dim=1), MASKED_SCORE)
-    if new is not None:
-        masked = below_the_first(masked, new)
+    return masked if new is None else below_the_first(masked, new)
+
+
+def _best_rows(task: Task, masked: Tensor) -> list[Tensor]:
+    """Masked logits (B, N + 1) -> rows (B, K) and scores (B, K), best first; masked rows become 0."""
+    batch, rows = masked.shape
     missing = task.top_k - rows
     if missing > 0:
         masked = torch.cat([masked, torch.full((batch, missing), MASKED_SCORE)], dim=1)

@@ -32,7 +32,7 @@ from polytask.request import RequestFeatures
 from polytask.scenario.schema import Scenario, Task
 from polytask.splits import Split
 from polytask.tables import ITEMS, Tables
-from polytask.tensors import task_outputs
+from polytask.tensors import all_scores, task_outputs
 from polytask.training import Epoch
 
 Finish = Callable[[Contract, Path], None]
@@ -185,7 +185,7 @@ def refresh_job(
     same: list[str] = []
     if not len(done.changed_rows):
         lists_items = [task for task in old.scenario.tasks if task.catalogue == ITEMS]
-        changing = {spec.name for task in lists_items for spec in task_outputs(task)}
+        changing = {spec.name for task in lists_items for spec in (*task_outputs(task), all_scores(task)) if spec}
         same = check_same_answers(previous.bundle, target / BUNDLE, requests, changing)
     changed: list[object] = [done.items.external(int(row)) for row in done.changed_rows]
     return RefreshedItems(exported.contract, len(done.new_rows), changed, done.missing, same)

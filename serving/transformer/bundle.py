@@ -11,7 +11,7 @@ from polytask.errors import ContractError
 from polytask.priorities import Priorities, equal_priorities, load_priorities
 from polytask.request import RequestEncoder
 from polytask.tables import USERS
-from polytask.tensors import multitask_inputs, multitask_outputs
+from polytask.tensors import answer_outputs, multitask_inputs, multitask_outputs
 from polytask.text import TextTokenizer
 
 
@@ -47,7 +47,11 @@ def load_bundle(folder: Path) -> Bundle:
     scenario = contract.scenario
     expected = {
         "multitask inputs": (list(contract.multitask_inputs), multitask_inputs(scenario, contract.text_dim)),
-        "outputs": (list(contract.outputs), multitask_outputs(scenario)),
+        # An older bundle answers without all scores, and takes no filters.
+        "outputs": (
+            list(contract.outputs),
+            multitask_outputs(scenario) if contract.takes_filters else answer_outputs(scenario),
+        ),
         "feature service": (contract.feature_service, scenario.feature_service),
         "token length": (contract.max_tokens, scenario.text.max_tokens),
     }

@@ -8,6 +8,7 @@ from typing import Any
 from polytask.errors import RequestError
 from polytask.scenario.schema import Scenario
 from serving.transformer.answers import SLATE_TYPES, answer_names
+from serving.transformer.filters import FILTERS, MAX_FILTER_CHARACTERS, MAX_FILTERS, filterable
 from serving.transformer.slate import mergeable
 from serving.transformer.wire import InputTensor, decode, key_datatype
 from serving.triton.repository import MAX_BATCH_SIZE
@@ -61,12 +62,16 @@ class Slate:
 
 @dataclass(frozen=True)
 class Call:
-    """A whole call: its rows, the wanted tasks, and the names of the tensors to answer with, in that order."""
+    """A whole call: its rows, the wanted tasks, and the names of the tensors to answer with, in that order.
+
+    `filters` are about the items of all rows; `ItemFilters` reads them.
+    """
 
     requests: tuple[Request, ...]
     tasks: tuple[str, ...]
     outputs: tuple[str, ...] = field(default=())
     slate: Slate | None = None
+    filters: tuple[str, ...] = ()
 
 
 def input_types(scenario: Scenario) -> dict[str, tuple[str, list[int]]]:
@@ -85,6 +90,8 @@ def input_types(scenario: Scenario) -> dict[str, tuple[str, list[int]]]:
         types[RECENT_ITEMS] = types[EXCLUDE_ITEMS] = (key_datatype(scenario.items), [-1, -1])
     if scenario.takes_negatives:
         types[NEGATIVE_ITEMS] = (key_datatype(scenario.items), [-1, -1])
+    if filterable(scenario):
+        types[FILTERS] = ("BYTES", [-1])
     types |= {COUNT: ("INT64", [-1, 1]), TASKS: ("BYTES", [-1])}
     return {**types, SLATE: ("INT64", [-1, 1]), TASK_WEIGHTS: ("BYTES", [-1])}
 
@@ -128,7 +135,7 @@ def parse_call(scenario: Scenario, tensors: Sequence[InputTensor], outputs: Sequ
                 f"{together} items together with {RECENT_ITEMS}, at most {scenario.features.seen_length}",
             )
         requests.append(request)
-    return Call(tuple(requests), tasks, names, slate)
+    return Call(tuple(requests), tasks, names, slate, _filters(read))
 
 
 class _Reader:
@@ -234,6 +241,19 @@ def _wanted(
     if SLATE_TYPES.keys() & set(outputs):
         wanted |= set(mergeable(scenario, every))
     return tuple(name for name in every if name in wanted), tuple(dict.fromkeys(outputs))
+
+
+def _filters(read: _Reader) -> tuple[str, ...]:
+    shape = read.shape(FILTERS)
+    if shape is None:
+        return ()
+    if len(shape) != 1 or not 1 <= shape[0] <= MAX_FILTERS:
+        raise RequestError(FILTERS, f"shape {shape}, allowed: [n] with n from 1 to {MAX_FILTERS}")
+    filters = tuple(read.values(FILTERS) or ())
+    longest = max(map(len, filters))
+    if longest > MAX_FILTER_CHARACTERS:
+        raise RequestError(FILTERS, f"{longest} characters, at most {MAX_FILTER_CHARACTERS}")
+    return filters
 
 
 def _counts(scenario: Scenario, tasks: tuple[str, ...], read: _Reader) -> list[int]:

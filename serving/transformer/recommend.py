@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.contract import MULTITASK, TEXT_ENCODER
-from polytask.errors import ContractError
-from polytask.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR
+from polytask.errors import ContractError, RequestError
+from polytask.tables import ITEMS
+from polytask.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR, all_scores
 from serving.transformer.answers import (
     COLD_START,
     STALE_FEATURES,
@@ -26,6 +27,7 @@ from serving.transformer.bundle import Bundle
 from serving.transformer.call_record import CallRecord
 from serving.transformer.deadline import Deadline, Unavailable
 from serving.transformer.features import OnlineFeatures, request_features
+from serving.transformer.filters import FILTERS, ItemFilters, Mask, best_allowed
 from serving.transformer.metrics import Metrics
 from serving.transformer.parse import Call, Request, Slate, parse_call
 from serving.transformer.slate import entries_of, merge, slate_tensors
@@ -45,13 +47,14 @@ class Features(Protocol):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A call that is ready for the multi-task model."""
+    """A call that is ready for the multi-task model. `allowed` (N + 1,): the item rows that its filters leave."""
 
     call: Call
     deadline: Deadline
     inputs: Mapping[str, NDArray[Any]]
     flags: Sequence[AnswerTensor]
     record: CallRecord
+    allowed: Mask | None = None
 
 
 class Recommender:
@@ -74,6 +77,8 @@ class Recommender:
         self._metrics = metrics
         self._deadline_seconds = deadline_seconds
         self._vectors = TextVectors(bundle.tokenizer, self._encode, bundle.contract.text_dim, text_cache)
+        items = bundle.catalogues.get(ITEMS)
+        self._filters = None if items is None else ItemFilters(self._scenario, items)
         self._writer = AnswerWriter(self._scenario, bundle.catalogues)
         self._threads = BoundedThreads(FEATURE_THREADS, "features")
 
@@ -87,6 +92,9 @@ class Recommender:
         record = record or CallRecord()
         deadline = record.deadline or Deadline(self._deadline_seconds)
         call = parse_call(self._scenario, tensors, outputs, now)
+        allowed = self._filters.allowed(call.filters) if call.filters and self._filters is not None else None
+        if call.filters and not self._bundle.contract.takes_filters:
+            raise RequestError(FILTERS, "the served model was exported before there were filters, allowed: none")
         record.batch, record.tasks = len(call.requests), call.tasks
         with record.stage("features"):
             online = await self._read(call, deadline)
@@ -113,15 +121,31 @@ class Recommender:
             inputs: dict[str, NDArray[Any]] = {}
             if call.tasks:
                 inputs = {TEXT_VECTOR: await self._vectors(texts, deadline), **self._bundle.encoder.rows(batch)}
-        return Prepared(call, deadline, inputs, flags, record)
+        return Prepared(call, deadline, inputs, flags, record, allowed)
 
     async def predict(self, prepared: Prepared) -> dict[str, NDArray[Any]]:
         """The model's tensors for the wanted tasks. Raises Unavailable when the predictor is down or slow."""
         outputs = model_outputs(self._scenario, prepared.call.tasks)
         if not outputs:
             return {}
+        if prepared.allowed is None:
+            with prepared.record.stage("predictor"):
+                return await self._infer(MULTITASK, prepared.inputs, outputs, prepared.deadline)
+        return await self._filtered(prepared, prepared.allowed, outputs)
+
+    async def _filtered(self, prepared: Prepared, allowed: Mask, outputs: list[str]) -> dict[str, NDArray[Any]]:
+        """As `predict`, with the lists of items made here, of the scores of all items."""
+        tasks = [self._scenario.task(name) for name in prepared.call.tasks]
+        all_of = {task.name: spec.name for task in tasks if (spec := all_scores(task))}
+        lists = {f"{name}_{part}" for name in all_of for part in ("ids", "scores")}
+        asked = [name for name in outputs if name not in lists] + list(all_of.values())
         with prepared.record.stage("predictor"):
-            return await self._infer(MULTITASK, prepared.inputs, outputs, prepared.deadline)
+            tensors = await self._infer(MULTITASK, prepared.inputs, asked, prepared.deadline)
+        with prepared.record.stage("post"):
+            for name, every in all_of.items():
+                rows, scores = best_allowed(tensors[every], allowed, self._scenario.task(name).top_k)
+                tensors |= {f"{name}_ids": rows, f"{name}_scores": scores}
+        return tensors
 
     def answer(self, prepared: Prepared, tensors: Mapping[str, NDArray[Any]]) -> list[AnswerTensor]:
         """The tensors the caller wants, in the order it wants them."""

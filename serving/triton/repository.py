@@ -126,13 +126,13 @@ def ensemble_config(contract: Contract) -> Message:
         ("platform", "ensemble"),
         ("max_batch_size", MAX_BATCH_SIZE),
         *[("input", _tensor(spec)) for spec in inputs],
-        *[("output", _tensor(spec)) for spec in contract.outputs],
+        *[("output", _tensor(spec)) for spec in contract.answers],
         ("version_policy", _version_policy(contract)),
         (
             "ensemble_scheduling",
             [
                 ("step", _step(TEXT_ENCODER, contract, contract.text_inputs, contract.text_outputs)),
-                ("step", _step(MULTITASK, contract, contract.multitask_inputs, contract.outputs)),
+                ("step", _step(MULTITASK, contract, contract.multitask_inputs, contract.answers)),
             ],
         ),
     ]

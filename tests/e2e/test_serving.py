@@ -113,6 +113,24 @@ def test_recent_excluded_and_negative_items_are_left_out(client: RecommenderClie
     assert [entry.id for entry in answer.tasks["item"]] == [fourth]
 
 
+def filters_input(*filters: str) -> dict[str, Any]:
+    return {"name": "filters", "datatype": "BYTES", "shape": [len(filters)], "data": list(filters)}
+
+
+def test_filters_leave_the_best_of_what_they_allow(small_stack: LocalStack, tables: Tables):
+    body = {"inputs": [user_input(10), filters_input("genres=Horror", "year=1955..1992")]}
+    status, answer = rest(small_stack, {**body, "outputs": [{"name": "item_ids"}, {"name": "user_ids"}]})
+    assert status == 200
+    got = {output["name"]: output["data"] for output in answer["outputs"]}
+    items = tables.items
+    allowed = items["genres"].map(lambda names: "Horror" in names) & items["year"].between(1955, 1992).fillna(False)
+    left_out = seen_by(tables, 10) | set(items["item_id"][~allowed])
+    expected = best_items(tables, left_out, 10)
+    assert 1 < len(expected)
+    assert got["item_ids"] == [*expected, *[-1] * (10 - len(expected))]
+    assert all(user > 0 for user in got["user_ids"])
+
+
 def test_features_that_are_too_old_are_left_out_and_flagged(client: RecommenderClient, tables: Tables):
     in_two_centuries = 1_700_000_000 + 200 * 365 * 86_400
     answer = client.recommend(10, timestamp=in_two_centuries, k=3)
@@ -260,6 +278,8 @@ def test_a_datatype_that_no_protocol_knows_names_its_field(small_stack: LocalSta
         ("user_id", {"inputs": [{**user_input(10), "shape": [2, 1]}]}),
         ("name", {"inputs": [{"datatype": "INT64", "shape": [1, 1], "data": [1]}]}),
         ("weather", {"inputs": [user_input(10)], "outputs": [{"name": "weather"}]}),
+        ("filters: genres has no value 'Horor'", {"inputs": [user_input(10), filters_input("genres=Horor")]}),
+        ("filters: shape [0]", {"inputs": [user_input(10), filters_input()]}),
         ("inputs", {"input": []}),
         ("request body: is not JSON", b"{nothing"),
         ("body", b"\x80"),

@@ -3,7 +3,14 @@
 import pytest
 
 from polytask.scenario.schema import Label, Task
-from polytask.tensors import multitask_inputs, multitask_outputs, task_outputs, text_inputs, text_outputs
+from polytask.tensors import (
+    answer_outputs,
+    multitask_inputs,
+    multitask_outputs,
+    task_outputs,
+    text_inputs,
+    text_outputs,
+)
 
 
 def flat(specs):
@@ -29,7 +36,9 @@ def test_outputs_in_the_order_of_the_tasks(small_scenario):
         ("user_ids", "INT64", (10,)),
         ("user_scores", "FP32", (10,)),
         ("scene_scores", "FP32", (4,)),
+        ("item_all_scores", "FP32", (-1,)),
     ]
+    assert flat(answer_outputs(small_scenario)) == flat(multitask_outputs(small_scenario))[:-1]
 
 
 @pytest.mark.parametrize(

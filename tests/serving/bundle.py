@@ -134,6 +134,11 @@ def _multitask(scenario: Scenario, rows: dict[str, int]) -> onnx.ModelProto:
                 helper.make_node(
                     "ScatterElements", [f"{t}_all", left_out, f"{left_out}_masked"], [f"{t}_left"], axis=1
                 ),
+                *(
+                    [helper.make_node("Identity", [f"{t}_left"], [f"{t}_all_scores"])]
+                    if task.catalogue == "items"
+                    else []
+                ),
                 helper.make_node("TopK", [f"{t}_left", f"{t}_k"], [f"{t}_scores", f"{t}_ids"], axis=1),
             ]
         else:

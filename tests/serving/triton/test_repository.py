@@ -49,6 +49,7 @@ def test_models_carry_the_contracts_tensors(contract: Contract, tmp_path: Path) 
         "user_ids": ("TYPE_INT64", [10]),
         "user_scores": ("TYPE_FP32", [10]),
         "scene_scores": ("TYPE_FP32", [4]),
+        "item_all_scores": ("TYPE_FP32", [-1]),
     }
     for config in (text, tasks):
         assert config.backend == "onnxruntime"
@@ -71,7 +72,7 @@ def test_ensemble_pins_both_steps_and_hides_the_text_vector(contract: Contract, 
     config = read_config(tmp_path, "recommender")
     assert config.platform == "ensemble"
     assert list(tensors(config.input)) == ["input_ids", "attention_mask", "history", "seen", "user", "negative"]
-    assert list(tensors(config.output)) == [spec.name for spec in contract.outputs]
+    assert list(tensors(config.output)) == [spec.name for spec in contract.answers]
     steps = [(step.model_name, step.model_version) for step in config.ensemble_scheduling.step]
     assert steps == [("text_encoder", VERSION), ("multitask", VERSION)]
     first, second = config.ensemble_scheduling.step

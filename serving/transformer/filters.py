@@ -1,0 +1,127 @@
+"""Filters on item attributes: which rows of the catalogue a call allows, and the best of them. ADR 0027.
+
+The attributes are the columns of the items, but for the one that names them: texts and lists of texts are filtered by
+values, `genres=Horror|Comedy`, numbers by a range, `year=1990..1999`, `year=1990..` or `year=1994`.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.catalogue import PADDING_ROW, Catalogue
+from polytask.errors import RequestError
+from polytask.scenario.schema import Column, Scenario
+from polytask.tensors import MASKED_SCORE
+from polytask.text import is_missing
+
+FILTERS = "filters"
+MAX_FILTERS = 16
+MAX_FILTER_CHARACTERS = 2000
+# How many allowed values an error shows, and how many sets of filters are remembered: one takes a byte per item.
+SHOWN_VALUES = 30
+REMEMBERED = 64
+
+Mask = NDArray[np.bool_]
+
+
+def filterable(scenario: Scenario) -> dict[str, Column]:
+    """The attributes that items can be filtered by, empty without items."""
+    items = scenario.entities.items
+    return {} if items is None else {name: c for name, c in items.columns.items() if name != items.title_column}
+
+
+class ItemFilters:
+    """The filters over one catalogue of items. An item without a value of an attribute passes no filter on it."""
+
+    def __init__(self, scenario: Scenario, items: Catalogue) -> None:
+        self._columns = filterable(scenario)
+        self._table = items.table
+        self._with_value: dict[str, dict[str, NDArray[np.int64]]] = {}
+        self._numbers: dict[str, NDArray[np.float64]] = {}
+        for name, column in self._columns.items():
+            if column.type in ("integer", "float"):
+                self._numbers[name] = items.table[name].to_numpy(dtype=np.float64, na_value=np.nan)
+            else:
+                self._with_value[name] = _positions(items.table[name])
+        self._rows = len(items) + 1
+        self._allowed = lru_cache(maxsize=REMEMBERED)(self._combine)
+
+    def allowed(self, filters: Sequence[str]) -> Mask:
+        """(N + 1,): which rows pass all of `filters`; row 0, padding, never does. Read only.
+
+        Raises RequestError with what is allowed for an attribute, a value or a range that is none.
+        """
+        return self._allowed(tuple(filters))
+
+    def _combine(self, filters: tuple[str, ...]) -> Mask:
+        mask = np.ones(self._rows, dtype=np.bool_)
+        mask[PADDING_ROW] = False
+        for text in filters:
+            mask &= self._one(text)
+        mask.flags.writeable = False
+        return mask
+
+    def _one(self, text: str) -> Mask:
+        name, equals, wanted = text.partition("=")
+        if name not in self._columns or not equals:
+            known = ", ".join(f"{n}={'low..high' if n in self._numbers else 'value|value'}" for n in self._columns)
+            raise RequestError(FILTERS, f"{text!r} names no attribute of the items, allowed: {known}")
+        mask = np.zeros(self._rows, dtype=np.bool_)
+        if name in self._numbers:
+            low, high = _range(text, name, wanted)
+            with np.errstate(invalid="ignore"):  # a missing number is NaN, and compares as false
+                mask[1:] = (self._numbers[name] >= low) & (self._numbers[name] <= high)
+            return mask
+        positions = self._with_value[name]
+        for value in wanted.split("|"):
+            if value not in positions:
+                shown = ", ".join(sorted(positions)[:SHOWN_VALUES])
+                more = f" and {len(positions) - SHOWN_VALUES} more" if len(positions) > SHOWN_VALUES else ""
+                raise RequestError(FILTERS, f"{name} has no value {value!r}, allowed: {shown}{more}")
+            mask[positions[value] + 1] = True
+        return mask
+
+
+def best_allowed(scores: NDArray[Any], allowed: Mask, count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Scores (B, N + 1) of all rows -> the `count` best allowed rows (B, count) and their scores, best first.
+
+    As in the served graph, equal scores stand in the order of their rows, and what is masked or missing is row 0.
+    """
+    rows = np.full((len(scores), count), PADDING_ROW, dtype=np.int64)
+    kept = np.full((len(scores), count), MASKED_SCORE, dtype=np.float32)
+    for position, row_scores in enumerate(scores):
+        listed = np.flatnonzero(allowed & (row_scores > MASKED_SCORE / 2))
+        if len(listed) > count:
+            bar = np.partition(row_scores[listed], -count)[-count]
+            listed = listed[row_scores[listed] >= bar]
+        best = listed[np.argsort(-row_scores[listed], kind="stable")][:count]
+        rows[position, : len(best)] = best
+        kept[position, : len(best)] = row_scores[best]
+    return rows, kept
+
+
+def _positions(values: Any) -> dict[str, NDArray[np.int64]]:
+    """Value -> where in the column it stands."""
+    found: dict[str, list[int]] = {}
+    for position, value in enumerate(values):
+        parts = value if isinstance(value, (list, tuple, np.ndarray)) else () if is_missing(value) else (value,)
+        for part in parts:
+            found.setdefault(str(part), []).append(position)
+    return {value: np.array(positions, dtype=np.int64) for value, positions in found.items()}
+
+
+def _range(text: str, name: str, wanted: str) -> tuple[float, float]:
+    low, dots, high = wanted.partition("..")
+    try:
+        first = float(low) if low or not dots else -np.inf
+        last = float(high) if high else first if not dots else np.inf
+    except ValueError:
+        first, last = 1.0, 0.0
+    if not first <= last:  # NaN is no bound either
+        raise RequestError(
+            FILTERS, f"{text!r}, allowed: {name}=low..high with low at most high, one of them, or a number"
+        )
+    return first, last
