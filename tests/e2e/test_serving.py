@@ -126,7 +126,7 @@ def test_filters_leave_the_best_of_what_they_allow(small_stack: LocalStack, tabl
     allowed = items["genres"].map(lambda names: "Horror" in names) & items["year"].between(1955, 1992).fillna(False)
     left_out = seen_by(tables, 10) | set(items["item_id"][~allowed])
     expected = best_items(tables, left_out, 10)
-    assert 1 < len(expected)
+    assert len(expected) > 1
     assert got["item_ids"] == [*expected, *[-1] * (10 - len(expected))]
     assert all(user > 0 for user in got["user_ids"])
 
