@@ -62,7 +62,9 @@ def build_app(console: Console) -> Starlette:
     template = templates.get_template("page.html")
 
     async def page(request: Request) -> Response:
-        view = read_view(request.query_params.multi_items(), [task.name for task in console.directory.scenario.tasks])
+        scenario = console.directory.scenario
+        tasks = [task.name for task in scenario.tasks]
+        view = read_view(request.query_params.multi_items(), tasks, scenario.features.context)
         content = await gather(console, view)
         reply = content["reply"]
         headers = {} if reply is None else {"server-timing": f"recommender;dur={reply.milliseconds:.1f}"}

@@ -62,7 +62,7 @@ class Service:
             less = [directory.item_key("less", item) for item in view.less]
             questions = [Question(user)]
             if view.asks_more:
-                questions.append(Question(user, view.query or None, None, recent, (), less))
+                questions.append(Question(user, view.query or None, None, recent, (), less, view.context))
             tasks = _asked(directory, view)
             began = time.monotonic()
             answers = self._client.recommend_many(

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
-WEIGHT = "weight."
-MAX_QUERY_CHARACTERS = 2000  # what the recommender takes
+from serving.transformer.parse import MAX_CONTEXT_CHARACTERS, MAX_QUERY_CHARACTERS
+
+WEIGHT, CONTEXT = "weight.", "context."
 MAX_ITEMS = 100
 
 
@@ -14,7 +15,8 @@ MAX_ITEMS = 100
 class View:
     """The state of the page. Keys of users and items are texts as typed; `tasks` and `weights` empty mean all, learned.
 
-    `recent` items run from oldest to newest. `compare` asks a second recommender the same.
+    `recent` items run from oldest to newest. `context` has words about the moment, such as the weather. `compare` asks
+    a second recommender the same.
     """
 
     user: str = ""
@@ -23,12 +25,13 @@ class View:
     less: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
+    context: Mapping[str, str] = field(default_factory=dict)
     compare: bool = False
 
     @property
     def asks_more(self) -> bool:
         """Whether anything is asked beyond what the recommender says of the user unasked."""
-        return bool(self.query or self.recent or self.less)
+        return bool(self.query or self.recent or self.less or self.context)
 
     def url(self, **changes: Any) -> str:
         """The address of this state with some fields changed; what is as by default is left out."""
@@ -38,6 +41,7 @@ class View:
         pairs += [("recent", item) for item in view.recent] + [("less", item) for item in view.less]
         pairs += [("task", task) for task in view.tasks]
         pairs += [(WEIGHT + task, f"{weight:g}") for task, weight in view.weights.items()]
+        pairs += [(CONTEXT + name, word) for name, word in view.context.items()]
         pairs += [("compare", "on")] if view.compare else []
         return "/?" + urlencode(pairs) if pairs else "/"
 
@@ -51,10 +55,10 @@ class View:
         return self.url(**{name: (*kept, value)})
 
 
-def read_view(pairs: Iterable[tuple[str, str]], tasks: Sequence[str]) -> View:
+def read_view(pairs: Iterable[tuple[str, str]], tasks: Sequence[str], words: Sequence[str] = ()) -> View:
     """The state that an address says. What no control of the page can have made is left out: it is only a page.
 
-    `tasks` are the scenario's; all of them ticked is the same as none named.
+    `tasks` and `words` (its `features.context`) are the scenario's; all tasks ticked is the same as none named.
     """
     single: dict[str, str] = {}
     lists: dict[str, dict[str, None]] = {"recent": {}, "less": {}, "task": {}}
@@ -76,6 +80,7 @@ def read_view(pairs: Iterable[tuple[str, str]], tasks: Sequence[str]) -> View:
         recent=tuple(lists["recent"]),
         less=tuple(lists["less"]),
         tasks=() if len(wanted) == len(tasks) else wanted,
+        context={name: single[CONTEXT + name][:MAX_CONTEXT_CHARACTERS] for name in words if single.get(CONTEXT + name)},
         weights={task: weights[task] for task in tasks if task in weights} if any(weights.values()) else {},
         compare=bool(single.get("compare")),
     )

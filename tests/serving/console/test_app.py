@@ -6,12 +6,15 @@ from collections.abc import Callable
 import pytest
 from starlette.testclient import TestClient
 
+from polytask.catalogue import catalogues_of
 from polytask.errors import RequestError, ServingError
+from polytask.scenario import Scenario
+from polytask.tables import Tables
 from serving.client import ServiceUnavailable
 from serving.console.app import Console, build_app
 from serving.console.directory import Directory
 from serving.console.service import Service
-from tests.serving.console.known import CHECKSUM, KnownRecommender
+from tests.serving.console.known import CHECKSUM, KnownFeatures, KnownRecommender
 
 Open = Callable[..., TestClient]
 
@@ -63,6 +66,18 @@ def test_less_of_this_and_the_session_are_asked_and_can_be_taken_back(open_page:
     assert not {"7", "14"} & set(keys(page, "item"))
     assert 'href="/?user=10&amp;recent=14"' in page  # takes back "less of 7"
     assert 'href="/?user=10&amp;recent=14&amp;less=7&amp;less=21"' in page  # says "less of 21" too
+
+
+def test_words_about_the_moment_are_asked(small_scenario: Scenario, tables: Tables):
+    features = small_scenario.features.model_copy(update={"context": ("weather",)})
+    scenario = small_scenario.model_copy(update={"features": features})
+    recommender = KnownRecommender()
+    directory = Directory(scenario, catalogues_of(scenario, tables), KnownFeatures())
+    client = TestClient(build_app(Console(directory, Service("one:1", recommender))), base_url="http://127.0.0.1")
+    page = client.get("/?user=10&context.weather=rain&context.place=beach").text
+    assert [dict(question.context) for question in recommender.calls[0]["questions"]] == [{}, {"weather": "rain"}]
+    assert re.search(r'name="context.weather" value="rain"', page)
+    assert "same place" in page  # moves are counted from the lists without it
 
 
 def test_tasks_and_priorities(open_page: Open):

@@ -13,7 +13,7 @@ words = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zs", "Zl", "Zp"
 
 
 def read(address: str) -> View:
-    return read_view(parse_qsl(urlsplit(address).query, keep_blank_values=True), TASKS)
+    return read_view(parse_qsl(urlsplit(address).query, keep_blank_values=True), TASKS, ("place", "weather"))
 
 
 @given(
@@ -25,6 +25,7 @@ def read(address: str) -> View:
         less=st.lists(words, unique=True, max_size=4).map(tuple),
         tasks=st.sampled_from([(), ("item",), ("item", "scene")]),
         weights=st.sampled_from([{}, {"item": 0.5, "user": 0.0, "scene": 0.25}]),
+        context=st.dictionaries(st.sampled_from(["place", "weather"]), words),
         compare=st.booleans(),
     )
 )
@@ -47,7 +48,9 @@ def test_links_add_once_and_take_out():
 
 @pytest.mark.parametrize("weight", ["-1", "2", "nan", "inf", "much", ""])
 def test_what_no_control_can_say_is_left_out(weight: str):
-    view = read(f"/?user=1&task=nothing&weight.item={weight}&weight.nothing=1&colour=red&query=+&recent=")
+    view = read(
+        f"/?user=1&task=nothing&weight.item={weight}&weight.nothing=1&colour=red&context.colour=red&context.place=&query=+&recent="
+    )
     assert view == View(user="1")
 
 
