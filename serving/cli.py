@@ -106,6 +106,9 @@ def serve(
     feature_store: Annotated[Path, typer.Option(help="Folder that holds feature_store.yaml.")] = FEATURE_STORE,
     http_port: Annotated[int | None, typer.Option(help="REST port; default: a free one.")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="gRPC port; default: a free one.")] = None,
+    beside: Annotated[
+        bool, typer.Option("--beside", help="Start beside the running one, as a second version to compare with.")
+    ] = False,
     with_console: Annotated[
         bool, typer.Option("--console/--no-console", help="Also serve a web page to look at the answers with.")
     ] = True,
@@ -118,18 +121,27 @@ def serve(
     Examples:
       polytask serve
       polytask serve --grpc-port 8081 --console-port 8700
-      polytask serve --bundle mine/current --feature-store mine/store --no-console
+      polytask serve --beside --bundle published/older --grpc-port 8082
     """
     from serving.console.server import ConsoleProcess
-    from serving.local import STATE_FILE, LocalStack, read_state
+    from serving.local import LOGS, STATE_FILE, LocalStack, read_state
 
     running = read_state(STATE_FILE)
-    if running is not None:
-        raise ServingError(f"a recommender runs already: {running['grpc']} (process {running['pid']}); stop it first")
+    if running is not None and not beside:
+        raise ServingError(
+            f"a recommender runs already: {running['grpc']} (process {running['pid']}); stop it, or start one --beside"
+        )
     console = Console()
-    stack = LocalStack(bundle, feature_store, http_port=http_port, grpc_port=grpc_port, state_file=STATE_FILE)
+    stack = LocalStack(
+        bundle,
+        feature_store,
+        logs=LOGS / "beside" if beside else LOGS,
+        http_port=http_port,
+        grpc_port=grpc_port,
+        state_file=None if beside else STATE_FILE,
+    )
     page = None
-    if with_console:
+    if with_console and not beside:
         log = stack.logs / "console.log"
         page = ConsoleProcess(stack.grpc_url, stack.bundle, stack.feature_store, log, console_port)
     try:

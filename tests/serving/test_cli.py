@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -117,6 +118,16 @@ def test_what_cannot_be_asked_safely_is_one_line(words: list[str], message: str,
     result = CliRunner().invoke(app, ["--user", "5", "--url", "far.example.com:1", *words])
     assert isinstance(result.exception, RequestError)
     assert re.match(message, str(result.exception))
+
+
+def test_a_second_stack_stands_beside_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build/serve.json").write_text(json.dumps({"pid": os.getpid(), "grpc": "127.0.0.1:9"}))
+    with pytest.raises(ServingError, match=r"a recommender runs already: 127\.0\.0\.1:9 .* or start one --beside"):
+        serve()
+    with pytest.raises(ServingError, match="run `make demo` first"):  # it goes on to the bundle, which is missing
+        serve(beside=True)
 
 
 def test_a_single_number_is_one_line():
