@@ -3,7 +3,6 @@
 Exit codes: 0 done, 1 an error that its one line explains, 2 a wrong command line, 130 stopped by Ctrl-C.
 """
 
-import inspect
 import sys
 from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
@@ -32,17 +31,12 @@ Examples:
 
 def build_app(points: Iterable[EntryPoint] | None = None) -> typer.Typer:
     """The application with some commands; None means every one that an installed package contributes."""
-    app = typer.Typer(help=_help(HELP), epilog=EXIT_CODES, no_args_is_help=True, add_completion=True)
+    app = typer.Typer(help=HELP, epilog=EXIT_CODES, no_args_is_help=True, add_completion=True)
     found = entry_points(group=COMMANDS) if points is None else points
     for point in sorted(found, key=lambda point: point.name):
         command: Callable[..., Any] = point.load()
-        app.command(name=point.name, help=_help(inspect.getdoc(command) or ""), epilog=EXIT_CODES)(command)
+        app.command(name=point.name, epilog=EXIT_CODES)(command)
     return app
-
-
-def _help(text: str) -> str:
-    """A docstring as help: typer joins lines, but for those of a paragraph that starts with a backspace."""
-    return text.replace("Examples:\n", "\b\nExamples:\n")
 
 
 def main() -> None:

@@ -78,6 +78,16 @@ def fails(point: str = "x") -> None:
     raise {"data": DataError("table x: is empty, allowed: rows"), "stop": KeyboardInterrupt()}[point]
 
 
+def test_a_stop_while_the_commands_load(monkeypatch: pytest.MonkeyPatch):
+    def build() -> typer.Typer:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "build_app", build)
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == cli.STOPPED
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
