@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from importlib import metadata
 from pathlib import Path
 
@@ -110,6 +111,9 @@ def test_the_model(ruled_bundle: Path, tmp_path: Path):
     finding, scenario = project.check_bundle(ruled_bundle)
     assert (finding.status, scenario.name) == ("ok", "small")
     assert "version 77 of small: item, user, scene" in finding.found
+    copy = shutil.copytree(ruled_bundle, tmp_path / "copy")
+    (copy / "tokenizer.json").write_text("{}")
+    assert is_fault(project.check_bundle(copy)[0], "tokenizer.json: checksum", "publish it again")
     (tmp_path / "contract.json").write_text(json.dumps({"format": 1}))
     assert is_fault(project.check_bundle(tmp_path)[0], "contract.json")
 
