@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from polytask.contract import MULTITASK, TEXT_ENCODER
 from polytask.tensors import MASKED_SCORE
 from serving.transformer.answers import COLD_START, STALE_FEATURES, TRUNCATED, AnswerTensor
 
@@ -62,6 +63,8 @@ class Metrics:
         self.predictor_errors = counter("predictor_errors", "Calls to a model that failed.", "model")
         self.in_work = Gauge("polytask_calls_in_work", "Calls that are worked on.", registry=registry)
         self.waiting = Gauge("polytask_calls_waiting", "Calls that wait for their turn.", registry=registry)
+        for model in (TEXT_ENCODER, MULTITASK):
+            self.predictor_errors.labels(model)  # there from the start: a rate needs a first value
         self._served = _Served()
         registry.register(self._served)
 
