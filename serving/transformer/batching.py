@@ -6,7 +6,7 @@ larger the batches: reads of the feature store and calls to Triton cost much by 
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -123,10 +123,14 @@ class _Rows:
 
 
 class BatchedPredictor:
-    """A predictor whose concurrent calls of one model and of equal shapes become one call."""
+    """A predictor whose concurrent calls of one model and of equal shapes become one call.
 
-    def __init__(self, predictor: Predictor) -> None:
+    A call that wants one of the outputs `alone` is sent by itself: they are large, and would be sent for all others too.
+    """
+
+    def __init__(self, predictor: Predictor, alone: Collection[str] = ()) -> None:
         self._predictor = predictor
+        self._alone = frozenset(alone)
         # As many as there are models and token-length buckets.
         self._batchers: dict[Hashable, Batcher[_Rows, dict[str, NDArray[Any]]]] = {}
 
@@ -134,6 +138,8 @@ class BatchedPredictor:
         self, model: str, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str], deadline: Deadline
     ) -> dict[str, NDArray[Any]]:
         """See `Predictor`."""
+        if not self._alone.isdisjoint(outputs):
+            return await self._predictor.infer(model, inputs, outputs, deadline)
         key = (model, *((name, values.dtype, values.shape[1:]) for name, values in inputs.items()))
         if key not in self._batchers:
 

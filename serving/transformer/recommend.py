@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from polytask.contract import MULTITASK, TEXT_ENCODER
 from polytask.errors import ContractError, RequestError
 from polytask.tables import ITEMS
-from polytask.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR, all_scores
+from polytask.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR, all_scores, all_scores
 from serving.transformer.answers import (
     COLD_START,
     STALE_FEATURES,
@@ -72,7 +72,9 @@ class Recommender:
         self._bundle = bundle
         self._scenario = bundle.contract.scenario
         self._features = features
-        self._predictor = BatchedPredictor(predictor)
+        self._predictor = BatchedPredictor(
+            predictor, [spec.name for task in self._scenario.tasks if (spec := all_scores(task))]
+        )
         self._reads = Batcher(self._read_all, "feature store")
         self._metrics = metrics
         self._deadline_seconds = deadline_seconds

@@ -149,3 +149,20 @@ def test_every_call_gets_its_own_rows_and_outputs():
         assert sorted(model.calls) == [("m", 1, ["sum"]), ("m", 1, ["sum"]), ("m", 5, ["first", "sum"])]
 
     asyncio.run(run())
+
+
+def test_large_outputs_are_asked_for_alone():
+    async def run():
+        model = Summing()
+        predictor = BatchedPredictor(model, alone=["first"])
+        values = np.ones((1, 2), dtype=np.int64)
+        wanted = [["sum"], ["sum"], ["sum"], ["sum", "first"], ["first"]]
+        await asyncio.gather(*(predictor.infer("m", {"x": values}, outputs, Deadline(5)) for outputs in wanted))
+        assert sorted(model.calls) == [
+            ("m", 1, ["first"]),
+            ("m", 1, ["sum"]),
+            ("m", 1, ["sum", "first"]),
+            ("m", 2, ["sum"]),
+        ]
+
+    asyncio.run(run())
