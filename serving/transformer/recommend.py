@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from polytask.contract import MULTITASK, TEXT_ENCODER
 from polytask.errors import ContractError, RequestError
 from polytask.tables import ITEMS
-from polytask.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR, all_scores, all_scores
+from polytask.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR, all_scores
 from serving.transformer.answers import (
     COLD_START,
     STALE_FEATURES,
