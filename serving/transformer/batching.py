@@ -125,7 +125,7 @@ class _Rows:
 class BatchedPredictor:
     """A predictor whose concurrent calls of one model and of equal shapes become one call.
 
-    A call that wants one of the outputs `alone` is sent by itself: they are large, and would be sent for all others too.
+    A call that wants one of the outputs `alone` is sent by itself: they are large, and would come for all others too.
     """
 
     def __init__(self, predictor: Predictor, alone: Collection[str] = ()) -> None:
