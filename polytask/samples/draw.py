@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from polytask.context import time_context
+
 FloatArray = NDArray[np.float64]
 
 START = pd.Timestamp("2026-03-02T00:00:00Z")
@@ -56,11 +58,14 @@ def draw_events(
     return pd.DataFrame(rows, columns=[users.columns[0], items.columns[0], "timestamp", *words, FIT])
 
 
-def yes_or_no(random: np.random.Generator, events: pd.DataFrame) -> NDArray[np.int64]:
-    """1 or 0 per event (n,): the better an item fits, the more often 1."""
-    chance = 1 / (1 + np.exp(-1.5 * (events[FIT] - events[FIT].median())))
-    answers: NDArray[np.int64] = (random.random(len(events)) < chance).to_numpy(np.int64)
-    return answers
+def yes_or_no(random: np.random.Generator, suits: NDArray[np.bool_], often: float, rarely: float) -> NDArray[np.int64]:
+    """1 or 0 per event (n,): 1 with probability `often` where the moment suits, `rarely` elsewhere."""
+    return (random.random(len(suits)) < np.where(suits, often, rarely)).astype(np.int64)
+
+
+def dayparts(events: pd.DataFrame) -> pd.Series:
+    """The part of the day of each event (n,), in UTC."""
+    return events["timestamp"].map(lambda moment: time_context(moment, "UTC")["daypart"])
 
 
 def tastes(random: np.random.Generator, users: int, kinds: Sequence[str], of_items: Sequence[str]) -> FloatArray:

@@ -1,4 +1,4 @@
-"""A shop: households like some departments, and after an article comes another of the same department."""
+"""A shop: households like some departments, stay in one for a while, and buy where they are used to."""
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,9 @@ PRICES = {"Outdoor": 90, "Kitchen": 40, "Garden": 30, "Toys": 25, "Office": 60}
 HOUSEHOLDS = {"single": {"Office": 1.0}, "couple": {"Kitchen": 1.0, "Outdoor": 0.5}, "family": {"Toys": 2.0}}
 # What is rather bought here than there.
 CHANNELS = {"app": {"Toys": 0.5}, "web": {"Office": 1.0}, "store": {"Garden": 2.0}}
+
+# Where a household buys; elsewhere it mostly looks. Neither household nor channel alone says whether it will buy.
+BUYS_IN = {"single": "app", "couple": "web", "family": "store"}
 
 
 def ecommerce(random: np.random.Generator) -> Tables:
@@ -49,4 +52,6 @@ def ecommerce(random: np.random.Generator) -> Tables:
     ]
     same = np.equal.outer(departments.to_numpy(), departments.to_numpy())
     events = draw_events(random, users, items, taste, channels, 1.5 * same)
-    return Tables(users, items, events.assign(bought=yes_or_no(random, events)).drop(columns=FIT))
+    households = events["customer_id"].map(users.set_index("customer_id")["household"])
+    suits = (households.map(BUYS_IN) == events["channel"]).to_numpy()
+    return Tables(users, items, events.assign(bought=yes_or_no(random, suits, 0.85, 0.15)).drop(columns=FIT))

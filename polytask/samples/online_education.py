@@ -1,9 +1,9 @@
-"""A school: learners follow a goal, go up level by level, and score less where a lesson is ahead of them."""
+"""A school: learners follow a goal, go up level by level, and do well at the time of day that suits them."""
 
 import numpy as np
 import pandas as pd
 
-from polytask.samples.draw import FIT, Circumstance, draw_events
+from polytask.samples.draw import FIT, Circumstance, dayparts, draw_events, yes_or_no
 from polytask.tables import Tables
 
 USERS = 160
@@ -22,6 +22,9 @@ GOALS = {
     "start a web studio": ["Design", "Programming"],
 }
 START_LEVELS = {"beginner": 1, "returning": 2}
+
+# When learners of a level get through a lesson, and score well.
+TIME_FOR = {"beginner": ["morning", "afternoon"], "returning": ["evening", "night"]}
 
 
 def online_education(random: np.random.Generator) -> Tables:
@@ -50,8 +53,9 @@ def online_education(random: np.random.Generator) -> Tables:
     step = levels[None, :] - levels[:, None]
     follows = 2.0 * np.equal.outer(subjects, subjects) * ((step == 0) | (step == 1))
     events = draw_events(random, users, items, taste, [Circumstance({}, np.zeros(len(items)))], follows)
-    ahead = levels[events["lesson_id"] - 101] - known[events["learner_id"] - 1]
-    score = np.clip(85 - 15 * ahead + random.normal(0, 8, len(events)), 0, 100).round()
-    completed = (random.random(len(events)) < np.where(ahead > 1, 0.4, 0.85)).astype(np.int64)
+    own = events["learner_id"].map(users.set_index("learner_id")["level"])
+    suits = np.array([part in TIME_FOR[level] for part, level in zip(dayparts(events), own, strict=True)])
+    score = np.clip(np.where(suits, 85, 60) + random.normal(0, 8, len(events)), 0, 100).round()
+    completed = yes_or_no(random, suits, 0.9, 0.35)
     events = events.assign(completed=completed, score=np.where(completed == 1, score, np.nan))
     return Tables(users, items, events.drop(columns=FIT))

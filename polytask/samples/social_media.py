@@ -1,9 +1,9 @@
-"""A feed: people say what they are interested in, like posts about it, and watch those longer."""
+"""A feed: interests lead from post to post; whether one is liked, and how long it is watched, the moment decides."""
 
 import numpy as np
 import pandas as pd
 
-from polytask.samples.draw import FIT, Circumstance, draw_events, yes_or_no
+from polytask.samples.draw import FIT, Circumstance, dayparts, draw_events, yes_or_no
 from polytask.tables import Tables
 
 USERS = 160
@@ -18,6 +18,9 @@ TOPICS = {
 FORMATS = ["photo", "video", "thread"]
 # On the way people look at what is short.
 DEVICES = {"phone": {"photo": 1.0, "thread": -1.0}, "desktop": {"thread": 1.0}, "television": {"video": 2.0}}
+
+# When people have time for a device: then they like more, and stay longer.
+TIME_FOR = {"phone": ["morning", "night"], "desktop": ["afternoon"], "television": ["evening"]}
 
 
 def social_media(random: np.random.Generator) -> Tables:
@@ -47,6 +50,12 @@ def social_media(random: np.random.Generator) -> Tables:
         Circumstance({"device": name}, np.array([more.get(form, 0.0) for form in items["format"]]))
         for name, more in DEVICES.items()
     ]
-    events = draw_events(random, users, items, taste, devices)
-    seconds = np.exp(1.5 + 0.4 * events[FIT] + random.normal(0, 0.3, len(events))).round(1)
-    return Tables(users, items, events.assign(liked=yes_or_no(random, events), seconds=seconds).drop(columns=FIT))
+    # One post leads to another on what it was about.
+    first = items["topics"].str[0].to_numpy()
+    events = draw_events(random, users, items, taste, devices, 2.0 * np.equal.outer(first, first))
+    suits = np.array(
+        [part in TIME_FOR[device] for part, device in zip(dayparts(events), events["device"], strict=True)]
+    )
+    seconds = np.exp(np.where(suits, 3.0, 1.5) + random.normal(0, 0.3, len(events))).round(1)
+    liked = yes_or_no(random, suits, 0.85, 0.15)
+    return Tables(users, items, events.assign(liked=liked, seconds=seconds).drop(columns=FIT))

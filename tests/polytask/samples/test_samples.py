@@ -81,3 +81,25 @@ def test_the_command_writes_the_tables_and_says_what_is_next(tmp_path, monkeypat
     refused = CliRunner().invoke(app, ["weather"])
     assert isinstance(refused.exception, ScenarioError)
     assert "allowed: ecommerce, online_education, smart_city, social_media" in str(refused.exception)
+
+
+def test_whether_it_is_bought_liked_or_completed_is_decided_by_the_moment_and_who_asks():
+    """By both together: neither alone tells anything, so that a model has to put them together."""
+    shop = SAMPLES["ecommerce"](np.random.default_rng(7))
+    events = shop.interactions.merge(shop.users, on="customer_id")
+    by_both = events.groupby(["household", "channel"])["bought"].mean()
+    assert [by_both[pair] > 0.7 for pair in (("single", "app"), ("couple", "web"), ("family", "store"))] == [True] * 3
+    assert by_both.drop([("single", "app"), ("couple", "web"), ("family", "store")]).max() < 0.3
+    assert np.ptp(events.groupby("household")["bought"].mean()) < 0.15
+    feed = SAMPLES["social_media"](np.random.default_rng(7)).interactions
+    evening = feed["timestamp"].dt.hour >= 18
+    on_television = feed[feed["device"] == "television"]
+    assert on_television["liked"][evening].mean() > 0.7 > 0.3 > on_television["liked"][~evening].mean()
+    assert on_television["seconds"][evening].median() > 3 * on_television["seconds"][~evening].median()
+    school = SAMPLES["online_education"](np.random.default_rng(7))
+    lessons = school.interactions.merge(school.users, on="learner_id")
+    by_day = lessons["timestamp"].dt.hour.between(6, 17)
+    beginners = lessons["level"] == "beginner"
+    suits = by_day == beginners
+    assert lessons["completed"][suits].mean() > 0.8 > 0.45 > lessons["completed"][~suits].mean()
+    assert lessons["score"][suits].mean() > lessons["score"][~suits].mean() + 15
