@@ -46,6 +46,13 @@ def test_every_page_is_built_and_linked_from_the_first(site: Path) -> None:
     assert [page for page in pages if f'href="{page}"' not in first] == []
 
 
+def test_every_alert_is_explained() -> None:
+    rules = yaml.safe_load((ROOT / "manifests/components/monitoring/alerts.yaml").read_text(encoding="utf-8"))
+    alerts = {rule["alert"] for group in rules["spec"]["groups"] for rule in group["rules"]}
+    explained = re.findall(r"^\| `(\w+)` \|", (DOCS / "operate.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(explained) == sorted(alerts)
+
+
 def test_nothing_is_fetched_from_another_host(site: Path) -> None:
     fetched = re.compile(r"""<(?:script|link|img|iframe)[^>]+(?:src|href)=["']?(https?:)?//""")
     assert [path.name for path in site.rglob("*.html") if fetched.search(path.read_text(encoding="utf-8"))] == []
