@@ -156,7 +156,7 @@ def serve(
         console.print(f"Triton  {stack.triton.grpc_address} (gRPC), {stack.triton.http_port} (REST)", highlight=False)
         console.print(f"logs    {', '.join(map(str, stack.log_files))}", highlight=False, soft_wrap=True)
         console.print("Ask it: polytask recommend --user 42    Stop it: Ctrl-C")
-        stack.wait()
+        stack.wait(console.print)
     except KeyboardInterrupt:
         console.print("stopping")
     finally:

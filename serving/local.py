@@ -2,6 +2,7 @@
 
 import atexit
 import http.client
+import itertools
 import json
 import os
 import signal
@@ -9,13 +10,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
 
 from polytask.atomic import write_text
 from polytask.contract import REPOSITORY_FOLDER
-from polytask.errors import ContractError, ServingError
+from polytask.errors import ContractError, PolytaskError, ServingError
 from serving.triton.install import TritonInstallation, install_triton
 from serving.triton.server import HOST, TritonServer, choose_ports
 
@@ -51,6 +53,7 @@ class LocalStack:
         max_queue: int = 192,
         ready_seconds: float = 120.0,
     ) -> None:
+        self.source = bundle.absolute()
         self.bundle = bundle.resolve()
         self.feature_store = feature_store.resolve()
         self.logs = logs.resolve()
@@ -59,13 +62,12 @@ class LocalStack:
         self.max_concurrency, self.max_queue = max_concurrency, max_queue
         self.ready_seconds = ready_seconds
         self.http_port, self.grpc_port = choose_ports(http_port, grpc_port)
-        if not (self.bundle / REPOSITORY_FOLDER).is_dir():
-            raise ServingError(f"{bundle}: holds no exported model; run `make demo` first, or name a --bundle")
+        _repository(bundle)
         if not (self.feature_store / "feature_store.yaml").is_file():
             raise ServingError(f"{feature_store}: holds no feature_store.yaml; run `make demo` first, or name another")
-        self.triton = TritonServer(
-            self.bundle / REPOSITORY_FOLDER, installation or install_triton(), self.logs / "triton.log"
-        )
+        self._installation = installation or install_triton()
+        self._releases = itertools.count(1)
+        self.triton = self._triton_of(self.bundle)
         self._transformer: subprocess.Popen[bytes] | None = None
         self._handlers: dict[int, Any] = {}
 
@@ -122,6 +124,28 @@ class LocalStack:
             "logs": [str(path) for path in self.log_files],
         }
 
+    def reload(self) -> None:
+        """Serve what the bundle's path points at now, which may be an older version, without a failed request.
+
+        A second Triton starts with it. Then the transformer is told: it uses the second for new calls and ends those
+        under way with the first, which stops at last. Raises ServingError or ContractError with the reason when the
+        bundle cannot be served; then nothing changes.
+        """
+        bundle = self.source.resolve()
+        triton = self._triton_of(bundle)
+        try:
+            triton.start()
+            named = {"bundle": str(bundle), "predictor_host": triton.grpc_address}
+            write_text(self._release_file, json.dumps(named) + "\n")
+            self._load()
+        except BaseException:
+            triton.stop()
+            raise
+        last, self.triton, self.bundle = self.triton, triton, bundle
+        last.stop()
+        if self.state_file is not None:
+            write_text(self.state_file, json.dumps(self.state(), indent=2) + "\n")
+
     def stop(self) -> None:
         """Stop both servers. Harmless when nothing runs; a signal cannot cut it short."""
         main_thread = threading.current_thread() is threading.main_thread()
@@ -144,11 +168,46 @@ class LocalStack:
         if self.triton.process_id is None or _exited(self.triton.process_id):
             raise ServingError(f"Triton ended: {_last_lines(self.triton.log)}")
 
-    def wait(self) -> NoReturn:
-        """Wait until a signal comes or a server dies, which raises."""
+    def wait(self, report: Callable[[str], None] = lambda line: None) -> NoReturn:
+        """Wait until a signal comes or a server dies, which raises.
+
+        Serves another bundle when the path points at one; `report` is told, also why one cannot be served.
+        """
+        refused = None
         while True:
             self.check()
+            wanted = self.source.resolve()
+            if wanted not in (self.bundle, refused):
+                try:
+                    self.reload()
+                    report(f"serving {wanted}")
+                except PolytaskError as error:
+                    refused = wanted
+                    report(f"still serving {self.bundle}: {error}")
             time.sleep(0.5)
+
+    def _triton_of(self, bundle: Path) -> TritonServer:
+        number = next(self._releases)
+        log = self.logs / ("triton.log" if number == 1 else f"triton-{number}.log")
+        return TritonServer(_repository(bundle), self._installation, log)
+
+    @property
+    def _release_file(self) -> Path:
+        return self.logs / "release.json"
+
+    def _load(self) -> None:
+        """Let the transformer serve what the release file names."""
+        connection = http.client.HTTPConnection(HOST, self.http_port, timeout=self.ready_seconds)
+        try:
+            connection.request("POST", f"/v2/repository/models/{MODEL_NAME}/load")
+            response = connection.getresponse()
+            content = response.read().decode(errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            raise ServingError(f"the transformer does not answer: {error} (log: {self.log_files[1]})") from error
+        finally:
+            connection.close()
+        if response.status != http.client.OK:
+            raise ServingError(f"the transformer cannot load the bundle: {content}")
 
     def _start_transformer(self) -> None:
         options = {
@@ -156,6 +215,7 @@ class LocalStack:
             "--predictor_host": self.triton.grpc_address,
             "--predictor_protocol": "grpc-v2",
             "--bundle": str(self.bundle),
+            "--release": str(self._release_file),
             "--feature_store": str(self.feature_store),
             "--http_port": str(self.http_port),
             "--grpc_port": str(self.grpc_port),
@@ -192,7 +252,7 @@ class LocalStack:
             return
         try:
             process.terminate()
-            process.wait(STOP_SECONDS)
+            process.wait(self.deadline_seconds + STOP_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -248,6 +308,13 @@ def read_state(path: Path | None) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return state
+
+
+def _repository(bundle: Path) -> Path:
+    folder = bundle / REPOSITORY_FOLDER
+    if not folder.is_dir():
+        raise ServingError(f"{bundle}: holds no exported model; run `make demo` first, or name a --bundle")
+    return folder
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:

@@ -1,13 +1,14 @@
 """Starts the transformer: parse, build, serve. KServe's arguments, and --bundle and --feature_store."""
 
 import argparse
+import json
 import logging
 import sys
 from pathlib import Path
 
 from kserve import model_server
 
-from polytask.errors import PolytaskError
+from polytask.errors import ContractError, PolytaskError
 from serving.transformer.admission import Admission
 from serving.transformer.bundle import load_bundle
 from serving.transformer.deadline import Unavailable
@@ -17,6 +18,7 @@ from serving.transformer.metrics import Metrics
 from serving.transformer.model import RecommenderModel
 from serving.transformer.predictor import GrpcPredictor
 from serving.transformer.recommend import Recommender
+from serving.transformer.release import Release, Releases
 from serving.transformer.server import make_server
 from serving.transformer.traces import start_traces
 
@@ -35,6 +37,9 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--max_concurrency", type=int, default=64, help="How many calls are worked on at once.")
     parser.add_argument("--max_queue", type=int, default=192, help="How many more calls may wait for their turn.")
+    parser.add_argument(
+        "--release", type=Path, help="JSON file that names bundle and predictor_host of the next release to load."
+    )
     arguments = parser.parse_args()
     if not arguments.predictor_host or arguments.predictor_protocol != "grpc-v2":
         parser.error("--predictor_host and --predictor_protocol=grpc-v2 are required")
@@ -52,26 +57,44 @@ def main() -> None:
     try:
         if arguments.traces:
             start_traces()
-        bundle = load_bundle(arguments.bundle)
-        scenario = bundle.contract.scenario
-        features = FeatureReader(arguments.feature_store, scenario)
+        metrics = Metrics()
+        first = open_release(arguments, metrics, arguments.bundle, arguments.predictor_host)
     except PolytaskError as error:
         sys.exit(f"error: {error}")
     try:
         # The first read loads much; done here, it does not eat the first request's deadline.
-        features.read([0 if scenario.entities.users.key_type == "integer" else ""], [0])
+        first.probe_features()
     except Unavailable as error:
         logging.getLogger("kserve").warning("starting all the same: %s", error)
-    predictor = GrpcPredictor(arguments.predictor_host, bundle.contract, arguments.predictor_use_ssl)
-    metrics = Metrics()
-    metrics.serve(bundle.contract)
     seconds = arguments.deadline_seconds
+    metrics.serve(first.bundle.contract)
     admission = Admission(arguments.max_concurrency, arguments.max_queue)
     metrics.watch(admission)
-    recommender = Recommender(bundle, features, predictor, metrics, seconds, arguments.text_cache)
-    model = RecommenderModel(arguments.model_name, bundle, recommender, predictor, metrics, admission, seconds)
-    server = make_server(model, arguments.http_port, arguments.grpc_port, arguments.deadline_seconds)
+    releases = Releases(first, lambda: open_next(arguments, metrics), seconds)
+    model = RecommenderModel(arguments.model_name, releases, metrics, admission, seconds)
+    server = make_server(model, admission, arguments.http_port, arguments.grpc_port, seconds)
     server.start([model])
+
+
+def open_release(arguments: argparse.Namespace, metrics: Metrics, folder: Path, predictor_host: str) -> Release:
+    """A bundle, its feature service and its predictor. Raises ContractError where they do not fit together."""
+    bundle = load_bundle(folder)
+    features = FeatureReader(arguments.feature_store, bundle.contract.scenario)
+    predictor = GrpcPredictor(predictor_host, bundle.contract, arguments.predictor_use_ssl)
+    recommender = Recommender(bundle, features, predictor, metrics, arguments.deadline_seconds, arguments.text_cache)
+    return Release(bundle, features, predictor, recommender)
+
+
+def open_next(arguments: argparse.Namespace, metrics: Metrics) -> Release:
+    """What --release names, or what --bundle points at now, on the same predictor."""
+    if arguments.release is None:
+        return open_release(arguments, metrics, arguments.bundle, arguments.predictor_host)
+    try:
+        named = json.loads(arguments.release.read_text(encoding="utf-8"))
+        folder, host = Path(named["bundle"]), str(named["predictor_host"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ContractError(f"{arguments.release}: allowed: JSON with bundle and predictor_host: {error!r}") from error
+    return open_release(arguments, metrics, folder, host)
 
 
 if __name__ == "__main__":

@@ -30,8 +30,7 @@ class BoundedThreads:
                 await self._places.acquire()
                 future = self._threads.submit(function, *arguments)
                 future.add_done_callback(lambda done: self._free(loop, done))
-                # Shielded: a cancelled wait must not mark the future as done while its thread still works.
-                return await asyncio.shield(asyncio.wrap_future(future))
+                return await asyncio.wrap_future(future)
         except TimeoutError as error:
             raise deadline.passed(what) from error
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from kserve import InferOutput, InferRequest, InferResponse, Model
@@ -12,16 +13,19 @@ from kserve.errors import InvalidInput, ServerNotReady
 from polytask.errors import ContractError, RequestError
 from serving.transformer.admission import Admission, Overloaded
 from serving.transformer.answers import answer_types
-from serving.transformer.bundle import Bundle
+from serving.transformer.blocking import BoundedThreads
 from serving.transformer.call_record import CallRecord, current_record
 from serving.transformer.deadline import Deadline, Unavailable
 from serving.transformer.logs import log_call, log_refusal, request_id
 from serving.transformer.metrics import Metrics
 from serving.transformer.parse import input_types
-from serving.transformer.predictor import GrpcPredictor
-from serving.transformer.recommend import Prepared, Recommender
+from serving.transformer.recommend import Prepared
+from serving.transformer.release import Release, Releases
 from serving.transformer.traces import call_span
 from serving.transformer.wire import InputTensor
+
+# The release that the call of this task uses.
+current_release: ContextVar[Release] = ContextVar("current_release")
 
 
 class NotAvailable(ServerNotReady):
@@ -61,9 +65,7 @@ class RecommenderModel(Model):
     def __init__(
         self,
         name: str,
-        bundle: Bundle,
-        recommender: Recommender,
-        predictor: GrpcPredictor,
+        releases: Releases,
         metrics: Metrics,
         admission: Admission,
         deadline_seconds: float,
@@ -72,16 +74,22 @@ class RecommenderModel(Model):
         self._metrics = metrics
         self._admission = admission
         self._deadline_seconds = deadline_seconds
-        self._bundle = bundle
-        self._recommender = recommender
-        self._predictor = predictor
+        self._releases = releases
+        self._probing = BoundedThreads(1, "probe")
         self.ready = True
 
     async def __call__(self, body: Any, headers: Any = None, **options: Any) -> Any:
         """One call: it waits for a place and runs all three steps; then its metrics and its line in the log."""
         deadline = Deadline.of_call(self._deadline_seconds)
         headers = headers or {}
-        version = str(self._bundle.contract.model_version)
+        with self._releases.use() as release:
+            current_release.set(release)
+            return await self._answer(release, deadline, body, headers, options)
+
+    async def _answer(
+        self, release: Release, deadline: Deadline, body: Any, headers: Mapping[str, str], options: Mapping[str, Any]
+    ) -> Any:
+        version = str(release.bundle.contract.model_version)
         record = CallRecord(request_id(headers, getattr(body, "id", None)), version, deadline=deadline)
         token = current_record.set(record)
         try:
@@ -107,19 +115,21 @@ class RecommenderModel(Model):
         ]
         outputs = [output.name for output in payload.request_outputs or ()]
         with statuses():
-            return payload, await self._recommender.prepare(tensors, outputs, int(time.time()), current_record.get())
+            recommender = current_release.get().recommender
+            return payload, await recommender.prepare(tensors, outputs, int(time.time()), current_record.get())
 
     async def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
         """The model's inputs -> the model's outputs."""
         request, prepared = payload
         with statuses():
-            return request, prepared, await self._recommender.predict(prepared)
+            return request, prepared, await current_release.get().recommender.predict(prepared)
 
     async def postprocess(self, result: Any, headers: Any = None, response_headers: Any = None) -> InferResponse:
         """The model's outputs -> an Open Inference Protocol response."""
         request, prepared, tensors = result
+        release = current_release.get()
         with statuses():
-            answer = self._recommender.answer(prepared, tensors)
+            answer = release.recommender.answer(prepared, tensors)
         outputs = []
         for tensor in answer:
             output = InferOutput(tensor.name, list(tensor.values.shape), tensor.datatype)
@@ -133,28 +143,37 @@ class RecommenderModel(Model):
             response_id=request.id or prepared.record.request_id,
             model_name=self.name,
             infer_outputs=outputs,
-            model_version=str(self._bundle.contract.model_version),
+            model_version=str(release.bundle.contract.model_version),
             parameters={
-                "model_version": str(self._bundle.contract.model_version),
-                "contract_checksum": self._bundle.checksum,
+                "model_version": str(release.bundle.contract.model_version),
+                "contract_checksum": release.bundle.checksum,
                 **prepared.record.timings(),
             },
             use_binary_outputs=bool(request.use_binary_outputs),
             requested_outputs=request.request_outputs,
         )
 
-    async def check_ready(self, deadline_seconds: float) -> None:
-        """Raises NotAvailable with the reason when the predictor is away or serves other models."""
+    async def probe_predictor(self, deadline: Deadline) -> None:
+        """Raises Unavailable or ContractError when the predictor is away or serves other models."""
+        await self._releases.current.predictor.ready(deadline)
+
+    async def probe_features(self, deadline: Deadline) -> None:
+        """Raises Unavailable when the feature store is away. In a thread of its own: no call waits for it."""
+        await self._probing.run(deadline, "feature store", self._releases.current.probe_features)
+
+    async def reload(self) -> None:
+        """Serve the next release. Raises NotAvailable with the reason when it cannot be; the last one then still is."""
         with statuses():
-            await self._predictor.ready(Deadline(deadline_seconds))
+            release = await self._releases.switch()
+        self._metrics.serve(release.bundle.contract)
 
     def get_input_types(self) -> list[dict[str, Any]]:
         """Names, datatypes and shapes of the inputs, for model metadata."""
-        return _metadata(input_types(self._bundle.contract.scenario))
+        return _metadata(input_types(self._releases.current.bundle.contract.scenario))
 
     def get_output_types(self) -> list[dict[str, Any]]:
         """Names, datatypes and shapes of the outputs, for model metadata."""
-        return _metadata(answer_types(self._bundle.contract.scenario))
+        return _metadata(answer_types(self._releases.current.bundle.contract.scenario))
 
 
 def _metadata(types: dict[str, tuple[str, list[int]]]) -> list[dict[str, Any]]:

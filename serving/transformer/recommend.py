@@ -185,6 +185,10 @@ class Recommender:
         ]
         return slate_tensors(slates, slate.sizes, slate.tasks, priority)
 
+    def close(self) -> None:
+        """Take no more work."""
+        self._threads.close()
+
     async def _read(self, call: Call, deadline: Deadline) -> list[OnlineFeatures]:
         try:
             return await self._reads(call.requests, len(call.requests), deadline)

@@ -1,4 +1,4 @@
-"""What KServe's model server lacks: readiness that asks the predictor, and 400 with a field for every bad body."""
+"""What KServe's model server lacks: readiness of the parts, loading what is next, 400 that names a field."""
 
 from typing import Any
 
@@ -8,30 +8,34 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from kserve import InferRequest, ModelServer
 from kserve.constants.constants import GRPC_CONTENT_DATATYPE_MAPPINGS
-from kserve.errors import InvalidInput
+from kserve.errors import InvalidInput, ModelNotFound
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.grpc.servicer import InferenceServicer
+from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from starlette.exceptions import HTTPException
 
-from serving.transformer.admission import RETRY_AFTER_SECONDS, Overloaded
-from serving.transformer.deadline import CLIENT_SECONDS
+from serving.transformer.admission import DRAINING, RETRY_AFTER_SECONDS, Admission, Overloaded
+from serving.transformer.deadline import CLIENT_SECONDS, Unavailable
 from serving.transformer.disconnects import CallsEndWithClients
-from serving.transformer.model import NotAvailable, RecommenderModel
-
-GRACE_SECONDS = 5
+from serving.transformer.draining import DrainingServer
+from serving.transformer.health import Health
+from serving.transformer.model import NotAvailable, RecommenderModel, statuses
 
 
 class CheckedDataPlane(DataPlane):
-    """Readiness is the model's own: the predictor must be reachable and serve what the contract says."""
+    """Ready means: no shutdown has begun, and predictor and feature store answered when they were last probed."""
 
-    def __init__(self, model: RecommenderModel, registry: Any, deadline_seconds: float) -> None:
+    def __init__(self, registry: Any, admission: Admission, health: Health) -> None:
         super().__init__(model_registry=registry)
-        self._model = model
-        self._deadline_seconds = deadline_seconds
+        self._admission = admission
+        self._health = health
 
     async def ready(self) -> bool:
         """True, or NotAvailable with the reason (503, UNAVAILABLE)."""
-        await self._model.check_ready(self._deadline_seconds)
+        with statuses():
+            if self._admission.draining:
+                raise Unavailable(DRAINING)
+            self._health.check()
         return True
 
     async def model_ready(self, model_name: str, disable_predictor_health_check: bool = False) -> bool:
@@ -47,6 +51,29 @@ class CheckedDataPlane(DataPlane):
             raise InvalidInput(f"{error.args[0]}: is missing, the field is required") from error
         except (TypeError, ValueError, AttributeError) as error:
             raise InvalidInput(f"request body: {error}") from error
+
+
+class Reloading(ModelRepositoryExtension):
+    """Loading the model means serving the next release; without a model there would be nothing to serve."""
+
+    def __init__(self, model: RecommenderModel, registry: Any) -> None:
+        super().__init__(model_registry=registry)
+        self._model = model
+
+    async def load(self, model_name: str) -> dict[str, Any]:
+        """Returns once the next release is served; NotAvailable with the reason where it cannot be."""
+        self._check(model_name)
+        await self._model.reload()
+        return {"name": model_name, "load": True}
+
+    async def unload(self, model_name: str) -> None:
+        """Refused: anybody who reaches the port could stop the service."""
+        self._check(model_name)
+        raise InvalidInput(f"{model_name}: cannot be unloaded, allowed: load")
+
+    def _check(self, model_name: str) -> None:
+        if model_name != self._model.name:
+            raise ModelNotFound(model_name)
 
 
 class CheckedServicer(InferenceServicer):
@@ -103,12 +130,16 @@ async def refused(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse(status_code=error.status_code, content={"error": str(error.detail)}, headers=error.headers)
 
 
-def make_server(model: RecommenderModel, http_port: int, grpc_port: int, deadline_seconds: float) -> ModelServer:
+def make_server(
+    model: RecommenderModel, admission: Admission, http_port: int, grpc_port: int, deadline_seconds: float
+) -> ModelServer:
     """KServe's server for the model on both ports, with the checks of this module in their places."""
-    server = ModelServer(
-        http_port=http_port, grpc_port=grpc_port, grace_period=GRACE_SECONDS, enable_latency_logging=False
+    health = Health([model.probe_predictor, model.probe_features])
+    server = DrainingServer(
+        admission, health, deadline_seconds, http_port=http_port, grpc_port=grpc_port, enable_latency_logging=False
     )
-    server.dataplane = CheckedDataPlane(model, server.registered_models, deadline_seconds)
+    server.dataplane = CheckedDataPlane(server.registered_models, admission, health)
+    server.model_repository_extension = Reloading(model, server.registered_models)
     # The SDK's gRPC server takes no servicer: this name is the seam it has.
     kserve.protocol.grpc.server.InferenceServicer = CheckedServicer
     app: FastAPI = kserve.model_server.app

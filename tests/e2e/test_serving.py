@@ -295,7 +295,10 @@ def assert_both_unavailable(stack: LocalStack, client: RecommenderClient) -> Non
     """UNAVAILABLE and 503, each within the deadline of the transformer (and a margin for a busy machine)."""
     for seconds in (_seconds_until_unavailable(client), _seconds_until_503(stack)):
         assert seconds < stack.deadline_seconds + 1.0
-    assert rest(stack, None, "/v2/health/ready")[0] == 503
+    end = time.monotonic() + 10
+    while rest(stack, None, "/v2/health/ready")[0] != 503:
+        assert time.monotonic() < end, "the transformer is still ready"
+        time.sleep(0.1)
 
 
 def _seconds_until_unavailable(client: RecommenderClient) -> float:

@@ -15,6 +15,7 @@ import grpc
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from polytask.errors import ServingError
 from serving.local import LocalStack
 from serving.triton.install import TritonInstallation
 
@@ -140,3 +141,48 @@ def over_grpc_and_cancel(stack: LocalStack) -> None:
 def over_rest_and_hang_up(stack: LocalStack) -> None:
     with pytest.raises(TimeoutError):
         over_rest(stack, timeout=0.5)
+
+
+def test_a_shutdown_ends_what_was_accepted_and_refuses_the_rest(
+    small_bundle: Path,
+    small_store: Path,
+    triton_installation: TritonInstallation,
+    tmp_path: Path,
+    pool: ThreadPoolExecutor,
+):
+    with LocalStack(
+        small_bundle,
+        small_store,
+        installation=triton_installation,
+        logs=tmp_path,
+        deadline_seconds=8.0,
+        max_concurrency=4,
+    ) as stack:
+        process = stack.transformer_process_id
+        assert process is not None
+        with held(stack):
+            accepted = [pool.submit(ask, stack) for ask in (over_grpc, over_rest) * 4]
+            wait_for(lambda: calls_under_way(stack) == 8, "not all calls arrived")
+            os.kill(process, signal.SIGTERM)
+            wait_for(lambda: ready(stack)[0] == 503, "the transformer is still ready", seconds=2)
+            assert ready(stack) == (503, "the transformer is shutting down")
+            assert (over_grpc(stack), over_rest(stack)) == ("UNAVAILABLE", 503)
+            assert not any(call.done() for call in accepted)
+        assert answered(accepted) == ["OK", 200] * 4
+        wait_for(lambda: has_ended(stack), "the transformer did not end")
+        assert "did not end in time" not in stack.log_files[1].read_text()
+
+
+def has_ended(stack: LocalStack) -> bool:
+    try:
+        stack.check()
+    except ServingError as error:
+        return "the transformer ended" in str(error)
+    return False
+
+
+def calls_under_way(stack: LocalStack) -> int:
+    with urllib.request.urlopen(f"{stack.rest_url}/metrics", timeout=10) as response:
+        lines = response.read().decode().splitlines()
+    names = ("polytask_calls_in_work ", "polytask_calls_waiting ")
+    return int(sum(float(line.split()[1]) for line in lines if line.startswith(names)))

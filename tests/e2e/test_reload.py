@@ -1,0 +1,161 @@
+"""Another version under load: every call is answered by one version from start to end, and none fails."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from polytask.errors import PolytaskError, ServingError
+from polytask.scenario import Scenario
+from polytask.tables import Tables
+from serving.client import RecommenderClient
+from serving.local import LocalStack
+from serving.publish import publish
+from serving.triton.install import TritonInstallation
+from tests.e2e.test_stress import over_rest, ready
+from tests.serving.bundle import write_bundle
+
+FIRST, SECOND = 101, 102
+USERS = range(10, 210, 10)
+
+
+@pytest.fixture(scope="module")
+def bundles(small_scenario: Scenario, tables: Tables, tmp_path_factory) -> dict[int, Path]:
+    """Two versions that tell apart: the second has one task fewer, and so another contract and other tensors."""
+    folder = tmp_path_factory.mktemp("versions")
+    fewer = small_scenario.model_copy(update={"tasks": small_scenario.tasks[:2]})
+    for version, scenario in ((FIRST, small_scenario), (SECOND, fewer)):
+        write_bundle(folder / str(version), scenario, tables, version)
+    return {version: folder / str(version) for version in (FIRST, SECOND)}
+
+
+@pytest.fixture(scope="module")
+def published(bundles: dict[int, Path], tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("published")
+    publish(bundles[FIRST], folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stack(
+    published: Path, small_store: Path, triton_installation: TritonInstallation, tmp_path_factory
+) -> Iterator[LocalStack]:
+    with LocalStack(
+        published / "current",
+        small_store,
+        installation=triton_installation,
+        logs=tmp_path_factory.mktemp("logs"),
+        deadline_seconds=5.0,
+    ) as stack:
+        yield stack
+
+
+class Callers:
+    """Threads that ask without a pause; `answers` holds (version, tasks), `errors` what was not answered."""
+
+    def __init__(self, stack: LocalStack) -> None:
+        self.stack = stack
+        self.answers: list[tuple[int, tuple[str, ...]]] = []
+        self.errors: list[str] = []
+        self._end = threading.Event()
+        self._threads = [threading.Thread(target=work) for work in (self._grpc, self._grpc, self._rest)]
+
+    def __enter__(self) -> "Callers":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join(timeout=30)
+
+    def _grpc(self) -> None:
+        # One attempt: a retry would hide a failed call.
+        with RecommenderClient(self.stack.grpc_url, attempts=1) as client:
+            turn = 0
+            while not self._end.is_set():
+                turn += 1
+                try:
+                    # A new text each time, so that both models are asked.
+                    answer = client.recommend(USERS[turn % len(USERS)], query=f"query {turn}", k=3)
+                    self.answers.append((int(answer.model_version), tuple(answer.tasks)))
+                except PolytaskError as error:
+                    self.errors.append(repr(error))
+
+    def _rest(self) -> None:
+        while not self._end.is_set():
+            status = over_rest(self.stack)
+            if status != 200:
+                self.errors.append(f"REST {status}")
+
+    def has_seen(self, version: int, count: int = 20) -> None:
+        """Return when `count` more answers of a version have come."""
+        start, end = len(self.answers), time.monotonic() + 30
+        while sum(seen == version for seen, _ in self.answers[start:]) < count:
+            assert time.monotonic() < end, (version, self.errors[:3])
+            time.sleep(0.02)
+
+
+def test_another_version_and_back_without_a_failed_call(stack: LocalStack, published: Path, bundles: dict[int, Path]):
+    tritons = {stack.triton.process_id}
+    with Callers(stack) as callers:
+        callers.has_seen(FIRST)
+        for version in (SECOND, FIRST):
+            publish(bundles[version], published)
+            stack.reload()
+            before = len(callers.answers)
+            tritons.add(stack.triton.process_id)
+            callers.has_seen(version)
+            # Calls that began before the switch have ended with it: each of these began after it, or was just noted.
+            late = [seen for seen, _ in callers.answers[before + 2 :]]
+            assert set(late) == {version}
+            assert stack.state()["bundle"] == str(published / str(version))
+    assert callers.errors == []
+    assert set(callers.answers) == {(FIRST, ("item", "user", "scene")), (SECOND, ("item", "user"))}
+    assert len(tritons) == 3
+    assert sum(Path(f"/proc/{process}").exists() for process in tritons) == 1
+
+
+def test_a_bundle_that_cannot_be_served_changes_nothing(
+    stack: LocalStack, published: Path, bundles: dict[int, Path], small_scenario: Scenario, tables: Tables, tmp_path
+):
+    features = small_scenario.features.model_copy(update={"version": 9})
+    write_bundle(tmp_path / "bundle", small_scenario.model_copy(update={"features": features}), tables, 103)
+    served, process = stack.bundle, stack.triton.process_id
+    publish(tmp_path / "bundle", published)
+    with pytest.raises(ServingError, match="small_v1; the contract says small_v9"):
+        stack.reload()
+    assert (stack.bundle, stack.triton.process_id) == (served, process)
+    assert ready(stack) == (200, "")
+    assert over_rest(stack) == 200
+    publish(bundles[FIRST], published)
+
+
+def test_waiting_notices_a_new_version_and_says_what_it_does(
+    stack: LocalStack, published: Path, bundles: dict[int, Path]
+):
+    told: list[str] = []
+
+    class Enough(Exception):
+        pass
+
+    def report(line: str) -> None:
+        told.append(line)
+        if len(told) == 2:
+            raise Enough
+        (published / "current").unlink()
+        publish(bundles[SECOND], published)
+
+    publish(bundles[FIRST], published)
+    (published / "current").unlink()
+    (published / "current").symlink_to("nowhere")
+    with pytest.raises(Enough):
+        stack.wait(report)
+    assert "holds no exported model" in told[0]
+    assert told[0].startswith("still serving")
+    assert told[1] == f"serving {published / str(SECOND)}"
+    with RecommenderClient(stack.grpc_url) as client:
+        assert client.recommend(10).model_version == str(SECOND)
