@@ -33,7 +33,7 @@ def social_media(random: np.random.Generator) -> Tables:
                 for second in (None, str(random.choice(others))):
                     topics = [topic] if second is None else [topic, second]
                     rows.append(
-                        (f"{text.capitalize()}{', with a bit of ' + second.lower() if second else ''}", form, topics)
+                        (f"{text[0].upper() + text[1:]}{', with a bit of ' + second.lower() if second else ''}", form, topics)
                     )
     items = pd.DataFrame(rows, columns=["text", "format", "topics"])
     items.insert(0, "post_id", range(1, len(items) + 1))
