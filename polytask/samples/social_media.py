@@ -32,9 +32,8 @@ def social_media(random: np.random.Generator) -> Tables:
             for form in FORMATS:
                 for second in (None, str(random.choice(others))):
                     topics = [topic] if second is None else [topic, second]
-                    rows.append(
-                        (f"{text[0].upper() + text[1:]}{', with a bit of ' + second.lower() if second else ''}", form, topics)
-                    )
+                    more = f", with a bit of {second.lower()}" if second else ""
+                    rows.append((text[0].upper() + text[1:] + more, form, topics))
     items = pd.DataFrame(rows, columns=["text", "format", "topics"])
     items.insert(0, "post_id", range(1, len(items) + 1))
     interests = [sorted(random.choice([*TOPICS], 2, replace=False)) for _ in range(USERS)]
