@@ -11,6 +11,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("FEAST_USAGE", "False")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import prometheus_client  # noqa: F401 - before Feast, which would put it into its mode for many processes
+
 from polytask.catalogue import catalogues_of
 from polytask.environment import prepare_environment
 from polytask.scenario import Scenario, load_scenario

@@ -31,6 +31,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--feature_store", type=Path, required=True, help="Folder that holds feature_store.yaml.")
     parser.add_argument("--deadline_seconds", type=float, default=2.0, help="Time a whole request may take.")
     parser.add_argument("--text_cache", type=int, default=20_000, help="How many text vectors are kept.")
+    parser.add_argument(
+        "--feature_refresh_seconds", type=float, default=60.0, help="How often the feature registry is read anew."
+    )
     parser.add_argument("--log_level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
     parser.add_argument(
         "--traces", action="store_true", help="Send OpenTelemetry traces over OTLP, as the OTEL_* environment says."
@@ -45,6 +48,8 @@ def parse() -> argparse.Namespace:
         parser.error("--predictor_host and --predictor_protocol=grpc-v2 are required")
     if arguments.deadline_seconds <= 0 or arguments.text_cache < 1:
         parser.error("--deadline_seconds must be above 0 and --text_cache at least 1")
+    if arguments.feature_refresh_seconds <= 0:
+        parser.error("--feature_refresh_seconds must be above 0")
     if arguments.max_concurrency < 1 or arguments.max_queue < 0:
         parser.error("--max_concurrency must be at least 1 and --max_queue at least 0")
     return arguments
@@ -68,6 +73,7 @@ def main() -> None:
         logging.getLogger("kserve").warning("starting all the same: %s", error)
     seconds = arguments.deadline_seconds
     metrics.serve(first.bundle.contract)
+    features.keep_fresh(arguments.feature_refresh_seconds, lambda end: metrics.feature_refreshes.labels(end).inc())
     admission = Admission(arguments.max_concurrency, arguments.max_queue)
     metrics.watch(admission)
     releases = Releases(first, lambda: open_next(arguments, metrics), seconds)

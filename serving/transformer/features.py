@@ -4,41 +4,36 @@ Feast returns values of any age from the online store. The event time that comes
 request's moment; what is older than its view's TTL counts as missing and is flagged.
 """
 
+import logging
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
-from polytask.context import CONTEXT_WORDS
+from polytask.context import time_context
 from polytask.errors import ContractError
 from polytask.request import RequestEncoder, RequestFeatures
 from polytask.scenario.schema import Scenario
 from polytask.tensors import ATTENTION_MASK, HISTORY, INPUT_IDS, SEEN
 from polytask.text import TextTokenizer
 from serving.transformer.deadline import Unavailable
+from serving.transformer.feature_views import open_online_store, resolve
 
-if TYPE_CHECKING:  # feast takes seconds to import
-    from feast import FeatureStore
-
-REQUEST_TIME = "request_time"
-
-
-@dataclass(frozen=True)
-class FeatureColumn:
-    """One feature of a batch: values (None is missing) and their event times in unix seconds, in row order."""
-
-    values: Sequence[Any]
-    seconds: Sequence[float]
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class OnlineFeatures:
-    """What the feature store knows about a user at a moment. `known`: anything at all; `stale`: something too old."""
+    """What the feature store knows about a user at a moment. `known`: anything at all; `stale`: something too old.
+
+    `ages` has the seconds between the moment and each view's values, those too old included.
+    """
 
     profile: Mapping[str, object] = field(default_factory=dict)
     context: Mapping[str, object] = field(default_factory=dict)
@@ -46,101 +41,116 @@ class OnlineFeatures:
     seen: tuple[Any, ...] = ()
     known: bool = False
     stale: bool = False
+    ages: Mapping[str, float] = field(default_factory=dict)
 
 
-def assemble(
-    scenario: Scenario, columns: Mapping[str, FeatureColumn], ttl: Mapping[str, float], moments: Sequence[int]
-) -> list[OnlineFeatures]:
-    """Features of each row. `ttl` holds the seconds a feature lives; one that is not there lives for ever."""
-    rows = []
-    for position, moment in enumerate(moments):
-        row: dict[str, Any] = {}
-        stale = False
-        for name, column in columns.items():
-            value = column.values[position]
-            if value is not None and moment - column.seconds[position] > ttl.get(name, float("inf")):
-                value, stale = None, True
-            row[name] = value
-        profile = {name: row[name] for name in scenario.features.profile}
-        history, seen = tuple(row.get(HISTORY) or ()), tuple(row.get(SEEN) or ())
+class Stored:
+    """What the online store has of one user at a moment, filled view by view."""
+
+    def __init__(self, moment: int, context: Mapping[str, str]) -> None:
+        self._moment = moment
+        self._context = context
+        self._values: dict[str, Any] = {}
+        self._ages: dict[str, float] = {}
+        self._stale = False
+
+    def add(
+        self, view: str, names: Sequence[str], stamp: datetime | None, values: Mapping[str, Any], ttl: float
+    ) -> None:
+        """Take a view's values (Feast's, by name), or what they were where they are missing or older than `ttl`."""
+        if stamp is None:
+            return
+        found = {name: _python(values[name]) for name in names if name in values}
+        if not any(value is not None for value in found.values()):
+            return  # Redis says present for what is missing
+        age = self._moment - stamp.timestamp()
+        self._ages[view] = max(0.0, age)
+        if age > ttl:
+            self._stale = True
+        else:
+            self._values |= found
+
+    def features(self, scenario: Scenario) -> OnlineFeatures:
+        """All of it; what is missing is None, or empty."""
+        profile = {name: self._values.get(name) for name in scenario.features.profile}
+        history, seen = self._values.get(HISTORY) or (), self._values.get(SEEN) or ()
         known = bool(history or seen) or any(value is not None for value in profile.values())
-        context = {word: row[word] for word in CONTEXT_WORDS}
-        rows.append(OnlineFeatures(profile, context, history, seen, known, stale))
-    return rows
+        return OnlineFeatures(profile, self._context, history, seen, known, self._stale, self._ages)
 
 
 class FeatureReader:
-    """Reads the features of one feature service. Safe to call from several threads."""
+    """Reads the features of one feature service. Safe to call from several threads.
+
+    It asks the online store of the registry's views for the wanted features alone, one read a view for the whole batch.
+    Feast's `get_online_features` does the same reads and then as much again around them: ADR 0028. The words about the
+    moment come from the function that the registered on-demand view calls.
+    """
 
     def __init__(self, folder: Path, scenario: Scenario) -> None:
         os.environ.setdefault("FEAST_USAGE", "False")
-        from feast.errors import FeastObjectNotFoundException
+        from feast.infra.online_stores.helpers import get_online_store_from_config
+        from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+        from feast.protos.feast.types.Value_pb2 import Value
 
+        self._folder = folder
         self._scenario = scenario
         self._store = open_online_store(folder)
-        try:
-            # Held: a look-up by name would cost milliseconds in each request.
-            self._service = self._store.get_feature_service(scenario.feature_service)
-        except FeastObjectNotFoundException as error:
-            known = ", ".join(sorted(service.name for service in self._store.list_feature_services()))
-            raise ContractError(
-                f"{folder}: has feature services {known or 'none'}; the contract says {scenario.feature_service}"
-            ) from error
-        lifetimes = {view.name: view.ttl for view in self._store.list_feature_views()}
-        self._ttl: dict[str, float] = {}
-        names = set()
-        for projection in self._service.feature_view_projections:
-            lifetime = lifetimes.get(projection.name)
-            for feature in projection.features:
-                names.add(feature.name)
-                if lifetime:  # none, or zero, means for ever, in Feast's own joins too
-                    self._ttl[feature.name] = lifetime.total_seconds()
-        expected = {*scenario.features.profile, *((HISTORY, SEEN) if scenario.has_items else ()), *CONTEXT_WORDS}
-        if names != expected:
-            raise ContractError(
-                f"feature service {scenario.feature_service}: has {', '.join(sorted(names))}; "
-                f"the contract says {', '.join(sorted(expected))}"
-            )
+        self._online = get_online_store_from_config(self._store.config.online_store)
+        self.reads = resolve(self._store, scenario, folder)
+        self._key, self._value = EntityKey, Value
+        self._kind = "int64_val" if scenario.entities.users.key_type == "integer" else "string_val"
+        self._stop = threading.Event()
 
     def read(self, users: Sequence[int | str], moments: Sequence[int]) -> list[OnlineFeatures]:
-        """Features of `users` at `moments` (unix seconds). Raises Unavailable when Feast fails."""
-        key = self._scenario.entities.users.key
-        try:
-            response = self._store.get_online_features(
-                features=self._service, entity_rows={key: list(users), REQUEST_TIME: list(moments)}
-            ).proto
-        except Exception as error:  # each kind of online store raises errors of its own
-            raise Unavailable(f"feature store: {type(error).__name__}: {error}") from error
-        columns = {
-            name: FeatureColumn(
-                [_python(value) for value in vector.values],
-                [stamp.seconds + stamp.nanos / 1e9 for stamp in vector.event_timestamps],
-            )
-            for name, vector in zip(response.metadata.feature_names.val, response.results, strict=True)
-            if name != key
-        }
-        return assemble(self._scenario, columns, self._ttl, moments)
+        """Features of `users` at `moments` (unix seconds). Raises Unavailable when the online store fails."""
+        name = self._scenario.entities.users.key
+        keys = [self._key(join_keys=[name], entity_values=[self._value(**{self._kind: user})]) for user in users]
+        zone = self._scenario.features.timezone
+        words = {moment: time_context(datetime.fromtimestamp(moment, UTC), zone) for moment in set(moments)}
+        stored = [Stored(moment, words[moment]) for moment in moments]
+        for read in self.reads:  # one tuple for the whole call, whatever is refreshed meanwhile
+            try:
+                rows = self._online.online_read(self._store.config, read.view, keys, list(read.features))
+            except Exception as error:  # each kind of online store raises errors of its own
+                raise Unavailable(f"feature store: {type(error).__name__}: {error}") from error
+            for row, (stamp, values) in zip(stored, rows, strict=True):
+                row.add(read.view.name, read.features, stamp, values or {}, read.ttl)
+        return [row.features(self._scenario) for row in stored]
 
+    def refresh(self) -> bool:
+        """Read the registry anew, so that changed views and TTLs count. Returns whether that changed anything.
 
-def open_online_store(folder: Path) -> "FeatureStore":
-    """The feature store of `folder` without the offline store that its feature_store.yaml names: serving never reads
-    that one and may lack its packages. Raises ContractError where the file is missing or wrong.
-    """
-    from feast import FeatureStore, RepoConfig
-    from pydantic import ValidationError
+        Raises ContractError where it no longer fits the contract; the reads then stay as they are.
+        """
+        self._store.refresh_registry()
+        reads = resolve(self._store, self._scenario, self._folder)
+        changed = [(r.view, r.features, r.ttl) for r in reads] != [(r.view, r.features, r.ttl) for r in self.reads]
+        self.reads = reads
+        return changed
 
-    path = folder / "feature_store.yaml"
-    if not path.is_file():
-        raise ContractError(f"{folder}: holds no feature_store.yaml")
-    try:
-        # As Feast reads it: secrets may be named as ${VARIABLE}.
-        settings = yaml.safe_load(os.path.expandvars(path.read_text(encoding="utf-8")))
-        settings.pop("offline_store", None)
-        config = RepoConfig(**settings)
-    except (yaml.YAMLError, AttributeError, TypeError, ValidationError) as error:
-        raise ContractError(f"{path}: {error}") from error
-    config.repo_path = folder
-    return FeatureStore(repo_path=str(folder), config=config)
+    def keep_fresh(self, seconds: float, told: Callable[[str], None]) -> None:
+        """`refresh` each `seconds` in the background until `close`; `told` hears `ok`, `mismatch` or `error`."""
+
+        def run() -> None:
+            while not self._stop.wait(seconds):
+                try:
+                    changed = self.refresh()
+                except ContractError as error:
+                    LOGGER.warning("features: the registry no longer fits, going on as before: %s", error)
+                    told("mismatch")
+                except Exception as error:  # noqa: BLE001 - each kind of registry raises errors of its own
+                    LOGGER.warning("features: the registry cannot be read, going on as before: %s", error)
+                    told("error")
+                else:
+                    if changed:
+                        LOGGER.info("features: the registry has changed")
+                    told("ok")
+
+        threading.Thread(target=run, name="feature-registry", daemon=True).start()
+
+    def close(self) -> None:
+        """End the background refresh."""
+        self._stop.set()
 
 
 def _python(value: Any) -> Any:
@@ -149,7 +159,7 @@ def _python(value: Any) -> Any:
     if kind is None or kind == "null_val":
         return None
     content = getattr(value, kind)
-    return list(content.val) if kind.endswith("_list_val") else content
+    return tuple(content.val) if kind.endswith("_list_val") else content
 
 
 def request_features(

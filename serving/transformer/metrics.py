@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from serving.transformer.call_record import CallRecord
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+AGES = (1, 60, 600, 3_600, 6 * 3_600, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400)
 # Logits of lists and numbers lie on both sides of 0, probabilities between 0 and 1: one set serves all tasks.
 SCORES = (-10, -5, -2, -1, 0, 0.1, 0.25, 0.5, 0.75, 0.9, 1, 2, 5, 10, 20)
 
@@ -57,6 +58,10 @@ class Metrics:
         self.cold_starts = counter("cold_starts", "Users the feature store knows nothing about.")
         self.truncated = counter("truncated_texts", "Texts that were cut to the model's token length.")
         self.stale = counter("stale_features", "Users with a feature older than its view's TTL, left out.")
+        self.feature_age = histogram(
+            "feature_age_seconds", "Time between a view's values and the moment of the request.", AGES, "view"
+        )
+        self.feature_refreshes = counter("feature_refreshes", "Readings of the feature registry.", "outcome")
         self.feature_errors = counter(
             "feature_store_errors", "Reads of the feature store that failed or took too long."
         )

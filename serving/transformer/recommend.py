@@ -100,6 +100,9 @@ class Recommender:
         record.batch, record.tasks = len(call.requests), call.tasks
         with record.stage("features"):
             online = await self._read(call, deadline)
+        for row in online:
+            for view, age in row.ages.items():
+                self._metrics.feature_age.labels(view).observe(age)
         batch = [
             request_features(
                 request.user_id,

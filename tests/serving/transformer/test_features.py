@@ -1,52 +1,63 @@
 """The TTL, and what counts as known. The reader over a real Feast store is tested in tests/e2e/test_serving.py."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from feast.protos.feast.types.Value_pb2 import Int64List, Value
 
 from polytask.errors import ContractError
 from polytask.scenario import Scenario
-from serving.transformer.features import FeatureColumn, assemble, open_online_store, request_features
+from polytask.tensors import HISTORY, SEEN
+from serving.transformer.features import Stored, open_online_store, request_features
 
 DAY = 86_400
-TTL = {"history": 10.0 * DAY, "seen": 10.0 * DAY, "age": 100.0 * DAY, "occupation": 100.0 * DAY}
+WORDS = {"daypart": "night", "weekpart": "weekday"}
 
 
-def columns(age: int | None, history: list[int] | None, stamped: int) -> dict[str, FeatureColumn]:
-    job = None if age is None else "writer"
-    values = {"age": age, "occupation": job, "history": history, "seen": history}
-    stored = {name: FeatureColumn([value], [stamped]) for name, value in values.items()}
-    return {**stored, "daypart": FeatureColumn(["night"], [0]), "weekpart": FeatureColumn(["weekday"], [0])}
+def row(scenario: Scenario, moment: int, age: int | None = 30, history: list[int] | None = None, stamped: int = 1000):
+    """A user of whom both views hold something, stamped at one time; profiles live 100 days, histories 10."""
+    stored, stamp = Stored(moment, WORDS), datetime.fromtimestamp(stamped, UTC)
+    profile = {"age": Value(), "occupation": Value()}
+    if age is not None:
+        profile = {"age": Value(int64_val=age), "occupation": Value(string_val="writer")}
+    items = Value() if history is None else Value(int64_list_val=Int64List(val=history))
+    stored.add("user_profile", ("age", "occupation"), stamp, profile, 100.0 * DAY)
+    stored.add("user_history", (HISTORY, SEEN), stamp, {HISTORY: items, SEEN: items}, 10.0 * DAY)
+    return stored.features(scenario)
 
 
 def test_fresh_features_are_taken(small_scenario: Scenario):
-    (row,) = assemble(small_scenario, columns(30, [7, 14], stamped=1000), TTL, [1000 + 10 * DAY])
-    assert (row.known, row.stale) == (True, False)
-    assert (row.history, row.seen, row.profile) == ((7, 14), (7, 14), {"age": 30, "occupation": "writer"})
-    assert row.context == {"daypart": "night", "weekpart": "weekday"}
+    got = row(small_scenario, 1000 + 10 * DAY, history=[7, 14])
+    assert (got.known, got.stale) == (True, False)
+    assert (got.history, got.seen, got.profile) == ((7, 14), (7, 14), {"age": 30, "occupation": "writer"})
+    assert got.context == WORDS
+    assert got.ages == {"user_profile": 10 * DAY, "user_history": 10 * DAY}
 
 
 def test_what_is_older_than_its_view_allows_is_missing_and_flagged(small_scenario: Scenario):
-    (row,) = assemble(small_scenario, columns(30, [7, 14], stamped=1000), TTL, [1001 + 10 * DAY])
-    assert (row.history, row.seen, row.stale, row.known) == ((), (), True, True)
-    assert row.profile["age"] == 30
-    (row,) = assemble(small_scenario, columns(30, [7], stamped=1000), TTL, [1001 + 100 * DAY])
-    assert (row.profile["age"], row.stale, row.known) == (None, True, False)
+    got = row(small_scenario, 1001 + 10 * DAY, history=[7, 14])
+    assert (got.history, got.seen, got.stale, got.known) == ((), (), True, True)
+    assert got.profile["age"] == 30
+    assert got.ages["user_history"] == 10 * DAY + 1
+    got = row(small_scenario, 1001 + 100 * DAY, history=[7])
+    assert (got.profile["age"], got.stale, got.known) == (None, True, False)
 
 
-def test_context_does_not_age(small_scenario: Scenario):
-    (row,) = assemble(small_scenario, columns(30, [7], stamped=1000), TTL, [10**9])
-    assert row.context["daypart"] == "night"
+def test_what_the_store_calls_present_and_is_empty_is_missing(small_scenario: Scenario):
+    got = row(small_scenario, 10**9, age=None, history=None, stamped=0)
+    assert (got.known, got.stale, got.history, got.ages) == (False, False, (), {})
+    nothing = Stored(5, WORDS)
+    nothing.add("user_profile", ("age", "occupation"), None, {}, 1.0)
+    assert nothing.features(small_scenario).profile == {"age": None, "occupation": None}
 
 
-def test_an_unknown_user_is_not_known_and_not_stale(small_scenario: Scenario):
-    (row,) = assemble(small_scenario, columns(None, None, stamped=0), TTL, [10**9])
-    assert (row.known, row.stale, row.history) == (False, False, ())
+def test_a_value_of_the_future_has_no_age(small_scenario: Scenario):
+    assert row(small_scenario, 0, history=[7]).ages == {"user_profile": 0, "user_history": 0}
 
 
 def test_recent_items_join_history_and_seen_while_excluded_ones_are_seen_only(small_scenario: Scenario):
-    (row,) = assemble(small_scenario, columns(30, [7], stamped=1000), TTL, [1000])
-    features = request_features(10, row, None, [21], [28], [35])
+    features = request_features(10, row(small_scenario, 1000, history=[7]), None, [21], [28], [35])
     assert (tuple(features.history), tuple(features.seen)) == ((7, 21), (7, 21, 28))
     assert tuple(features.negative) == (35,)
 

@@ -14,7 +14,7 @@ from polytask.scenario import Scenario
 from polytask.tables import Tables
 from serving.transformer.bundle import load_bundle
 from serving.transformer.deadline import Deadline
-from serving.transformer.features import FeatureColumn, OnlineFeatures, assemble
+from serving.transformer.features import OnlineFeatures
 from serving.transformer.metrics import Metrics
 from serving.transformer.parse import input_types, parse_call
 from serving.transformer.recommend import Recommender
@@ -32,13 +32,11 @@ class Store:
 
     def read(self, users: Sequence[int | str], moments: Sequence[int]) -> list[OnlineFeatures]:
         values = {"age": 40, "title": None, "note": "a sharp bread knife is good"}
-        columns = {
-            name: FeatureColumn([value if user == KNOWN else None for user in users], [0] * len(users))
-            for name, value in values.items()
-        }
         words = {"daypart": "night", "weekpart": "weekday"}
-        columns |= {name: FeatureColumn([word] * len(users), [0] * len(users)) for name, word in words.items()}
-        return assemble(self.scenario, columns, {}, moments)
+        return [
+            OnlineFeatures(values if user == KNOWN else dict.fromkeys(values), words, known=user == KNOWN)
+            for user in users
+        ]
 
 
 class TokenCounter:
