@@ -17,7 +17,17 @@ from polytask.environment import prepare_environment
 from polytask.errors import PolytaskError
 
 # Each is a module with `measure(bench, rounds) -> list[Figure]`, in the order in which they run.
-BENCHMARKS = ("online_vs_ort", "feature_lookup", "repeat_text", "three_tasks", "ort_vs_eager", "int8_vs_fp32", "cost", "peers", "console")
+BENCHMARKS = (
+    "online_vs_ort",
+    "feature_lookup",
+    "repeat_text",
+    "three_tasks",
+    "ort_vs_eager",
+    "int8_vs_fp32",
+    "cost",
+    "peers",
+    "console",
+)
 LEAST_ROUNDS = 5
 
 
