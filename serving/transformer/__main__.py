@@ -73,7 +73,6 @@ def main() -> None:
         logging.getLogger("kserve").warning("starting all the same: %s", error)
     seconds = arguments.deadline_seconds
     metrics.serve(first.bundle.contract)
-    features.keep_fresh(arguments.feature_refresh_seconds, lambda end: metrics.feature_refreshes.labels(end).inc())
     admission = Admission(arguments.max_concurrency, arguments.max_queue)
     metrics.watch(admission)
     releases = Releases(first, lambda: open_next(arguments, metrics), seconds)
@@ -88,6 +87,7 @@ def open_release(arguments: argparse.Namespace, metrics: Metrics, folder: Path, 
     features = FeatureReader(arguments.feature_store, bundle.contract.scenario)
     predictor = GrpcPredictor(predictor_host, bundle.contract, arguments.predictor_use_ssl)
     recommender = Recommender(bundle, features, predictor, metrics, arguments.deadline_seconds, arguments.text_cache)
+    features.keep_fresh(arguments.feature_refresh_seconds, lambda end: metrics.feature_refreshes.labels(end).inc())
     return Release(bundle, features, predictor, recommender)
 
 

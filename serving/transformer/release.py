@@ -38,7 +38,8 @@ class Release:
             await asyncio.sleep(0.02)
 
     async def close(self) -> None:
-        """Close its connection and take no more work."""
+        """Close its connection, take no more work and end the refresh of its features."""
+        self.features.close()
         await self.predictor.close()
         self.recommender.close()
 
