@@ -104,6 +104,8 @@ image: ## Build the images with podman or docker (CONTAINER=... names another pr
 	@test -n "$(CONTAINER)" || { echo "neither podman nor docker is installed; name another program: make image CONTAINER=..."; exit 1; }
 	@"$(CONTAINER)" build --target transformer --tag $(REGISTRY)/polytask-transformer:$(VERSION) \
 	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) --file Containerfile .
+	@"$(CONTAINER)" build --target explainer --tag $(REGISTRY)/polytask-explainer:$(VERSION) \
+	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) --file Containerfile .
 	@"$(CONTAINER)" build --target pipeline --tag $(REGISTRY)/polytask-python:$(VERSION) \
 	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) --file Containerfile .
 

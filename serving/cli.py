@@ -79,7 +79,7 @@ def recommend(
         raise ServingError("no recommender runs here; start one with `make serve`, or name one with --url host:port")
     address = state["grpc"] if state is not None else str(url)
     encrypted = Tls(tls_ca, tls_cert, tls_key) if tls or tls_ca or tls_cert or tls_key else None
-    with RecommenderClient(address, tls=encrypted, token=_token(token_env)) as client:
+    with RecommenderClient(address, tls=encrypted, token=bearer_token(token_env)) as client:
         types = client.input_types()
         answer = client.recommend(
             _key("--user", user, types["user_id"]),
@@ -109,6 +109,9 @@ def serve(
     beside: Annotated[
         bool, typer.Option("--beside", help="Start beside the running one, as a second version to compare with.")
     ] = False,
+    with_explainer: Annotated[
+        bool, typer.Option("--explain", help="Also serve explanations, for polytask explain.")
+    ] = False,
     with_console: Annotated[
         bool, typer.Option("--console/--no-console", help="Also serve a web page to look at the answers with.")
     ] = True,
@@ -124,6 +127,7 @@ def serve(
       polytask serve --beside --bundle published/older --grpc-port 8082
     """
     from serving.console.server import ConsoleProcess
+    from serving.explainer.process import ExplainerProcess
     from serving.local import LOGS, STATE_FILE, LocalStack, read_state
 
     running = read_state(STATE_FILE)
@@ -140,6 +144,11 @@ def serve(
         grpc_port=grpc_port,
         state_file=None if beside else STATE_FILE,
     )
+    explainer = None
+    if with_explainer:
+        log = stack.logs / "explainer.log"
+        explainer = ExplainerProcess(stack.triton.grpc_address, stack.bundle, stack.feature_store, log)
+        stack.explainer_url = explainer.url
     page = None
     if with_console and not beside:
         log = stack.logs / "console.log"
@@ -148,11 +157,17 @@ def serve(
         with console.status("starting Triton and the transformer"):
             if page is not None:  # first: it loads while the servers do
                 page.start()
+            if explainer is not None:
+                explainer.start()
             stack.start()
+            if explainer is not None:
+                explainer.wait_until_ready()
         if page is not None:
             console.print(f"Console {page.address}", highlight=False)
         console.print(f"gRPC    {stack.grpc_url}", highlight=False)
         console.print(f"REST    {stack.rest_url}/v2/models/recommender/infer", highlight=False)
+        if explainer is not None:
+            console.print(f"Explain {explainer.url}/v1/models/recommender:explain", highlight=False)
         console.print(f"Triton  {stack.triton.grpc_address} (gRPC), {stack.triton.http_port} (REST)", highlight=False)
         console.print(f"logs    {', '.join(map(str, stack.log_files))}", highlight=False, soft_wrap=True)
         console.print("Ask it: polytask recommend --user 42    Stop it: Ctrl-C")
@@ -162,6 +177,8 @@ def serve(
     finally:
         if page is not None:
             page.stop()
+        if explainer is not None:
+            explainer.stop()
         stack.stop()
 
 
@@ -249,7 +266,7 @@ def _context(texts: Sequence[str]) -> dict[str, str]:
     return words
 
 
-def _token(variable: str | None) -> str | None:
+def bearer_token(variable: str | None) -> str | None:
     """The token in an environment variable: on the command line, every other process could read it."""
     if variable is None:
         return None

@@ -61,6 +61,7 @@ class LocalStack:
         self.deadline_seconds = deadline_seconds
         self.max_concurrency, self.max_queue = max_concurrency, max_queue
         self.ready_seconds = ready_seconds
+        self.explainer_url: str | None = None  # of an explainer beside this stack, for those who read the state
         self.http_port, self.grpc_port = choose_ports(http_port, grpc_port)
         _repository(bundle)
         if not (self.feature_store / "feature_store.yaml").is_file():
@@ -118,6 +119,7 @@ class LocalStack:
             "pid": os.getpid(),
             "grpc": self.grpc_url,
             "rest": self.rest_url,
+            "explainer": self.explainer_url,
             "triton_grpc": self.triton.grpc_address,
             "bundle": str(self.bundle),
             "feature_store": str(self.feature_store),

@@ -21,8 +21,12 @@ class ServiceUnavailable(ServingError):
 
 def retry_policy(attempts: int, deadline_seconds: float) -> dict[str, Any]:
     """Arguments of tenacity's `Retrying` and `AsyncRetrying`: no wait that would end after the deadline is begun."""
+    return {"retry": tenacity.retry_if_exception(_worth_a_retry), **retry_times(attempts, deadline_seconds)}
+
+
+def retry_times(attempts: int, deadline_seconds: float) -> dict[str, Any]:
+    """The part of the policy that says when, whatever the protocol."""
     return {
-        "retry": tenacity.retry_if_exception(_worth_a_retry),
         "stop": tenacity.stop_after_attempt(attempts) | tenacity.stop_before_delay(deadline_seconds),
         "wait": tenacity.wait_exponential_jitter(RETRY_AT_FIRST_SECONDS, RETRY_AT_MOST_SECONDS, jitter=JITTER_SECONDS),
         "reraise": True,

@@ -1,5 +1,6 @@
 """How a client reaches its server: address, TLS, bearer token. The same for both protocols and both kinds of client."""
 
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -55,7 +56,7 @@ class Connection:
     insecure_token: bool = False
 
     def __post_init__(self) -> None:
-        encrypted = self.tls is not None or self.url.startswith("https://")
+        encrypted = self.url.startswith("https://") or (self.tls is not None and "http://" not in self.url)
         if self.token is not None and not (encrypted or self.insecure_token or _is_this_machine(self.url)):
             raise RequestError(
                 "token", f"would go to {self.url} in plain text; use TLS, or allow it with insecure_token"
@@ -68,6 +69,16 @@ class Connection:
             return None
         files = (self.tls.root_certificates, self.tls.key, self.tls.certificate)
         return grpc.ssl_channel_credentials(*(None if path is None else path.read_bytes() for path in files))
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext | bool:
+        """The form of `tls` that an HTTP client takes; True checks a server as the system's certificates say."""
+        if self.tls is None or (self.tls.root_certificates is None and self.tls.certificate is None):
+            return True
+        context = ssl.create_default_context(cafile=self.tls.root_certificates)
+        if self.tls.certificate is not None:
+            context.load_cert_chain(self.tls.certificate, self.tls.key)
+        return context
 
     def headers(self) -> dict[str, str]:
         """The headers of one call. Raises ServingError for a token that no header can carry."""

@@ -37,8 +37,8 @@ class Options(TypedDict, total=False):
     filters: Sequence[str] | None
 
 
-class Asked(Options, total=False):
-    """The fields of a Question beside its user, and the options of the call."""
+class Details(TypedDict, total=False):
+    """The fields of a Question beside its user."""
 
     query: str | None
     timestamp: int | None
@@ -46,6 +46,10 @@ class Asked(Options, total=False):
     exclude_items: Sequence[int | str]
     negative_items: Sequence[int | str]
     context: Mapping[str, str]
+
+
+class Asked(Details, Options, total=False):
+    """What may be asked about one user: details and options."""
 
 
 def one_question(user: int | str, asked: Asked) -> tuple[Question, Options]:

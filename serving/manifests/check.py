@@ -42,7 +42,7 @@ def _references(documents: list[Document]) -> list[Problem]:
     for document in documents:
         if document.get("kind") != "InferenceService":
             continue
-        for part in ("predictor", "transformer"):
+        for part in ("predictor", "transformer", "explainer"):
             component = document["spec"].get(part) or {}
             wanted = [("ServiceAccount", component.get("serviceAccountName"))]
             wanted += [

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from serving.rollout.cluster import INFERENCE_SERVICE, Object
@@ -25,7 +25,10 @@ REPLACEMENTS: dict[Replacement, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Revision:
-    """One model in service: addresses and checksums, and how its pods replace others (None: as KServe does)."""
+    """One model in service: addresses and checksums, and how its pods replace others (None: as KServe does).
+
+    `explainer` says whether an explainer is served with it.
+    """
 
     model_version: str
     contract_sha256: str
@@ -34,9 +37,10 @@ class Revision:
     storage_uri: str
     mounted: str
     replacement: Mapping[str, Any] | None = None
+    explainer: bool = False
 
     @classmethod
-    def of_release(cls, release: Release, replacement: Replacement | None) -> Self:
+    def of_release(cls, release: Release, replacement: Replacement | None, explainer: bool = False) -> Self:
         """The revision that serves a release."""
         return cls(
             model_version=release.version,
@@ -46,6 +50,7 @@ class Revision:
             storage_uri=release.storage_uri,
             mounted=release.mounted,
             replacement=REPLACEMENTS[replacement] if replacement is not None else None,
+            explainer=explainer,
         )
 
     @classmethod
@@ -65,6 +70,7 @@ class Revision:
             storage_uri=uris[0]["uri"],
             mounted=on_transformer[BUNDLE],
             replacement=predictor.get("deploymentStrategy"),
+            explainer=BUNDLE in ((live["spec"].get("explainer") or {}).get("annotations") or {}),
         )
 
     def serves_the_same_as(self, other: "Revision") -> bool:
@@ -74,6 +80,16 @@ class Revision:
     def fields(self, name: str) -> Object:
         """The document to apply: these fields, and no other."""
         strategy = {} if self.replacement is None else {"deploymentStrategy": dict(self.replacement)}
+        # The transformer and the explainer read the same bundle.
+        reader = {
+            **strategy,
+            "annotations": {
+                MODEL_VERSION: self.model_version,
+                CONTRACT_SHA256: self.contract_sha256,
+                BUNDLE: self.mounted,
+            },
+            "storageUris": [{"uri": self.storage_uri, "mountPath": MOUNT}],
+        }
         return {
             "apiVersion": INFERENCE_SERVICE.api_version,
             "kind": INFERENCE_SERVICE.kind,
@@ -84,21 +100,17 @@ class Revision:
                     "annotations": {MODEL_VERSION: self.model_version, REPOSITORY_SHA256: self.repository_sha256},
                     "model": {"storageUri": self.repository_uri},
                 },
-                "transformer": {
-                    **strategy,
-                    "annotations": {
-                        MODEL_VERSION: self.model_version,
-                        CONTRACT_SHA256: self.contract_sha256,
-                        BUNDLE: self.mounted,
-                    },
-                    "storageUris": [{"uri": self.storage_uri, "mountPath": MOUNT}],
-                },
+                "transformer": reader,
+                **({"explainer": deepcopy(reader)} if self.explainer else {}),
             },
         }
 
 
 def second_service(live: Object, name: str, revision: Revision) -> Object:
-    """A whole InferenceService called `name` beside a live one: the same but for the model, one pod of each part."""
+    """A whole InferenceService called `name` beside a live one: the same but for the model, one pod of each part.
+
+    It has no explainer: its answers are compared, not explained.
+    """
     metadata = live["metadata"]
     annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if key == MODE}
     document: Object = {
@@ -111,7 +123,8 @@ def second_service(live: Object, name: str, revision: Revision) -> Object:
         },
         "spec": deepcopy(live["spec"]),
     }
-    for part, fields in revision.fields(name)["spec"].items():
+    document["spec"].pop("explainer", None)
+    for part, fields in replace(revision, explainer=False).fields(name)["spec"].items():
         component = document["spec"][part]
         for field in ("autoScaling", "scaleMetric", "scaleMetricType", "scaleTarget", "deploymentStrategy"):
             component.pop(field, None)

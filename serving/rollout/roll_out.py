@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import yaml
 
@@ -57,7 +58,8 @@ class Rollout:
             )
         previous = Revision.of_live(live)
         in_place: Replacement = "recreate" if settings.strategy == "recreate" else "rolling"
-        wanted = Revision.of_release(self._release, None if knative else in_place)
+        explainer = bool(live["spec"].get("explainer"))
+        wanted = Revision.of_release(self._release, None if knative else in_place, explainer)
         if settings.strategy == "shadow":
             return self._shadow(live, previous, wanted)
         if settings.strategy == "canary":
@@ -150,6 +152,7 @@ class Rollout:
     def _shadow(self, live: Object, previous: Revision | None, wanted: Revision) -> Action:
         """Let a second InferenceService see every request. It stays until another strategy ends it."""
         name, shadow = self._settings.name, self._shadow_name
+        wanted = replace(wanted, explainer=False)  # a second service has none
         routes.require_routes(self._cluster, name)
         if previous is None:
             raise RolloutError(f"{name} serves no model yet: there is nothing to be the shadow of")

@@ -141,12 +141,14 @@ def test_images_are_those_of_the_manifests_and_of_the_steps():
     registry, version = re.findall(r"^(?:REGISTRY|VERSION) \?= (\S+)$", makefile, re.MULTILINE)
     service = (ROOT / "manifests" / "base" / "inference-service.yaml").read_text(encoding="utf-8")
     assert f"image: {registry}/polytask-transformer:{version}\n" in service
+    explainer = (ROOT / "manifests" / "components" / "explainer" / "explainer.yaml").read_text(encoding="utf-8")
+    assert f"image: {registry}/polytask-explainer:{version}\n" in explainer
     assert f"{registry}/polytask-python:{version}" == IMAGE
     assert f"ARG VERSION={version}\n" in CONTAINERFILE
 
 
 def test_images_run_as_the_user_of_the_manifests():
-    for name in ("pipeline", "transformer"):
+    for name in ("pipeline", "transformer", "explainer"):
         assert f"FROM runtime AS {name}\n" in CONTAINERFILE
     assert "USER 1000:1000" in stage("runtime")
-    assert "USER" not in stage("transformer") + stage("pipeline")
+    assert "USER" not in stage("transformer") + stage("pipeline") + stage("explainer")

@@ -21,6 +21,7 @@ RUN_BY = {
     "polytask add-task": ("tests/pipelines/test_grow.py", "add_task"),
     "polytask doctor": ("tests/serving/doctor/test_doctor.py", "doctor"),
     "polytask evaluate": ("tests/pipelines/test_evaluate.py", "app.command()(evaluate)"),
+    "polytask explain": ("tests/e2e/test_explainer.py", "app.command()(explain)"),
     "polytask fine-tune": ("tests/pipelines/test_grow.py", "fine_tune"),
     "polytask recommend": ("tests/serving/test_cli.py", "recommend("),
     "polytask refresh-catalogue": ("tests/pipelines/test_grow.py", "refresh_catalogue"),

@@ -59,6 +59,19 @@ def test_knative_scales_to_zero_and_serves_one_port(tmp_path: Path):
     assert [port["containerPort"] for port in spec["transformer"]["containers"][0]["ports"]] == [8080]
 
 
+def test_the_explainer_reads_what_the_transformer_reads_and_reaches_triton(tmp_path: Path):
+    rendered = combine(tmp_path, ("cpu", "explainer"))
+    spec = find(rendered, "InferenceService/recommender")["spec"]
+    volumes = [spec[part]["volumes"][0]["configMap"]["name"] for part in ("transformer", "explainer")]
+    assert volumes[0] == volumes[1] != "feature-store"  # with the suffix of its content
+    (container,) = spec["explainer"]["containers"]
+    (transformer,) = spec["transformer"]["containers"]
+    assert set(container["args"]) < set(transformer["args"])
+    assert [port["containerPort"] for port in container["ports"]] == [8080]
+    callers = find(rendered, "NetworkPolicy/recommender-predictor")["spec"]["ingress"][0]["from"]
+    assert [caller["podSelector"]["matchLabels"]["component"] for caller in callers] == ["transformer", "explainer"]
+
+
 def test_gpu_and_cpu_differ_in_accelerator_settings_alone(tmp_path: Path):
     services = {}
     for accelerator in ("cpu", "gpu"):

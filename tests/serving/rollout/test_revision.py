@@ -41,6 +41,20 @@ def test_a_revision_is_read_back_as_it_was_written(service: dict[str, Any], rele
     assert not revision.serves_the_same_as(Revision.of_release(release(8, storage), "rolling"))
 
 
+def test_an_explainer_gets_the_bundle_of_its_transformer(service: dict[str, Any], release: Make):
+    service = copy.deepcopy(service)
+    service["spec"]["explainer"] = {"containers": [{"name": "kserve-container"}]}
+    without = Revision.of_release(release(7), "rolling")
+    revision = Revision.of_release(release(7), "rolling", explainer=True)
+    assert not revision.serves_the_same_as(without)
+    assert "explainer" not in without.fields("recommender")["spec"]
+    live = deployed(service, revision)
+    assert Revision.of_live(live) == revision
+    for field in ("annotations", "storageUris"):
+        assert live["spec"]["explainer"][field] == live["spec"]["transformer"][field]
+    assert "explainer" not in second_service(live, "recommender-canary", revision)["spec"]
+
+
 @pytest.mark.parametrize("storage", ["s3://models/small", "pvc://models/small"])
 def test_what_is_deployed_and_its_canary_keep_every_rule(service: dict[str, Any], storage: str, release: Make):
     live = deployed(service, Revision.of_release(release(7, storage), "rolling"))

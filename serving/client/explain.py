@@ -1,0 +1,146 @@
+"""Asks an explainer over REST why the first answers are what they are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Unpack
+
+import httpx
+import tenacity
+
+from polytask.errors import RequestError, ServingError
+from serving.client.answers import Entry, Label, Ranked, Value
+from serving.client.calls import Countdown, ServiceUnavailable, retry_times
+from serving.client.connection import Connection, Tls, Token
+from serving.client.questions import Details, Question
+
+NOT_BEGUN = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
+
+
+@dataclass(frozen=True)
+class ItemContribution:
+    """How much an item of the history raised the score of the first answer; `at_least`: that much or more."""
+
+    id: int | str
+    title: str
+    contribution: float
+    at_least: bool
+
+
+@dataclass(frozen=True)
+class WordsContribution:
+    """The same for a group of words: `part` is profile, context or query, `name` the column, word or place in it."""
+
+    part: str
+    name: int | str
+    text: str
+    contribution: float
+    at_least: bool
+
+
+@dataclass(frozen=True)
+class TaskExplanation:
+    """The first answer of a task, None where there is none, and what moved it, the largest contribution first."""
+
+    answer: Entry | None
+    history: tuple[ItemContribution, ...]
+    words: tuple[WordsContribution, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Task name -> its explanation, for one user."""
+
+    user: int | str
+    tasks: Mapping[str, TaskExplanation]
+    cold_start: bool
+    truncated: bool
+    stale_features: bool
+    model_version: str
+    contract_checksum: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain dicts and lists, ready for JSON."""
+        return asdict(self)
+
+
+class _Refused(Exception):
+    """A status that is worth another attempt."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        super().__init__()
+        self.response = response
+
+
+def explain(
+    url: str,
+    user: int | str,
+    *,
+    tasks: Sequence[str] | None = None,
+    model: str = "recommender",
+    deadline_seconds: float = 10.0,
+    attempts: int = 3,
+    tls: Tls | None = None,
+    token: Token | None = None,
+    insecure_token: bool = False,
+    **details: Unpack[Details],
+) -> Explanation:
+    """Why `user` gets the first answer of each of `tasks` (None: all). `url` is the explainer's REST address.
+
+    `details` are the fields of a `Question`. Errors and retries are those of the other clients.
+    """
+    connection = Connection(url, tls, token, insecure_token)
+    question = {name: value for name, value in asdict(Question(user, **details)).items() if value}
+    instance = {"user_id": user, **{name: value for name, value in question.items() if name != "user"}}
+    body = {"instances": [instance], **({} if tasks is None else {"tasks": list(tasks)})}
+    left = Countdown(deadline_seconds)
+
+    def attempt(client: httpx.Client) -> httpx.Response:
+        response = client.post(f"/v1/models/{model}:explain", json=body, headers=connection.headers(), timeout=left())
+        if response.status_code in NOT_BEGUN:
+            raise _Refused(response)
+        return response
+
+    where = f"explainer at {url}"
+    with httpx.Client(base_url=url, verify=connection.ssl_context) as client:
+        try:
+            worth = tenacity.retry_if_exception_type((_Refused, httpx.ConnectError))
+            response = tenacity.Retrying(retry=worth, **retry_times(attempts, deadline_seconds))(attempt, client)
+        except _Refused as error:
+            raise ServiceUnavailable(f"{where}: {_message(error.response)}") from error
+        except httpx.TimeoutException as error:
+            raise ServiceUnavailable(f"{where}: no answer within {deadline_seconds:g} s") from error
+        except httpx.TransportError as error:
+            raise ServiceUnavailable(f"{where}: {error}") from error
+    if response.status_code == httpx.codes.BAD_REQUEST:
+        name, _, rest = _message(response).partition(": ")
+        raise RequestError(name.removeprefix("instances[0]."), rest) if rest else RequestError("request", name)
+    if response.status_code != httpx.codes.OK:
+        raise ServingError(f"{where}: {response.status_code}: {_message(response)}")
+    return _explanation(user, response.json())
+
+
+def _explanation(user: int | str, content: Mapping[str, Any]) -> Explanation:
+    (found,) = content["explanations"]
+    tasks = {
+        name: TaskExplanation(
+            None if task["answer"] is None else _entry(task["answer"]),
+            tuple(ItemContribution(**one) for one in task["history"]),
+            tuple(WordsContribution(**one) for one in task["words"]),
+        )
+        for name, task in found["tasks"].items()
+    }
+    flags = {name: found[name] for name in ("cold_start", "truncated", "stale_features")}
+    return Explanation(user, tasks, **flags, **{name: content[name] for name in ("model_version", "contract_checksum")})
+
+
+def _entry(answer: Mapping[str, Any]) -> Entry:
+    if "value" in answer:
+        return Value(**answer)
+    return Label(**answer) if "label" in answer else Ranked(**answer)
+
+
+def _message(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        return response.text[:200]

@@ -1,0 +1,106 @@
+"""The command `polytask explain`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from polytask.errors import ServingError
+
+if TYPE_CHECKING:
+    from serving.client import Explanation
+
+SHOWN = 5
+
+
+def explain(
+    user: Annotated[str, typer.Option(help="Key of the user, as in the users table.")],
+    query: Annotated[str | None, typer.Option(help="What the user typed.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="A task to explain; may be given more than once.")] = None,
+    recent: Annotated[
+        list[str] | None,
+        typer.Option(help="Key of an item that the user just had, oldest first; may be given more than once."),
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="http://host:port of the explainer; default: the running one.")
+    ] = None,
+    text_keys: Annotated[
+        bool, typer.Option("--text-keys", help="Keys are texts even where they look like numbers.")
+    ] = False,
+    tls_ca: Annotated[Path | None, typer.Option(help="PEM file of the certificates that vouch for the server.")] = None,
+    token_env: Annotated[
+        str | None, typer.Option(help="Name of the environment variable that holds the bearer token.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what in a user's history and in the request's words moved each task's first answer.
+
+    It asks an explainer, which polytask serve --explain starts.
+
+    Examples:
+      polytask explain --user 42
+      polytask explain --user 42 --task item --query 'a scary ghost story' --json
+    """
+    from serving.cli import bearer_token
+    from serving.client import Tls
+    from serving.client import explain as ask
+    from serving.local import STATE_FILE, read_state
+
+    address = url or (read_state(STATE_FILE) or {}).get("explainer")
+    if address is None:
+        raise ServingError(
+            "no explainer runs here; start one with polytask serve --explain, or name one with --url http://host:port"
+        )
+    found = ask(
+        address,
+        _key(user, text_keys),
+        tasks=task or None,
+        query=query,
+        recent_items=[_key(item, text_keys) for item in recent or ()],
+        tls=Tls(tls_ca) if tls_ca else None,
+        token=bearer_token(token_env),
+    )
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), ensure_ascii=False, indent=2))
+    else:
+        render_explanation(Console(), found)
+
+
+def render_explanation(console: Console, found: "Explanation", limit: int = SHOWN) -> None:
+    """One table per task: what raised its first answer most, `limit` items and all groups of words."""
+    from serving.client import Label, Ranked, Value
+
+    console.print(f"User {found.user}", style="bold", markup=False, highlight=False)
+    for name, task in found.tasks.items():
+        match task.answer:
+            case Ranked(external, title, score):
+                answer = f"{title or external} ({external}), score {score:.2f}"
+            case Label(label, score):
+                answer = f"{label}, score {score:.2f}"
+            case Value(value):
+                answer = f"{value:.2f}"
+            case _:
+                console.print(f"{name}: no answer, so nothing to explain", markup=False, highlight=False)
+                continue
+        table = Table(title=escape(f"{name}: {answer}"), title_justify="left")
+        table.add_column("what", min_width=7)
+        table.add_column("", min_width=40)
+        table.add_column("contribution", justify="right")
+        for item in task.history[:limit]:
+            table.add_row("history", escape(f"{item.title} ({item.id})"), _number(item.contribution, item.at_least))
+        for words in task.words:
+            named = words.text if words.part == "query" else f"{words.name}: {words.text}"
+            table.add_row(words.part, escape(named), _number(words.contribution, words.at_least))
+        console.print(table)
+
+
+def _number(contribution: float, at_least: bool) -> str:
+    return f"{'at least ' if at_least else ''}{contribution:+.3f}"
+
+
+def _key(text: str, as_text: bool) -> int | str:
+    return text if as_text or not text.lstrip("-").isdecimal() else int(text)

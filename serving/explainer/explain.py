@@ -1,0 +1,157 @@
+"""Explanations by occlusion: the first answer of each task, and how much lower it scores without each part.
+
+The request and all its occlusions are the rows of one call to the model, and their new texts of one call to the text
+encoder. The model returns the best K of a list only. An answer that has left them scores at most the last of them, so
+that its contribution is at least the difference to that one, and is marked so.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.contract import MULTITASK, TEXT_ENCODER
+from polytask.errors import ContractError
+from polytask.request import RequestFeatures
+from polytask.scenario.schema import Task
+from polytask.tensors import ATTENTION_MASK, INPUT_IDS, MASKED_SCORE, TEXT_VECTOR
+from serving.explainer.occlusion import HISTORY, Part, Titles, as_read, parts_of
+from serving.transformer.answers import AnswerWriter, model_outputs
+from serving.transformer.blocking import BoundedThreads
+from serving.transformer.bundle import Bundle
+from serving.transformer.call_record import CallRecord
+from serving.transformer.deadline import Deadline
+from serving.transformer.features import request_features
+from serving.transformer.parse import Call, Request
+from serving.transformer.recommend import FEATURE_THREADS, Features, Predictor
+from serving.transformer.text_vectors import TextVectors
+
+Explanation = dict[str, Any]
+
+
+class Explainer:
+    """Explains the calls of one bundle, with the transformer's own features, texts and predictor."""
+
+    def __init__(self, bundle: Bundle, features: Features, predictor: Predictor, text_cache: int = 20_000) -> None:
+        self._bundle = bundle
+        self._scenario = bundle.contract.scenario
+        self._features = features
+        self._predictor = predictor
+        self._vectors = TextVectors(bundle.tokenizer, self._encode, bundle.contract.text_dim, text_cache)
+        self._writer = AnswerWriter(self._scenario, bundle.catalogues)
+        self._threads = BoundedThreads(FEATURE_THREADS, "features")
+        column = self._scenario.items.title_column if self._scenario.has_items else None
+        self._titles = Titles(bundle.encoder.items, column)
+
+    async def explain(self, calls: Sequence[Call], record: CallRecord) -> list[Explanation]:
+        """One explanation per call, each of one user. What is learned about the work goes to `record`.
+
+        Raises Unavailable when the feature store or the predictor is down or slow.
+        """
+        assert record.deadline is not None
+        requests = [call.requests[0] for call in calls]
+        record.batch, record.tasks = len(calls), calls[0].tasks
+        users, moments = [one.user_id for one in requests], [one.timestamp for one in requests]
+        with record.stage("features"):
+            online = await self._threads.run(record.deadline, "feature store", self._features.read, users, moments)
+        explanations = []
+        for call, row in zip(calls, online, strict=True):
+            request = call.requests[0]
+            features = _features_of(request, row)
+            tasks = await self.tasks(features, call.tasks, record)
+            (truncated,) = self._bundle.tokenizer.was_truncated([self._bundle.encoder.text(features)])
+            flags = {"cold_start": not row.known, "truncated": truncated, "stale_features": row.stale}
+            for name, holds in flags.items():
+                record.flags[name] = record.flags.get(name, 0) + holds
+            explanations.append({"user_id": request.user_id, "tasks": tasks, **flags})
+        return explanations
+
+    async def tasks(self, features: RequestFeatures, tasks: Sequence[str], record: CallRecord) -> dict[str, Any]:
+        """Task name -> its first answer and the contributions to it, of one request."""
+        assert record.deadline is not None
+        parts = parts_of(self._bundle.encoder, features, self._titles)
+        batch = [as_read(self._bundle.encoder, features), *(part.without for part in parts)]
+        with record.stage("text"):
+            texts = [self._bundle.encoder.text(one) for one in batch]
+            vectors = await self._vectors(texts, record.deadline)
+        inputs = {TEXT_VECTOR: vectors, **self._bundle.encoder.rows(batch)}
+        outputs = model_outputs(self._scenario, tasks)
+        with record.stage("predictor"):
+            tensors = await self._predictor.infer(MULTITASK, inputs, outputs, record.deadline)
+        with record.stage("post"):
+            return {name: self._task(self._scenario.task(name), tensors, parts) for name in tasks}
+
+    def _task(self, task: Task, tensors: Mapping[str, NDArray[Any]], parts: Sequence[Part]) -> dict[str, Any]:
+        answer = self._answer(task, tensors)
+        if answer is None:  # everything is masked: there is nothing to explain
+            return {"answer": None, "history": [], "words": []}
+        scores, exact = _scores(task, tensors)
+        contributions = [
+            {
+                **({"id": part.name, "title": part.text} if part.kind == HISTORY else _words(part)),
+                "contribution": float(scores[0] - scores[row]),
+                "at_least": not exact[row],
+            }
+            for row, part in enumerate(parts, start=1)
+        ]
+        pairs = sorted(zip(parts, contributions, strict=True), key=lambda pair: -pair[1]["contribution"])
+        return {
+            "answer": answer,
+            "history": [one for part, one in pairs if part.kind == HISTORY],
+            "words": [one for part, one in pairs if part.kind != HISTORY],
+        }
+
+    def _answer(self, task: Task, tensors: Mapping[str, NDArray[Any]]) -> dict[str, Any] | None:
+        """The first answer to the request itself, as the transformer would write it."""
+        first = {name: values[:1] for name, values in tensors.items()}
+        written = self._writer.task(task, first, [1])
+        made = {tensor.name.removeprefix(f"{task.name}_"): tensor.values for tensor in written}
+        if task.kind == "regression":
+            return {"value": float(made["values"][0, 0])}
+        score = float(made["scores"][0, 0])
+        if task.kind == "retrieval":
+            if score <= MASKED_SCORE / 2:
+                return None
+            external = made["ids"][0, 0]
+            return {"id": getattr(external, "item", lambda: external)(), "title": made["titles"][0, 0], "score": score}
+        return {"label": task.name if task.classes is None else made["labels"][0, 0], "score": score}
+
+    async def _encode(
+        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], deadline: Deadline
+    ) -> NDArray[np.float32]:
+        inputs = {INPUT_IDS: input_ids, ATTENTION_MASK: attention_mask}
+        return (await self._predictor.infer(TEXT_ENCODER, inputs, [TEXT_VECTOR], deadline))[TEXT_VECTOR]
+
+
+def _scores(task: Task, tensors: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The score in each row (B,) of what is first in row 0, and whether it is exact (B,) or the most it can be."""
+    if task.kind == "regression":
+        values = np.asarray(tensors[f"{task.name}_values"], np.float64)[:, 0]
+        return values, np.ones(len(values), np.bool_)
+    scores = np.asarray(tensors[f"{task.name}_scores"], np.float64)
+    if task.kind != "retrieval":
+        return scores[:, scores[0].argmax()], np.ones(len(scores), np.bool_)
+    rows = tensors[f"{task.name}_ids"]
+    found = rows == rows[0, 0]
+    exact: NDArray[np.bool_] = found.any(axis=1)
+    if not exact[0]:
+        raise ContractError(f"{task.name}_ids: the first answer is not in its own list")
+    allowed = np.where(scores > MASKED_SCORE / 2, scores, np.inf)
+    return np.where(exact, scores[np.arange(len(rows)), found.argmax(axis=1)], allowed.min(axis=1)), exact
+
+
+def _words(part: Part) -> dict[str, Any]:
+    return {"part": part.kind, "name": part.name, "text": part.text}
+
+
+def _features_of(request: Request, online: Any) -> RequestFeatures:
+    return request_features(
+        request.user_id,
+        online,
+        request.query,
+        request.recent_items,
+        request.exclude_items,
+        request.negative_items,
+        request.context,
+    )

@@ -1,0 +1,120 @@
+"""The explainer over the wire, beside the running stack: its own process, the same Triton, the same features."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from polytask.errors import RequestError, ServingError
+from polytask.tables import Tables
+from serving.client import RecommenderClient, ServiceUnavailable
+from serving.client import explain as ask
+from serving.explainer.cli import explain
+from serving.explainer.process import ExplainerProcess
+from serving.local import LocalStack
+from serving.triton.server import choose_ports
+from tests.serving.bundle import HISTORY_SHARE, VERSION
+
+UNKNOWN = 999_999
+
+
+@pytest.fixture(scope="module")
+def explainer(
+    small_stack: LocalStack, small_bundle: Path, small_store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ExplainerProcess]:
+    log = tmp_path_factory.mktemp("explainer") / "explainer.log"
+    process = ExplainerProcess(small_stack.triton.grpc_address, small_bundle, small_store, log)
+    try:
+        process.start()
+        process.wait_until_ready()
+        yield process
+    finally:
+        process.stop()
+
+
+def test_contributions_are_those_of_the_rule(explainer: ExplainerProcess, small_stack: LocalStack, tables: Tables):
+    found = ask(explainer.url, 10, tasks=["scene", "item"])
+    with RecommenderClient(small_stack.grpc_url) as client:
+        answer = client.recommend(10, k=1)
+    assert found.tasks["scene"].answer == answer.tasks["scene"][0]
+    assert found.tasks["item"].answer == answer.tasks["item"][0]
+    assert (found.model_version, found.contract_checksum) == (str(VERSION), answer.contract_checksum)
+    events = tables.interactions
+    newest = events["item_id"][events["user_id"] == 10].tolist()[-10:]
+    row_of = {item: row for row, item in enumerate(tables.items["item_id"].tolist(), start=1)}
+    # The last of four classes scores three times a thousandth of the history's rows.
+    expected = sorted(((3 * HISTORY_SHARE * row_of[item], item) for item in newest), reverse=True)
+    history = found.tasks["scene"].history
+    assert [item.id for item in history] == [item for _, item in expected]
+    assert [item.contribution for item in history] == pytest.approx([value for value, _ in expected], abs=1e-5)
+    titles = dict(zip(tables.items["item_id"], tables.items["title"], strict=True))
+    assert [item.title for item in history] == [titles[item.id] for item in history]
+    # Items' scores do not depend on the history here, and on the text all alike.
+    assert all(item.contribution == pytest.approx(0, abs=1e-5) for item in found.tasks["item"].history)
+    assert {(words.part, words.name) for words in found.tasks["scene"].words} >= {("profile", "age")}
+    assert not any(words.at_least for words in found.tasks["scene"].words)
+
+
+def test_several_users_in_one_call(explainer: ExplainerProcess):
+    body = {"instances": [{"user_id": 10}, {"user_id": UNKNOWN, "query": "a western film"}], "tasks": ["scene"]}
+    response = httpx.post(f"{explainer.url}/v1/models/recommender:explain", json=body, timeout=10)
+    assert response.status_code == 200
+    known, unknown = response.json()["explanations"]
+    assert (known["user_id"], known["cold_start"]) == (10, False)
+    assert (unknown["user_id"], unknown["cold_start"], unknown["tasks"]["scene"]["history"]) == (UNKNOWN, True, [])
+    assert {words["text"] for words in unknown["tasks"]["scene"]["words"] if words["part"] == "query"} <= {
+        *("a", "western", "film")
+    }
+
+
+def test_what_is_malformed_is_400_with_its_field(explainer: ExplainerProcess):
+    with pytest.raises(RequestError) as caught:
+        ask(explainer.url, "ten")
+    assert caught.value.field == "user_id"
+    url = f"{explainer.url}/v1/models/recommender"
+    for body in (b"{nothing", b"[]", b"", b'{"instances": [{"user_id": 1e99}]}'):
+        response = httpx.post(f"{url}:explain", content=body, timeout=10)
+        assert response.status_code == 400, (body, response.text)
+    assert httpx.post(f"{url}:predict", json={"instances": [{"user_id": 10}]}, timeout=10).status_code == 400
+    with pytest.raises(ServingError, match="404"):
+        ask(explainer.url, 10, model="another")
+
+
+def test_a_predictor_that_hangs_is_unavailable_within_the_deadline(
+    explainer: ExplainerProcess, small_stack: LocalStack
+):
+    triton = small_stack.triton.process_id
+    assert triton is not None
+    os.kill(triton, signal.SIGSTOP)
+    try:
+        with pytest.raises(ServiceUnavailable, match="predictor"):
+            ask(explainer.url, 10, query="nobody asked this before", attempts=1, deadline_seconds=20)
+        ready = httpx.get(f"{explainer.url}/v2/health/ready", timeout=20)
+        assert ready.status_code == 503
+        assert "predictor" in ready.json()["error"]
+    finally:
+        os.kill(triton, signal.SIGCONT)
+    assert ask(explainer.url, 10, deadline_seconds=20).tasks
+
+
+def test_nobody_there_is_unavailable():
+    with pytest.raises(ServiceUnavailable):
+        ask(f"http://127.0.0.1:{choose_ports(None)[0]}", 10, attempts=2, deadline_seconds=2)
+
+
+def test_the_command_prints_what_moved_the_answer(explainer: ExplainerProcess, tmp_path: Path, monkeypatch):
+    app = typer.Typer()
+    app.command()(explain)
+    shown = CliRunner().invoke(app, ["--user", "10", "--task", "scene", "--url", explainer.url])
+    assert shown.exit_code == 0, shown.output
+    assert "scene: Western, score" in shown.output
+    assert shown.output.count("history") == 5
+    monkeypatch.chdir(tmp_path)
+    nowhere = CliRunner().invoke(app, ["--user", "10"])
+    assert isinstance(nowhere.exception, ServingError)
+    assert "polytask serve --explain" in str(nowhere.exception)

@@ -1,0 +1,66 @@
+"""An explainer over the small trained model without servers: ONNX Runtime in place of Triton, memory of Feast."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from polytask.contract import load_contract
+from polytask.tables import Tables
+from serving.transformer.call_record import CallRecord
+from serving.transformer.deadline import Deadline
+from serving.transformer.features import OnlineFeatures
+from serving.transformer.parse import Call, Request
+
+
+class OnnxPredictor:
+    """The models of a bundle; `calls` records which model was asked about how many rows."""
+
+    def __init__(self, bundle: Path) -> None:
+        contract = load_contract(bundle)
+        self._sessions = {
+            name: onnxruntime.InferenceSession(bundle / file.path) for name, file in contract.models.items()
+        }
+        self.calls: list[tuple[str, int]] = []
+
+    async def infer(
+        self, model: str, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str], deadline: Deadline
+    ) -> dict[str, NDArray[Any]]:
+        self.calls.append((model, len(next(iter(inputs.values())))))
+        session = self._sessions[model]
+        read = {one.name for one in session.get_inputs()}
+        answers = session.run(list(outputs), {name: values for name, values in inputs.items() if name in read})
+        return dict(zip(outputs, map(np.asarray, answers), strict=True))
+
+
+class Memory:
+    """Features of the small users: their profiles, and what each had done in the end."""
+
+    def __init__(self, tables: Tables) -> None:
+        events = tables.interactions.groupby("user_id")["item_id"].agg(list)
+        self._rows = {
+            int(user["user_id"]): OnlineFeatures(
+                {"age": user["age"], "occupation": user["occupation"]},
+                {"daypart": "evening", "weekpart": "weekday"},
+                tuple(events[user["user_id"]]),
+                tuple(events[user["user_id"]]),
+                True,
+            )
+            for user in tables.users.to_dict("records")
+        }
+
+    def read(self, users: Sequence[int | str], moments: Sequence[int]) -> list[OnlineFeatures]:
+        nobody = OnlineFeatures({"age": None, "occupation": None}, {"daypart": "evening", "weekpart": "weekday"})
+        return [self._rows.get(int(user), nobody) for user in users]
+
+
+def ask(explainer: Any, *requests: Request, tasks: Sequence[str] = ("item", "user", "scene")) -> list[dict[str, Any]]:
+    """The explanations of some requests."""
+    record = CallRecord(deadline=Deadline(60))
+    calls = [Call((request,), tuple(tasks)) for request in requests]
+    explanations: list[dict[str, Any]] = asyncio.run(explainer.explain(calls, record))
+    return explanations
