@@ -18,10 +18,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from polytask.errors import RequestError
 from polytask.look import STYLE_SHEET
+from serving.client import Explanation
 from serving.console.directory import Directory, Person
 from serving.console.page import slate_rows, sliders, stages, task_views
 from serving.console.service import Reply, Service, Trouble
 from serving.console.state import View, read_view
+from serving.console.why import Explainer, reasons
 
 HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 STATIC = Path(__file__).parent / "static"
@@ -48,6 +50,7 @@ class Console:
     service: Service
     other: Service | None = None
     checksum: str = ""
+    explainer: Explainer | None = None
 
 
 def build_app(console: Console) -> Starlette:
@@ -90,7 +93,7 @@ def build_app(console: Console) -> Starlette:
 
 async def gather(console: Console, view: View) -> dict[str, Any]:
     """Ask everybody at the same time and put together what the template shows."""
-    found: dict[str, Any] = {"person": None, "first": None, "second": None}
+    found: dict[str, Any] = {"person": None, "first": None, "second": None, "why": None}
 
     async def run(name: str, work: Any, *arguments: Any) -> None:
         found[name] = await anyio.to_thread.run_sync(work, *arguments)
@@ -100,7 +103,9 @@ async def gather(console: Console, view: View) -> dict[str, Any]:
         group.start_soon(run, "first", console.service.ask, view, console.directory)
         if console.other is not None and view.compare:
             group.start_soon(run, "second", console.other.ask, view, console.directory)
-    first, second, person = found["first"], found["second"], found["person"]
+        if console.explainer is not None and view.why:
+            group.start_soon(run, "why", console.explainer.explain, view, console.directory)
+    first, second, person, why = found["first"], found["second"], found["person"], found["why"]
     reply = first if isinstance(first, Reply) else None
     other = second if isinstance(second, Reply) else None
     directory = console.directory
@@ -117,6 +122,9 @@ async def gather(console: Console, view: View) -> dict[str, Any]:
         "other_trouble": second if isinstance(second, Trouble) else None,
         "reply": reply,
         "other": other,
+        "why_trouble": why if isinstance(why, Trouble) else None,
+        "why": {name: reasons(task) for name, task in why.tasks.items()} if isinstance(why, Explanation) else {},
+        "can_explain": console.explainer is not None,
         "can_compare": console.other is not None,
         "address": console.service.address,
         "other_address": console.other.address if console.other is not None else "",

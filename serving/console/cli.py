@@ -19,6 +19,9 @@ def console(
     compare: Annotated[
         str | None, typer.Option(help="host:port of a second recommender, such as another version, to compare with.")
     ] = None,
+    explainer: Annotated[
+        str | None, typer.Option(help="REST address of an explainer, to show why; default: the running stack's.")
+    ] = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Folder of the served bundle; default: the running stack's, or the demo's.")
     ] = None,
@@ -54,6 +57,6 @@ def console(
     printed = Console()
     printed.print(f"Console  http://{HOST}:{port}/    Stop it: Ctrl-C", highlight=False)
     try:
-        run(address, bundle, store, compare, port)
+        run(address, bundle, store, compare, explainer or state.get("explainer"), port)
     except KeyboardInterrupt:
         printed.print("stopping")

@@ -23,13 +23,16 @@ def choose_port(wanted: int | None) -> int:
         return choose_ports(None)[0]
 
 
-def run(url: str, bundle: Path, feature_store: Path | None, compare: str | None, port: int) -> None:
+def run(
+    url: str, bundle: Path, feature_store: Path | None, compare: str | None, explainer: str | None, port: int
+) -> None:
     """Serve on this machine only, until SIGINT or SIGTERM. Raises ContractError where bundle or store do not fit."""
     import uvicorn
 
     from serving.console.app import Console, build_app
     from serving.console.directory import Directory
     from serving.console.service import Service
+    from serving.console.why import Explainer
     from serving.transformer.bundle import load_bundle
     from serving.transformer.features import FeatureReader
 
@@ -41,6 +44,7 @@ def run(url: str, bundle: Path, feature_store: Path | None, compare: str | None,
         Service(url),
         None if compare is None else Service(compare),
         loaded.checksum,
+        None if explainer is None else Explainer(explainer),
     )
     config = uvicorn.Config(
         build_app(console),
@@ -58,10 +62,20 @@ def run(url: str, bundle: Path, feature_store: Path | None, compare: str | None,
 class ConsoleProcess:
     """The console beside a running stack, in a process of its own. `address` is what a browser opens."""
 
-    def __init__(self, url: str, bundle: Path, feature_store: Path, log: Path, port: int | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        bundle: Path,
+        feature_store: Path,
+        log: Path,
+        port: int | None = None,
+        explainer: str | None = None,
+    ) -> None:
         self.port = choose_port(port)
         self.log = log
         self._options = {"--url": url, "--bundle": bundle, "--feature-store": feature_store, "--port": self.port}
+        if explainer is not None:
+            self._options["--explainer"] = explainer
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

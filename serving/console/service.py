@@ -57,12 +57,8 @@ class Service:
     def ask(self, view: View, directory: Directory) -> Reply | Trouble:
         """The answer to what the state says. The whole lists are asked for, so that it shows where an entry stood."""
         try:
-            user = directory.user_key(view.user)
-            recent = [directory.item_key("recent", item) for item in view.recent]
-            less = [directory.item_key("less", item) for item in view.less]
-            questions = [Question(user)]
-            if view.asks_more:
-                questions.append(Question(user, view.query or None, None, recent, (), less, view.context))
+            question = question_of(view, directory)
+            questions = [Question(question.user), question] if view.asks_more else [question]
             tasks = _asked(directory, view)
             began = time.monotonic()
             answers = self._client.recommend_many(
@@ -83,6 +79,17 @@ class Service:
             )
         except PolytaskError as error:
             return Trouble(str(error), "The recommender's log says more; see build/serve/.")
+
+
+def question_of(view: View, directory: Directory) -> Question:
+    """What the state asks about its user. Raises RequestError for a key or a title that cannot be one."""
+    return Question(
+        directory.user_key(view.user),
+        query=view.query or None,
+        recent_items=tuple(directory.item_key("recent", item) for item in view.recent),
+        negative_items=tuple(directory.item_key("less", item) for item in view.less),
+        context=dict(view.context),
+    )
 
 
 def _asked(directory: Directory, view: View) -> list[str]:

@@ -27,6 +27,7 @@ class View:
     weights: Mapping[str, float] = field(default_factory=dict)
     context: Mapping[str, str] = field(default_factory=dict)
     compare: bool = False
+    why: bool = False
 
     @property
     def asks_more(self) -> bool:
@@ -43,6 +44,7 @@ class View:
         pairs += [(WEIGHT + task, f"{weight:g}") for task, weight in view.weights.items()]
         pairs += [(CONTEXT + name, word) for name, word in view.context.items()]
         pairs += [("compare", "on")] if view.compare else []
+        pairs += [("why", "on")] if view.why else []
         return "/?" + urlencode(pairs) if pairs else "/"
 
     def without(self, name: str, value: str) -> str:
@@ -83,6 +85,7 @@ def read_view(pairs: Iterable[tuple[str, str]], tasks: Sequence[str], words: Seq
         context={name: single[CONTEXT + name][:MAX_CONTEXT_CHARACTERS] for name in words if single.get(CONTEXT + name)},
         weights={task: weights[task] for task in tasks if task in weights} if any(weights.values()) else {},
         compare=bool(single.get("compare")),
+        why=bool(single.get("why")),
     )
 
 

@@ -27,6 +27,7 @@ def read(address: str) -> View:
         weights=st.sampled_from([{}, {"item": 0.5, "user": 0.0, "scene": 0.25}]),
         context=st.dictionaries(st.sampled_from(["place", "weather"]), words),
         compare=st.booleans(),
+        why=st.booleans(),
     )
 )
 def test_an_address_holds_the_whole_state(view: View):

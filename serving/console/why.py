@@ -1,0 +1,60 @@
+"""Why the first answer of each task stands first: what the explainer found, as bars around a line at nothing."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from polytask.errors import PolytaskError
+from serving.client import Explanation, TaskExplanation, explain
+from serving.client.explain import ItemContribution, WordsContribution
+from serving.console.directory import Directory
+from serving.console.service import Trouble, question_of
+from serving.console.state import View
+
+DEADLINE_SECONDS = 5.0
+SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Reason:
+    """An item of the history or a group of words. `start` and `share` of its bar are in percent of the whole width."""
+
+    kind: str
+    text: str
+    contribution: str
+    start: float
+    share: float
+    raises: bool
+
+
+class Explainer:
+    """The explainer at `address`, its REST endpoint. `ask` is the client's own call, or in tests another."""
+
+    def __init__(self, address: str, ask: Callable[..., Explanation] = explain) -> None:
+        self.address = address
+        self._ask = ask
+
+    def explain(self, view: View, directory: Directory) -> Explanation | Trouble:
+        """Why the state's first answers are what they are."""
+        try:
+            asked = asdict(question_of(view, directory))
+            user = asked.pop("user")
+            details = {name: value for name, value in asked.items() if value}
+            tasks = view.tasks or None
+            return self._ask(self.address, user, tasks=tasks, deadline_seconds=DEADLINE_SECONDS, **details)
+        except PolytaskError as error:
+            return Trouble(str(error), "The answers stand without it; see the explainer's log.")
+
+
+def reasons(explanation: TaskExplanation) -> tuple[Reason, ...]:
+    """The largest contributions, history and words together; a bar goes left where it lowers the score."""
+    found = sorted([*explanation.history, *explanation.words], key=lambda one: -abs(one.contribution))[:SHOWN]
+    widest = max((abs(one.contribution) for one in found), default=0.0)
+    return tuple(_reason(one, widest) for one in found if one.contribution)
+
+
+def _reason(one: ItemContribution | WordsContribution, widest: float) -> Reason:
+    share = 50 * abs(one.contribution) / widest
+    kind, text = ("history", one.title or str(one.id)) if isinstance(one, ItemContribution) else (one.part, one.text)
+    number = f"{'≥ ' if one.at_least else ''}{one.contribution:+.2f}"
+    raises = one.contribution > 0
+    return Reason(kind, text, number, 50.0 if raises else 50 - share, share, raises)
