@@ -1,0 +1,180 @@
+"""The reference of the serving API as Markdown: every name, datatype, shape and limit from the code that serves it."""
+
+from collections.abc import Iterable, Sequence
+
+from polytask.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER
+from polytask.scenario import Scenario
+from polytask.tensors import TensorSpec, answer_outputs, multitask_inputs, multitask_outputs, text_inputs, text_outputs
+from serving.explainer.occlusion import MAX_PARTS, MAX_QUERY_GROUPS
+from serving.explainer.parse import MAX_INSTANCES
+from serving.transformer import parse
+from serving.transformer.answers import SLATE_TYPES, answer_names, answer_types
+from serving.transformer.call_record import STAGES
+from serving.transformer.filters import FILTERS, MAX_FILTERS, filterable
+from serving.triton.repository import MAX_BATCH_SIZE
+
+STATUSES = (
+    ("OK", "200", "The answer."),
+    ("INVALID_ARGUMENT", "400", "A field is wrong; the message begins with its name, and says what is allowed."),
+    ("NOT_FOUND", "404", "No such model or path."),
+    (
+        "RESOURCE_EXHAUSTED",
+        "429",
+        "As many calls are in work and wait as may; `Retry-After` says when to ask.",
+    ),
+    ("UNAVAILABLE", "503", "Triton or the feature store is away or slow, or the server is about to stop."),
+    ("DEADLINE_EXCEEDED", "", "The caller's own deadline passed."),
+)
+
+HEAD = """Made by `serving/api_reference.py` from the scenario; a test fails when this page is not what it makes.
+Other scenarios have other tasks, keys and lengths: `GET /v2/models/recommender` tells those of a running
+server.
+
+## The recommender
+
+Open Inference Protocol v2: `inference.GRPCInferenceService/ModelInfer` over gRPC, or `POST
+/v2/models/recommender/infer` over REST, where tensors are JSON or use the binary extension. BYTES elements
+are UTF-8."""
+OUTPUTS = f"""By default those of all wanted tasks, without the slate's. K is the largest `{parse.COUNT}` of the call; a
+shorter list is padded with -1 or '' and the score -1e9."""
+EXPLAINER = f"""`POST /v1/models/recommender:explain`, REST only. The body is
+`{{{{"instances": [...], "tasks": [...]}}}}`;
+`tasks` may be left out. At most {MAX_INSTANCES} instances a call. An instance is an object with
+`{parse.USER_ID}` and, where wanted, {{fields}}; their rules are those above.
+
+The answer has one entry of `explanations` per instance: the flags, and per task its first `answer`, its
+`history` (`id`, `title`, `contribution`, `at_least`) and its `words` (`part`, `name`, `text`,
+`contribution`, `at_least`), the largest contribution first. A contribution is the answer's score less its
+score without the part; with `at_least` it is that or more, because the answer fell out of its list. At most
+{MAX_PARTS} parts are tried, of a query {MAX_QUERY_GROUPS} groups of words."""
+TRITON = f"""Whoever has tensors may call Triton itself: `{RECOMMENDER}` is `{TEXT_ENCODER}` and `{MULTITASK}` in
+sequence. It checks no ids and knows no features. At most {MAX_BATCH_SIZE} rows a call; ask for the wanted
+outputs by name. Rows count from 1 in the order of the bundle's catalogues, 0 is padding. B is the batch, T
+the tokens, D the width of a text vector, N the rows of a
+catalogue with padding, which with all other shapes stands in `contract.json`."""
+
+
+def api_reference(scenario: Scenario) -> str:
+    """The page for the models of one scenario."""
+    sections = [
+        f"# Serving API of {scenario.title}",
+        HEAD,
+        "### Inputs",
+        _table(("Name", "Datatype", "Shape", "Meaning"), _inputs(scenario)),
+        "### Outputs",
+        OUTPUTS,
+        _table(("Name", "Datatype", "Shape", "Meaning"), _outputs(scenario)),
+        "### Response parameters",
+        _table(("Name", "Meaning"), _parameters()),
+        "### Statuses",
+        _table(("gRPC", "REST", "When"), STATUSES),
+        "## The explainer",
+        EXPLAINER.format(fields=_names(_explained(scenario))),
+        "## Triton, with tensors",
+        TRITON,
+        *_models(scenario),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _inputs(scenario: Scenario) -> Iterable[tuple[str, str, str, str]]:
+    lengths = scenario.features
+    tasks = ", ".join(f"`{task.name}`" for task in scenario.tasks)
+    top = min([task.top_k for task in scenario.tasks if task.kind == "retrieval"], default=1000)
+    meanings = {
+        parse.USER_ID: f"Required. Keys of users; B from 1 to {MAX_BATCH_SIZE}. An unknown one is a cold start.",
+        parse.QUERY: f"What the user typed, at most {parse.MAX_QUERY_CHARACTERS} characters; '' for nothing.",
+        parse.TIMESTAMP: f"The moment in Unix seconds, 0 to {parse.LATEST}; default: now.",
+        parse.CONTEXT: f"`name=text` of {_names(lengths.context)}; '' for nothing.",
+        parse.RECENT_ITEMS: f"Items since the stored history, oldest first, at most {lengths.history_length}.",
+        parse.EXCLUDE_ITEMS: f"Items to leave out, with the recent ones at most {lengths.seen_length}.",
+        parse.NEGATIVE_ITEMS: f"Items to leave out, whose like is lowered, at most {lengths.negative_length}.",
+        FILTERS: f"What items must have, at most {MAX_FILTERS}, all of them: {_filters(scenario)}.",
+        parse.COUNT: f"Length of the lists, 1 to {top}, also as [1]; default {min(parse.DEFAULT_COUNT, top)}.",
+        parse.TASKS: f"The wanted tasks, of {tasks}; default: all. Not together with requested outputs.",
+        parse.SLATE: f"Length of the merged list, 1 to {parse.MAX_SLATE}, also as [1]; default: none.",
+        parse.TASK_WEIGHTS: f"`task=number` for the slate, 0 to {parse.MAX_WEIGHT:g}; default: the user's own.",
+    }
+    for name, (datatype, shape) in parse.input_types(scenario).items():
+        yield f"`{name}`", datatype, _shape(shape, "n"), meanings[name]
+
+
+def _outputs(scenario: Scenario) -> Iterable[tuple[str, str, str, str]]:
+    owners, types = answer_names(scenario), answer_types(scenario)
+    suffixes = {
+        "ids": "external ids, best first",
+        "titles": "titles of the ids",
+        "labels": "classes, best first",
+        "scores": "scores in the same order",
+        "values": "the predicted number",
+    }
+    others = {
+        "cold_start": "The feature store knows nothing about the user.",
+        "truncated": "The text was cut to the model's length.",
+        "stale_features": "A feature was older than its TTL and left out.",
+        "slate_tasks": "Slate, if asked for: the task of each entry, best first.",
+        "slate_ids": "Slate: external ids as text, or labels.",
+        "slate_titles": "Slate: titles.",
+        "slate_scores": "Slate: priority times relative probability.",
+        "priority_tasks": "Slate: the tasks that were merged.",
+        "priority": "Slate: how much each of them counted.",
+    }
+    for name, (datatype, shape) in types.items():
+        task = owners.get(name)
+        if task is None:
+            yield f"`{name}`", datatype, _shape(shape, "S" if name in SLATE_TYPES else "K"), others[name]
+        else:
+            what = suffixes[name.removeprefix(f"{task}_")]
+            yield f"`{name}`", datatype, _shape(shape, "K"), f"{scenario.task(task).title}: {what}."
+
+
+def _parameters() -> Iterable[tuple[str, str]]:
+    yield "`model_version`", "The version of the model that answered."
+    yield "`contract_checksum`", "SHA-256 of the contract of its bundle."
+    for stage in STAGES:
+        yield f"`{stage}_ms`", f"Milliseconds of the stage `{stage}`, as text."
+
+
+def _models(scenario: Scenario) -> Iterable[str]:
+    inputs, outputs = multitask_inputs(scenario, -1), multitask_outputs(scenario)
+    vector = text_outputs(-1)
+    outer = [*text_inputs(), *inputs[1:]]
+    for model, read, written in (
+        (RECOMMENDER, outer, answer_outputs(scenario)),
+        (TEXT_ENCODER, text_inputs(), vector),
+        (MULTITASK, inputs, outputs),
+    ):
+        yield f"### `{model}`"
+        yield _table(("Tensor", "Datatype", "Shape"), [*_specs(read, "in"), *_specs(written, "out")])
+
+
+def _specs(specs: Sequence[TensorSpec], way: str) -> Iterable[tuple[str, str, str]]:
+    for spec in specs:
+        letter = {"text_vector": "D", "input_ids": "T", "attention_mask": "T"}.get(spec.name, "N")
+        yield f"`{spec.name}` ({way})", spec.dtype, _shape([-1, *spec.shape], letter)
+
+
+def _explained(scenario: Scenario) -> list[str]:
+    known = parse.input_types(scenario)
+    names = (parse.QUERY, parse.TIMESTAMP, parse.CONTEXT, parse.RECENT_ITEMS, parse.EXCLUDE_ITEMS, parse.NEGATIVE_ITEMS)
+    return [name for name in names if name in known]
+
+
+def _filters(scenario: Scenario) -> str:
+    columns = filterable(scenario).items()
+    return ", ".join(f"`{n}={'low..high' if c.type in ('integer', 'float') else 'value|value'}`" for n, c in columns)
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _shape(shape: Sequence[int], letter: str) -> str:
+    if len(shape) == 1:  # about the whole call
+        return f"[{letter}]"
+    return f"[{', '.join(['B', *(letter if size == -1 else str(size) for size in shape[1:])])}]"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in lines)
