@@ -58,6 +58,7 @@ class Metrics:
         self.cold_starts = counter("cold_starts", "Users the feature store knows nothing about.")
         self.truncated = counter("truncated_texts", "Texts that were cut to the model's token length.")
         self.stale = counter("stale_features", "Users with a feature older than its view's TTL, left out.")
+        self.text_vectors = counter("text_vectors", "Texts by where their vectors came from.", "source")
         self.feature_age = histogram(
             "feature_age_seconds", "Time between a view's values and the moment of the request.", AGES, "view"
         )

@@ -78,7 +78,13 @@ class Recommender:
         self._reads = Batcher(self._read_all, "feature store")
         self._metrics = metrics
         self._deadline_seconds = deadline_seconds
-        self._vectors = TextVectors(bundle.tokenizer, self._encode, bundle.contract.text_dim, text_cache)
+        self._vectors = TextVectors(
+            bundle.tokenizer,
+            self._encode,
+            bundle.contract.text_dim,
+            text_cache,
+            lambda source, texts: metrics.text_vectors.labels(source).inc(texts),
+        )
         items = bundle.catalogues.get(ITEMS)
         self._filters = None if items is None else ItemFilters(self._scenario, items)
         self._writer = AnswerWriter(self._scenario, bundle.catalogues)

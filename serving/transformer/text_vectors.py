@@ -1,5 +1,6 @@
 """A bounded cache of text vectors: most requests repeat a text, and encoding one costs ten times all the rest."""
 
+import asyncio
 import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,15 +13,24 @@ from polytask.text import TextTokenizer
 from serving.transformer.deadline import Deadline
 
 Encode = Callable[[NDArray[np.int64], NDArray[np.int64], Deadline], Awaitable[NDArray[np.float32]]]
+Vectors = dict[str, NDArray[np.float32]]
 
 
 class TextVectors:
     """Vectors of texts, (B, D). The least recently used text makes room for a new one.
 
-    `encode` takes input_ids (B, T) and attention_mask (B, T) and returns vectors (B, D).
+    `encode` takes input_ids (B, T) and attention_mask (B, T) and returns vectors (B, D). A text that several calls of
+    one event loop need at once is encoded once. `count` hears how many texts of a call were a `hit`, `shared`, a `miss`.
     """
 
-    def __init__(self, tokenizer: TextTokenizer, encode: Encode, dim: int, capacity: int = 20_000) -> None:
+    def __init__(
+        self,
+        tokenizer: TextTokenizer,
+        encode: Encode,
+        dim: int,
+        capacity: int = 20_000,
+        count: Callable[[str, int], None] = lambda source, texts: None,
+    ) -> None:
         if capacity < 1:
             raise ValueError(f"capacity {capacity}, allowed: 1 or more")
         self._tokenizer = tokenizer
@@ -29,22 +39,57 @@ class TextVectors:
         self._capacity = capacity
         self._vectors: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
         self._lock = threading.Lock()
+        self._count = count
+        # Text -> the vectors that another call is getting, its own among them.
+        self._pending: dict[str, asyncio.Future[Vectors]] = {}
 
     def __len__(self) -> int:
         """Number of texts in the cache."""
         return len(self._vectors)
 
     async def __call__(self, texts: Sequence[str], deadline: Deadline) -> NDArray[np.float32]:
-        """(B,) texts -> (B, D) vectors; all texts that are not cached are encoded in one call."""
-        found = self._find(texts)
-        new = [text for text in dict.fromkeys(texts) if text not in found]
-        if new:
-            vectors = await self._encode(*self._tokenizer(new), deadline)
-            if vectors.shape != (len(new), self._dim):
-                raise ContractError(f"text vectors of shape {list(vectors.shape)}, expected {[len(new), self._dim]}")
-            found.update(zip(new, np.array(vectors, dtype=np.float32), strict=True))
-            self._keep({text: found[text] for text in new})
+        """(B,) texts -> (B, D) vectors. What is neither cached nor being encoded for another call is encoded in one."""
+        wanted = list(dict.fromkeys(texts))
+        found = self._find(wanted)
+        self._count("hit", len(found))
+        while missing := [text for text in wanted if text not in found]:
+            others = {self._pending[text] for text in missing if text in self._pending}
+            new = [text for text in missing if text not in self._pending]
+            # First what only this call encodes: two calls that wait for each other's texts then both get on.
+            if new:
+                self._count("miss", len(new))
+                found |= await self._encode_new(new, deadline)
+            for other in others:
+                # Where the other call failed, or its caller left, it brings nothing, and the loop encodes the rest.
+                shared = await self._wait(other, deadline)
+                mine = {text: shared[text] for text in missing if text in shared}
+                self._count("shared", len(mine))
+                found |= mine
         return np.stack([found[text] for text in texts])
+
+    async def _encode_new(self, texts: list[str], deadline: Deadline) -> Vectors:
+        """Encode some texts while other calls may wait for them."""
+        made: Vectors = {}
+        future: asyncio.Future[Vectors] = asyncio.get_running_loop().create_future()
+        self._pending.update(dict.fromkeys(texts, future))
+        try:
+            vectors = await self._encode(*self._tokenizer(texts), deadline)
+            if vectors.shape != (len(texts), self._dim):
+                raise ContractError(f"text vectors of shape {list(vectors.shape)}, expected {[len(texts), self._dim]}")
+            made.update(zip(texts, np.array(vectors, dtype=np.float32), strict=True))
+            self._keep(made)
+            return made
+        finally:
+            for text in texts:
+                del self._pending[text]
+            future.set_result(made)
+
+    async def _wait(self, other: "asyncio.Future[Vectors]", deadline: Deadline) -> Vectors:
+        try:
+            # Shielded: a call that waits no longer must not end the wait of the others.
+            return await asyncio.wait_for(asyncio.shield(other), deadline.remaining("text vectors"))
+        except TimeoutError as error:
+            raise deadline.passed("text vectors") from error
 
     def clear(self) -> None:
         """Forget everything: the vectors of another encoder are worth nothing."""

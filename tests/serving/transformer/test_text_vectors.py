@@ -76,3 +76,75 @@ def test_a_failed_call_leaves_nothing_behind():
 def test_a_deadline_that_passed_says_what_was_waited_for():
     with pytest.raises(Unavailable, match="predictor: no answer within the deadline of 0 s"):
         Deadline(0).remaining("predictor")
+
+
+class GatedEncoder(Encoder):
+    """Answers when the gate opens; fails for as long as `broken`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.broken = False
+
+    async def __call__(self, input_ids: np.ndarray, mask: np.ndarray, deadline: Deadline) -> np.ndarray:
+        vectors = await super().__call__(input_ids, mask, deadline)
+        broken = self.broken
+        await self.gate.wait()
+        if broken:
+            raise Unavailable("predictor: refused")
+        return vectors
+
+
+def test_calls_at_once_encode_each_text_once():
+    async def run() -> tuple[list[list[float]], list[list[int]], dict[str, int]]:
+        encoder, counts = GatedEncoder(), dict.fromkeys(("hit", "shared", "miss"), 0)
+
+        def count(source: str, texts: int) -> None:
+            counts[source] += texts
+
+        vectors = TextVectors(cast(TextTokenizer, tokenize), encoder, dim=2, count=count)
+        asked = [["a", "bb"], ["bb", "ccc", "bb"], ["ccc", "a"]]
+        calls = [asyncio.create_task(vectors(texts, Deadline(5))) for texts in asked]
+        await asyncio.sleep(0.05)
+        encoder.gate.set()
+        return [(await call)[:, 0].tolist() for call in calls], encoder.batches, counts
+
+    answers, batches, counts = asyncio.run(run())
+    assert answers == [[1, 2], [2, 3, 2], [3, 1]]
+    assert batches == [[1, 2], [3]]
+    assert counts == {"hit": 0, "shared": 3, "miss": 3}
+
+
+@pytest.mark.parametrize("end", ["failed", "cancelled"])
+def test_a_call_that_fails_or_is_left_takes_no_other_with_it(end: str):
+    async def run() -> tuple[list[float], list[list[int]]]:
+        encoder = GatedEncoder()
+        encoder.broken = end == "failed"
+        vectors = cache(encoder, 10)
+        first = asyncio.create_task(vectors(["a"], Deadline(5)))
+        await asyncio.sleep(0.01)
+        second = asyncio.create_task(vectors(["a"], Deadline(5)))
+        await asyncio.sleep(0.01)
+        encoder.broken = False
+        if end == "cancelled":
+            first.cancel()
+        encoder.gate.set()
+        with pytest.raises((Unavailable, asyncio.CancelledError)):
+            await first
+        return (await second)[:, 0].tolist(), encoder.batches
+
+    assert asyncio.run(run()) == ([1], [[1], [1]])
+
+
+def test_a_call_waits_for_another_until_its_own_deadline():
+    async def run() -> None:
+        encoder = GatedEncoder()
+        vectors = cache(encoder, 10)
+        first = asyncio.create_task(vectors(["a"], Deadline(5)))
+        await asyncio.sleep(0.01)
+        with pytest.raises(Unavailable, match=r"text vectors: no answer within the deadline of 0\.05 s"):
+            await vectors(["a"], Deadline(0.05))
+        encoder.gate.set()
+        assert (await first)[:, 0].tolist() == [1]
+
+    asyncio.run(run())
