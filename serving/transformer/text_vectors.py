@@ -20,7 +20,7 @@ class TextVectors:
     """Vectors of texts, (B, D). The least recently used text makes room for a new one.
 
     `encode` takes input_ids (B, T) and attention_mask (B, T) and returns vectors (B, D). A text that several calls of
-    one event loop need at once is encoded once. `count` hears how many texts of a call were a `hit`, `shared`, a `miss`.
+    one event loop need at once is encoded once. `count` hears of how many texts it had a `hit`, `shared` or a `miss`.
     """
 
     def __init__(
