@@ -29,6 +29,7 @@ BENCHMARKS = (
     "console",
 )
 LEAST_ROUNDS = 5
+BUSY_LOAD = 1.0
 
 
 def main(
@@ -61,6 +62,10 @@ def main(
 def run(chosen: list[str], rounds: int, demo: Path, out: Path, scale: float, console: Console) -> list[Figure]:
     """Run the benchmarks named in `chosen`; what each found is written before the next one starts."""
     figures: list[Figure] = []
+    load = round(os.getloadavg()[0], 2)
+    if load > BUSY_LOAD:
+        # Among others, several processes get more of the cores than one: that favours the servers in throughput.
+        console.print(f"[yellow]other programs are busy (load {load}): figures of throughput are not to be trusted[/]")
     with Workbench(
         demo / "published" / "current",
         demo / "feature_store",
@@ -71,7 +76,7 @@ def run(chosen: list[str], rounds: int, demo: Path, out: Path, scale: float, con
         for name in (one for one in BENCHMARKS if one in chosen):
             start = datetime.now(UTC)
             found = import_module(f"benchmarks.{name}").measure(bench, rounds)
-            write_json(out, found, machine(start, scale))
+            write_json(out, found, machine(start, scale, load))
             figures += found
             console.print(f"[green]✓[/] {name}: {(datetime.now(UTC) - start).total_seconds():.0f} s")
     return figures
@@ -83,8 +88,8 @@ def checkpoint_of(demo: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def machine(start: datetime, scale: float) -> dict[str, Any]:
-    """Where and when a figure was measured."""
+def machine(start: datetime, scale: float, load: float) -> dict[str, Any]:
+    """Where and when a figure was measured, and how many programs wanted a core just before the benchmarks began."""
     model = next(
         (line.partition(":")[2].strip() for line in _cpu() if line.startswith("model name")), platform.processor()
     )
@@ -92,6 +97,7 @@ def machine(start: datetime, scale: float) -> dict[str, Any]:
         "at": start.isoformat(timespec="seconds"),
         "cores": len(os.sched_getaffinity(0)),
         "cpu": model,
+        "load_before": load,
         "scale": scale,
     }
 
