@@ -8,13 +8,14 @@ from benchmarks.figures import Figure, interleaved, ratios
 from benchmarks.report import print_table, write_json
 
 SLOW = Figure("speed", "how fast", {"a": [3.0, 1.0, 2.0], "b": [5.0, 4.0, 9.0]}, bar=2.5, beside={"c": [1.0]})
-ADDED = Figure("added", "how much more", {"a": [3.0, 1.0, 2.0], "b": [5.0, 4.0, 9.0]}, bar=5.0, bar_is="at most")
+ADDED = Figure("added", "how much more", {"a": [3.0, 1.0, 2.0], "b": [5.0, 4.0, 9.0]}, bar=6.0, bar_is="at most")
 FREE = Figure("free", "no bar", {"a": [1.0]})
 
 
 def test_the_worst_part_counts_in_either_direction() -> None:
     assert (SLOW.worst, SLOW.met) == ("a", False)
     assert (ADDED.worst, ADDED.met) == ("b", True)
+    assert ADDED.meets([6.0]) is True and ADDED.meets([6.1]) is False
     assert (FREE.worst, FREE.met) == ("a", None)
 
 
