@@ -19,7 +19,7 @@ from benchmarks.workbench import Workbench
 from polytask.errors import ContractError
 from polytask.tables import ITEMS
 from polytask.tensors import MASKED_SCORE
-from serving.local import MODEL_NAME
+from serving.transformer_process import MODEL_NAME
 
 THROUGHPUT_BAR = 0.8
 ADDED_BAR_MS = 5.0

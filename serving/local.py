@@ -1,13 +1,9 @@
 """The whole serving stack on this machine: Triton and the transformer, started and stopped together."""
 
-import atexit
-import http.client
 import itertools
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,15 +13,13 @@ from typing import Any, NoReturn, Self
 
 from polytask.atomic import write_text
 from polytask.contract import REPOSITORY_FOLDER
-from polytask.errors import ContractError, PolytaskError, ServingError
+from polytask.errors import PolytaskError, ServingError
+from serving.transformer_process import TransformerProcess, last_lines
 from serving.triton.install import TritonInstallation, install_triton
 from serving.triton.server import HOST, TritonServer, choose_ports
 
 STATE_FILE = Path("build/serve.json")
 LOGS = Path("build/serve")
-MODEL_NAME = "recommender"
-STOP_SECONDS = 10
-LOG_LINES = 12
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _ALL_SIGNALS = (*STOP_SIGNALS, signal.SIGINT)
 
@@ -69,7 +63,9 @@ class LocalStack:
         self._installation = installation or install_triton()
         self._releases = itertools.count(1)
         self.triton = self._triton_of(self.bundle)
-        self._transformer: subprocess.Popen[bytes] | None = None
+        self._transformer = TransformerProcess(
+            self._transformer_options, self.logs / "transformer.log", self.http_port, deadline_seconds
+        )
         self._handlers: dict[int, Any] = {}
 
     @property
@@ -85,12 +81,12 @@ class LocalStack:
     @property
     def transformer_process_id(self) -> int | None:
         """The transformer's process id, None when it does not run."""
-        return None if self._transformer is None else self._transformer.pid
+        return self._transformer.process_id
 
     @property
     def log_files(self) -> tuple[Path, Path]:
         """The logs of Triton and of the transformer."""
-        return self.triton.log, self.logs / "transformer.log"
+        return self.triton.log, self._transformer.log
 
     def __enter__(self) -> Self:
         self.start()
@@ -104,9 +100,9 @@ class LocalStack:
         self._catch_signals()
         try:
             # First the transformer: its imports take longer than all of Triton, and it waits for it.
-            self._start_transformer()
+            self._transformer.start()
             self.triton.start()
-            self._wait_until_ready()
+            self._transformer.wait_until_ready(self.ready_seconds, self.check)
             if self.state_file is not None:
                 write_text(self.state_file, json.dumps(self.state(), indent=2) + "\n")
         except BaseException:
@@ -139,7 +135,7 @@ class LocalStack:
             triton.start()
             named = {"bundle": str(bundle), "predictor_host": triton.grpc_address}
             write_text(self._release_file, json.dumps(named) + "\n")
-            self._load()
+            self._transformer.load(self.ready_seconds)
         except BaseException:
             triton.stop()
             raise
@@ -156,7 +152,7 @@ class LocalStack:
         try:
             if self.state_file is not None and self._owns_state():
                 self.state_file.unlink(missing_ok=True)
-            self._stop_transformer()
+            self._transformer.stop()
         finally:
             self.triton.stop()
             for number, handler in {**before, **self._handlers}.items():
@@ -165,10 +161,10 @@ class LocalStack:
 
     def check(self) -> None:
         """Raises ServingError when either server has died."""
-        if self._transformer is None or self._transformer.poll() is not None:
-            raise ServingError(f"the transformer ended: {_last_lines(self.log_files[1])}")
+        if not self._transformer.runs():
+            raise ServingError(f"the transformer ended: {last_lines(self._transformer.log)}")
         if self.triton.process_id is None or _exited(self.triton.process_id):
-            raise ServingError(f"Triton ended: {_last_lines(self.triton.log)}")
+            raise ServingError(f"Triton ended: {last_lines(self.triton.log)}")
 
     def wait(self, report: Callable[[str], None] = lambda line: None) -> NoReturn:
         """Wait until a signal comes or a server dies, which raises.
@@ -197,98 +193,18 @@ class LocalStack:
     def _release_file(self) -> Path:
         return self.logs / "release.json"
 
-    def _load(self) -> None:
-        """Let the transformer serve what the release file names."""
-        connection = http.client.HTTPConnection(HOST, self.http_port, timeout=self.ready_seconds)
-        try:
-            connection.request("POST", f"/v2/repository/models/{MODEL_NAME}/load")
-            response = connection.getresponse()
-            content = response.read().decode(errors="replace")
-        except (OSError, http.client.HTTPException) as error:
-            raise ServingError(f"the transformer does not answer: {error} (log: {self.log_files[1]})") from error
-        finally:
-            connection.close()
-        if response.status != http.client.OK:
-            raise ServingError(f"the transformer cannot load the bundle: {content}")
-
-    def _start_transformer(self) -> None:
-        options = {
-            "--model_name": MODEL_NAME,
+    def _transformer_options(self) -> dict[str, object]:
+        return {
             "--predictor_host": self.triton.grpc_address,
-            "--predictor_protocol": "grpc-v2",
-            "--bundle": str(self.bundle),
-            "--release": str(self._release_file),
-            "--feature_store": str(self.feature_store),
-            "--http_port": str(self.http_port),
-            "--grpc_port": str(self.grpc_port),
-            "--deadline_seconds": str(self.deadline_seconds),
-            "--max_concurrency": str(self.max_concurrency),
-            "--max_queue": str(self.max_queue),
+            "--bundle": self.bundle,
+            "--release": self._release_file,
+            "--feature_store": self.feature_store,
+            "--http_port": self.http_port,
+            "--grpc_port": self.grpc_port,
+            "--deadline_seconds": self.deadline_seconds,
+            "--max_concurrency": self.max_concurrency,
+            "--max_queue": self.max_queue,
         }
-        command = [sys.executable, "-m", "serving.transformer", *(f"{name}={value}" for name, value in options.items())]
-        root = str(Path(__file__).resolve().parents[1])
-        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(paths),
-            "PYTHONUNBUFFERED": "1",
-            "FEAST_USAGE": "False",
-            "OMP_NUM_THREADS": "1",
-        }
-        self.logs.mkdir(parents=True, exist_ok=True)
-        with self.log_files[1].open("wb") as log:
-            # A session of its own: a Ctrl-C at the terminal reaches us alone, and we stop the servers in order.
-            self._transformer = subprocess.Popen(
-                command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        atexit.register(self._stop_transformer)
-
-    def _stop_transformer(self) -> None:
-        process = self._transformer
-        if process is None:
-            return
-        try:
-            process.terminate()
-            process.wait(self.deadline_seconds + STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        finally:
-            self._transformer = None
-            atexit.unregister(self._stop_transformer)
-
-    def _wait_until_ready(self) -> None:
-        end = time.monotonic() + self.ready_seconds
-        reason = "it does not answer"
-        while time.monotonic() < end:
-            self.check()
-            status, content = self._health()
-            if status == http.client.OK:
-                return
-            if content.get("contract_mismatch"):
-                raise ContractError(content["error"])
-            reason = content.get("error", reason)
-            time.sleep(0.1)
-        raise ServingError(
-            f"the transformer was not ready within {self.ready_seconds:g} s: {reason} (log: {self.log_files[1]})"
-        )
-
-    def _health(self) -> tuple[int, dict[str, Any]]:
-        connection = http.client.HTTPConnection(HOST, self.http_port, timeout=self.deadline_seconds + 5)
-        try:
-            connection.request("GET", "/v2/health/ready")
-            response = connection.getresponse()
-            content = json.loads(response.read())
-            return response.status, content if isinstance(content, dict) else {}
-        except (OSError, http.client.HTTPException, ValueError):
-            return 0, {}
-        finally:
-            connection.close()
 
     def _catch_signals(self) -> None:
         """Let SIGTERM and SIGHUP unwind the stack as Ctrl-C does. Only the main thread may set handlers."""
@@ -326,9 +242,3 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
 def _exited(process_id: int) -> bool:
     """Whether our child has ended, without reaping it."""
     return os.waitid(os.P_PID, process_id, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-
-def _last_lines(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
-    errors = [line for line in lines if line.startswith("error: ")]
-    return "\n".join([*(errors or lines)[-LOG_LINES:], f"(log: {log})"])

@@ -4,7 +4,7 @@ import pytest
 from benchmarks.online_vs_ort import check_same_answers, measure
 from benchmarks.workbench import Workbench
 from polytask.errors import ContractError, ServingError
-from serving.local import MODEL_NAME
+from serving.transformer_process import MODEL_NAME
 
 
 def test_both_sides_are_measured(bench: Workbench) -> None:
