@@ -1,4 +1,4 @@
-"""Step 7: make a bundle the one that is served."""
+"""Step 9: make a bundle the one that is served."""
 
 from kfp import dsl
 
@@ -8,19 +8,21 @@ from components.image import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def deploy(
     bundle: dsl.Input[dsl.Model],
+    model: dsl.Input[dsl.Model],
     target: str,
     storage: str = "",
     namespace: str = "",
     inference_service: str = "recommender",
     strategy: str = "rolling",
 ) -> str:
-    """Publish the bundle to a folder, verified, under its model version, and point `current` at it.
+    """Publish the bundle to a folder, verified, under its model version, register it, and point `current` at it.
 
     With `storage` an InferenceService serves it afterwards: it is changed, asked for every task, and changed back when
     it does not answer, which fails the step with the reason.
 
     Args:
         bundle: What `export` wrote.
+        model: What `train` wrote; it is kept in the registry, for the next candidate to be compared with.
         target: The folder of all published versions of this scenario.
         storage: Where the cluster finds that folder (s3://..., pvc://...); empty where no cluster serves it.
         namespace: Namespace of the InferenceService.
@@ -36,7 +38,8 @@ def deploy(
     from serving.publish import publish
 
     log_to_stdout()
-    published = publish(Path(bundle.path), Path(target))
+    lineage = {name: str(value) for name, value in model.metadata.get("lineage", {}).items()}
+    published = publish(Path(bundle.path), Path(target), Path(model.path), lineage)
     print(f"published {published}")
     if storage:
         from serving.rollout.deploy import deploy as roll_out

@@ -1,4 +1,4 @@
-"""Step 6: the bundle that serving reads: ONNX, contract, tokenizer, catalogues, Triton configuration."""
+"""Step 8: the bundle that serving reads: ONNX, contract, tokenizer, catalogues, Triton configuration."""
 
 from kfp import dsl
 

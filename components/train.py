@@ -32,6 +32,7 @@ def train(
     prepare_environment()
     from polytask.growth.jobs import calibrate_job
     from polytask.jobs import train_model
+    from polytask.lineage import lineage_of
     from polytask.scenario import load_scenario
 
     trained = train_model(
@@ -43,4 +44,5 @@ def train(
         Path(work_folder) if work_folder else None,
     )
     model.metadata.update(trained)
+    model.metadata["lineage"] = lineage_of(load_scenario(scenario), Path(training_set.path))
     calibrate_job(load_scenario(scenario), Path(tables.path), Path(training_set.path), Path(model.path), print)

@@ -52,7 +52,7 @@ class AsofDuckDBOfflineStore(feast_duckdb.DuckDBOfflineStore):
         rows = ibis.memtable(entity_df)
         for view in feature_views:
             names = [ref.split(":")[1] for ref in feature_refs if ref.startswith(f"{view.projection.name_to_use()}:")]
-            rows = _join(rows, view, names, str(config.repo_path))
+            rows = _join(rows, view, names, str(config.repo_path), entity_df)
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
         times = entity_df[ENTITY_TIME]
         return IbisRetrievalJob(
@@ -72,7 +72,7 @@ class AsofDuckDBOfflineStore(feast_duckdb.DuckDBOfflineStore):
         )
 
 
-def _join(rows: Table, view: FeatureView, names: list[str], repo_path: str) -> Table:
+def _join(rows: Table, view: FeatureView, names: list[str], repo_path: str, entity_df: pd.DataFrame) -> Table:
     source: Any = view.batch_source
     if source.created_timestamp_column:
         raise DataError(f"{view.name}: its source has a created timestamp, which the ASOF join does not look at")
@@ -81,6 +81,9 @@ def _join(rows: Table, view: FeatureView, names: list[str], repo_path: str) -> T
     keys = view.projection.join_key_map or {entity.name: entity.name for entity in view.entity_columns}
     moment = features[source.timestamp_field].cast(_UTC).name(_FEATURE_TIME)
     features = features.select(*keys, *names, moment)
+    # No other rows can join; DuckDB skips the row groups outside of these bounds, which it does not find by itself.
+    for own, theirs in keys.items():
+        features = features.filter(features[own].between(entity_df[theirs].min(), entity_df[theirs].max()))
     kept = rows.columns
     joined = rows.asof_join(
         features,

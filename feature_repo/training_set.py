@@ -26,11 +26,14 @@ ROWS_PER_JOIN = 20_000
 def build_training_set(store_folder: Path, scenario: Scenario, interactions: pd.DataFrame, target: Path) -> Path:
     """Join the scenario's feature service to every interaction and write the Parquet file `target`; returns it.
 
-    Rows and their order are those of `interactions`: all events of each user in it, up to some time. Columns: event_id,
-    the keys, timestamp, interaction columns, profile, `history` and `seen` (lists of item keys, oldest first, empty
-    before the first event; only with items), `daypart`, `weekpart`. Raises DataError when a row is lost or doubled, has
-    no profile, or holds anything but the events strictly before its own; `target` then stays as it was.
+    Rows are those of `interactions`, by user and time: all events of each user in it, up to some time. Columns:
+    event_id, the keys, timestamp, interaction columns, profile, `history` and `seen` (lists of item keys, oldest first,
+    empty before the first event; only with items), `daypart`, `weekpart`. Raises DataError when a row is lost or
+    doubled, has no profile, or holds anything but the events strictly before its own; `target` then stays as it was.
     """
+    # By user, as the sources are: a join then reads the row groups of its own users rather than all of them.
+    entities = scenario.entities
+    interactions = interactions.sort_values([entities.users.key, entities.interactions.timestamp, EVENT_ID])
     store = open_training_store(store_folder)
     service = store.get_feature_service(scenario.feature_service)
     with atomic_file(target) as temporary:

@@ -1,7 +1,7 @@
 """What the commands that grow a model share: the last version in a workspace, and how the next one is published.
 
-A version that such a command made keeps its checkpoint in `<workspace>/<scenario>/models/<model version>`; the first
-one, of the demo, lies where the pipeline's training step left it.
+The checkpoint of a version is in the registry beside its bundle (`polytask.registry.folder`); that of one which was
+published without lies where the pipeline's training step left it.
 """
 
 import tempfile
@@ -19,6 +19,8 @@ from pipelines.workspace import Places
 from polytask.contract import REPOSITORY_FOLDER, Contract, load_contract
 from polytask.environment import stay_on_this_machine
 from polytask.errors import ContractError, DataError, ScenarioError
+from polytask.lineage import git_commit
+from polytask.registry.folder import CHECKPOINTS
 from polytask.scenario import load_scenario, scenario_path
 from polytask.scenario.schema import Scenario
 
@@ -43,15 +45,18 @@ class Ground:
     previous: "Version"
 
     def publish(self, made: Path) -> Path:
-        """Publish the bundle in `made`, keep the checkpoint beside it for the next time, and return the former."""
+        """Publish the bundle in `made` with its checkpoint, which the next version starts from; returns the folder."""
         from serving.publish import publish
 
-        version = load_contract(made / "bundle").model_version
-        models = self.places.folder / "models"
-        models.mkdir(exist_ok=True)
-        if not (models / str(version)).is_dir():
-            (made / "model").rename(models / str(version))
-        return publish(made / "bundle", self.places.published)
+        parent = self.previous.contract()
+        lineage = {
+            "scenario": parent.scenario.name,
+            "feature_service": parent.feature_service,
+            "encoder": parent.scenario.encoder.model,
+            "git_commit": git_commit(),
+            "parent_model": str(parent.model_version),
+        }
+        return publish(made / "bundle", self.places.published, made / "model", lineage)
 
     @contextmanager
     def workplace(self) -> Iterator[Path]:
@@ -80,8 +85,8 @@ def ground(scenario: str, workspace: Path, checkpoint: Path | None, bundle: Path
             f"no last version to start from ({error}); `polytask demo` makes one, or give --bundle"
         ) from error
     _check_fits(loaded, contract, file)
-    kept = places.folder / "models" / str(contract.model_version)
     if checkpoint is None:
+        kept = places.published / CHECKPOINTS / str(contract.model_version)
         checkpoint = kept if kept.is_dir() else places.step_file("train", "model")
     if not (checkpoint / "model.safetensors").is_file():
         raise DataError(f"--checkpoint: {checkpoint} has no model.safetensors")

@@ -1,12 +1,14 @@
-"""From events to a served model: ingest, features, training set, train, evaluate, export, deploy. Wiring only."""
+"""From events to a served model: from ingest and features through training and the gate to deploy. Wiring only."""
 
 from kfp import dsl
 
 from components.build_features import build_features
 from components.build_training_set import build_training_set
+from components.compare import compare
 from components.deploy import deploy
 from components.evaluate import evaluate
 from components.export import export
+from components.gate import gate
 from components.ingest import ingest
 from components.train import train
 
@@ -78,6 +80,20 @@ def train_and_deploy(
         model=model.outputs["model"],
     )
     evaluation.set_display_name("Evaluate")
+    verdict = compare(
+        scenario=scenario,
+        tables=tables.outputs["tables"],
+        training_set=rows.outputs["training_set"],
+        model=model.outputs["model"],
+        evaluation=evaluation.outputs["evaluation"],
+        target=target,
+    )
+    verdict.set_display_name("Compare with baselines and live model")
+    # Which model is live stands in no input.
+    verdict.set_caching_options(False)
+    allowed = gate(verdict=verdict.outputs["verdict"])
+    allowed.set_display_name("Gate")
+    allowed.set_caching_options(False)
     bundle = export(
         scenario=scenario,
         code_version=code_version,
@@ -89,8 +105,14 @@ def train_and_deploy(
         tensorrt=tensorrt,
     )
     bundle.set_display_name("Export")
+    bundle.after(allowed)
     deployed = deploy(
-        bundle=bundle.outputs["bundle"], target=target, storage=storage, namespace=namespace, strategy=strategy
+        bundle=bundle.outputs["bundle"],
+        model=model.outputs["model"],
+        target=target,
+        storage=storage,
+        namespace=namespace,
+        strategy=strategy,
     )
     deployed.set_display_name("Deploy")
     # Publishing is a side effect: it has to happen even where nothing has changed since the last run.

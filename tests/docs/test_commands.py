@@ -4,12 +4,15 @@ import re
 import shlex
 import subprocess
 import tomllib
-from importlib import import_module
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import typer
+
+from polytask.cli import COMMANDS as COMMANDS_GROUP
+from polytask.cli import build_app
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -23,6 +26,7 @@ RUN_BY = {
     "polytask evaluate": ("tests/pipelines/test_evaluate.py", "app.command()(evaluate)"),
     "polytask explain": ("tests/e2e/test_explainer.py", "app.command()(explain)"),
     "polytask fine-tune": ("tests/pipelines/test_grow.py", "fine_tune"),
+    "polytask models": ("tests/pipelines/test_models.py", "models"),
     "polytask recommend": ("tests/serving/test_cli.py", "recommend("),
     "polytask refresh-catalogue": ("tests/pipelines/test_grow.py", "refresh_catalogue"),
     "polytask rollout": ("tests/serving/rollout/test_cli.py", "rollout"),
@@ -120,10 +124,7 @@ def test_no_entry_of_the_tables_is_out_of_use() -> None:
 def commands() -> dict[str, Any]:
     """The command line as pyproject.toml puts it together: the installed one may be older."""
     points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["polytask.commands"]
-    app = typer.Typer()
-    for name, place in points.items():
-        module, _, function = place.partition(":")
-        app.command(name=name)(getattr(import_module(module), function))
+    app = build_app([EntryPoint(name, place, COMMANDS_GROUP) for name, place in points.items()])
     return typer.main.get_command(app).commands
 
 

@@ -18,7 +18,8 @@ def built(small_store, small_scenario, tables, tmp_path_factory):
 
 def test_rows_order_and_columns(built, tables):
     own = ["event_id", "user_id", "item_id", "timestamp", "rating"]
-    pd.testing.assert_frame_equal(built[own], tables.interactions[own])
+    by_user = tables.interactions.sort_values(["user_id", "timestamp", "event_id"], ignore_index=True)
+    pd.testing.assert_frame_equal(built[own], by_user[own])
     assert built.columns.tolist() == [*own, "age", "occupation", "history", "seen", "daypart", "weekpart"]
 
 

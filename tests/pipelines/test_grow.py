@@ -19,6 +19,7 @@ from polytask.errors import DataError, ScenarioError
 from polytask.export.parity import bundle_outputs
 from polytask.growth.cold_start import learn_cold_start, save_cold_start
 from polytask.growth.version import Version
+from polytask.registry.folder import FolderRegistry
 from polytask.request import RequestEncoder, RequestFeatures
 from polytask.tables import write_tables
 from polytask.text import TextTokenizer
@@ -107,8 +108,12 @@ def test_one_version_after_the_other(small_scenario_file, workspace, tables, tmp
     assert set(last.metrics) == {"item", "user", "scene", "liked"}
     versions = {first.model_version, second.model_version, last.model_version}
     assert len(versions) == 3
-    assert len(list((workspace / "small" / "models").iterdir())) == 3  # the first lies in the pipeline's folder
-    assert sorted(path.name for path in (workspace / "small").iterdir()) == ["models", "pipeline", "published"]
+    registry = FolderRegistry(workspace / "small" / "published")
+    kept = [version for version in registry.versions() if version.checkpoint is not None]
+    assert len(kept) == 3  # the first lies in the pipeline's folder
+    assert registry.live() == kept[-1]
+    assert kept[0].lineage["parent_model"] == str(first.model_version)
+    assert sorted(path.name for path in (workspace / "small").iterdir()) == ["pipeline", "published"]
 
 
 def answered(bundle: Path, tables) -> list[object]:

@@ -57,7 +57,11 @@ def test_publish_points_current_at_the_version_and_changes_nothing_the_second_ti
     before = published.stat().st_ino
     assert publish(tmp_path / "bundle", tmp_path / "published") == published
     assert published.stat().st_ino == before
-    assert sorted(path.name for path in (tmp_path / "published").iterdir()) == [published.name, "current"]
+    assert sorted(path.name for path in (tmp_path / "published").iterdir()) == [
+        published.name,
+        "current",
+        "records",
+    ]
 
 
 def test_new_metrics_for_the_same_weights_replace_the_contract(small_scenario: Scenario, tmp_path: Path) -> None:

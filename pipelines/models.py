@@ -1,0 +1,99 @@
+"""The command `polytask models`: the versions of a scenario's model, and going back to an earlier one."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.workspace import WORKSPACE, Places
+from polytask.registry.folder import FolderRegistry
+from polytask.registry.version import ModelVersion
+from polytask.scenario import load_scenario, scenario_path
+from polytask.scenario.schema import Scenario
+
+SHORT = 12
+
+models = typer.Typer(invoke_without_command=True)
+ScenarioOption = Annotated[str, typer.Option(help="Name of a scenario in scenarios/, or the path of a file.")]
+FolderOption = Annotated[
+    Path | None, typer.Option(help="Folder of the published versions; default: that of the demo's workspace.")
+]
+
+
+@models.callback()
+def list_models(
+    context: typer.Context,
+    scenario: ScenarioOption = "movielens",
+    folder: FolderOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything that is known, as JSON.")] = False,
+) -> None:
+    """List the versions of a model, the oldest first, with the test metrics and what each was made of.
+
+    Examples:
+      polytask models
+      polytask models --scenario movielens --json
+      polytask models rollback --reason "worse lists"
+    """
+    if context.invoked_subcommand is not None:
+        return
+    loaded = load_scenario(scenario_path(scenario))
+    registry = _registry(loaded, folder)
+    versions, live = registry.versions(), registry.live()
+    console = Console(file=sys.stdout)
+    if as_json:
+        number = None if live is None else live.version
+        content = [{"live": version.version == number, **version.model_dump()} for version in versions]
+        console.print_json(json.dumps(content))
+        return
+    if not versions:
+        console.print(f"no versions in {registry.folder}", highlight=False, soft_wrap=True)
+        return
+    console.print(_table(loaded, versions, live))
+
+
+@models.command("rollback")
+def roll_back(
+    scenario: ScenarioOption = "movielens",
+    folder: FolderOption = None,
+    to: Annotated[int | None, typer.Option(help="A version; default: the one that was promoted before.")] = None,
+    reason: Annotated[str, typer.Option(help="Why; it is noted at the version that is left.")] = "by hand",
+) -> None:
+    """Make an earlier version the live one."""
+    registry = _registry(load_scenario(scenario_path(scenario)), folder)
+    version = registry.roll_back(reason, to)
+    Console(file=sys.stdout).print(f"version {version.version} is live again", highlight=False)
+
+
+def _registry(scenario: Scenario, folder: Path | None) -> FolderRegistry:
+    return FolderRegistry((folder or Places(WORKSPACE, scenario.name).published).resolve())
+
+
+def _table(scenario: Scenario, versions: list[ModelVersion], live: ModelVersion | None) -> Table:
+    """A row per version: a narrow terminal wraps cells rather than losing one."""
+    from polytask.evaluation.measures import primary_metric
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("version", "live", "promoted", "test metrics", "made of"):
+        table.add_column(name, overflow="fold")
+    for version in versions:
+        metrics = [
+            f"{task.name} {metric} {value:.4f}"
+            for task in scenario.tasks
+            for metric in [primary_metric(task)]
+            if (value := version.metrics.get(task.name, {}).get(metric)) is not None
+        ]
+        lineage = [f"{name} {value[:SHORT]}" for name, value in version.lineage.items()]
+        notes = [f"{name}: {value}" for name, value in version.tags.items()]
+        table.add_row(
+            str(version.version),
+            "live" if live is not None and version.version == live.version else "",
+            (version.promoted or "-")[:19],
+            "\n".join(metrics),
+            "\n".join(lineage + notes),
+        )
+    return table

@@ -1,0 +1,162 @@
+"""Whether a candidate may be deployed: each task beside its gate baseline and beside the model that is live.
+
+A candidate passes if no task falls below its baseline and none is worse than the live model beyond the paired bootstrap
+interval, all on the same test requests and by the task's first metric.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from polytask.errors import DataError, PolytaskError
+from polytask.evaluation.measures import is_better, primary_metric
+from polytask.scenario.schema import Scenario, Task
+from polytask.scenario.tasks import NO_GATE
+
+Metrics = Mapping[str, float]
+
+# Baselines that only count: what a model has to beat to be worth its place.
+SIMPLE = ("popularity", "most_active", "user_histogram", "majority", "mean", "user_mean")
+
+
+class GateError(PolytaskError):
+    """The gate refused a candidate. The message is the verdict, in one line."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The candidate minus the live model on the same requests: value, 95% interval, better, worse or level."""
+
+    live: float
+    mean: float
+    interval: tuple[float, float]
+    verdict: str
+
+
+@dataclass(frozen=True)
+class TaskVerdict:
+    """One task: the candidate's `value` of `metric`, gate baseline, live model; `refused` says what is wrong."""
+
+    task: str
+    metric: str
+    value: float | None
+    baseline: str | None
+    baseline_value: float | None
+    live: Difference | None
+    refused: str = ""
+
+    def words(self) -> str:
+        """The task's numbers in a few words."""
+        words = f"{self.task} {self.metric} {_number(self.value)}"
+        if self.baseline is not None:
+            words += f", {self.baseline} {_number(self.baseline_value)}"
+        if self.live is not None:
+            low, high = self.live.interval
+            words += (
+                f", live {self.live.live:.4f} ({self.live.verdict}: {self.live.mean:+.4f}, {low:+.4f} to {high:+.4f})"
+            )
+        return words
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All tasks, and which model was live; `note` says why there is no comparison where there is none."""
+
+    tasks: tuple[TaskVerdict, ...]
+    live: int | None
+    note: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the candidate may be deployed."""
+        return not any(task.refused for task in self.tasks)
+
+    def line(self) -> str:
+        """The verdict in one line: what is wrong first, then every task and number."""
+        reasons = [task.refused for task in self.tasks if task.refused]
+        head = "passed" if self.passed else f"refused: {'; '.join(reasons)}"
+        numbers = "; ".join(task.words() for task in self.tasks)
+        return f"{head} [{numbers}]" + (f" ({self.note})" if self.note else "")
+
+    def content(self) -> dict[str, Any]:
+        """As JSON knows it."""
+        return {"passed": self.passed, "line": self.line(), **asdict(self)}
+
+
+def verdict_of(content: Mapping[str, Any]) -> Verdict:
+    """The verdict out of what `Verdict.content` wrote."""
+    tasks = []
+    for entry in content["tasks"]:
+        live = entry["live"]
+        if live is not None:
+            live = Difference(**{**live, "interval": tuple(live["interval"])})
+        tasks.append(TaskVerdict(**{**entry, "live": live}))
+    return Verdict(tuple(tasks), content["live"], content["note"])
+
+
+def judge(
+    scenario: Scenario,
+    test: Mapping[str, Any],
+    validation: Mapping[str, Any],
+    differences: Mapping[str, Difference],
+    live: int | None,
+    note: str,
+) -> Verdict:
+    """The verdict on a candidate from its evaluation and its `differences` to the live model, by task.
+
+    `test` and `validation` are the splits of an evaluation, `metrics` and `baselines` by task; which of the simple
+    baselines is the strongest is seen on validation. Raises DataError where a named baseline was not measured.
+    """
+    return Verdict(
+        tuple(_task(task, test, validation, differences.get(task.name)) for task in scenario.tasks), live, note
+    )
+
+
+def _task(task: Task, test: Mapping[str, Any], validation: Mapping[str, Any], live: Difference | None) -> TaskVerdict:
+    metric = primary_metric(task)
+    value = _value(test["metrics"][task.name], metric)
+    name = gate_of(task, validation["baselines"].get(task.name, {}))
+    bar = None if name is None else _value(_measured(task, name, test["baselines"].get(task.name, {})), metric)
+    reasons = []
+    if bar is not None and (value is None or is_better(metric, bar, value)):
+        reasons.append(f"{task.name} {metric} {_number(value)} falls below its gate baseline {name} {_number(bar)}")
+    if live is not None and live.verdict == "worse":
+        low, high = live.interval
+        reasons.append(
+            f"{task.name} {metric} {_number(value)} is worse than the live model's {live.live:.4f} "
+            f"by {abs(live.mean):.4f} (95%: {low:+.4f} to {high:+.4f})"
+        )
+    return TaskVerdict(task.name, metric, value, name, bar, live, "; ".join(reasons))
+
+
+def gate_of(task: Task, validation: Mapping[str, Metrics]) -> str | None:
+    """The name of a task's gate baseline: the scenario's, or the strongest simple one; None for no bar."""
+    if task.gate == NO_GATE:
+        return None
+    if task.gate is not None:
+        return task.gate
+    metric, best = primary_metric(task), None
+    for name in SIMPLE:
+        value = _value(validation.get(name, {}), metric)
+        if value is not None and (best is None or is_better(metric, value, best[1])):
+            best = (name, value)
+    return None if best is None else best[0]
+
+
+def _measured(task: Task, name: str, baselines: Mapping[str, Metrics]) -> Metrics:
+    if name not in baselines:
+        raise DataError(
+            f"tasks.{task.name}.gate: {name!r} was not measured on this data; "
+            f"allowed: {', '.join(baselines) or NO_GATE}"
+        )
+    return baselines[name]
+
+
+def _value(metrics: Metrics, metric: str) -> float | None:
+    value = metrics.get(metric)
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def _number(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.4f}"

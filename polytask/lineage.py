@@ -1,0 +1,41 @@
+"""Where a model comes from: the commit of the code, the checksum of the data, the model before it."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from polytask.atomic import sha256_file, sha256_folder
+from polytask.scenario.schema import Scenario
+
+# The image sets it: an image has no git.
+REVISION = "POLYTASK_REVISION"
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def git_commit() -> str:
+    """The commit that this code is of, with `-dirty` behind it where files differ; `unknown` outside of a checkout."""
+    if given := os.environ.get(REVISION):
+        return given
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
+
+
+def data_checksum(path: Path) -> str:
+    """Hex SHA-256 of a file, or of all files of a folder with their names."""
+    return sha256_folder(path) if path.is_dir() else sha256_file(path)
+
+
+def lineage_of(scenario: Scenario, data: Path, parent: int | None = None) -> dict[str, str]:
+    """What every data set and model is labelled with: data, feature service, encoder, code, the model before it."""
+    return {
+        "scenario": scenario.name,
+        "data_sha256": data_checksum(data),
+        "feature_service": scenario.feature_service,
+        "encoder": scenario.encoder.model,
+        "git_commit": git_commit(),
+        "parent_model": "none" if parent is None else str(parent),
+    }

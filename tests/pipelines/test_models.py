@@ -1,0 +1,61 @@
+"""The command `polytask models`: what it lists, and that it rolls back."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from pipelines.models import models
+from polytask.registry.folder import FolderRegistry
+from polytask.registry.version import RegistryError
+from polytask.scenario import Scenario
+from tests.serving.triton.tiny import tiny_contract
+
+
+@pytest.fixture
+def registry(small_scenario: Scenario, tmp_path: Path) -> FolderRegistry:
+    registry = FolderRegistry(tmp_path / "published")
+    for number in (1, 2):
+        folder = registry.folder / str(number)
+        folder.mkdir(parents=True)
+        contract = tiny_contract(small_scenario)
+        metrics = {"item": {"ndcg@10": 0.1 * number, "mrr": 0.5}}
+        contract.model_copy(update={"model_version": number, "metrics": metrics}).save(folder)
+        registry.register(folder, None, {"data_sha256": f"{number}" * 64, "parent_model": "none"})
+        registry.promote(number)
+    return registry
+
+
+def run(registry: FolderRegistry, scenario: Path, *arguments: str) -> Result:
+    options = ["--scenario", str(scenario), "--folder", str(registry.folder)]
+    before = [] if arguments[:1] != ("rollback",) else ["rollback"]
+    result = CliRunner().invoke(models, [*before, *options, *arguments[len(before) :]])
+    if result.exception is not None:
+        raise result.exception
+    return result
+
+
+def test_the_list_has_metrics_and_lineage(registry: FolderRegistry, small_scenario_file: Path) -> None:
+    output = run(registry, small_scenario_file).output
+    lines = [line for line in output.splitlines() if "ndcg@10" in line]
+    assert [("0.1000" in line, "live" in line) for line in lines] == [(True, False), (False, True)]
+    assert "222222222222" in output
+    assert "mrr" not in output
+    content = json.loads(run(registry, small_scenario_file, "--json").output)
+    assert [(entry["version"], entry["live"]) for entry in content] == [(1, False), (2, True)]
+    assert content[0]["metrics"]["item"]["mrr"] == 0.5
+
+
+def test_rolling_back(registry: FolderRegistry, small_scenario_file: Path) -> None:
+    assert "version 1 is live again" in run(registry, small_scenario_file, "rollback", "--reason", "bad lists").output
+    assert registry.versions()[1].tags["rolled_back"].endswith("to 1: bad lists")
+    live = registry.live()
+    assert live is not None and live.version == 1
+    with pytest.raises(RegistryError, match="version 9 is not there"):
+        run(registry, small_scenario_file, "rollback", "--to", "9")
+
+
+def test_no_versions(small_scenario_file: Path, tmp_path: Path) -> None:
+    output = run(FolderRegistry(tmp_path), small_scenario_file).output
+    assert output.startswith("no versions in")

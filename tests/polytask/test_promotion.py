@@ -1,0 +1,110 @@
+"""A candidate beside a live model, with real models: the same one, a worse one, and one whose rows stand elsewhere."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from polytask.catalogue import Catalogue
+from polytask.checkpoint import load_checkpoint, save_checkpoint
+from polytask.evaluation.previous import previous_method
+from polytask.evaluation.requests import split_requests
+from polytask.jobs import evaluate_model
+from polytask.promotion import compare_with_live
+from polytask.registry.folder import FolderRegistry
+from polytask.registry.version import ModelVersion
+from serving.publish import publish
+from tests.small import training_frame
+
+
+@pytest.fixture(scope="module")
+def data(small_scenario, tables, ingested, small_checkpoint, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    training_frame(small_scenario, tables).to_parquet(folder / "training_set.parquet")
+    evaluation = folder / "evaluation.json"
+    evaluate_model(small_scenario, ingested, folder / "training_set.parquet", small_checkpoint, evaluation)
+    return ingested, folder / "training_set.parquet", evaluation
+
+
+@pytest.fixture
+def live(small_bundle, small_checkpoint, tmp_path) -> ModelVersion:
+    publish(small_bundle, tmp_path / "published", small_checkpoint)
+    found = FolderRegistry(tmp_path / "published").live()
+    assert found is not None
+    return found
+
+
+def blunted(checkpoint: Path, sha256: str, folder: Path) -> Path:
+    """A model that ranks by noise."""
+    model = load_checkpoint(checkpoint, sha256)
+    generator = torch.Generator().manual_seed(1)
+    for tensor in model.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.randn(tensor.shape, generator=generator))
+    save_checkpoint(model, [], sha256, folder)
+    return folder
+
+
+def lenient(scenario):
+    tasks = tuple(task.model_copy(update={"gate": "none"}) for task in scenario.tasks)
+    return scenario.model_copy(update={"tasks": tasks})
+
+
+def test_without_a_live_model_and_with_the_same_one(small_scenario, data, small_checkpoint, live, tmp_path):
+    tables, rows, evaluation = data
+    first = compare_with_live(
+        small_scenario, tables, rows, small_checkpoint, evaluation, None, tmp_path / "verdict.json"
+    )
+    assert "this is the first deployment" in first.line()
+    assert json.loads((tmp_path / "verdict.json").read_text(encoding="utf-8"))["line"] == first.line()
+    same = compare_with_live(
+        small_scenario, tables, rows, small_checkpoint, evaluation, live, tmp_path / "verdict.json"
+    )
+    assert f"the candidate has the weights of live model {live.version}" in same.line()
+    bare = live.model_copy(update={"checkpoint": None})
+    without = compare_with_live(
+        small_scenario, tables, rows, small_checkpoint, evaluation, bare, tmp_path / "verdict.json"
+    )
+    assert "without its checkpoint" in without.line()
+
+
+def test_a_worse_candidate_is_refused(small_scenario, data, small_checkpoint, live, language_model, tmp_path):
+    tables, rows, _ = data
+    candidate = blunted(small_checkpoint, language_model.sha256, tmp_path / "candidate")
+    scenario, evaluation = lenient(small_scenario), tmp_path / "evaluation.json"
+    measured = evaluate_model(scenario, tables, rows, candidate, evaluation)["test"]["metrics"]
+    verdict = compare_with_live(scenario, tables, rows, candidate, evaluation, live, tmp_path / "verdict.json")
+    assert not verdict.passed
+    assert verdict.live == live.version
+    item = verdict.tasks[0]
+    assert item.live is not None
+    assert item.live.verdict == "worse"
+    assert item.live.live + item.live.mean == pytest.approx(measured["item"]["ndcg@10"])
+    # The other way round, the same two are no reason to refuse.
+    shutil.rmtree(live.checkpoint)
+    shutil.copytree(candidate, live.checkpoint)
+    evaluation = data[2]
+    other = compare_with_live(scenario, tables, rows, small_checkpoint, evaluation, live, tmp_path / "verdict.json")
+    assert other.passed
+    assert other.tasks[0].live.verdict == "better"
+
+
+def test_an_earlier_model_whose_rows_stand_elsewhere(small_dataset, small_checkpoint, language_model):
+    """It is asked by external ids: with its catalogues reversed the answers of the data set's rows are reversed too."""
+    requests = split_requests(small_dataset, "test")
+    straight = previous_method(small_checkpoint, small_dataset, language_model)(requests)
+    turned = {
+        name: Catalogue(name, catalogue.key, catalogue.table.iloc[::-1])
+        for name, catalogue in small_dataset.catalogues.items()
+    }
+    history = np.where(requests.history > 0, 61 - requests.history, 0)
+    mirrored = type(requests)(small_dataset, requests.events, history, requests.seen)
+    scores = previous_method(small_checkpoint, small_dataset, language_model, turned)(mirrored)
+    np.testing.assert_allclose(scores["item"][:, 1:], straight["item"][:, :0:-1], rtol=1e-5)
+    fewer = {**turned, "items": Catalogue("items", "item_id", small_dataset.catalogues["items"].table.iloc[:20])}
+    scores = previous_method(small_checkpoint, small_dataset, language_model, fewer)(requests)
+    assert np.isneginf(scores["item"][:, 21:]).all()
+    assert np.isfinite(scores["item"][:, 1:21]).all()
