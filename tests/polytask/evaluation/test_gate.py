@@ -20,7 +20,7 @@ FIRST = "there is no live model: this is the first deployment"
 
 
 @pytest.fixture
-def small_scenario(small_scenario):
+def ungated(small_scenario):
     """The small scenario without gates of its own."""
     tasks = tuple(task.model_copy(update={"gate": None}) for task in small_scenario.tasks)
     return small_scenario.model_copy(update={"tasks": tasks})
@@ -35,8 +35,8 @@ def with_gate(scenario: Scenario, gate: str | None) -> Scenario:
     return scenario.model_copy(update={"tasks": tasks})
 
 
-def test_a_first_deployment_passes_and_says_so(small_scenario):
-    verdict = judge(small_scenario, split(), split(), {}, None, FIRST)
+def test_a_first_deployment_passes_and_says_so(ungated):
+    verdict = judge(ungated, split(), split(), {}, None, FIRST)
     assert verdict.passed
     assert [task.baseline for task in verdict.tasks] == ["popularity", "most_active", "user_histogram"]
     assert verdict.line() == (
@@ -46,51 +46,51 @@ def test_a_first_deployment_passes_and_says_so(small_scenario):
     assert verdict_of(verdict.content()) == verdict
 
 
-def test_below_the_strongest_simple_baseline_of_validation(small_scenario):
+def test_below_the_strongest_simple_baseline_of_validation(ungated):
     test = split({"scene": {"ndcg@5": 0.57}})
-    refused = judge(small_scenario, test, split(), {}, None, FIRST)
+    refused = judge(ungated, test, split(), {}, None, FIRST)
     assert not refused.passed
     assert refused.line().startswith(
         "refused: scene ndcg@5 0.5700 falls below its gate baseline user_histogram 0.5800 [item"
     )
     # Which one is the strongest is not chosen on the test split.
     validation = split(baselines={"scene": {"popularity": {"ndcg@5": 0.6}, "user_histogram": {"ndcg@5": 0.5}}})
-    assert judge(small_scenario, test, validation, {}, None, FIRST).passed
+    assert judge(ungated, test, validation, {}, None, FIRST).passed
 
 
-def test_the_scenario_names_the_bar(small_scenario):
+def test_the_scenario_names_the_bar(ungated):
     test = split({"item": {"ndcg@10": 0.10}})
-    assert judge(small_scenario, test, split(), {}, None, FIRST).passed
-    named = judge(with_gate(small_scenario, "markov"), test, split(), {}, None, FIRST)
+    assert judge(ungated, test, split(), {}, None, FIRST).passed
+    named = judge(with_gate(ungated, "markov"), test, split(), {}, None, FIRST)
     assert "item ndcg@10 0.1000 falls below its gate baseline markov 0.1100" in named.line()
     low = split({"item": {"ndcg@10": 0.0}})
-    assert not judge(small_scenario, low, split(), {}, None, FIRST).passed
-    assert judge(with_gate(small_scenario, "none"), low, split(), {}, None, FIRST).passed
+    assert not judge(ungated, low, split(), {}, None, FIRST).passed
+    assert judge(with_gate(ungated, "none"), low, split(), {}, None, FIRST).passed
     with pytest.raises(
         DataError, match=r"tasks\.item\.gate: 'ease' was not measured on this data; allowed: popularity"
     ):
-        judge(with_gate(small_scenario, "ease"), test, split(), {}, None, FIRST)
+        judge(with_gate(ungated, "ease"), test, split(), {}, None, FIRST)
 
 
-def test_less_error_is_better(small_scenario):
+def test_less_error_is_better(ungated):
     task = Task(name="stars", title="", kind="regression", label={"source": "interaction", "column": "rating"})
-    scenario = small_scenario.model_copy(update={"tasks": (task,)})
+    scenario = ungated.model_copy(update={"tasks": (task,)})
     content = {"metrics": {"stars": {"mae": 0.5}}, "baselines": {"stars": {"mean": {"mae": 0.4}}}}
     assert not judge(scenario, content, content, {}, None, FIRST).passed
     content = {"metrics": {"stars": {"mae": 0.3}}, "baselines": {"stars": {"mean": {"mae": 0.4}}}}
     assert judge(scenario, content, content, {}, None, FIRST).passed
 
 
-def test_what_was_not_measured_passes_no_bar(small_scenario):
+def test_what_was_not_measured_passes_no_bar(ungated):
     for value in ({}, {"ndcg@10": float("nan")}):
-        verdict = judge(small_scenario, split({"item": value}), split(), {}, None, FIRST)
+        verdict = judge(ungated, split({"item": value}), split(), {}, None, FIRST)
         assert "item ndcg@10 not measured falls below its gate baseline popularity 0.0400" in verdict.line()
 
 
 @pytest.mark.parametrize(("found", "passed"), [("worse", False), ("level", True), ("better", True)])
-def test_beside_the_live_model(small_scenario, found, passed):
+def test_beside_the_live_model(ungated, found, passed):
     difference = Difference(0.15, -0.03, (-0.05, -0.01), found)
-    verdict = judge(small_scenario, split(), split(), {"item": difference}, 7, "")
+    verdict = judge(ungated, split(), split(), {"item": difference}, 7, "")
     assert verdict.passed is passed
     assert "live 0.1500" in verdict.line()
     assert verdict_of(verdict.content()) == verdict
@@ -98,21 +98,21 @@ def test_beside_the_live_model(small_scenario, found, passed):
         assert "item ndcg@10 0.1200 is worse than the live model's 0.1500 by 0.0300 (95%: -0.0500" in verdict.line()
 
 
-def test_the_summary_names_each_task_and_number(small_scenario):
+def test_the_summary_names_each_task_and_number(ungated):
     difference = Difference(0.15, -0.03, (-0.05, -0.01), "worse")
-    text = summary_of_verdict(small_scenario, judge(small_scenario, split(), split(), {"item": difference}, 7, "a | b"))
+    text = summary_of_verdict(ungated, judge(ungated, split(), split(), {"item": difference}, 7, "a | b"))
     assert "the candidate was refused" in text
     assert "| item | ndcg@10 | 0.1200 | popularity 0.0400 | 0.1500 | -0.0300 (-0.0500 to -0.0100) | refused |" in text
     assert "| scene | ndcg@5 | 0.6000 | user_histogram 0.5800 | - | - | passed |" in text
     assert "Live model: 7. a \\| b" in text
 
 
-def test_the_step_fails_with_the_verdict_in_its_last_line(small_scenario, tmp_path):
+def test_the_step_fails_with_the_verdict_in_its_last_line(ungated, tmp_path):
     import json
     from types import SimpleNamespace
 
     for metrics, message in (({}, None), ({"item": {"ndcg@10": 0.0}}, "refused: item ndcg@10 0.0000 falls below")):
-        verdict = judge(small_scenario, split(metrics), split(), {}, None, FIRST)
+        verdict = judge(ungated, split(metrics), split(), {}, None, FIRST)
         (tmp_path / "verdict").write_text(json.dumps(verdict.content()), encoding="utf-8")
         artifact = SimpleNamespace(path=str(tmp_path / "verdict"))
         if message is None:

@@ -154,7 +154,7 @@ def test_the_served_graph_keeps_every_bit(
     old, new = previous.contract(), exported.contract
     assert new.model_version != old.model_version
     assert new.models[TEXT_ENCODER].sha256 == old.models[TEXT_ENCODER].sha256
-    assert [spec.name for spec in new.outputs] == [*(spec.name for spec in old.outputs), "liked_scores"]
+    assert [spec.name for spec in new.answers] == [*(spec.name for spec in old.answers), "liked_scores"]
     names = check_same_answers(small_bundle, tmp_path / "bundle", requests)
     assert names == [spec.name for spec in old.outputs]
 
