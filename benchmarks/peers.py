@@ -39,7 +39,7 @@ def measure(bench: Workbench, rounds: int) -> list[Figure]:
     size = bench.size(CALLS, least=2 * COMPARED_AT)
     texts = [bench.calls.tensors(call, bench.reader) for call in bench.calls.new(size, 1)]
     version = bench.contract.model_version
-    outputs = [spec.name for spec in bench.contract.outputs]
+    outputs = [spec.name for spec in bench.contract.answers]
     for_triton = [tensor_message(RECOMMENDER, version, call, outputs) for call in texts]
     for_kserve = [tensor_message(RECOMMENDER, "", call, outputs) for call in texts]
     for_litserve = [body(call) for call in texts]

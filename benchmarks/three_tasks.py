@@ -16,7 +16,7 @@ from benchmarks.workbench import Workbench
 from polytask.contract import TEXT_ENCODER
 from polytask.scenario import Scenario
 from polytask.tables import ITEMS, USERS
-from polytask.tensors import INPUT_IDS, TEXT_VECTOR, multitask_inputs, multitask_outputs
+from polytask.tensors import INPUT_IDS, TEXT_VECTOR, answer_outputs, multitask_inputs, multitask_outputs
 
 BAR = 0.4
 # Calls of one measurement, by their number of users.
@@ -64,7 +64,7 @@ class OneTask:
 
         self._text, self._multitask = session(text, 1), session(multitask, 1)
         self._inputs = {tensor.name for tensor in self._multitask.get_inputs()}
-        self._outputs = [spec.name for spec in multitask_outputs(scenario)]
+        self._outputs = [spec.name for spec in answer_outputs(scenario)]
 
     def __call__(self, tensors: Tensors) -> list[Any]:
         """The task's outputs."""
