@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -29,6 +30,7 @@ BENCHMARKS = (
     "console",
 )
 LEAST_ROUNDS = 5
+WIDTH = 140
 BUSY_LOAD = 1.0
 
 
@@ -44,7 +46,8 @@ def main(
     scale: Annotated[float, typer.Option(min=0.001, help="Below 1: shorter loops, to see that it runs.")] = 1.0,
 ) -> None:
     """Measure, print, write."""
-    console = Console()
+    # In a file the table is as wide as it needs; at 80 columns nobody can read it.
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     chosen = only or list(BENCHMARKS)
     unknown = sorted(set(chosen) - set(BENCHMARKS))
     if unknown:
