@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from polytask.errors import ContractError, ServingError
+from serving.server_environment import server_environment
 from serving.triton.server import HOST
 
 MODEL_NAME = "recommender"
@@ -45,21 +46,12 @@ class TransformerProcess:
         """Start it, and wait for nothing."""
         options = {"--model_name": MODEL_NAME, "--predictor_protocol": "grpc-v2", **self._options()}
         command = [sys.executable, "-m", "serving.transformer", *(f"{name}={value}" for name, value in options.items())]
-        root = str(Path(__file__).resolve().parents[1])
-        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(paths),
-            "PYTHONUNBUFFERED": "1",
-            "FEAST_USAGE": "False",
-            "OMP_NUM_THREADS": "1",
-        }
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
             # A session of its own: a Ctrl-C at the terminal reaches us alone, and we stop the servers in order.
             self._process = subprocess.Popen(
                 command,
-                env=environment,
+                env=server_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -1,7 +1,6 @@
 """The explainer beside a running stack on this machine, in a process of its own."""
 
 import http.client
-import os
 import signal
 import subprocess
 import sys
@@ -9,6 +8,7 @@ import time
 from pathlib import Path
 
 from polytask.errors import ServingError
+from serving.server_environment import server_environment
 from serving.triton.server import HOST, choose_ports
 
 STOP_SECONDS = 15
@@ -35,15 +35,13 @@ class ExplainerProcess:
 
     def start(self) -> None:
         """Start without waiting."""
-        root = str(Path(__file__).resolve().parents[2])
-        paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         words = [f"{name}={value}" for name, value in self._options.items()]
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
             # A session of its own: a Ctrl-C at the terminal reaches us alone, and we stop the servers in order.
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "serving.explainer", *words],
-                env={**os.environ, "PYTHONPATH": paths, "FEAST_USAGE": "False", "OMP_NUM_THREADS": "1"},
+                env=server_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
