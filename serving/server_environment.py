@@ -9,7 +9,7 @@ NOT_INHERITED = ("PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROCESS_DIR")
 
 
 def server_environment() -> dict[str, str]:
-    """The variables of the program, with the code on the path, one thread per library, and without what is only its own."""
+    """The variables of the program, with the code on the path, one thread per library, without what is only its own."""
     kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
     paths = [str(Path(__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
