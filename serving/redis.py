@@ -5,7 +5,6 @@ benchmarks. The binary is the one on PATH, or the one of the package `redis-whee
 import atexit
 import importlib.util
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from polytask.errors import ServingError
+from serving.started_server import stop_server
 from serving.triton.server import HOST, choose_ports
 
 STOP_SECONDS = 5.0
@@ -84,12 +84,7 @@ class RedisServer:
         if process is None:
             return
         atexit.unregister(self.stop)
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop_server(process, STOP_SECONDS)
 
     def restart(self) -> None:
         """Stop and start on the same port."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from polytask.errors import ContractError, ServingError
-from serving.server_environment import server_environment
+from serving.started_server import server_environment
 from serving.triton.server import HOST
 
 MODEL_NAME = "recommender"

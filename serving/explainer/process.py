@@ -1,14 +1,13 @@
 """The explainer beside a running stack on this machine, in a process of its own."""
 
 import http.client
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from polytask.errors import ServingError
-from serving.server_environment import server_environment
+from serving.started_server import server_environment, stop_server
 from serving.triton.server import HOST, choose_ports
 
 STOP_SECONDS = 15
@@ -62,12 +61,7 @@ class ExplainerProcess:
         process, self._process = self._process, None
         if process is None:
             return
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop_server(process, STOP_SECONDS)
 
     def _ready(self) -> bool:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=6)

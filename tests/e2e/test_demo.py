@@ -9,19 +9,7 @@ from typing import Any
 
 import pytest
 
-STEPS = {
-    "ingest",
-    "build-features",
-    "build-training-set",
-    "train",
-    "evaluate",
-    "compare",
-    "gate",
-    "export",
-    "deploy",
-}
-# What depends on more than its inputs, or changes more than its outputs.
-NEVER_CACHED = {"compare", "gate", "deploy"}
+from tests.pipelines.steps import NEVER_CACHED, STEPS
 
 
 def run_demo(scenario: Path, folder: Path) -> tuple[str, dict[str, Any]]:

@@ -9,20 +9,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.image import IMAGE
 from pipelines.compile import compile_pipelines
-
-STEPS = {
-    "ingest",
-    "build-features",
-    "build-training-set",
-    "train",
-    "evaluate",
-    "compare",
-    "gate",
-    "export",
-    "deploy",
-}
-# What depends on more than its inputs, or changes more than its outputs.
-NEVER_CACHED = {"compare", "gate", "deploy"}
+from tests.pipelines.steps import NEVER_CACHED, STEPS
 
 
 @pytest.fixture(scope="module")

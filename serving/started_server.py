@@ -1,6 +1,7 @@
-"""The environment of a server that this program starts."""
+"""A server that this program starts: its environment, and its end."""
 
 import os
+import subprocess
 from pathlib import Path
 
 # Feast sets these in whatever process imports it; a server that inherits them would keep its metrics in the files of
@@ -19,3 +20,13 @@ def server_environment() -> dict[str, str]:
         "FEAST_USAGE": "False",
         "OMP_NUM_THREADS": "1",
     }
+
+
+def stop_server(process: "subprocess.Popen[bytes]", seconds: float) -> None:
+    """SIGTERM, then SIGKILL when it has not ended after `seconds`."""
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
