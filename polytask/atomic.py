@@ -1,5 +1,6 @@
 """Write files so that a stopped run leaves the old file or the new one, never half of one."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -8,10 +9,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from polytask.errors import DiskError
+
+# A disk without room, a user without any left, a file above the size that is allowed.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def _room_for(path: Path) -> Iterator[None]:
+    """Turn an error for want of room into one that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise DiskError(f"{path}: cannot be written: {os.strerror(error.errno)}") from error
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` when the block ends without an error."""
+    """Yield a temporary path beside `path`; rename it to `path` when the block ends without an error.
+
+    Raises DiskError where there is no room for it.
+    """
+    with _room_for(path), _renamed_file(path) as temporary:
+        yield temporary
+
+
+@contextmanager
+def _renamed_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     os.close(handle)
@@ -26,7 +52,16 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; put it in the place of `path` when the block ends without an error."""
+    """Yield a temporary folder beside `path`; put it in the place of `path` when the block ends without an error.
+
+    Raises DiskError where there is no room for it.
+    """
+    with _room_for(path), _renamed_folder(path) as temporary:
+        yield temporary
+
+
+@contextmanager
+def _renamed_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     try:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from polytask.atomic import atomic_folder, sha256_file
@@ -14,6 +14,7 @@ from polytask.errors import ContractError
 from polytask.language_model import LanguageModel
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Scenario
+from polytask.tensor_file import save_tensors
 from polytask.training import Epoch
 
 WEIGHTS_FILE = "model.safetensors"
@@ -31,7 +32,7 @@ def save_checkpoint(
     """
     with atomic_folder(folder) as temporary:
         weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-        save_file(weights, temporary / WEIGHTS_FILE)
+        save_tensors(weights, temporary / WEIGHTS_FILE)
         (temporary / SCENARIO_FILE).write_text(model.scenario.model_dump_json(indent=2), encoding="utf-8")
         content = {"encoder_sha256": encoder_sha256, "epochs": [asdict(epoch) for epoch in history]}
         (temporary / HISTORY_FILE).write_text(json.dumps(content, indent=2), encoding="utf-8")

@@ -16,6 +16,10 @@ class DataError(PolytaskError):
     """The source data is missing, malformed, or worse than the scenario allows."""
 
 
+class DiskError(PolytaskError):
+    """A file cannot be written: the disk is full, or the size that is allowed is reached."""
+
+
 class ContractError(PolytaskError):
     """An artefact does not match the contract it is used with."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 from transformers.utils import logging as transformers_logging
@@ -17,6 +17,7 @@ from polytask.atomic import atomic_file, sha256_file
 from polytask.errors import DataError
 from polytask.packages import cache_folder, package_path
 from polytask.scenario.schema import Scenario
+from polytask.tensor_file import save_tensors
 from polytask.text import TextTokenizer, batches_by_length
 
 ENCODE_BATCH = 64
@@ -199,7 +200,8 @@ class LanguageModel:
     def _save_cache(self, known: dict[str, NDArray[np.float32]]) -> None:
         keys = np.frombuffer(bytes.fromhex("".join(known)), dtype=np.uint8).reshape(len(known), -1)
         with atomic_file(self._cache_file) as temporary:
-            save_file({"keys": keys, "vectors": np.stack(list(known.values()))}, temporary)
+            vectors = np.stack(list(known.values()))
+            save_tensors({"keys": torch.from_numpy(keys.copy()), "vectors": torch.from_numpy(vectors)}, temporary)
 
 
 def _weights_sha256(folder: Path, tokenizer_file: Path, layers: tuple[int, ...]) -> str:

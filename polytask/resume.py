@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from polytask.atomic import atomic_file, sha256_file
 from polytask.processes import Processes
+from polytask.tensor_file import save_tensors
 
 HEADER = "progress"
 
@@ -85,7 +85,7 @@ class Resume:
         }
         contents = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         with atomic_file(self.path) as temporary:
-            save_file(contents, temporary, {HEADER: json.dumps(header)})
+            save_tensors(contents, temporary, {HEADER: json.dumps(header)})
 
     def remove(self) -> None:
         """Forget the state: the training that it belongs to is done."""

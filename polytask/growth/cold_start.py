@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from polytask.atomic import atomic_file
@@ -28,6 +27,7 @@ from polytask.model.multitask import Catalogues, Histories, MultiTaskModel, foll
 from polytask.model.transition import TransitionTables
 from polytask.scenario.schema import Scenario, Task
 from polytask.tables import ITEMS
+from polytask.tensor_file import save_tensors
 from polytask.tensors import MASKED_SCORE
 
 FILE = "cold_start.safetensors"
@@ -189,7 +189,7 @@ def save_cold_start(cold: ColdStart, new_rows: NDArray[np.int64], checkpoint: Pa
     content = {name: tensor.contiguous() for name, tensor in cold.state_dict().items()}
     content["new_rows"] = torch.from_numpy(new_rows.astype(np.int64))
     with atomic_file(checkpoint / FILE) as temporary:
-        save_file(content, temporary)
+        save_tensors(content, temporary)
 
 
 def load_cold_start(checkpoint: Path) -> tuple[ColdStart | None, NDArray[np.int64]]:

@@ -1,12 +1,17 @@
 """A stopped run leaves the old file or the new one, and nothing beside it."""
 
+import errno
+import resource
 import signal
 import subprocess
 import sys
 
 import pytest
+import torch
 
 from polytask.atomic import atomic_file, atomic_folder, sha256_file, sha256_folder, write_text
+from polytask.errors import DiskError
+from polytask.tensor_file import save_tensors
 
 # Writes half of the new file, says so, and then waits to be killed.
 HALF_WAY = """
@@ -79,3 +84,29 @@ def test_checksums(tmp_path):
     assert sha256_folder(tmp_path / "one") == sha256_folder(tmp_path / "two")
     (tmp_path / "two" / "a").rename(tmp_path / "two" / "b")
     assert sha256_folder(tmp_path / "one") != sha256_folder(tmp_path / "two")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+@pytest.mark.parametrize("writing", [atomic_file, atomic_folder])
+def test_want_of_room_names_the_file(tmp_path, writing, number):
+    path = tmp_path / "tables"
+    with pytest.raises(DiskError, match=f"^{path}: cannot be written: [A-Z]"), writing(path):
+        raise OSError(number, "no room")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(PermissionError), writing(path):
+        raise OSError(errno.EACCES, "not allowed")
+
+
+def test_tensors_that_find_no_room_name_the_file(tmp_path):
+    """A limit on the size of files stands for a full disk: the kernel refuses to write alike."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with (
+            pytest.raises(DiskError, match=r"model: cannot be written: File too large"),
+            atomic_file(tmp_path / "model") as temporary,
+        ):
+            save_tensors({"a": torch.zeros(10_000)}, temporary)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
