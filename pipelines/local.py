@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import os
 import re
 import shutil
 import time
@@ -16,24 +17,24 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from pipelines.failure import PipelineError, failure
 from polytask.atomic import sha256_file, write_text
-from polytask.errors import DataError, PolytaskError
+from polytask.errors import DataError
 from polytask.samples.write import SAMPLES
 from polytask.scenario.schema import Scenario
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ("polytask", "feature_repo", "components", "pipelines", "serving")
 CACHE = ".kfp_cache"
-LAST_LINES = 15
+# What a step prints before it is killed must not be lost, nor come after the error that it ends with.
+UNBUFFERED = "PYTHONUNBUFFERED"
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_RUNNING = re.compile(r"Running pipeline: '([^']+)'")
 _STARTED = re.compile(r"Executing task '([^']+)'")
 _CACHED = re.compile(r"Task '?([\w-]+)'? cache hit")
 _SUCCEEDED = re.compile(r"Task '([^']+)' finished with status SUCCESS")
-
-
-class PipelineError(PolytaskError):
-    """A step of the pipeline failed."""
+_FAILED = re.compile(r"Task '([^']+)' finished with status FAILURE")
 
 
 @dataclass
@@ -71,7 +72,8 @@ def source_files(scenario: Scenario) -> list[Path]:
 def run_pipeline(pipeline: Callable[..., Any], arguments: dict[str, str], root: Path, console: Console) -> Run:
     """Run `pipeline` with `arguments`; artefacts, cache and log lie below `root`.
 
-    Raises PipelineError with the last lines of the step that failed.
+    A step that fails leaves no artefact; those before it are taken from the cache by the next run. Raises
+    PipelineError, whose last line names the step and the cause.
     """
     from kfp import local
 
@@ -91,9 +93,12 @@ def run_pipeline(pipeline: Callable[..., Any], arguments: dict[str, str], root: 
             warnings.filterwarnings("ignore", message="You may be attemping to run a task that uses custom")
             warnings.filterwarnings("ignore", message="Task '.*': settings")
             try:
-                task = pipeline(**arguments)
-            except RuntimeError as error:
+                with _environment(UNBUFFERED, "1"):
+                    task = pipeline(**arguments)
+            except (RuntimeError, OSError) as error:  # kfp's own for a failed step; a full disk here
                 raise PipelineError(watcher.failure(error)) from error
+            finally:
+                watcher.remove_failed(root)
     run.outputs = {name: Path(artifact.path) for name, artifact in task.outputs.items()}
     return run
 
@@ -103,6 +108,19 @@ def drop_cache_without(feature_store: Path, root: Path, console: Console) -> Non
     if not (feature_store / "feature_store.yaml").is_file() and (root / CACHE).exists():
         console.print("the feature store is gone: all steps run again")
         shutil.rmtree(root / CACHE)
+
+
+@contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """A variable for the steps, which inherit the environment."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
 
 
 @contextlib.contextmanager
@@ -128,9 +146,12 @@ class _Watcher(io.TextIOBase):
         self._console = console
         self._show = show
         self._rest = ""
+        self._name = ""
         self._step = ""
         self._started = 0.0
         self._lines: list[str] = []
+        # Steps that failed and were not repeated with success, with what they printed.
+        self._failed: dict[str, list[str]] = {}
 
     def write(self, text: str) -> int:
         self._log.write(text)
@@ -140,25 +161,38 @@ class _Watcher(io.TextIOBase):
             self._see(_COLOUR.sub("", line))
         return len(text)
 
-    def failure(self, error: RuntimeError) -> str:
-        """What to tell: the step, the last lines it printed, and where the rest is."""
-        lines = [line for line in self._lines if line][-LAST_LINES:]
-        cause = "\n".join(lines) or str(error)
-        return f"step {self._step or 'unknown'!r} failed:\n{cause}\n(log: {self._run.log})"
+    def failure(self, error: Exception) -> str:
+        """What to tell of the first step that failed, or of an error outside of all steps."""
+        for step, lines in self._failed.items():
+            return failure(step, lines, self._run.log)
+        return f"the pipeline failed (log: {self._run.log}): {error}"
+
+    def remove_failed(self, root: Path) -> None:
+        """Take away what the steps left that failed or were interrupted: half of their outputs may be there."""
+        unfinished = {*self._failed, *([self._step] if self._step else [])}
+        for step in unfinished if self._name else ():
+            for folder in root.glob(f"{self._name}*/**/{step}"):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _see(self, line: str) -> None:
-        if started := _STARTED.search(line):
+        if running := _RUNNING.search(line):
+            self._name = running.group(1)
+        elif started := _STARTED.search(line):
             self._step, self._started, self._lines = started.group(1), time.monotonic(), []
             self._show(f"{self._step} ...")
+        elif failed := _FAILED.search(line):
+            self._failed[failed.group(1)], self._step = self._lines, ""
         elif cached := _CACHED.search(line):
             self._run.reused.append(cached.group(1))
             self._console.print(f"[green]✓[/] {cached.group(1)}: reused from an earlier run", highlight=False)
         elif succeeded := _SUCCEEDED.search(line):
             seconds = time.monotonic() - self._started
+            self._failed.pop(succeeded.group(1), None)
+            self._step = ""
             self._run.seconds[succeeded.group(1)] = round(seconds, 2)
-            last = self._lines[-1] if self._lines else ""
+            last = self._lines[-1].strip() if self._lines else ""
             done = f"[green]✓[/] {succeeded.group(1)}: {seconds:.1f} s"
             self._console.print(f"{done}  [dim]{escape(last)}[/]" if last else done, highlight=False)
         elif line.startswith("    ") and line.strip() and not line.strip().startswith("[KFP Executor"):
-            self._lines.append(line.strip())
+            self._lines.append(line[4:].rstrip())
             self._show(f"{self._step}: {escape(line.strip()[:100])}")
