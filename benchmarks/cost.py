@@ -62,7 +62,7 @@ def with_history(scenario: Scenario, length: int) -> Scenario:
 def _milliseconds(
     bench: Workbench, rounds: int, variants: Mapping[str, tuple[Scenario, int]]
 ) -> dict[str, list[float]]:
-    from polytask.export.parity import session
+    from polytask.export.in_process import session
 
     runs = {}
     for name, (scenario, count) in variants.items():

@@ -21,7 +21,7 @@ class InProcess:
         self, bundle: Path, contract: Contract, workers: int, threads: int, *, text: Path | None = None
     ) -> None:
         """`text` is an ONNX file to take in the place of the bundle's text encoder."""
-        from polytask.export.parity import session
+        from polytask.export.in_process import session
 
         self.workers = workers
         self.threads = threads

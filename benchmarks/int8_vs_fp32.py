@@ -56,7 +56,7 @@ def measure(bench: Workbench, rounds: int) -> list[Figure]:
 
 
 def _speed(bench: Workbench, float32: Path, rounds: int) -> dict[str, list[float]]:
-    from polytask.export.parity import session
+    from polytask.export.in_process import session
 
     graphs = {"float32": float32, "int8": bench.published / bench.contract.models[TEXT_ENCODER].path}
     sessions = {name: session(path, 1) for name, path in graphs.items()}

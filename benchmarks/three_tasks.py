@@ -60,7 +60,7 @@ class OneTask:
     """A model of one task behind a text encoder of its own."""
 
     def __init__(self, text: Path, multitask: Path, scenario: Scenario) -> None:
-        from polytask.export.parity import session
+        from polytask.export.in_process import session
 
         self._text, self._multitask = session(text, 1), session(multitask, 1)
         self._inputs = {tensor.name for tensor in self._multitask.get_inputs()}

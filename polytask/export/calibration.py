@@ -8,7 +8,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from polytask.export.parity import session
+from polytask.export.in_process import session
 from polytask.export.quantise_int8 import Activations, FloatArray, linear_layers
 from polytask.tensors import ATTENTION_MASK, INPUT_IDS
 from polytask.text import TextTokenizer

@@ -1,15 +1,13 @@
 """Compare every output of the exported graphs with torch on the same requests; a difference stops the export."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import torch
-from numpy.typing import NDArray
 
-from polytask.contract import MULTITASK, TEXT_ENCODER, Contract
+from polytask.contract import TEXT_ENCODER, Contract
 from polytask.errors import ContractError
+from polytask.export.in_process import Arrays, BundleModels, session
 from polytask.export.serving_graph import ServingGraph
 from polytask.language_model import LanguageModel
 from polytask.model.multitask import MultiTaskModel
@@ -18,21 +16,6 @@ from polytask.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR
 from polytask.text import TextTokenizer
 
 SCORE_TOLERANCE = 1e-5
-Arrays = dict[str, NDArray[Any]]
-
-
-def execution_providers() -> list[str]:
-    """The execution providers to use, best first: CUDA where onnxruntime-gpu and a GPU are there, then the CPU."""
-    available = ort.get_available_providers()
-    return [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
-
-
-def session(path: Path, threads: int) -> ort.InferenceSession:
-    """An ONNX Runtime session that does not spin: on shared cores, spinning threads cost twice the time."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(str(path), options, providers=execution_providers())
 
 
 def check_parity(
@@ -97,11 +80,6 @@ def bundle_outputs(
     requests: list[RequestFeatures],
 ) -> Arrays:
     """The outputs of all tasks from the bundle's ONNX files."""
-    threads = contract.scenario.training.threads
     input_ids, attention_mask = tokenizer([encoder.text(request) for request in requests])
-    text_session = session(bundle / contract.models[TEXT_ENCODER].path, threads)
-    multitask = session(bundle / contract.models[MULTITASK].path, threads)
-    [text_vector] = text_session.run([TEXT_VECTOR], {INPUT_IDS: input_ids, ATTENTION_MASK: attention_mask})
     names = [spec.name for spec in contract.outputs]
-    answers = multitask.run(names, {TEXT_VECTOR: text_vector, **encoder.rows(requests)})
-    return dict(zip(names, answers, strict=True))
+    return BundleModels(bundle, contract).answer(input_ids, attention_mask, encoder.rows(requests), names)

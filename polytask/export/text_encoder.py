@@ -15,8 +15,8 @@ from polytask.dataset import Dataset
 from polytask.errors import ExportError
 from polytask.export.calibration import calibrate
 from polytask.export.half import in_half
+from polytask.export.in_process import session
 from polytask.export.onnx import export_graph
-from polytask.export.parity import session
 from polytask.export.precision_gate import PrecisionGate, failures
 from polytask.export.quantise_int8 import quantised
 from polytask.export.residual_sums import with_residual_sums

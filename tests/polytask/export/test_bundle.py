@@ -13,7 +13,8 @@ from polytask.contract import MULTITASK, TEXT_ENCODER, load_contract
 from polytask.errors import ContractError
 from polytask.export import bundle as bundle_module
 from polytask.export.bundle import export_bundle
-from polytask.export.parity import SCORE_TOLERANCE, check_parity, execution_providers, session
+from polytask.export.in_process import execution_providers, session
+from polytask.export.parity import SCORE_TOLERANCE, check_parity
 from polytask.priorities import PRIORITIES_FILE, load_priorities
 from polytask.tensors import text_inputs
 

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from polytask.catalogue import catalogues_of
 from polytask.contract import MULTITASK, load_contract
 from polytask.errors import RequestError
-from polytask.export.parity import session
+from polytask.export.in_process import session
 from polytask.scenario import Scenario
 from polytask.tables import Tables
 from polytask.tensors import MASKED_SCORE
