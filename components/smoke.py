@@ -1,0 +1,33 @@
+"""Step 10: does what was published answer?"""
+
+from kfp import dsl
+
+from components.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def smoke(
+    published: str,
+    storage: str = "",
+    namespace: str = "",
+    inference_service: str = "recommender",
+    strategy: str = "rolling",
+) -> None:
+    """Ask for every task: the InferenceService where one serves it, else the published ONNX files in this process.
+
+    Args:
+        published: The published folder, as `deploy` returns it.
+        storage: As for `deploy`; empty where no InferenceService serves the folder.
+        namespace: Namespace of the InferenceService.
+        inference_service: Its name.
+        strategy: As for `deploy`. A shadow answers nobody but the deploy step itself, which has asked it.
+    """
+    from pathlib import Path
+
+    from serving.smoke import smoke_in_process, smoke_through_service
+
+    if storage and strategy != "shadow":
+        print(smoke_through_service(Path(published), inference_service, namespace))
+        return
+    for line in smoke_in_process(Path(published)):
+        print(line)
