@@ -1,4 +1,4 @@
-"""Compile every pipeline to the YAML that a Kubeflow cluster runs."""
+"""Compile every pipeline to the YAML that a Kubeflow cluster runs, and check it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,24 +7,41 @@ import typer
 from rich.console import Console
 
 from polytask.atomic import atomic_folder
+from polytask.errors import PolytaskError
+from polytask.scenario import load_scenario
+
+
+class CompileError(PolytaskError):
+    """A compiled pipeline is not what a cluster should run."""
 
 
 def compile_pipelines(
     output: Annotated[Path, typer.Option(help="Folder for one YAML file per pipeline.")] = Path("build/pipelines"),
+    scenario: Annotated[
+        str,
+        typer.Option(help="The scenario whose `resources` the steps get, and that is run unless a run names another."),
+    ] = "movielens",
 ) -> None:
     """Write build/pipelines/<pipeline>.yaml.
 
     Examples:
       polytask compile
-      polytask compile --output pipelines-for-the-cluster
+      polytask compile --scenario reviews --output pipelines-for-the-cluster
     """
     from kfp import compiler
 
-    from pipelines.train_and_deploy import train_and_deploy
+    from pipelines.catalogue_of_pipelines import PIPELINES
+    from pipelines.compiled_checks import problems_of
+    from pipelines.definition import Cluster
 
-    pipelines = {"train_and_deploy": train_and_deploy}
+    loaded = load_scenario(scenario)
+    cluster = Cluster(scenario, loaded.name, loaded.resources)
     with atomic_folder(output) as folder:
-        for name, pipeline in pipelines.items():
-            compiler.Compiler().compile(pipeline, str(folder / f"{name}.yaml"))
-    for name in pipelines:
+        for name, definition in PIPELINES.items():
+            file = folder / f"{name}.yaml"
+            compiler.Compiler().compile(definition.compiled_for(cluster), str(file))
+            problems = problems_of(file.read_text(encoding="utf-8"))
+            if problems:
+                raise CompileError(f"{name}: " + "; ".join(problems))
+    for name in PIPELINES:
         Console().print(f"wrote {output / name}.yaml", highlight=False)

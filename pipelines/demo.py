@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.local import Run, code_version, drop_cache_without, run_pipeline, source_files
+from pipelines.local import Run, code_version, drop_cache_without, run_pipeline
 from pipelines.metric_table import metric_table
 from pipelines.workspace import WORKSPACE, Places
 from polytask.atomic import write_text
@@ -63,7 +63,7 @@ def demo(
     places = Places(output.resolve(), loaded.name)
     console.rule(f"[bold]Polytask: {loaded.title}")
 
-    run = _run_pipeline(loaded, file, places, console)
+    run = _run_pipeline(file, places, console)
     evaluation = _evaluation(places)
     _print_metrics(console, loaded, evaluation)
     bundle = places.published / "current"
@@ -102,7 +102,7 @@ def demo(
     _print_end(console, artifacts, run, seconds["total"])
 
 
-def _run_pipeline(scenario: Scenario, file: Path, places: Places, console: Console) -> Run:
+def _run_pipeline(file: Path, places: Places, console: Console) -> Run:
     from pipelines.train_and_deploy import train_and_deploy
 
     drop_cache_without(places.feature_store, places.pipeline, console)
@@ -112,7 +112,7 @@ def _run_pipeline(scenario: Scenario, file: Path, places: Places, console: Conso
             "scenario": str(file),
             "feature_store": str(places.feature_store),
             "target": str(places.published),
-            "code_version": code_version(file, source_files(scenario)),
+            "code_version": code_version(),
             "work_folder": str(places.folder),
         },
         places.pipeline,

@@ -8,7 +8,7 @@ import re
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -19,9 +19,6 @@ from rich.markup import escape
 
 from pipelines.failure import PipelineError, failure
 from polytask.atomic import sha256_file, write_text
-from polytask.errors import DataError
-from polytask.samples.write import SAMPLES
-from polytask.scenario.schema import Scenario
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ("polytask", "feature_repo", "components", "pipelines", "serving")
@@ -47,26 +44,11 @@ class Run:
     outputs: dict[str, Path] = field(default_factory=dict)
 
 
-def code_version(scenario_file: Path, data: Sequence[Path] = ()) -> str:
-    """A checksum of all code, the scenario and its data files: kfp's local cache does not look at any of them."""
+def code_version() -> str:
+    """A checksum of all code: kfp's local cache does not look at it. The step `fingerprint` adds scenario and data."""
     files = sorted(path for folder in CODE for path in (ROOT / folder).rglob("*.py"))
     sums = [f"{path.relative_to(ROOT)} {sha256_file(path)}" for path in files]
-    sums += [sha256_file(path) for path in (scenario_file, *data)]
     return sha256("\n".join(sums).encode()).hexdigest()[:16]
-
-
-def source_files(scenario: Scenario) -> list[Path]:
-    """The files of a source that may change; packaged data sets are pinned by checksum.
-
-    Raises DataError where the folder is not there.
-    """
-    folder = scenario.source.path
-    if folder is None:
-        return []
-    if not Path(folder).is_dir():
-        fix = f"; made-up tables: polytask sample-data {scenario.name}" if scenario.name in SAMPLES else ""
-        raise DataError(f"source.path: there is no folder {folder}{fix}")
-    return sorted(path for path in Path(folder).iterdir() if path.is_file())
 
 
 def run_pipeline(pipeline: Callable[..., Any], arguments: dict[str, str], root: Path, console: Console) -> Run:

@@ -6,10 +6,8 @@ from typing import NamedTuple
 from kfp import dsl
 from rich.console import Console
 
-from components.build_features import build_features
-from components.build_training_set import build_training_set
-from components.ingest import ingest
-from pipelines.local import code_version, drop_cache_without, run_pipeline, source_files
+from pipelines.data_steps import data_steps
+from pipelines.local import code_version, drop_cache_without, run_pipeline
 from pipelines.workspace import Places
 from polytask.scenario import load_scenario
 
@@ -31,16 +29,7 @@ class Outputs(NamedTuple):
 @dsl.pipeline(name="prepare", display_name="Prepare", description="Ingests the data and joins its training set.")
 def prepare(scenario: str, feature_store: str, code_version: str) -> Outputs:
     """The steps of `train_and_deploy` up to the training set, with the same arguments, so that both share a cache."""
-    tables = ingest(scenario=scenario, code_version=code_version)
-    features = build_features(
-        scenario=scenario, code_version=code_version, feature_store=feature_store, tables=tables.outputs["tables"]
-    )
-    rows = build_training_set(
-        scenario=scenario,
-        code_version=code_version,
-        tables=tables.outputs["tables"],
-        features=features.outputs["features"],
-    )
+    _, tables, _, rows = data_steps(scenario, code_version, feature_store)
     return Outputs(tables.outputs["tables"], rows.outputs["training_set"])
 
 
@@ -58,7 +47,7 @@ def prepared(scenario_file: Path, workspace: Path, console: Console) -> Prepared
         {
             "scenario": str(file),
             "feature_store": str(places.feature_store),
-            "code_version": code_version(file, source_files(loaded)),
+            "code_version": code_version(),
         },
         places.pipeline,
         console,

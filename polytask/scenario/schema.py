@@ -24,6 +24,7 @@ from polytask.scenario.data import (
     Validation,
 )
 from polytask.scenario.learning import Encoder, Export, Lora, Model, Precision, Training
+from polytask.scenario.resources import Resources, StepResources
 from polytask.scenario.section import Name, Section
 from polytask.scenario.tasks import Condition, Label, Task, TaskKind
 
@@ -44,10 +45,12 @@ __all__ = [
     "Name",
     "Precision",
     "QueryCheck",
+    "Resources",
     "Scenario",
     "Section",
     "Source",
     "Split",
+    "StepResources",
     "Table",
     "Task",
     "TaskKind",
@@ -101,6 +104,8 @@ class Scenario(Section):
     evaluation: Evaluation = Evaluation()
     export: Export = Export()
     examples: Examples = Examples()
+    # A matter of the cluster and not of the model: no contract, checkpoint or training state knows of it.
+    resources: Resources = Field(default=Resources(), exclude=True)
 
     @property
     def feature_service(self) -> str:

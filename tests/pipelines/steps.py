@@ -1,6 +1,7 @@
 """The steps of `train-and-deploy`, as the tests expect them."""
 
 STEPS = {
+    "fingerprint",
     "ingest",
     "build-features",
     "build-training-set",
@@ -10,6 +11,7 @@ STEPS = {
     "gate",
     "export",
     "deploy",
+    "smoke",
 }
 # What depends on more than its inputs, or changes more than its outputs.
-NEVER_CACHED = {"compare", "gate", "deploy"}
+NEVER_CACHED = {"fingerprint", "compare", "gate", "deploy", "smoke"}

@@ -1,0 +1,145 @@
+"""How pipelines are defined: a function that wires steps, built once for this machine and anew for a cluster.
+
+On a cluster a step gets the CPU, memory, accelerators and hours of the scenario that the pipeline is compiled for, and
+what reads or writes elsewhere is tried again; whatever happens, the step `report` tells how it ended. On this machine
+none of it matters: a wrong file is as wrong at the third try, and the terminal tells how it ended.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kfp import dsl, kubernetes
+from kfp.dsl.graph_component import GraphComponent
+from kfp.dsl.pipeline_task import PipelineTask
+
+from components.report import report
+from polytask.outcome import REPORT_URL
+from polytask.scenario.schema import Resources, StepResources
+
+Kind = Literal["light", "data", "model", "training"]
+
+# The address that a chat program gives out is a secret: who knows it may write.
+REPORT_SECRET = "polytask-report"  # noqa: S105 - the name of a Kubernetes secret, not what it holds
+SECRET_KEY = "url"  # noqa: S105
+RETRIES = 3
+BACKOFF = "30s"
+BACKOFF_FACTOR = 2.0
+BACKOFF_MOST = "600s"
+NAME = "{scenario}"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What a pipeline is compiled for: the scenario that is its default, and what the steps ask of the cluster.
+
+    `scenario` is a name in the image or the path of a file; `name` is what that scenario calls itself.
+    """
+
+    scenario: str
+    name: str
+    resources: Resources
+
+
+_CLUSTER: ContextVar[Cluster | None] = ContextVar("cluster", default=None)
+
+
+class Definition:
+    """A pipeline. Calling it with its arguments runs it on this machine, after `kfp.local.init`."""
+
+    def __init__(self, function: Callable[..., None], name: str, title: str, description: str) -> None:
+        self.name = name
+        self.title = title
+        self.description = description
+        self._function = function
+
+    def __call__(self, **arguments: Any) -> Any:
+        """Run on this machine."""
+        return self._local(**arguments)
+
+    @property
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """Its parameters by name."""
+        return dict(inspect.signature(self._function).parameters)
+
+    def compiled_for(self, cluster: Cluster) -> GraphComponent:
+        """The pipeline with the cluster's settings on every step, and the report of its outcome at the end."""
+
+        def steps(*positional: Any, **named: Any) -> None:
+            arguments = inspect.signature(self._function).bind(*positional, **named).arguments
+            with _settings(cluster):
+                outcome = step(report(pipeline=self.name, scenario=arguments["scenario"]), "Report", "light")
+                outcome.set_caching_options(False)
+                kubernetes.use_secret_as_env(outcome, REPORT_SECRET, {SECRET_KEY: REPORT_URL}, optional=True)
+                with dsl.ExitHandler(outcome, name=self.title):
+                    self._function(**arguments)
+
+        return self._built(steps, cluster.scenario, cluster.name)
+
+    @functools.cached_property
+    def _local(self) -> GraphComponent:
+        default = self.parameters["scenario"].default
+        return self._built(self._function, default, default)
+
+    def _built(self, function: Callable[..., None], scenario: str, name: str) -> GraphComponent:
+        @functools.wraps(self._function)
+        def body(*positional: Any, **named: Any) -> None:
+            function(*positional, **named)
+
+        def filled(parameter: inspect.Parameter) -> inspect.Parameter:
+            if parameter.name == "scenario":
+                return parameter.replace(default=scenario)
+            if isinstance(parameter.default, str):
+                return parameter.replace(default=parameter.default.replace(NAME, name))
+            return parameter
+
+        signature = inspect.signature(self._function)
+        signature = signature.replace(parameters=[filled(one) for one in signature.parameters.values()])
+        body.__signature__ = signature  # type: ignore[attr-defined]
+        return dsl.pipeline(body, name=self.name, display_name=self.title, description=self.description)
+
+
+def pipeline(*, name: str, title: str, description: str) -> Callable[[Callable[..., None]], Definition]:
+    """Make a function that wires steps a pipeline; its docstring says what its parameters mean.
+
+    One of the parameters is called `scenario`; its default is the scenario that the pipeline is compiled for, and
+    `{scenario}` in the default of another stands for that scenario's name.
+    """
+    return lambda function: Definition(function, name, title, description)
+
+
+def step(task: PipelineTask, title: str, kind: Kind, *, again: bool = False, cached: bool = True) -> PipelineTask:
+    """Set up one step and return it.
+
+    `title` is what the user interface shows; `kind` is what it asks of the cluster; `again`: whether it is tried again
+    when it fails, as what reads or writes elsewhere is; `cached`: whether an earlier run with the same inputs will do,
+    which it never does for what changes more than its outputs or depends on more than its inputs.
+    """
+    task.set_display_name(title)
+    if not cached:
+        task.set_caching_options(False)
+    cluster = _CLUSTER.get()
+    if cluster is None:
+        return task
+    needs: StepResources = getattr(cluster.resources, kind)
+    task.set_cpu_request(needs.cpu).set_cpu_limit(needs.cpu_limit or needs.cpu)
+    task.set_memory_request(needs.memory).set_memory_limit(needs.memory_limit or needs.memory)
+    if needs.accelerators:
+        task.set_accelerator_type(needs.accelerator).set_accelerator_limit(needs.accelerators)
+    kubernetes.set_timeout(task, round(needs.hours * 3600))
+    if again:
+        task.set_retry(RETRIES, BACKOFF, BACKOFF_FACTOR, BACKOFF_MOST)
+    return task
+
+
+@contextmanager
+def _settings(cluster: Cluster) -> Iterator[None]:
+    token = _CLUSTER.set(cluster)
+    try:
+        yield
+    finally:
+        _CLUSTER.reset(token)
