@@ -21,7 +21,9 @@ from components.image import IMAGE
 from components.ingest import ingest
 from components.train import train
 from pipelines.failure import PipelineError, cause_of, failure
-from pipelines.local import CACHE, Run, code_version, run_pipeline, source_files
+from pipelines.local import CACHE, Run, run_pipeline
+from polytask.atomic import sha256_file
+from polytask.fingerprint import source_files
 from polytask.scenario import load_scenario
 from tests.small import write_small_scenario
 
@@ -75,7 +77,7 @@ class Workspace:
     def run(self) -> Run:
         arguments = {
             "scenario": str(self.scenario),
-            "code_version": code_version(self.scenario, self.sources),
+            "code_version": " ".join(sha256_file(path) for path in (self.scenario, *self.sources)),
             "work_folder": str(self.folder),
         }
         return run_pipeline(up_to_the_model, arguments, self.root, Console(file=io.StringIO()))
