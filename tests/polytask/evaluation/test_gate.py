@@ -104,7 +104,21 @@ def test_the_summary_names_each_task_and_number(ungated):
     assert "the candidate was refused" in text
     assert "| item | ndcg@10 | 0.1200 | popularity 0.0400 | 0.1500 | -0.0300 (-0.0500 to -0.0100) | refused |" in text
     assert "| scene | ndcg@5 | 0.6000 | user_histogram 0.5800 | - | - | passed |" in text
-    assert "Live model: 7. a \\| b" in text
+    assert "Live model: 7. A \\| b." in text
+
+
+def test_the_summary_says_once_that_nothing_is_live(ungated):
+    lines = summary_of_verdict(ungated, judge(ungated, split(), split(), {}, None, FIRST)).splitlines()
+    assert lines[0] == "# Small data made by the tests: the candidate may be deployed"
+    assert next(line for line in lines if "live" in line and not line.startswith("|")) == (
+        "There is no live model: this is the first deployment."
+    )
+    assert "No model is live." in summary_of_verdict(ungated, judge(ungated, split(), split(), {}, None, ""))
+    task = Task(name="stars", title="", kind="regression", label={"source": "interaction", "column": "rating"})
+    content = {"metrics": {"stars": {"mae": 0.5}}, "baselines": {"stars": {"mean": {"mae": 0.4}}}}
+    scenario = ungated.model_copy(update={"tasks": (task,)})
+    text = summary_of_verdict(scenario, judge(scenario, content, content, {}, None, FIRST))
+    assert "| stars | mae (less is better) | 0.5000 | mean 0.4000 | - | - | refused |" in text
 
 
 def test_the_step_fails_with_the_verdict_in_its_last_line(ungated, tmp_path):
