@@ -26,6 +26,7 @@ def build_training_set(
     from pathlib import Path
 
     from feature_repo.training_set import build_training_set as run
+    from polytask.lineage import lineage_of
     from polytask.progress import log_to_stdout
     from polytask.scenario import load_scenario
     from polytask.tables import read_tables
@@ -33,5 +34,7 @@ def build_training_set(
     log_to_stdout()
     store = json.loads(Path(features.path).read_text(encoding="utf-8"))["feature_store"]
     interactions = read_tables(Path(tables.path)).interactions
-    run(Path(store), load_scenario(scenario), interactions, Path(training_set.path))
+    loaded = load_scenario(scenario)
+    run(Path(store), loaded, interactions, Path(training_set.path))
     training_set.metadata["rows"] = len(interactions)
+    training_set.metadata["lineage"] = lineage_of(loaded, Path(training_set.path))

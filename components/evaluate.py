@@ -14,7 +14,8 @@ def evaluate(
     model: dsl.Input[dsl.Model],
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
-) -> None:
+    report: dsl.Output[dsl.HTML],
+) -> list:
     """Rank everything for every validation and test event, with the model and with the baselines.
 
     Args:
@@ -24,19 +25,31 @@ def evaluate(
         training_set: What `build_training_set` wrote.
         model: What `train` wrote.
         evaluation: JSON with metrics and baselines per split and task.
-        metrics: The model's test metrics, as the user interface shows them.
+        metrics: The model's test metrics of all tasks, for comparing runs in the user interface.
+        report: The report of this model: intervals, slices, calibration, queries and examples.
+
+    Returns:
+        The names of the tasks, each of which `show_task` shows.
     """
+    import math
     from pathlib import Path
 
     from polytask.jobs import evaluate_model
     from polytask.scenario import load_scenario
 
     results = evaluate_model(
-        load_scenario(scenario), Path(tables.path), Path(training_set.path), Path(model.path), Path(evaluation.path)
+        load_scenario(scenario),
+        Path(tables.path),
+        Path(training_set.path),
+        Path(model.path),
+        Path(evaluation.path),
+        Path(report.path),
     )
     for task, values in results["test"]["metrics"].items():
         for name, value in values.items():
-            metrics.log_metric(f"{task} {name}", value)
+            if math.isfinite(value):
+                metrics.log_metric(f"{task} {name}", value)
             print(f"{task} {name}: {value:.4f}")
     # The local runner takes a step from its cache only where every output is a file.
     Path(metrics.path).write_text("", encoding="utf-8")
+    return list(results["test"]["metrics"])

@@ -53,5 +53,6 @@ def export(
             print(f"  {task}: agreement {figures.agreement} with fp32; {figures.metric} loses {figures.loss}")
     for output, difference in exported.parity.items():
         print(f"{output}: largest difference to torch {difference:.1e}")
+    bundle.metadata["lineage"] = model.metadata["lineage"]
     bundle.metadata["model_version"] = exported.contract.model_version
     bundle.metadata["contract_sha256"] = exported.contract.checksum

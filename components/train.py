@@ -13,6 +13,7 @@ def train(
     training_set: dsl.Input[dsl.Dataset],
     model: dsl.Output[dsl.Model],
     work_folder: str = "",
+    target: str = "",
 ) -> None:
     """Encode the texts with the language model, train history encoder, towers and heads, calibrate new items.
 
@@ -24,6 +25,7 @@ def train(
         model: Folder with model.safetensors, scenario.json, training.json and cold_start.safetensors.
         work_folder: Folder that outlives the step: a training that was interrupted goes on from the state it left
             there. Without one the state lies beside `model`.
+        target: The folder of all published versions: the one that is live now is noted as the parent of this model.
     """
     from pathlib import Path
 
@@ -33,10 +35,13 @@ def train(
     from polytask.growth.jobs import calibrate_job
     from polytask.jobs import train_model
     from polytask.lineage import lineage_of
+    from polytask.registry.folder import FolderRegistry
     from polytask.scenario import load_scenario
 
+    loaded = load_scenario(scenario)
+    live = FolderRegistry(Path(target)).live() if target else None
     trained = train_model(
-        load_scenario(scenario),
+        loaded,
         Path(tables.path),
         Path(training_set.path),
         Path(model.path),
@@ -44,5 +49,6 @@ def train(
         Path(work_folder) if work_folder else None,
     )
     model.metadata.update(trained)
-    model.metadata["lineage"] = lineage_of(load_scenario(scenario), Path(training_set.path))
-    calibrate_job(load_scenario(scenario), Path(tables.path), Path(training_set.path), Path(model.path), print)
+    parent = None if live is None else live.version
+    model.metadata["lineage"] = lineage_of(loaded, Path(training_set.path), parent)
+    calibrate_job(loaded, Path(tables.path), Path(training_set.path), Path(model.path), print)

@@ -136,6 +136,11 @@ def step(task: PipelineTask, title: str, kind: Kind, *, again: bool = False, cac
     return task
 
 
+def on_a_cluster() -> bool:
+    """Whether the pipeline is being built for a cluster."""
+    return _CLUSTER.get() is not None
+
+
 @contextmanager
 def _settings(cluster: Cluster) -> Iterator[None]:
     token = _CLUSTER.set(cluster)

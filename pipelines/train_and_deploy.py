@@ -9,6 +9,7 @@ from components.smoke import smoke
 from components.train import train
 from pipelines.data_steps import data_steps
 from pipelines.definition import pipeline, step
+from pipelines.task_charts import task_charts
 
 
 @pipeline(
@@ -52,6 +53,7 @@ def train_and_deploy(
         tables=tables.outputs["tables"],
         training_set=rows.outputs["training_set"],
         work_folder=work_folder,
+        target=target,
     )
     step(model, "Train", "training")
     evaluation = evaluate(
@@ -62,6 +64,7 @@ def train_and_deploy(
         model=model.outputs["model"],
     )
     step(evaluation, "Evaluate", "model")
+    task_charts(evaluation)
     verdict = compare(
         scenario=scenario,
         tables=tables.outputs["tables"],

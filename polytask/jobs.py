@@ -22,7 +22,11 @@ from polytask.checkpoint import (
 from polytask.contract import Contract
 from polytask.dataset import Dataset
 from polytask.encoder_tuning import EncoderTuning
+from polytask.evaluation.baselines import tuned_baselines
+from polytask.evaluation.candidate import candidate_results
 from polytask.evaluation.evaluate import evaluate_splits
+from polytask.evaluation.report import render_report
+from polytask.evaluation.requests import split_requests
 from polytask.export.bundle import Exported, export_bundle
 from polytask.following import learn_priorities
 from polytask.language_model import LanguageModel
@@ -136,12 +140,27 @@ def item_vectors(dataset: Dataset, language_model: LanguageModel, say: Say) -> t
     return torch.from_numpy(vectors)
 
 
-def evaluate_model(scenario: Scenario, tables: Path, training_set: Path, checkpoint: Path, target: Path) -> Any:
-    """Evaluate a checkpoint on validation and test, write the JSON `target` and return its content."""
+def evaluate_model(
+    scenario: Scenario,
+    tables: Path,
+    training_set: Path,
+    checkpoint: Path,
+    target: Path,
+    report: Path | None = None,
+) -> Any:
+    """Evaluate a checkpoint on validation and test, write the JSON `target` and return its content.
+
+    `report` is an HTML file that shows the same, with intervals, slices and examples.
+    """
     language_model = language_model_of(checkpoint, scenario)
     dataset = load_dataset(scenario, tables, training_set, language_model, print)
     model = load_checkpoint(checkpoint, language_model.sha256)
-    content = {split: asdict(evaluation) for split, evaluation in evaluate_splits(model, dataset).items()}
+    tuned = tuned_baselines(dataset, split_requests(dataset, "validation"))
+    content = {split: asdict(found) for split, found in evaluate_splits(model, dataset, tuned=tuned).items()}
+    if report is not None:
+        results = candidate_results(model, checkpoint, dataset, language_model, tuned)
+        # As read back from a file: the page is made of what JSON knows.
+        write_text(report, render_report(json.loads(json.dumps(results))))
     write_text(target, json.dumps(content, indent=2))
     return content
 

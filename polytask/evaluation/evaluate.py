@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from polytask.dataset import Dataset
 from polytask.evaluation.baselines import Tuned, tuned_baselines
+from polytask.evaluation.classification import Classification, classification_of
 from polytask.evaluation.measures import task_statistics
 from polytask.evaluation.requests import Requests, split_requests
 from polytask.evaluation.statistics import value_of
@@ -25,13 +26,17 @@ BATCH = 256
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics per task, and per task and baseline, over `requests` requests of one split; baselines' `settings`."""
+    """Metrics per task, and per task and baseline, over `requests` requests of one split.
+
+    `settings` are those of the baselines; `classification` has curve and confusion matrix of each task with classes.
+    """
 
     split: Split
     requests: int
     metrics: dict[str, TaskMetrics]
     baselines: dict[str, dict[str, TaskMetrics]]
     settings: dict[str, dict[str, dict[str, float | int | str]]]
+    classification: dict[str, Classification]
 
 
 def evaluate(model: MultiTaskModel, dataset: Dataset, split: Split) -> Evaluation:
@@ -40,10 +45,14 @@ def evaluate(model: MultiTaskModel, dataset: Dataset, split: Split) -> Evaluatio
 
 
 def evaluate_splits(
-    model: MultiTaskModel, dataset: Dataset, splits: tuple[Split, ...] = ("validation", "test")
+    model: MultiTaskModel,
+    dataset: Dataset,
+    splits: tuple[Split, ...] = ("validation", "test"),
+    tuned: Mapping[str, Mapping[str, Tuned]] | None = None,
 ) -> dict[Split, Evaluation]:
-    """`evaluate` for several splits; the baselines are tuned once, on validation."""
-    tuned = tuned_baselines(dataset, split_requests(dataset, "validation"))
+    """`evaluate` for several splits; the baselines are tuned once, on validation, unless they are given."""
+    if tuned is None:
+        tuned = tuned_baselines(dataset, split_requests(dataset, "validation"))
     return {split: _evaluation(model, split_requests(dataset, split), split, tuned) for split in splits}
 
 
@@ -64,6 +73,7 @@ def _evaluation(
             for task in tasks
         },
         {task: {name: baseline.settings for name, baseline in found.items()} for task, found in tuned.items()},
+        {task.name: classification_of(requests, task, scores[task.name]) for task in tasks},
     )
 
 

@@ -40,6 +40,40 @@ def test_the_first_run_makes_everything(runs: list[tuple[str, dict[str, Any]]]) 
 
 
 @pytest.mark.timeout(900)
+def test_every_data_set_and_model_says_where_it_comes_from(runs: list[tuple[str, dict[str, Any]]]) -> None:
+    found = artefacts(Path(runs[0][1]["artifacts"]["pipeline_log"]).parent)
+    lineages = {name: a["metadata"].get("lineage") for name, a in found.items() if a["schema_title"] in LABELLED}
+    assert set(lineages) == {"tables", "training_set", "model", "bundle"}
+    keys = {"scenario", "data_sha256", "feature_service", "encoder", "git_commit", "parent_model"}
+    assert {name: set(lineage or {}) for name, lineage in lineages.items()} == dict.fromkeys(lineages, keys)
+    # A model is labelled with the training set that it saw, and its bundle with what the model is.
+    assert lineages["model"]["data_sha256"] == lineages["training_set"]["data_sha256"]
+    assert lineages["model"] == lineages["bundle"]
+    assert lineages["model"]["parent_model"] == "none"
+    assert lineages["tables"]["data_sha256"] != lineages["training_set"]["data_sha256"]
+
+
+@pytest.mark.timeout(900)
+def test_the_pages_of_the_user_interface_are_written(runs: list[tuple[str, dict[str, Any]]]) -> None:
+    found = artefacts(Path(runs[0][1]["artifacts"]["pipeline_log"]).parent)
+    assert found["report"]["schema_title"] == "system.HTML"
+    assert "how good are the answers?" in Path(found["report"]["uri"]).read_text(encoding="utf-8")
+    assert found["statistics"]["schema_title"] == "system.Markdown"
+    assert "| interactions |" in Path(found["statistics"]["uri"]).read_text(encoding="utf-8")
+    assert found["tables"]["metadata"]["users_rows"] == 30
+    assert found["metrics"]["metadata"]["item ndcg@10"] == runs[0][1]["metrics"]["item"]["ndcg@10"]
+
+
+LABELLED = {"system.Dataset", "system.Model"}
+
+
+def artefacts(root: Path) -> dict[str, Any]:
+    """The artefacts by name that the cached steps handed over, as the local runner keeps them."""
+    entries = [json.loads(path.read_text(encoding="utf-8")) for path in (root / ".kfp_cache").glob("*.json")]
+    return {name: a for entry in entries for name, a in entry.items() if isinstance(a, dict) and "uri" in a}
+
+
+@pytest.mark.timeout(900)
 def test_the_second_run_reuses_the_steps_and_answers_the_same(runs: list[tuple[str, dict[str, Any]]]) -> None:
     (_, first), (output, second) = runs
     assert set(second["reused"]) == STEPS - NEVER_CACHED

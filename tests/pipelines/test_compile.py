@@ -12,7 +12,7 @@ from pipelines.catalogue_of_pipelines import PIPELINES
 from pipelines.compile import CompileError, compile_pipelines
 from pipelines.compiled_checks import problems_of
 from polytask.scenario import load_scenario
-from tests.pipelines.steps import NEVER_CACHED, STEPS
+from tests.pipelines.steps import CLUSTER_STEPS, LOOP, NEVER_CACHED, STEPS
 
 COMMITTED = Path(__file__).resolve().parents[2] / "pipelines" / "compiled"
 BODY = "comp-exit-handler-1"
@@ -39,9 +39,9 @@ def test_every_pipeline_is_compiled_and_without_a_problem(compiled: Path) -> Non
 
 def test_the_steps_are_those_that_are_expected(compiled: Path) -> None:
     pipeline, _ = documents(compiled)
-    assert set(pipeline["components"][BODY]["dag"]["tasks"]) == STEPS
+    assert set(pipeline["components"][BODY]["dag"]["tasks"]) == {*STEPS, LOOP}
     executors = pipeline["deploymentSpec"]["executors"]
-    assert {name.removeprefix("exec-") for name in executors} == {*STEPS, "report"}
+    assert {name.removeprefix("exec-") for name in executors} == STEPS | CLUSTER_STEPS
     assert {executor["container"]["image"] for executor in executors.values()} == {IMAGE}
 
 
@@ -64,6 +64,8 @@ def _bytes(folder: Path, name: str) -> bytes:
 def test_what_looks_outside_its_inputs_is_never_taken_from_the_cache(compiled: Path) -> None:
     pipeline, _ = documents(compiled)
     tasks = pipeline["components"][BODY]["dag"]["tasks"]
+    loop = tasks.pop(LOOP)["componentRef"]["name"]
+    assert pipeline["components"][loop]["dag"]["tasks"]["show-task"]["cachingOptions"]["enableCache"]
     assert {name for name, task in tasks.items() if task["cachingOptions"].get("enableCache")} == STEPS - NEVER_CACHED
     assert pipeline["root"]["dag"]["tasks"]["report"]["cachingOptions"] == {}
 

@@ -1,0 +1,77 @@
+"""How the answers of a task with classes fall out: a ROC curve and a confusion matrix, small enough to be shown."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
+
+from polytask.evaluation.requests import Requests
+from polytask.scenario.schema import Task
+
+Scores = NDArray[np.float32]
+
+# Points of a curve at most: more would not be seen, and an artefact's metadata is no place for data.
+POINTS = 200
+YES_OR_NO = ("no", "yes")
+
+
+@dataclass(frozen=True)
+class Roc:
+    """n points from (0, 0) to (1, 1): false and true positive rate (n,) at thresholds of probability (n,)."""
+
+    fpr: list[float] = field(default_factory=list)
+    tpr: list[float] = field(default_factory=list)
+    threshold: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The curve, and counts of requests, actual class by predicted class; empty where the task's kind has none.
+
+    The curve of several classes is over all pairs of request and class (micro average). A request of a multilabel task
+    may have several classes, so that there is no matrix of one against another.
+    """
+
+    roc: Roc = field(default_factory=Roc)
+    categories: list[str] = field(default_factory=list)
+    confusion: list[list[int]] = field(default_factory=list)
+
+
+def classification_of(requests: Requests, task: Task, scores: Scores) -> Classification:
+    """From a task's scores on m requests, as `task_statistics` takes them; those without a label take no part."""
+    labelled = requests.labelled(task)
+    if task.kind not in ("binary", "multiclass", "multilabel") or not labelled.any():
+        return Classification()
+    label, scores = requests.labels(task), scores[labelled].astype(np.float64)
+    if task.kind == "binary":
+        positive, probability = label > 0, expit(scores.reshape(-1))
+        return Classification(
+            roc_of(positive, probability), list(YES_OR_NO), _confusion(positive * 1, (probability > 0.5) * 1, 2)
+        )
+    probability, names = softmax(scores, axis=1), list(task.classes or ())
+    if task.kind == "multilabel":
+        return Classification(roc_of(label.astype(np.bool_), probability))
+    actual = label.astype(np.int64)
+    is_actual = actual[:, None] == np.arange(len(names))
+    return Classification(roc_of(is_actual, probability), names, _confusion(actual, scores.argmax(axis=1), len(names)))
+
+
+def roc_of(positive: NDArray[np.bool_], probability: NDArray[np.float64]) -> Roc:
+    """The curve over all entries of two arrays of one shape, thinned to `POINTS`; empty where all entries are alike."""
+    from sklearn.metrics import roc_curve
+
+    positive, probability = positive.reshape(-1), probability.reshape(-1)
+    if positive.all() or not positive.any():
+        return Roc()
+    fpr, tpr, threshold = roc_curve(positive, probability)
+    kept = np.unique(np.linspace(0, len(fpr) - 1, POINTS).astype(np.int64))
+    # The first point lies above all probabilities: scikit-learn says infinity, which JSON does not know.
+    return Roc(*(values[kept].tolist() for values in (fpr, tpr, np.minimum(threshold, 1.0))))
+
+
+def _confusion(actual: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> list[list[int]]:
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(counts, (actual, predicted), 1)
+    rows: list[list[int]] = counts.tolist()
+    return rows
