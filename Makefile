@@ -113,7 +113,8 @@ sbom: setup ## List what the images are made of: build/sbom/<image>.json (Cyclon
 	@mkdir -p build/sbom
 	@$(BIN)/cyclonedx-py requirements locks/serve.txt --output-file build/sbom/polytask-transformer.json
 	@$(BIN)/cyclonedx-py requirements locks/all.txt --output-file build/sbom/polytask-python.json
-	@echo "wrote build/sbom/polytask-transformer.json and build/sbom/polytask-python.json"
+	@cp build/sbom/polytask-transformer.json build/sbom/polytask-explainer.json  # the same packages, another entry point
+	@echo "wrote build/sbom/polytask-{transformer,explainer,python}.json"
 
 clean: ## Remove everything that was built, downloads included; keeps .venv
 	@rm -rf build dist *.egg-info

@@ -10,8 +10,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from serving.triton.server import choose_ports
 
@@ -78,16 +80,23 @@ def test_serving_has_no_torch_and_no_installer(serving: Path):
     assert (done.returncode, done.stdout.split()) == (0, [])
 
 
-@pytest.fixture
-def transformer(serving: Path, ruled_bundle: Path, small_store: Path, tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """The transformer's entry point over a bundle, in front of a Triton that is away: its address and its log."""
-    entry = re.findall(r'^ENTRYPOINT \["python", (.*)\]$', stage("transformer"), re.MULTILINE)
-    words = [word.strip('"') for word in entry[0].split(", ")]
+@pytest.fixture(params=["transformer", "explainer"])
+def server(
+    request: pytest.FixtureRequest, serving: Path, ruled_bundle: Path, small_store: Path, tmp_path: Path
+) -> Iterator[tuple[str, Path]]:
+    """The entry point of an image over a bundle, in front of a Triton that is away: its address and its log.
+
+    The arguments are those of its container in the manifests, with addresses and folders of this machine.
+    """
+    (entry,) = re.findall(r'^ENTRYPOINT \["python", (.*)\]$', stage(request.param), re.MULTILINE)
+    words = [word.strip('"') for word in entry.split(", ")]
     http_port, grpc_port, nobody = choose_ports(None, None, None)
-    arguments = [f"--predictor_host=127.0.0.1:{nobody}", "--predictor_protocol=grpc-v2", "--model_name=recommender"]
-    arguments += [f"--http_port={http_port}", f"--grpc_port={grpc_port}"]
-    arguments += [f"--bundle={ruled_bundle}", f"--feature_store={small_store}"]
-    log = tmp_path / "transformer.log"
+    here = {"--bundle": ruled_bundle, "--feature_store": small_store}
+    given = [argument.partition("=") for argument in container(request.param)["args"]]
+    arguments = [f"{name}={here.get(name, value)}" for name, _, value in given]
+    # What KServe adds; its own ports may be taken here.
+    arguments += [f"--predictor_host=127.0.0.1:{nobody}", f"--http_port={http_port}", f"--grpc_port={grpc_port}"]
+    log = tmp_path / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [serving, *words, *arguments], cwd="/", env=clean_environment(), stdout=output, stderr=subprocess.STDOUT
@@ -99,14 +108,39 @@ def transformer(serving: Path, ruled_bundle: Path, small_store: Path, tmp_path: 
         assert process.wait(20) is not None
 
 
-def test_the_transformer_starts_and_waits_for_triton(transformer: tuple[str, Path]):
-    url, log = transformer
+def test_a_server_starts_as_in_its_image_and_waits_for_triton(server: tuple[str, Path]):
+    url, log = server
     end = time.monotonic() + 90
     while status(f"{url}/v2/health/live") != 200:
         assert time.monotonic() < end, log.read_text(encoding="utf-8")
         time.sleep(0.2)
     assert status(f"{url}/v2/health/ready") == 503
     assert "starting all the same" not in log.read_text(encoding="utf-8"), "the feature store was not read"
+
+
+def container(name: str) -> dict[str, Any]:
+    """The container of the transformer or of the explainer in the manifests."""
+    if name == "transformer":
+        service = yaml.safe_load((ROOT / "manifests/base/inference-service.yaml").read_text(encoding="utf-8"))
+        (found,) = service["spec"]["transformer"]["containers"]
+    else:
+        (step,) = yaml.safe_load((ROOT / "manifests/components/explainer/explainer.yaml").read_text(encoding="utf-8"))
+        (found,) = step["value"]["containers"]
+    return dict(found)
+
+
+def test_every_server_has_a_health_check_of_its_own():
+    for name in ("transformer", "explainer"):
+        (check,) = re.findall(r"^HEALTHCHECK .*\n  CMD (.*)$", stage(name), re.MULTILINE)
+        assert ":8080/v2/health/live" in check
+        assert "EXPOSE 8080" in stage(name)
+
+
+def test_every_image_has_a_list_of_its_parts():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    images = set(re.findall(r"--tag \$\(REGISTRY\)/([\w-]+):", makefile))
+    assert images == {"polytask-transformer", "polytask-explainer", "polytask-python"}
+    assert images <= set(re.findall(r"build/sbom/([\w-]+)\.json", makefile))
 
 
 def status(url: str) -> int:
