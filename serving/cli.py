@@ -110,8 +110,9 @@ def serve(
         bool, typer.Option("--beside", help="Start beside the running one, as a second version to compare with.")
     ] = False,
     with_explainer: Annotated[
-        bool, typer.Option("--explain", help="Also serve explanations, for polytask explain.")
-    ] = False,
+        bool | None,
+        typer.Option("--explain/--no-explain", help="Also serve explanations; default: yes, but not --beside."),
+    ] = None,
     with_console: Annotated[
         bool, typer.Option("--console/--no-console", help="Also serve a web page to look at the answers with.")
     ] = True,
@@ -119,11 +120,11 @@ def serve(
         int | None, typer.Option(min=1, max=65535, help="Port of that page; default: 8700, or a free one.")
     ] = None,
 ) -> None:
-    """Keep Triton and the transformer running until Ctrl-C.
+    """Keep Triton, the transformer, the explainer and the console running until Ctrl-C.
 
     Examples:
       polytask serve
-      polytask serve --grpc-port 8081 --console-port 8700
+      polytask serve --grpc-port 8081 --no-explain
       polytask serve --beside --bundle published/older --grpc-port 8082
     """
     from serving.console.server import ConsoleProcess
@@ -145,10 +146,11 @@ def serve(
         state_file=None if beside else STATE_FILE,
     )
     explainer = None
-    if with_explainer:
+    if with_explainer if with_explainer is not None else not beside:
         log = stack.logs / "explainer.log"
-        explainer = ExplainerProcess(stack.triton.grpc_address, stack.bundle, stack.feature_store, log)
+        explainer = follower = ExplainerProcess(stack.triton.grpc_address, stack.bundle, stack.feature_store, log)
         stack.explainer_url = explainer.url
+        stack.on_reload = lambda: follower.follow(stack.triton.grpc_address, stack.bundle)
     page = None
     if with_console and not beside:
         log = stack.logs / "console.log"
@@ -157,19 +159,18 @@ def serve(
         with console.status("starting Triton and the transformer"):
             if page is not None:  # first: it loads while the servers do
                 page.start()
-            if explainer is not None:
-                explainer.start()
             stack.start()
-            if explainer is not None:
-                explainer.wait_until_ready()
         if page is not None:
             console.print(f"Console {page.address}", highlight=False)
         console.print(f"gRPC    {stack.grpc_url}", highlight=False)
         console.print(f"REST    {stack.rest_url}/v2/models/recommender/infer", highlight=False)
-        if explainer is not None:
-            console.print(f"Explain {explainer.url}/v1/models/recommender:explain", highlight=False)
         console.print(f"Triton  {stack.triton.grpc_address} (gRPC), {stack.triton.http_port} (REST)", highlight=False)
         console.print(f"logs    {', '.join(map(str, stack.log_files))}", highlight=False, soft_wrap=True)
+        if explainer is not None:  # last: answers are not to wait for it
+            with console.status("starting the explainer"):
+                explainer.start()
+                explainer.wait_until_ready()
+            console.print(f"Explain {explainer.url}/v1/models/recommender:explain", highlight=False)
         console.print("Ask it: polytask recommend --user 42    Stop it: Ctrl-C")
         stack.wait(console.print)
     except KeyboardInterrupt:

@@ -56,6 +56,7 @@ class LocalStack:
         self.max_concurrency, self.max_queue = max_concurrency, max_queue
         self.ready_seconds = ready_seconds
         self.explainer_url: str | None = None  # of an explainer beside this stack, for those who read the state
+        self.on_reload: Callable[[], None] = lambda: None  # called when another bundle is served
         self.http_port, self.grpc_port = choose_ports(http_port, grpc_port)
         _repository(bundle)
         if not (self.feature_store / "feature_store.yaml").is_file():
@@ -141,6 +142,7 @@ class LocalStack:
             raise
         last, self.triton, self.bundle = self.triton, triton, bundle
         last.stop()
+        self.on_reload()
         if self.state_file is not None:
             write_text(self.state_file, json.dumps(self.state(), indent=2) + "\n")
 

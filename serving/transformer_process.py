@@ -44,7 +44,8 @@ class TransformerProcess:
 
     def start(self) -> None:
         """Start it, and wait for nothing."""
-        options = {"--model_name": MODEL_NAME, "--predictor_protocol": "grpc-v2", **self._options()}
+        fixed = {"--model_name": MODEL_NAME, "--predictor_protocol": "grpc-v2", "--host": HOST}
+        options = {**fixed, **self._options()}
         command = [sys.executable, "-m", "serving.transformer", *(f"{name}={value}" for name, value in options.items())]
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import kserve.model_server
-from kserve import ModelServer
 from kserve.protocol.dataplane import DataPlane
 
 from polytask.errors import PolytaskError
@@ -17,6 +16,7 @@ from serving.transformer.admission import Admission, Overloaded
 from serving.transformer.bundle import load_bundle
 from serving.transformer.deadline import Unavailable
 from serving.transformer.features import FeatureReader
+from serving.transformer.listening import BoundModelServer
 from serving.transformer.logs import configure_logs
 from serving.transformer.model import NotAvailable
 from serving.transformer.predictor import GrpcPredictor
@@ -48,6 +48,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--bundle", type=Path, required=True, help="Folder of the exported bundle (contract.json).")
     parser.add_argument("--feature_store", type=Path, required=True, help="Folder that holds feature_store.yaml.")
     parser.add_argument("--deadline_seconds", type=float, default=5.0, help="Time a whole request may take.")
+    parser.add_argument("--host", default="", help="Address to listen on; default: all, as in a cluster.")
     parser.add_argument("--log_level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
     parser.add_argument("--max_concurrency", type=int, default=4, help="How many calls are worked on at once.")
     parser.add_argument("--max_queue", type=int, default=16, help="How many more calls may wait for their turn.")
@@ -80,8 +81,12 @@ def main() -> None:
     admission = Admission(arguments.max_concurrency, arguments.max_queue)
     explainer = Explainer(bundle, features, predictor)
     model = ExplainerModel(arguments.model_name, bundle, explainer, predictor, admission, seconds)
-    server = ModelServer(
-        http_port=arguments.http_port, enable_grpc=False, grace_period=GRACE_SECONDS, enable_latency_logging=False
+    server = BoundModelServer(
+        host=arguments.host,
+        http_port=arguments.http_port,
+        enable_grpc=False,
+        grace_period=GRACE_SECONDS,
+        enable_latency_logging=False,
     )
     server.dataplane = ReadyDataPlane(model, server.registered_models, seconds)
     app = kserve.model_server.app

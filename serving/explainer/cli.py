@@ -39,7 +39,7 @@ def explain(
 ) -> None:
     """Say what in a user's history and in the request's words moved each task's first answer.
 
-    It asks an explainer, which polytask serve --explain starts.
+    It asks an explainer, which polytask serve starts.
 
     Examples:
       polytask explain --user 42
@@ -53,7 +53,7 @@ def explain(
     address = url or (read_state(STATE_FILE) or {}).get("explainer")
     if address is None:
         raise ServingError(
-            "no explainer runs here; start one with polytask serve --explain, or name one with --url http://host:port"
+            "no explainer runs here; start one with polytask serve, or name one with --url http://host:port"
         )
     found = ask(
         address,

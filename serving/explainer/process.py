@@ -19,10 +19,11 @@ class ExplainerProcess:
     def __init__(self, predictor: str, bundle: Path, feature_store: Path, log: Path, port: int | None = None) -> None:
         self.port = choose_ports(port)[0]
         self.log = log
-        self._options = {
+        self._options: dict[str, object] = {
             "--predictor_host": predictor,
             "--bundle": bundle,
             "--feature_store": feature_store,
+            "--host": HOST,
             "--http_port": self.port,
         }
         self._process: subprocess.Popen[bytes] | None = None
@@ -46,6 +47,12 @@ class ExplainerProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def follow(self, predictor: str, bundle: Path) -> None:
+        """Explain what another Triton serves, at the same address; nobody is answered until it is ready again."""
+        self.stop()
+        self._options.update({"--predictor_host": predictor, "--bundle": bundle})
+        self.start()
 
     def wait_until_ready(self, seconds: float = 60.0) -> None:
         """Return when it answers and reaches its predictor. Raises ServingError with the end of its log if not."""

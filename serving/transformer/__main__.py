@@ -34,6 +34,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--feature_refresh_seconds", type=float, default=60.0, help="How often the feature registry is read anew."
     )
+    parser.add_argument("--host", default="", help="Address to listen on; default: all, as in a cluster.")
     parser.add_argument("--log_level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
     parser.add_argument(
         "--traces", action="store_true", help="Send OpenTelemetry traces over OTLP, as the OTEL_* environment says."
@@ -77,7 +78,7 @@ def main() -> None:
     metrics.watch(admission)
     releases = Releases(first, lambda: open_next(arguments, metrics), seconds)
     model = RecommenderModel(arguments.model_name, releases, metrics, admission, seconds)
-    server = make_server(model, admission, arguments.http_port, arguments.grpc_port, seconds)
+    server = make_server(model, admission, arguments.http_port, arguments.grpc_port, seconds, arguments.host)
     server.start([model])
 
 

@@ -5,17 +5,17 @@ import signal
 from contextlib import nullcontext
 from typing import Any
 
-from kserve import ModelServer
 from kserve.logging import logger
 
 from serving.transformer.admission import Admission
 from serving.transformer.health import Health
+from serving.transformer.listening import BoundModelServer
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GRACE_SECONDS = 5
 
 
-class DrainingServer(ModelServer):
+class DrainingServer(BoundModelServer):
     """At SIGTERM or SIGINT new calls are refused and the server is unready; it ends with the accepted calls.
 
     Every call has a deadline, `call_seconds` at most, so the end comes within that and two graces of the servers.
@@ -31,6 +31,7 @@ class DrainingServer(ModelServer):
         """Nothing: `_serve` takes the signals, in the event loop."""
 
     async def _serve(self) -> None:
+        self.bind_rest()
         # The HTTP server would take the signals for itself and stop at once.
         http = self._rest_server._server
         http.capture_signals = nullcontext

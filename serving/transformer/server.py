@@ -131,12 +131,23 @@ async def refused(request: Request, error: Exception) -> JSONResponse:
 
 
 def make_server(
-    model: RecommenderModel, admission: Admission, http_port: int, grpc_port: int, deadline_seconds: float
+    model: RecommenderModel,
+    admission: Admission,
+    http_port: int,
+    grpc_port: int,
+    deadline_seconds: float,
+    host: str = "",
 ) -> ModelServer:
-    """KServe's server for the model on both ports, with the checks of this module in their places."""
+    """KServe's server for the model, with the checks of this module in their places. `host` '' means all addresses."""
     health = Health([model.probe_predictor, model.probe_features])
     server = DrainingServer(
-        admission, health, deadline_seconds, http_port=http_port, grpc_port=grpc_port, enable_latency_logging=False
+        admission,
+        health,
+        deadline_seconds,
+        host=host,
+        http_port=http_port,
+        grpc_port=grpc_port,
+        enable_latency_logging=False,
     )
     server.dataplane = CheckedDataPlane(server.registered_models, admission, health)
     server.model_repository_extension = Reloading(model, server.registered_models)

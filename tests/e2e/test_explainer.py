@@ -102,6 +102,21 @@ def test_a_predictor_that_hangs_is_unavailable_within_the_deadline(
     assert ask(explainer.url, 10, deadline_seconds=20).tasks
 
 
+def test_it_follows_another_triton_at_its_address_and_listens_on_it_alone(
+    explainer: ExplainerProcess, small_stack: LocalStack, small_bundle: Path
+):
+    url = explainer.url
+    explainer.follow(f"127.0.0.1:{choose_ports(None)[0]}", small_bundle)
+    with pytest.raises(ServingError, match="did not become ready"):
+        explainer.wait_until_ready(8.0)
+    explainer.follow(small_stack.triton.grpc_address, small_bundle)
+    explainer.wait_until_ready()
+    assert explainer.url == url
+    assert ask(url, 10, deadline_seconds=20).tasks
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url.replace("127.0.0.1", "127.0.0.2"), timeout=5)
+
+
 def test_nobody_there_is_unavailable():
     with pytest.raises(ServiceUnavailable):
         ask(f"http://127.0.0.1:{choose_ports(None)[0]}", 10, attempts=2, deadline_seconds=2)
@@ -117,4 +132,4 @@ def test_the_command_prints_what_moved_the_answer(explainer: ExplainerProcess, t
     monkeypatch.chdir(tmp_path)
     nowhere = CliRunner().invoke(app, ["--user", "10"])
     assert isinstance(nowhere.exception, ServingError)
-    assert "polytask serve --explain" in str(nowhere.exception)
+    assert "start one with polytask serve" in str(nowhere.exception)

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ from tests.serving.bundle import VERSION, write_bundle
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = "import sys, typer; from serving import cli; typer.run(getattr(cli, sys.argv.pop(1)))"
+EXPLAIN = "import typer; from serving.explainer.cli import explain; typer.run(explain)"
 CACHE = os.environ.get("POLYTASK_CACHE", str(ROOT / "build" / "cache"))
 
 
@@ -50,7 +52,8 @@ def processes_of(bundle: Path) -> list[int]:
                 words = (folder / "cmdline").read_bytes().decode(errors="replace")
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it ended while we looked, so it is not left over
-            if str(bundle) in words and re.search("tritonserver|serving.transformer|serving.console", words):
+            servers = "tritonserver|serving.transformer|serving.console|serving.explainer"
+            if str(bundle) in words and re.search(servers, words):
                 found.append(int(folder.name))
     return found
 
@@ -81,6 +84,7 @@ def test_serve_runs_until_a_signal_and_leaves_nothing(
             if number == signal.SIGINT:
                 check_commands(tmp_path)
                 check_console(port)
+                check_explanation(tmp_path)
         finally:
             serving.send_signal(number)
             output, _ = serving.communicate(timeout=40)
@@ -99,6 +103,24 @@ def check_console(port: int) -> None:
             page = httpx.get(f"http://127.0.0.1:{port}/?user=10").text
         time.sleep(0.1)
     assert "Last 10, newest first" in page
+
+
+def check_explanation(folder: Path) -> None:
+    """The explainer is the last to start."""
+    deadline = time.monotonic() + 60
+    while True:
+        shown = subprocess.run(
+            [sys.executable, "-c", EXPLAIN, "--user", "10", "--task", "scene"],
+            cwd=folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        if shown.returncode == 0:
+            break
+        assert time.monotonic() < deadline, shown.stderr
+    assert "history" in shown.stdout
 
 
 def check_commands(folder: Path) -> None:
@@ -144,6 +166,15 @@ def test_a_transformer_that_cannot_start_says_why(
     with pytest.raises(ServingError, match="has feature services none; the contract says small_v1"):
         stack.start()
     assert set(processes_of(small_bundle)) == before
+
+
+def test_only_this_machine_is_listened_to(small_stack: LocalStack):
+    """127.0.0.2 is this machine too: who listens on all addresses answers there."""
+    for port in (small_stack.http_port, small_stack.grpc_port, small_stack.triton.http_port):
+        with socket.create_connection(("127.0.0.1", port), timeout=5):
+            pass
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", port), timeout=5)
 
 
 def test_missing_parts_are_named_before_anything_starts(small_bundle: Path, tmp_path: Path):
