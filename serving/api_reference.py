@@ -40,9 +40,10 @@ shorter list is padded with -1 or '' and the score -1e9."""
 EXPLAINER = f"""`POST /v1/models/recommender:explain`, REST only. The body is
 `{{{{"instances": [...], "tasks": [...]}}}}`;
 `tasks` may be left out. At most {MAX_INSTANCES} instances a call. An instance is an object with
-`{parse.USER_ID}` and, where wanted, {{fields}}; their rules are those above.
+`{parse.USER_ID}` and, where wanted, {{fields}}; their rules are those above. `targets` says by task which
+answer to explain, by an id or a label of its list, such as `{{{{"item": 288}}}}`; else it is the first.
 
-The answer has one entry of `explanations` per instance: the flags, and per task its first `answer`, its
+The answer has one entry of `explanations` per instance: the flags, and per task the explained `answer`, its
 `history` (`id`, `title`, `contribution`, `at_least`) and its `words` (`part`, `name`, `text`,
 `contribution`, `at_least`), the largest contribution first. A contribution is the answer's score less its
 score without the part; with `at_least` it is that or more, because the answer fell out of its list. At most

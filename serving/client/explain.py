@@ -18,7 +18,7 @@ NOT_BEGUN = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
 
 @dataclass(frozen=True)
 class ItemContribution:
-    """How much an item of the history raised the score of the first answer; `at_least`: that much or more."""
+    """How much an item of the history raised the score of the answer; `at_least`: that much or more."""
 
     id: int | str
     title: str
@@ -39,7 +39,7 @@ class WordsContribution:
 
 @dataclass(frozen=True)
 class TaskExplanation:
-    """The first answer of a task, None where there is none, and what moved it, the largest contribution first."""
+    """The explained answer of a task, None where there is none, and what moved it, the largest contribution first."""
 
     answer: Entry | None
     history: tuple[ItemContribution, ...]
@@ -76,6 +76,7 @@ def explain(
     user: int | str,
     *,
     tasks: Sequence[str] | None = None,
+    targets: Mapping[str, int | str] | None = None,
     model: str = "recommender",
     deadline_seconds: float = 10.0,
     attempts: int = 3,
@@ -84,13 +85,16 @@ def explain(
     insecure_token: bool = False,
     **details: Unpack[Details],
 ) -> Explanation:
-    """Why `user` gets the first answer of each of `tasks` (None: all). `url` is the explainer's REST address.
+    """Why `user` gets an answer of each of `tasks` (None: all). `url` is the explainer's REST address.
 
+    `targets` says by task which answer, by its id or label; of the other tasks it is the first.
     `details` are the fields of a `Question`. Errors and retries are those of the other clients.
     """
     connection = Connection(url, tls, token, insecure_token)
     question = {name: value for name, value in asdict(Question(user, **details)).items() if value}
-    instance = {"user_id": user, **{name: value for name, value in question.items() if name != "user"}}
+    instance: dict[str, Any] = {"user_id": user, **{name: value for name, value in question.items() if name != "user"}}
+    if targets:
+        instance["targets"] = dict(targets)
     body = {"instances": [instance], **({} if tasks is None else {"tasks": list(tasks)})}
     left = Countdown(deadline_seconds)
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from polytask.errors import ServingError
+from polytask.errors import RequestError, ServingError
 
 if TYPE_CHECKING:
     from serving.client import Explanation
@@ -25,6 +25,10 @@ def explain(
         list[str] | None,
         typer.Option(help="Key of an item that the user just had, oldest first; may be given more than once."),
     ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="Which answer of a task to explain, such as item=288 or scene=Horror; default: the first."),
+    ] = None,
     url: Annotated[
         str | None, typer.Option(help="http://host:port of the explainer; default: the running one.")
     ] = None,
@@ -37,12 +41,13 @@ def explain(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what in a user's history and in the request's words moved each task's first answer.
+    """Say what in a user's history and in the request's words moved an answer of each task.
 
     It asks an explainer, which polytask serve starts.
 
     Examples:
       polytask explain --user 42
+      polytask explain --user 42 --target scene=Horror
       polytask explain --user 42 --task item --query 'a scary ghost story' --json
     """
     from serving.cli import bearer_token
@@ -59,6 +64,7 @@ def explain(
         address,
         _key(user, text_keys),
         tasks=task or None,
+        targets={name: _key(answer, text_keys) for name, answer in map(_target, target or ())},
         query=query,
         recent_items=[_key(item, text_keys) for item in recent or ()],
         tls=Tls(tls_ca) if tls_ca else None,
@@ -96,6 +102,13 @@ def render_explanation(console: Console, found: "Explanation", limit: int = SHOW
             named = words.text if words.part == "query" else f"{words.name}: {words.text}"
             table.add_row(words.part, escape(named), _number(words.contribution, words.at_least))
         console.print(table)
+
+
+def _target(text: str) -> tuple[str, str]:
+    name, equals, answer = text.partition("=")
+    if not name or not equals or not answer:
+        raise RequestError("--target", f"{text!r}, allowed: task=answer, such as item=288 or scene=Horror")
+    return name, answer
 
 
 def _number(contribution: float, at_least: bool) -> str:

@@ -1,4 +1,5 @@
-"""Explanations by occlusion: the first answer of each task, and how much lower it scores without each part.
+"""Explanations by occlusion: an answer of each task, the first by default, and how much lower it scores without each
+part.
 
 The request and all its occlusions are the rows of one call to the model, and their new texts of one call to the text
 encoder. The model returns the best K of a list only. An answer that has left them scores at most the last of them, so
@@ -12,18 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.contract import MULTITASK, TEXT_ENCODER
-from polytask.errors import ContractError
+from polytask.errors import ContractError, RequestError
 from polytask.request import RequestFeatures
 from polytask.scenario.schema import Task
 from polytask.tensors import ATTENTION_MASK, INPUT_IDS, MASKED_SCORE, TEXT_VECTOR
 from serving.explainer.occlusion import HISTORY, Part, Titles, as_read, parts_of
+from serving.explainer.parse import TARGETS, Wanted
 from serving.transformer.answers import AnswerWriter, model_outputs
 from serving.transformer.blocking import BoundedThreads
 from serving.transformer.bundle import Bundle
 from serving.transformer.call_record import CallRecord
 from serving.transformer.deadline import Deadline
 from serving.transformer.features import request_features
-from serving.transformer.parse import Call, Request
+from serving.transformer.parse import Request
 from serving.transformer.recommend import FEATURE_THREADS, Features, Predictor
 from serving.transformer.text_vectors import TextVectors
 
@@ -44,22 +46,28 @@ class Explainer:
         column = self._scenario.items.title_column if self._scenario.has_items else None
         self._titles = Titles(bundle.encoder.items, column)
 
-    async def explain(self, calls: Sequence[Call], record: CallRecord) -> list[Explanation]:
+    async def explain(self, wanted: Sequence[Wanted], record: CallRecord) -> list[Explanation]:
         """One explanation per call, each of one user. What is learned about the work goes to `record`.
 
-        Raises Unavailable when the feature store or the predictor is down or slow.
+        Raises Unavailable when the feature store or the predictor is down or slow, RequestError with the place of a
+        target that is no answer to its request.
         """
         assert record.deadline is not None
+        calls = [one.call for one in wanted]
         requests = [call.requests[0] for call in calls]
         record.batch, record.tasks = len(calls), calls[0].tasks
         users, moments = [one.user_id for one in requests], [one.timestamp for one in requests]
         with record.stage("features"):
             online = await self._threads.run(record.deadline, "feature store", self._features.read, users, moments)
         explanations = []
-        for call, row in zip(calls, online, strict=True):
-            request = call.requests[0]
+        for place, (one, row) in enumerate(zip(wanted, online, strict=True)):
+            request = one.call.requests[0]
             features = _features_of(request, row)
-            tasks = await self.tasks(features, call.tasks, record)
+            try:
+                tasks = await self.tasks(features, one.call.tasks, record, one.targets)
+            except RequestError as error:
+                reason = str(error).removeprefix(f"{error.field}: ")
+                raise RequestError(f"instances[{place}].{error.field}", reason) from error
             (truncated,) = self._bundle.tokenizer.was_truncated([self._bundle.encoder.text(features)])
             flags = {"cold_start": not row.known, "truncated": truncated, "stale_features": row.stale}
             for name, holds in flags.items():
@@ -67,8 +75,17 @@ class Explainer:
             explanations.append({"user_id": request.user_id, "tasks": tasks, **flags})
         return explanations
 
-    async def tasks(self, features: RequestFeatures, tasks: Sequence[str], record: CallRecord) -> dict[str, Any]:
-        """Task name -> its first answer and the contributions to it, of one request."""
+    async def tasks(
+        self,
+        features: RequestFeatures,
+        tasks: Sequence[str],
+        record: CallRecord,
+        targets: Mapping[str, int | str] | None = None,
+    ) -> dict[str, Any]:
+        """Task name -> its answer and the contributions to it, of one request. `targets` names answers, else the first.
+
+        Raises RequestError where a target is not among the answers.
+        """
         assert record.deadline is not None
         parts = parts_of(self._bundle.encoder, features, self._titles)
         batch = [as_read(self._bundle.encoder, features), *(part.without for part in parts)]
@@ -80,13 +97,16 @@ class Explainer:
         with record.stage("predictor"):
             tensors = await self._predictor.infer(MULTITASK, inputs, outputs, record.deadline)
         with record.stage("post"):
-            return {name: self._task(self._scenario.task(name), tensors, parts) for name in tasks}
+            wanted = targets or {}
+            return {name: self._task(self._scenario.task(name), tensors, parts, wanted.get(name)) for name in tasks}
 
-    def _task(self, task: Task, tensors: Mapping[str, NDArray[Any]], parts: Sequence[Part]) -> dict[str, Any]:
-        answer = self._answer(task, tensors)
+    def _task(
+        self, task: Task, tensors: Mapping[str, NDArray[Any]], parts: Sequence[Part], target: int | str | None
+    ) -> dict[str, Any]:
+        answer, place = self._answer(task, tensors, target)
         if answer is None:  # everything is masked: there is nothing to explain
             return {"answer": None, "history": [], "words": []}
-        scores, exact = _scores(task, tensors)
+        scores, exact = _scores(task, tensors, place)
         contributions = [
             {
                 **({"id": part.name, "title": part.text} if part.kind == HISTORY else _words(part)),
@@ -102,20 +122,33 @@ class Explainer:
             "words": [one for part, one in pairs if part.kind != HISTORY],
         }
 
-    def _answer(self, task: Task, tensors: Mapping[str, NDArray[Any]]) -> dict[str, Any] | None:
-        """The first answer to the request itself, as the transformer would write it."""
+    def _answer(
+        self, task: Task, tensors: Mapping[str, NDArray[Any]], target: int | str | None
+    ) -> tuple[dict[str, Any] | None, int]:
+        """The answer to the request itself, as the transformer would write it, and its place in the list."""
         first = {name: values[:1] for name, values in tensors.items()}
-        written = self._writer.task(task, first, [1])
+        length = tensors[f"{task.name}_ids"].shape[1] if task.kind == "retrieval" and target is not None else 1
+        written = self._writer.task(task, first, [length])
         made = {tensor.name.removeprefix(f"{task.name}_"): tensor.values for tensor in written}
         if task.kind == "regression":
-            return {"value": float(made["values"][0, 0])}
-        score = float(made["scores"][0, 0])
+            return {"value": float(made["values"][0, 0])}, 0
+        place = 0
+        if target is not None:
+            listed = made["ids" if task.kind == "retrieval" else "labels"][0].tolist()
+            if target not in listed:
+                raise RequestError(
+                    f"{TARGETS}.{task.name}",
+                    f"{target!r} is not among the {len(listed)} answers to this request, allowed: one of them",
+                )
+            place = listed.index(target)
+        score = float(made["scores"][0, place])
         if task.kind == "retrieval":
             if score <= MASKED_SCORE / 2:
-                return None
-            external = made["ids"][0, 0]
-            return {"id": getattr(external, "item", lambda: external)(), "title": made["titles"][0, 0], "score": score}
-        return {"label": task.name if task.classes is None else made["labels"][0, 0], "score": score}
+                return None, place
+            external = made["ids"][0, place]
+            key = getattr(external, "item", lambda: external)()
+            return {"id": key, "title": made["titles"][0, place], "score": score}, place
+        return {"label": task.name if task.classes is None else made["labels"][0, place], "score": score}, place
 
     async def _encode(
         self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], deadline: Deadline
@@ -124,19 +157,21 @@ class Explainer:
         return (await self._predictor.infer(TEXT_ENCODER, inputs, [TEXT_VECTOR], deadline))[TEXT_VECTOR]
 
 
-def _scores(task: Task, tensors: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The score in each row (B,) of what is first in row 0, and whether it is exact (B,) or the most it can be."""
+def _scores(
+    task: Task, tensors: Mapping[str, NDArray[Any]], place: int = 0
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Scores (B,) of what is at `place` in row 0's list, and whether each is exact (B,) or the most it can be."""
     if task.kind == "regression":
         values = np.asarray(tensors[f"{task.name}_values"], np.float64)[:, 0]
         return values, np.ones(len(values), np.bool_)
     scores = np.asarray(tensors[f"{task.name}_scores"], np.float64)
     if task.kind != "retrieval":
-        return scores[:, scores[0].argmax()], np.ones(len(scores), np.bool_)
+        return scores[:, np.argsort(-scores[0], kind="stable")[place]], np.ones(len(scores), np.bool_)
     rows = tensors[f"{task.name}_ids"]
-    found = rows == rows[0, 0]
+    found = rows == rows[0, place]
     exact: NDArray[np.bool_] = found.any(axis=1)
     if not exact[0]:
-        raise ContractError(f"{task.name}_ids: the first answer is not in its own list")
+        raise ContractError(f"{task.name}_ids: the answer is not in its own list")
     allowed = np.where(scores > MASKED_SCORE / 2, scores, np.inf)
     return np.where(exact, scores[np.arange(len(rows)), found.argmax(axis=1)], allowed.min(axis=1)), exact
 

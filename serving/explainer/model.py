@@ -59,8 +59,8 @@ class ExplainerModel(Model):
         """A JSON body -> explanations, model version and contract checksum."""
         body, record = payload
         with statuses():
-            calls = parse_body(self._bundle.contract.scenario, body, int(time.time()))
-            explanations = await self._explainer.explain(calls, record)
+            wanted = parse_body(self._bundle.contract.scenario, body, int(time.time()))
+            explanations = await self._explainer.explain(wanted, record)
         return {
             "explanations": explanations,
             "model_version": record.model_version,

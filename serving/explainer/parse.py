@@ -1,10 +1,12 @@
 """From the JSON body of an `:explain` call to typed requests, checked by the transformer's own rules."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from polytask.errors import RequestError
-from polytask.scenario.schema import Scenario
+from polytask.scenario.schema import Scenario, Task
+from polytask.tables import ITEMS
 from serving.transformer.parse import (
     CONTEXT,
     EXCLUDE_ITEMS,
@@ -22,11 +24,20 @@ from serving.transformer.wire import InputTensor
 
 MAX_INSTANCES = 8
 BODY_FIELDS = ("instances", TASKS)
+TARGETS = "targets"
 FIELDS = (USER_ID, QUERY, TIMESTAMP, CONTEXT, RECENT_ITEMS, EXCLUDE_ITEMS, NEGATIVE_ITEMS)
 
 
-def parse_body(scenario: Scenario, body: Any, now: int) -> list[Call]:
-    """One call per instance. Raises RequestError with the instance and the field."""
+@dataclass(frozen=True)
+class Wanted:
+    """A call about one user, and by task which of its answers to explain: an id or a label; else it is the first."""
+
+    call: Call
+    targets: Mapping[str, int | str] = field(default_factory=dict)
+
+
+def parse_body(scenario: Scenario, body: Any, now: int) -> list[Wanted]:
+    """What is wanted per instance. Raises RequestError with the instance and the field."""
     if not isinstance(body, Mapping):
         raise RequestError("request body", "allowed: a JSON object with instances")
     for name in body:
@@ -43,7 +54,8 @@ def parse_body(scenario: Scenario, body: Any, now: int) -> list[Call]:
     calls = []
     for place, instance in enumerate(instances):
         try:
-            calls.append(parse_call(scenario, [*_tensors(scenario, instance), *tasks], (), now))
+            call = parse_call(scenario, [*_tensors(scenario, instance), *tasks], (), now)
+            calls.append(Wanted(call, _targets(scenario, instance.get(TARGETS), call.tasks)))
         except RequestError as error:
             if error.field == TASKS:
                 raise
@@ -58,9 +70,9 @@ def _tensors(scenario: Scenario, instance: Any) -> list[InputTensor]:
     known = {name: kind for name, kind in input_types(scenario).items() if name in FIELDS}
     tensors = []
     for name, value in instance.items():
-        if name not in known:
-            raise RequestError(str(name), f"is not a known field, allowed: {', '.join(known)}")
-        if value is None:
+        if name not in known and name != TARGETS:
+            raise RequestError(str(name), f"is not a known field, allowed: {', '.join([*known, TARGETS])}")
+        if value is None or name == TARGETS:
             continue
         datatype, shape = known[name]
         if name == CONTEXT:
@@ -75,3 +87,31 @@ def _tensors(scenario: Scenario, instance: Any) -> list[InputTensor]:
             raise RequestError(name, "holds a list or an object, allowed: numbers or texts")
         tensors.append(InputTensor(name, datatype, [1, len(value)], value))
     return tensors
+
+
+def _targets(scenario: Scenario, value: Any, tasks: Sequence[str]) -> dict[str, int | str]:
+    """Which answers to explain. Whether a list holds its one is seen when the list is there."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise RequestError(TARGETS, "allowed: an object, task to id or label")
+    for name, target in value.items():
+        place = f"{TARGETS}.{name}"
+        if name not in tasks:
+            raise RequestError(place, f"is no task of this call, allowed: {', '.join(tasks)}")
+        allowed = _allowed(scenario, scenario.task(name), target)
+        if allowed is not None:
+            raise RequestError(place, f"{target!r}, allowed: {allowed}")
+    return dict(value)
+
+
+def _allowed(scenario: Scenario, task: Task, target: Any) -> str | None:
+    """What may stand in place of a target, None where it may stand."""
+    if task.kind == "retrieval":
+        table = scenario.items if task.catalogue == ITEMS else scenario.entities.users
+        integer = table.key_type == "integer"
+        fits = isinstance(target, int if integer else str) and not isinstance(target, bool)
+        return None if fits else f"a key that the list holds, a {'whole number' if integer else 'text'}"
+    if task.classes is None:
+        return "nothing: the task has one answer"
+    return None if target in task.classes else ", ".join(task.classes)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from polytask.contract import load_contract
 from polytask.tables import Tables
+from serving.explainer.parse import Wanted
 from serving.transformer.call_record import CallRecord
 from serving.transformer.deadline import Deadline
 from serving.transformer.features import OnlineFeatures
@@ -58,9 +59,14 @@ class Memory:
         return [self._rows.get(int(user), nobody) for user in users]
 
 
-def ask(explainer: Any, *requests: Request, tasks: Sequence[str] = ("item", "user", "scene")) -> list[dict[str, Any]]:
+def ask(
+    explainer: Any,
+    *requests: Request,
+    tasks: Sequence[str] = ("item", "user", "scene"),
+    targets: Mapping[str, int | str] | None = None,
+) -> list[dict[str, Any]]:
     """The explanations of some requests."""
     record = CallRecord(deadline=Deadline(60))
-    calls = [Call((request,), tuple(tasks)) for request in requests]
-    explanations: list[dict[str, Any]] = asyncio.run(explainer.explain(calls, record))
+    wanted = [Wanted(Call((request,), tuple(tasks)), targets or {}) for request in requests]
+    explanations: list[dict[str, Any]] = asyncio.run(explainer.explain(wanted, record))
     return explanations

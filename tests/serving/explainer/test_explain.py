@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from polytask.contract import MULTITASK, TEXT_ENCODER
+from polytask.errors import RequestError
 from polytask.request import RequestFeatures
 from polytask.tables import Tables
 from polytask.tensors import TEXT_VECTOR
@@ -87,6 +88,40 @@ def test_a_contribution_is_the_difference_to_the_request_without_the_part(explai
         for part in ("history", "words"):
             values = [one["contribution"] for one in task[part]]
             assert values == sorted(values, reverse=True)
+
+
+def test_any_answer_of_a_list_can_be_explained(explainer: Explainer, predictor: OnnxPredictor):
+    request = Request(10, NOW, recent_items=(7, 14))
+    online = explainer._features.read([10], [NOW])[0]
+    features = RequestFeatures(10, online.profile, online.context, (*online.history, 7, 14), (*online.seen, 7, 14))
+    first = ask(explainer, request)[0]["tasks"]
+    bundle = explainer._bundle
+    rows = bundle.encoder.rows([features])
+    vector = asyncio.run(explainer._vectors([bundle.encoder.text(features)], Deadline(60)))
+    outputs = ["item_ids", "item_scores", "scene_scores"]
+    got = asyncio.run(predictor.infer(MULTITASK, {TEXT_VECTOR: vector, **rows}, outputs, Deadline(60)))
+    third = bundle.catalogues["items"].external(int(got["item_ids"][0, 2]))
+    order = np.argsort(-got["scene_scores"][0], kind="stable")
+    classes = bundle.contract.scenario.task("scene").classes
+    assert first["item"]["answer"]["id"] == bundle.catalogues["items"].external(int(got["item_ids"][0, 0]))
+    (found,) = ask(explainer, request, targets={"item": third, "scene": classes[order[1]]})
+    item, scene = found["tasks"]["item"], found["tasks"]["scene"]
+    assert (item["answer"]["id"], scene["answer"]["label"]) == (third, classes[order[1]])
+    assert item["answer"]["score"] == pytest.approx(float(got["item_scores"][0, 2]), abs=1e-5)
+    assert scene["answer"]["score"] == pytest.approx(float(got["scene_scores"][0, order[1]]), abs=1e-5)
+    exact = next(one for one in item["history"] if not one["at_least"])
+    rest = [item for item in features.history[-10:] if item != exact["id"]]
+    without = score(explainer, replace(features, history=rest), third)
+    assert exact["contribution"] == pytest.approx(item["answer"]["score"] - without, abs=1e-5)
+    assert found["tasks"]["user"] == first["user"]
+
+
+def test_what_is_no_answer_is_refused_with_its_place(explainer: Explainer):
+    requests = (Request(10, NOW), Request(20, NOW))
+    seen = explainer._features.read([10], [NOW])[0].seen[0]
+    with pytest.raises(RequestError, match=rf"{seen} is not among the 10 answers") as caught:
+        ask(explainer, *requests, targets={"item": seen})
+    assert caught.value.field == "instances[0].targets.item"
 
 
 def test_an_explanation_takes_one_call_of_each_model(explainer: Explainer, predictor: OnnxPredictor):

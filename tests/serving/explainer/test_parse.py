@@ -15,11 +15,13 @@ def test_instances_become_calls(small_scenario: Scenario):
     body = {
         "instances": [
             {"user_id": 10, "query": "a western", "recent_items": [7, 14], "exclude_items": [], "timestamp": None},
-            {"user_id": 20},
+            {"user_id": 20, "targets": {"scene": "Horror"}},
         ],
         "tasks": ["scene"],
     }
-    first, second = parse_body(small_scenario, body, NOW)
+    wanted = parse_body(small_scenario, body, NOW)
+    assert [one.targets for one in wanted] == [{}, {"scene": "Horror"}]
+    first, second = (one.call for one in wanted)
     assert (first.tasks, second.tasks) == (("scene",), ("scene",))
     (request,) = first.requests
     assert (request.user_id, request.query, request.recent_items, request.timestamp) == (10, "a western", (7, 14), NOW)
@@ -46,6 +48,15 @@ def test_instances_become_calls(small_scenario: Scenario):
         ({"instances": [{"user_id": 10, "recent_items": [[7]]}]}, "instances[0].recent_items"),
         ({"instances": [{"user_id": 10, "k": 5}]}, "instances[0].k"),
         ({"instances": [{"user_id": 10, "timestamp": -1}]}, "instances[0].timestamp"),
+        ({"instances": [{"user_id": 10, "targets": ["item"]}]}, "instances[0].targets"),
+        ({"instances": [{"user_id": 10, "targets": {"weather": 7}}]}, "instances[0].targets.weather"),
+        ({"instances": [{"user_id": 10, "targets": {"item": "7"}}]}, "instances[0].targets.item"),
+        ({"instances": [{"user_id": 10, "targets": {"item": True}}]}, "instances[0].targets.item"),
+        ({"instances": [{"user_id": 10, "targets": {"scene": "Musical"}}]}, "instances[0].targets.scene"),
+        (
+            {"instances": [{"user_id": 10, "targets": {"scene": "Comedy"}}], "tasks": ["item"]},
+            "instances[0].targets.scene",
+        ),
     ],
 )
 def test_what_is_not_allowed_is_named(small_scenario: Scenario, body: Any, field: str):
