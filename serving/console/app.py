@@ -23,7 +23,7 @@ from serving.console.directory import Directory, Person
 from serving.console.page import slate_rows, sliders, stages, task_views
 from serving.console.service import Reply, Service, Trouble
 from serving.console.state import View, read_view
-from serving.console.why import Explainer, reasons
+from serving.console.why import Explainer, reasons, title
 
 HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 STATIC = Path(__file__).parent / "static"
@@ -67,7 +67,8 @@ def build_app(console: Console) -> Starlette:
     async def page(request: Request) -> Response:
         scenario = console.directory.scenario
         tasks = [task.name for task in scenario.tasks]
-        view = read_view(request.query_params.multi_items(), tasks, scenario.features.context)
+        fields = [name for choice in console.directory.choices for name in choice.fields]
+        view = read_view(request.query_params.multi_items(), tasks, scenario.features.context, fields)
         content = await gather(console, view)
         reply = content["reply"]
         headers = {} if reply is None else {"server-timing": f"recommender;dur={reply.milliseconds:.1f}"}
@@ -103,7 +104,7 @@ async def gather(console: Console, view: View) -> dict[str, Any]:
         group.start_soon(run, "first", console.service.ask, view, console.directory)
         if console.other is not None and view.compare:
             group.start_soon(run, "second", console.other.ask, view, console.directory)
-        if console.explainer is not None and view.why:
+        if console.explainer is not None and (view.why or view.targets):
             group.start_soon(run, "why", console.explainer.explain, view, console.directory)
     first, second, person, why = found["first"], found["second"], found["person"], found["why"]
     reply = first if isinstance(first, Reply) else None
@@ -123,7 +124,10 @@ async def gather(console: Console, view: View) -> dict[str, Any]:
         "reply": reply,
         "other": other,
         "why_trouble": why if isinstance(why, Trouble) else None,
-        "why": {name: reasons(task) for name, task in why.tasks.items()} if isinstance(why, Explanation) else {},
+        "why": {name: (title(task), reasons(task)) for name, task in why.tasks.items()}
+        if isinstance(why, Explanation)
+        else {},
+        "choices": directory.choices,
         "can_explain": console.explainer is not None,
         "can_compare": console.other is not None,
         "address": console.service.address,

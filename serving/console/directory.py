@@ -19,8 +19,11 @@ from polytask.text import value_words
 from serving.transformer.answers import title_of
 from serving.transformer.deadline import Unavailable
 from serving.transformer.features import OnlineFeatures
+from serving.transformer.filters import ItemFilters, filterable
 
 SUGGESTIONS = 12
+# An attribute with more values than these is no choice to make from a list.
+MOST_CHOICES = 60
 
 
 class Features(Protocol):
@@ -49,6 +52,24 @@ class Person:
     known: bool = False
     stale: bool = False
     trouble: str = ""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An attribute that items can be filtered by: one of `values`, or where these are None a range of numbers."""
+
+    name: str
+    values: tuple[str, ...] | None = None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the fields that say it, in a form and in an address."""
+        return (f"filter.{self.name}",) if self.values is not None else (f"from.{self.name}", f"to.{self.name}")
+
+    def text(self, said: Mapping[str, str]) -> str | None:
+        """The filter as the recommender reads it; None where its fields say nothing."""
+        words = [said.get(name, "") for name in self.fields]
+        return f"{self.name}={'..'.join(words)}" if any(words) else None
 
 
 class Directory:
@@ -81,6 +102,24 @@ class Directory:
     def item(self, key: int | str) -> Thing:
         """An item by its key."""
         return self._thing(ITEMS, key)
+
+    @cached_property
+    def choices(self) -> tuple[Choice, ...]:
+        """What the page's user can filter items by."""
+        items = self._catalogues.get(ITEMS)
+        if items is None:
+            return ()
+        filters = ItemFilters(self.scenario, items)
+        found = {name: filters.values(name) for name in filterable(self.scenario)}
+        return tuple(
+            Choice(name, None if values is None else tuple(values))
+            for name, values in found.items()
+            if values is None or 1 < len(values) <= MOST_CHOICES
+        )
+
+    def filters(self, said: Mapping[str, str]) -> list[str]:
+        """The filters that fields of the page say, as the recommender reads them."""
+        return [text for text in (choice.text(said) for choice in self.choices) if text is not None]
 
     def suggest(self, name: str, text: str) -> list[Thing]:
         """Entities whose key starts with a text, and items whose title holds it, in catalogue order; keys first."""

@@ -29,7 +29,10 @@ class Move:
 
 @dataclass(frozen=True)
 class Row:
-    """An entry of a list. `share` of the bar is in percent; `item` is its key where "less of this" can be said."""
+    """An entry of a list. `share` of the bar is in percent; `item` is its key where "less of this" can be said.
+
+    `asks` names the task and the entry whose explanation can be asked for.
+    """
 
     place: int
     key: str
@@ -40,6 +43,7 @@ class Row:
     task: str = ""
     item: str | None = None
     move: Move | None = None
+    asks: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ def slate_rows(directory: Directory, answer: Answer) -> list[Row]:
                 share,
                 task.title,
                 entry.id if is_item else None,
+                asks=(entry.task, entry.id),
             )
         )
     return rows
@@ -162,6 +167,7 @@ def _listing(
                 100 * strength(task, entry, entries[0]),
                 item=item,
                 move=None if places is None else _move(place, places.get(key), len(places)),
+                asks=(task.name, key) if prefix == task.name else None,
             )
         )
     return Listing(tuple(rows))

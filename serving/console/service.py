@@ -26,6 +26,7 @@ class Recommender(Protocol):
         k: int | None = None,
         slate: int | None = None,
         task_weights: Mapping[str, float] | None = None,
+        filters: Sequence[str] | None = None,
     ) -> list[Answer]:
         """The answers for some questions, in their order."""
 
@@ -67,6 +68,7 @@ class Service:
                 k=_longest_list(directory, tasks),
                 slate=SLATE_LENGTH if mergeable(directory.scenario, tasks) else None,
                 task_weights=_weights(directory, view),
+                filters=directory.filters(view.filters) or None,
             )
             return Reply(answers[-1], answers[0], 1e3 * (time.monotonic() - began))
         except RequestError as error:

@@ -7,7 +7,8 @@ from urllib.parse import urlencode
 
 from serving.transformer.parse import MAX_CONTEXT_CHARACTERS, MAX_QUERY_CHARACTERS
 
-WEIGHT, CONTEXT = "weight.", "context."
+WEIGHT, CONTEXT, WHY = "weight.", "context.", "why."
+MAX_FIELD_CHARACTERS = 200
 MAX_ITEMS = 100
 
 
@@ -15,8 +16,9 @@ MAX_ITEMS = 100
 class View:
     """The state of the page. Keys of users and items are texts as typed; `tasks` and `weights` empty mean all, learned.
 
-    `recent` items run from oldest to newest. `context` has words about the moment, such as the weather. `compare` asks
-    a second recommender the same.
+    `recent` items run from oldest to newest. `context` has words about the moment, such as the weather. `filters` holds
+    what the fields for attributes of items say, by their names. `compare` asks a second recommender the same. `why`
+    asks for explanations of the first entries, `targets` for those of others, by task.
     """
 
     user: str = ""
@@ -28,6 +30,8 @@ class View:
     context: Mapping[str, str] = field(default_factory=dict)
     compare: bool = False
     why: bool = False
+    filters: Mapping[str, str] = field(default_factory=dict)
+    targets: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def asks_more(self) -> bool:
@@ -45,22 +49,30 @@ class View:
         pairs += [(CONTEXT + name, word) for name, word in view.context.items()]
         pairs += [("compare", "on")] if view.compare else []
         pairs += [("why", "on")] if view.why else []
+        pairs += list(view.filters.items()) + [(WHY + task, key) for task, key in view.targets.items()]
         return "/?" + urlencode(pairs) if pairs else "/"
 
     def without(self, name: str, value: str) -> str:
         """The address with one entry of `recent` or `less` taken out."""
-        return self.url(**{name: tuple(entry for entry in getattr(self, name) if entry != value)})
+        return self.url(**{name: tuple(entry for entry in getattr(self, name) if entry != value)}, targets={})
 
     def with_(self, name: str, value: str) -> str:
         """The address with one entry of `recent` or `less` added last; it stands there once."""
         kept = tuple(entry for entry in getattr(self, name) if entry != value)
-        return self.url(**{name: (*kept, value)})
+        return self.url(**{name: (*kept, value)}, targets={})
+
+    def why_of(self, task: str, key: str) -> str:
+        """The address that explains one entry of a task too."""
+        return self.url(targets={**self.targets, task: key})
 
 
-def read_view(pairs: Iterable[tuple[str, str]], tasks: Sequence[str], words: Sequence[str] = ()) -> View:
+def read_view(
+    pairs: Iterable[tuple[str, str]], tasks: Sequence[str], words: Sequence[str] = (), fields: Sequence[str] = ()
+) -> View:
     """The state that an address says. What no control of the page can have made is left out: it is only a page.
 
-    `tasks` and `words` (its `features.context`) are the scenario's; all tasks ticked is the same as none named.
+    `tasks` and `words` (its `features.context`) are the scenario's, `fields` those for attributes of items; all tasks
+    ticked is the same as none named.
     """
     single: dict[str, str] = {}
     lists: dict[str, dict[str, None]] = {"recent": {}, "less": {}, "task": {}}
@@ -86,6 +98,8 @@ def read_view(pairs: Iterable[tuple[str, str]], tasks: Sequence[str], words: Seq
         weights={task: weights[task] for task in tasks if task in weights} if any(weights.values()) else {},
         compare=bool(single.get("compare")),
         why=bool(single.get("why")),
+        filters={name: single[name][:MAX_FIELD_CHARACTERS] for name in fields if single.get(name)},
+        targets={task: single[WHY + task][:MAX_FIELD_CHARACTERS] for task in tasks if single.get(WHY + task)},
     )
 
 

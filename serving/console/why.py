@@ -1,10 +1,12 @@
-"""Why the first answer of each task stands first: what the explainer found, as bars around a line at nothing."""
+"""Why answers stand where they stand: what the explainer found, as bars around a line at nothing."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from polytask.errors import PolytaskError
-from serving.client import Explanation, TaskExplanation, explain
+from polytask.scenario.schema import Task
+from polytask.tables import ITEMS
+from serving.client import Explanation, Label, Ranked, TaskExplanation, explain
 from serving.client.explain import ItemContribution, WordsContribution
 from serving.console.directory import Directory
 from serving.console.service import Trouble, question_of
@@ -34,15 +36,41 @@ class Explainer:
         self._ask = ask
 
     def explain(self, view: View, directory: Directory) -> Explanation | Trouble:
-        """Why the state's first answers are what they are."""
+        """Why answers of the state are what they are: those it names, and where `why` is on the first of all others."""
         try:
             asked = asdict(question_of(view, directory))
             user = asked.pop("user")
             details = {name: value for name, value in asked.items() if value}
-            tasks = view.tasks or None
-            return self._ask(self.address, user, tasks=tasks, deadline_seconds=DEADLINE_SECONDS, **details)
+            asked_tasks = [task for task in directory.scenario.tasks if not view.tasks or task.name in view.tasks]
+            targets = {
+                task.name: _key(directory, task, view.targets[task.name])
+                for task in asked_tasks
+                if task.name in view.targets
+            }
+            tasks = [task.name for task in asked_tasks if view.why or task.name in targets]
+            return self._ask(
+                self.address, user, tasks=tasks, targets=targets, deadline_seconds=DEADLINE_SECONDS, **details
+            )
         except PolytaskError as error:
             return Trouble(str(error), "The answers stand without it; see the explainer's log.")
+
+
+def title(explanation: TaskExplanation) -> str:
+    """What is explained, as the lists call it; '' for a number."""
+    match explanation.answer:
+        case Ranked(external, named, _):
+            return named or str(external)
+        case Label(label, _):
+            return label
+        case _:
+            return ""
+
+
+def _key(directory: Directory, task: Task, text: str) -> int | str:
+    """An entry's key as the recommender has it. Raises RequestError where the text cannot be one."""
+    if task.kind != "retrieval":
+        return text
+    return directory.item_key(task.name, text) if task.catalogue == ITEMS else directory.user_key(text)
 
 
 def reasons(explanation: TaskExplanation) -> tuple[Reason, ...]:

@@ -49,6 +49,10 @@ class ItemFilters:
         self._rows = len(items) + 1
         self._allowed = lru_cache(maxsize=REMEMBERED)(self._combine)
 
+    def values(self, name: str) -> list[str] | None:
+        """The values of an attribute in alphabetical order, None where it is a number."""
+        return None if name in self._numbers else sorted(self._with_value[name])
+
     def allowed(self, filters: Sequence[str]) -> Mask:
         """(N + 1,): which rows pass all of `filters`; row 0, padding, never does. Read only.
 

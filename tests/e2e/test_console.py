@@ -17,11 +17,14 @@ from playwright.sync_api import Browser, Page, expect
 from serving.console.app import Console, build_app
 from serving.console.directory import Directory
 from serving.console.service import Service
+from serving.console.why import Explainer
+from serving.explainer.process import ExplainerProcess
 from serving.local import LocalStack
 from serving.transformer.bundle import Bundle, load_bundle
 from serving.transformer.features import FeatureReader
 from tests.e2e.browser import Log, chromium
 
+SERIOUS = ("serious", "critical")
 PHONE = {"width": 360, "height": 740}
 DESKTOP = {"width": 1280, "height": 900}
 
@@ -68,6 +71,26 @@ def address(bundle: Bundle, directory: Directory, small_stack: LocalStack) -> It
     service = Service(small_stack.grpc_url)
     with served(Console(directory, service, Service(small_stack.grpc_url), bundle.checksum)) as address:
         yield address
+
+
+@pytest.fixture(scope="module")
+def explained(
+    directory: Directory,
+    small_stack: LocalStack,
+    small_bundle: Path,
+    small_store: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
+    """A console with an explainer beside its recommender."""
+    log = tmp_path_factory.mktemp("explainer") / "explainer.log"
+    process = ExplainerProcess(small_stack.triton.grpc_address, small_bundle, small_store, log)
+    try:
+        process.start()
+        process.wait_until_ready()
+        with served(Console(directory, Service(small_stack.grpc_url), explainer=Explainer(process.url))) as address:
+            yield address
+    finally:
+        process.stop()
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +205,36 @@ def test_tasks_and_priorities(open_page: Open, address: str):
     assert keys(page, "slate") == before
 
 
+def test_filters_on_attributes(open_page: Open, address: str, directory: Directory):
+    page = open_page(f"{address}/?user=10")
+    page.get_by_label("genres").select_option("Horror")
+    page.wait_for_url("**/?user=10&filter.genres=Horror")
+    page.get_by_label("year, to").fill("1970")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/?user=10&to.year=1970&filter.genres=Horror")
+    expect(page.locator("#from-year")).to_have_value("")
+    about = [directory.item(int(key)).about for key in keys(page)]
+    assert about and all("horror" in text.casefold() for text in about)
+    assert all(int(text.split(" · ")[0]) <= 1970 for text in about)
+    page.get_by_role("link", name="start over").click()
+    page.wait_for_url("**/?user=10")
+    expect(page.get_by_label("genres")).to_have_value("")
+
+
+def test_why_an_entry_is_in_its_list(open_page: Open, explained: str):
+    page = open_page(f"{explained}/?user=10")
+    third = keys(page)[2]
+    page.locator(f"#explain-item-{third}").click()
+    page.wait_for_url(f"**/?user=10&why.item={third}")
+    named = page.locator(f'[data-key="item-{third}"] .title').inner_text()
+    expect(page.locator("#why-item")).to_have_text(f"Why {named}?")
+    expect(page.locator("#why-user")).to_have_count(0)
+    page.get_by_label("Explain the first of each list").check()
+    expect(page.locator("#why-scene + ul.why li").first).to_be_visible()
+    serious = [fault["id"] for fault in Axe().run(page).response["violations"] if fault["impact"] in SERIOUS]
+    assert serious == []
+
+
 def test_two_versions_beside_each_other(open_page: Open, address: str):
     page = open_page(f"{address}/?user=10")
     page.get_by_label("Compare with").check()
@@ -212,7 +265,7 @@ def test_the_service_is_down(open_page: Open, broken: str):
     expect(page.get_by_role("alert")).to_be_visible()
 
 
-FULL, COMPARED, DOWN = "/?user=10&query=a+ghost&less=7&recent=14", "/?user=10&compare=on", "down"
+FULL, COMPARED, DOWN = "/?user=10&query=a+ghost&less=7&recent=14&filter.genres=Horror", "/?user=10&compare=on", "down"
 
 
 @pytest.mark.parametrize(
@@ -234,7 +287,7 @@ def test_no_serious_accessibility_fault(
     serious = [
         f"{fault['id']}: {[node['html'] for node in fault['nodes']]}"
         for fault in found.response["violations"]
-        if fault["impact"] in ("serious", "critical")
+        if fault["impact"] in SERIOUS
     ]
     assert serious == []
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]

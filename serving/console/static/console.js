@@ -52,7 +52,7 @@ function swap(page, then) {
   for (const region of document.querySelectorAll("[data-region]")) {
     region.replaceWith(document.adoptNode(page.getElementById(region.id)));
   }
-  for (const field of document.querySelectorAll("input[id]")) {
+  for (const field of document.querySelectorAll("input[id], select[id]")) {
     const other = page.getElementById(field.id);
     if (other === null || (field.id === focused && field.type !== "checkbox")) continue;
     if (field.type === "checkbox") field.checked = other.checked;

@@ -26,10 +26,10 @@ class KnownRecommender:
         k: int | None = None,
         slate: int | None = None,
         task_weights: Mapping[str, float] | None = None,
+        filters: Sequence[str] | None = None,
     ) -> list[Answer]:
-        self.calls.append(
-            {"questions": questions, "tasks": tasks, "k": k, "slate": slate, "task_weights": task_weights}
-        )
+        call = {"questions": questions, "tasks": tasks, "k": k, "slate": slate, "task_weights": task_weights}
+        self.calls.append({**call, "filters": filters})
         if self.error is not None:
             raise self.error
         return [self._answer(question, list(tasks or ()), k or 10) for question in questions]

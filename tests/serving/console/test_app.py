@@ -80,6 +80,22 @@ def test_words_about_the_moment_are_asked(small_scenario: Scenario, tables: Tabl
     assert "same place" in page  # moves are counted from the lists without it
 
 
+def test_fields_for_attributes_are_filters(open_page: Open):
+    recommender = KnownRecommender()
+    client = open_page(recommender)
+    page = client.get("/?user=10").text
+    assert recommender.calls[-1]["filters"] is None
+    chosen = page[page.index('name="filter.genres"') : page.index("</select>")]
+    assert re.findall(r"<option>(\w+)", chosen) == ["Comedy", "Drama", "Horror", "Western"]
+    page = client.get("/?user=10&filter.genres=Horror&from.year=1950&to.year=1960&filter.colour=red").text
+    assert recommender.calls[-1]["filters"] == ["year=1950..1960", "genres=Horror"]
+    assert "<option selected>Horror" in page
+    assert re.search(r'name="from.year" value="1950"', page)
+    assert "start over" in page
+    client.get("/?user=10&to.year=1960")
+    assert recommender.calls[-1]["filters"] == ["year=..1960"]
+
+
 def test_tasks_and_priorities(open_page: Open):
     recommender = KnownRecommender()
     client = open_page(recommender)

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from serving.console.state import MAX_ITEMS, View, read_view
 
 TASKS = ("item", "user", "scene")
+FIELDS = ("filter.genres", "from.year", "to.year")
 words = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zs", "Zl", "Zp")), min_size=1, max_size=12)
 
 
 def read(address: str) -> View:
-    return read_view(parse_qsl(urlsplit(address).query, keep_blank_values=True), TASKS, ("place", "weather"))
+    return read_view(parse_qsl(urlsplit(address).query, keep_blank_values=True), TASKS, ("place", "weather"), FIELDS)
 
 
 @given(
@@ -28,6 +29,8 @@ def read(address: str) -> View:
         context=st.dictionaries(st.sampled_from(["place", "weather"]), words),
         compare=st.booleans(),
         why=st.booleans(),
+        filters=st.dictionaries(st.sampled_from(FIELDS), words),
+        targets=st.dictionaries(st.sampled_from(TASKS), words),
     )
 )
 def test_an_address_holds_the_whole_state(view: View):
@@ -44,13 +47,17 @@ def test_links_add_once_and_take_out():
     view = View(user="1", less=("7", "9"))
     assert read(view.with_("less", "7")).less == ("9", "7")
     assert read(view.without("less", "7")).less == ("9",)
+    asked = View(user="1", filters={"to.year": "1990"}, targets={"item": "7"})
+    assert read(asked.why_of("scene", "Film Noir")).targets == {"item": "7", "scene": "Film Noir"}
+    # Another question has other answers: what was explained before may not be among them.
+    assert read(asked.with_("less", "7")) == View(user="1", less=("7",), filters={"to.year": "1990"})
     assert read(view.url(query="", less=())) == View(user="1")
 
 
 @pytest.mark.parametrize("weight", ["-1", "2", "nan", "inf", "much", ""])
 def test_what_no_control_can_say_is_left_out(weight: str):
     view = read(
-        f"/?user=1&task=nothing&weight.item={weight}&weight.nothing=1&colour=red&context.colour=red&context.place=&query=+&recent="
+        f"/?user=1&task=nothing&weight.item={weight}&weight.nothing=1&colour=red&context.colour=red&context.place=&query=+&recent=&filter.colour=red&why.nothing=7"
     )
     assert view == View(user="1")
 

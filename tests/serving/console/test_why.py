@@ -57,14 +57,33 @@ def test_it_asks_what_the_page_asks(directory: Directory):
         "query": "a ghost",
         "recent_items": (14,),
         "negative_items": (7,),
-        "tasks": ("item",),
+        "tasks": ["item"],
+        "targets": {},
     }
-    assert "Why the first?" in page
+    assert "Why Film 7?" in page
     assert "&lt;Film 14&gt;" in page
     assert re.search(r'class="against" x="37.5%" width="12.5%"', page)
     asked.clear()
-    assert "Why the first?" not in page_of(directory, ask, "/?user=10")
+    assert "Why Film 7?" not in page_of(directory, ask, "/?user=10")
     assert asked == {}
+
+
+def test_every_entry_can_be_asked_about(directory: Directory):
+    asked = {}
+
+    def ask(address: str, user: int, **details) -> Explanation:
+        asked.update(details)
+        return explanation({"item": ITEM})
+
+    page = page_of(directory, ask, "/?user=10")
+    assert 'href="/?user=10&amp;why.item=14"' in page
+    assert 'href="/?user=10&amp;why.scene=Comedy"' in page
+    assert page.count('aria-label="why: &lt;Film 14&gt;"') == 1
+    page = page_of(directory, ask, "/?user=10&why.item=14&why.user=20")
+    assert (asked["tasks"], asked["targets"]) == (["item", "user"], {"item": 14, "user": 20})
+    page_of(directory, ask, "/?user=10&why=on&why.scene=Comedy&task=item&task=scene")
+    assert (asked["tasks"], asked["targets"]) == (["item", "scene"], {"scene": "Comedy"})
+    assert "item: &#39;x&#39;, allowed: the key" in page_of(directory, ask, "/?user=10&why.item=x")
 
 
 @pytest.mark.parametrize("error", [ServiceUnavailable("explainer at http://why:1: refused")])
@@ -81,3 +100,4 @@ def test_without_an_explainer_there_is_no_switch(directory: Directory):
     console = Console(directory, Service("one:1", KnownRecommender()))
     page = TestClient(build_app(console), base_url="http://127.0.0.1").get("/?user=10&why=on").text
     assert 'name="why"' not in page
+    assert "why.item" not in page
