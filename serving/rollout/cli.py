@@ -20,6 +20,12 @@ def rollout(
     ] = "http://{name}-transformer.{namespace}.svc",
     prometheus: Annotated[str, typer.Option(help="Address of Prometheus, for the rules.")] = "",
     rules: Annotated[Path | None, typer.Option(help="YAML file of rules by which a canary is judged.")] = None,
+    upload: Annotated[
+        bool,
+        typer.Option(
+            "--upload/--no-upload", help="Copy the bundle to s3:// or gs:// first, where it is not there yet."
+        ),
+    ] = True,
     take_over: Annotated[bool, typer.Option(help="Take over fields that someone else has set.")] = False,
     ready_seconds: Annotated[float, typer.Option(min=1, help="How long the pods may take to start.")] = 900,
     answer_seconds: Annotated[float, typer.Option(min=1, help="How long right answers may take after that.")] = 120,
@@ -47,5 +53,6 @@ def rollout(
         take_over=take_over,
         ready_seconds=ready_seconds,
         answer_seconds=answer_seconds,
+        upload=upload,
     )
     Console().print(str(outcome), highlight=False)

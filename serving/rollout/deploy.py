@@ -1,5 +1,6 @@
 """The whole deploy step: a published bundle into an InferenceService of a cluster."""
 
+import logging
 from pathlib import Path
 from typing import cast, get_args
 
@@ -9,6 +10,10 @@ from serving.rollout.judges import Judge, ProbeJudge, PrometheusJudge, load_rule
 from serving.rollout.release import load_release
 from serving.rollout.roll_out import roll_out
 from serving.rollout.settings import Outcome, Settings, Strategy
+from serving.rollout.upload import upload as upload_bundle
+from serving.rollout.upload import uploads
+
+LOGGER = logging.getLogger(__name__)
 
 
 def deploy(
@@ -25,11 +30,13 @@ def deploy(
     take_over: bool = False,
     ready_seconds: float = Settings.ready_seconds,
     answer_seconds: float = Settings.answer_seconds,
+    upload: bool = True,
 ) -> Outcome:
     """Verify the bundle and bring it into service.
 
-    `storage` is where the cluster finds the folder that holds `<model version>/`; `url` the transformer's address with
-    `{name}` and `{namespace}` in it. `ready_seconds` is how long the pods may take to start, `answer_seconds` how long
+    `storage` is where the cluster finds the folder that holds `<model version>/`; with `upload` the bundle is brought
+    there where that is object storage and it is not there yet. `url` is the transformer's address with `{name}` and
+    `{namespace}` in it. `ready_seconds` is how long the pods may take to start, `answer_seconds` how long
     right answers may take after that. A canary is judged by calls to it and, with `prometheus` and `rules`, by metrics.
     Raises ContractError for a bundle that is not as it was exported, RolloutError when the model is not in service
     afterwards, with the reason and with what was done about it.
@@ -57,6 +64,9 @@ def deploy(
     )
     cluster = connect(namespace)
     try:
+        if upload and uploads(storage):
+            written = upload_bundle(bundle, storage, release.version)
+            LOGGER.info("%s: %d files written, all others were there", release.uri, written)
         return roll_out(cluster, release, settings)
     finally:
         cluster.close()

@@ -14,6 +14,7 @@ from serving.rollout.cluster import Cluster
 from tests.serving.bundle import VERSION, write_bundle
 from tests.serving.rollout.api_server import Server
 from tests.serving.rollout.conftest import NAMESPACE, State, address
+from tests.serving.rollout.object_store import ObjectStore
 
 RUN = "import sys; from typer import Typer; from serving.rollout.cli import rollout\n"
 RUN += "app = Typer(); app.command()(rollout); app()"
@@ -44,6 +45,7 @@ def test_a_bundle_is_rolled_out_and_the_second_time_nothing_changes(
     installed: Cluster,
     state: State,
     server: Server,
+    object_store: ObjectStore,
     kubeconfig: Path,
     small_scenario: Scenario,
     tables: Tables,
@@ -62,4 +64,6 @@ def test_a_bundle_is_rolled_out_and_the_second_time_nothing_changes(
     writes = list(state.writes)
     again = run(kubeconfig, *arguments)
     assert (again.returncode, state.writes) == (0, writes)
+    written = [key for key in object_store.objects if key.startswith(f"models/small/{VERSION}/repository/")]
+    assert len(object_store.written) == len(object_store.objects) > len(written) > 3
     assert f"unchanged: model {VERSION} in " in again.stdout
