@@ -15,6 +15,9 @@ def compare(
     target: str,
     verdict: dsl.Output[dsl.Artifact],
     summary: dsl.Output[dsl.Markdown],
+    registry: str = "",
+    namespace: str = "",
+    inference_service: str = "recommender",
 ) -> None:
     """Ask the live model the same test requests and write the verdict, which `gate` carries out.
 
@@ -24,9 +27,13 @@ def compare(
         training_set: What `build_training_set` wrote.
         model: What `train` wrote: the candidate.
         evaluation: What `evaluate` wrote of it.
-        target: The folder of all published versions, which holds the registry.
+        target: The folder of all published versions.
         verdict: JSON with every task and number.
         summary: The same for people, as the user interface shows it.
+        registry: Address of Kubeflow Model Registry, http(s)://host[:port][?model=name]; the registry in `target` where
+            it is empty.
+        namespace: Namespace of the InferenceService whose model is the live one; empty where the registry says it.
+        inference_service: Its name.
     """
     from pathlib import Path
 
@@ -36,18 +43,21 @@ def compare(
     from polytask.atomic import write_text
     from polytask.evaluation.markdown import summary_of_verdict
     from polytask.promotion import compare_with_live
-    from polytask.registry.folder import FolderRegistry
     from polytask.scenario import load_scenario
+    from serving.registry.address import open_registry
+    from serving.registry.served import find_live
 
     loaded = load_scenario(scenario)
+    live = find_live(open_registry(registry, Path(target), loaded.name), namespace, inference_service)
     found = compare_with_live(
         loaded,
         Path(tables.path),
         Path(training_set.path),
         Path(model.path),
         Path(evaluation.path),
-        FolderRegistry(Path(target)).live(),
+        live.version,
         Path(verdict.path),
+        live_note=live.note,
     )
     write_text(Path(summary.path), summary_of_verdict(loaded, found))
     print(found.line())

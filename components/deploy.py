@@ -14,11 +14,12 @@ def deploy(
     namespace: str = "",
     inference_service: str = "recommender",
     strategy: str = "rolling",
+    registry: str = "",
 ) -> str:
-    """Publish the bundle to a folder, verified, under its model version, register it, and point `current` at it.
+    """Publish the bundle to a folder, verified, under its model version, register it, and make it the live version.
 
-    With `storage` an InferenceService serves it afterwards: it is changed, asked for every task, and changed back when
-    it does not answer, which fails the step with the reason.
+    With `storage` an InferenceService serves it before it counts as live: the service is changed, asked for every task,
+    and changed back when it does not answer, which fails the step with the reason. A shadow does not become live.
 
     Args:
         bundle: What `export` wrote.
@@ -28,6 +29,7 @@ def deploy(
         namespace: Namespace of the InferenceService.
         inference_service: Its name.
         strategy: recreate, rolling, canary or shadow.
+        registry: See `compare`.
 
     Returns:
         The published folder.
@@ -35,15 +37,17 @@ def deploy(
     from pathlib import Path
 
     from polytask.progress import log_to_stdout
-    from serving.publish import publish
+    from serving.publish import promote, publish
 
     log_to_stdout()
     lineage = {name: str(value) for name, value in model.metadata.get("lineage", {}).items()}
-    published = publish(Path(bundle.path), Path(target), Path(model.path), lineage)
+    published = publish(Path(bundle.path), Path(target), Path(model.path), lineage, registry=registry, live=not storage)
     print(f"published {published}")
     if storage:
         from serving.rollout.deploy import deploy as roll_out
 
         outcome = roll_out(published, storage=storage, namespace=namespace, name=inference_service, strategy=strategy)
+        if outcome.action != "shadowing":
+            promote(published, registry)
         print(outcome)
     return str(published)

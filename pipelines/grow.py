@@ -1,6 +1,6 @@
 """What the commands that grow a model share: the last version in a workspace, and how the next one is published.
 
-The checkpoint of a version is in the registry beside its bundle (`polytask.registry.folder`); that of one which was
+The checkpoint of a version is in the registry beside its bundle (`polytask.registry.files`); that of one which was
 published without lies where the pipeline's training step left it.
 """
 
@@ -20,7 +20,7 @@ from polytask.contract import REPOSITORY_FOLDER, Contract, load_contract
 from polytask.environment import stay_on_this_machine
 from polytask.errors import ContractError, DataError, ScenarioError
 from polytask.lineage import git_commit
-from polytask.registry.folder import CHECKPOINTS
+from polytask.registry.files import CHECKPOINTS
 from polytask.scenario import load_scenario, scenario_path
 from polytask.scenario.schema import Scenario
 

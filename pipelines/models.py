@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.workspace import WORKSPACE, Places
-from polytask.registry.folder import FolderRegistry
-from polytask.registry.version import ModelVersion
+from polytask.registry.version import ModelRegistry, ModelVersion
 from polytask.scenario import load_scenario, scenario_path
 from polytask.scenario.schema import Scenario
+from serving.registry.address import open_registry
 
 SHORT = 12
 
@@ -23,6 +23,10 @@ ScenarioOption = Annotated[str, typer.Option(help="Name of a scenario in scenari
 FolderOption = Annotated[
     Path | None, typer.Option(help="Folder of the published versions; default: that of the demo's workspace.")
 ]
+RegistryOption = Annotated[
+    str,
+    typer.Option(help="Kubeflow Model Registry, http(s)://host[:port][?model=name]; default: the folder itself."),
+]
 
 
 @models.callback()
@@ -30,6 +34,7 @@ def list_models(
     context: typer.Context,
     scenario: ScenarioOption = "movielens",
     folder: FolderOption = None,
+    registry: RegistryOption = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print everything that is known, as JSON.")] = False,
 ) -> None:
     """List the versions of a model, the oldest first, with the test metrics and what each was made of.
@@ -37,13 +42,14 @@ def list_models(
     Examples:
       polytask models
       polytask models --scenario movielens --json
+      polytask models --registry http://localhost:8080
       polytask models rollback --reason "worse lists"
     """
     if context.invoked_subcommand is not None:
         return
     loaded = load_scenario(scenario_path(scenario))
-    registry = _registry(loaded, folder)
-    versions, live = registry.versions(), registry.live()
+    opened = _registry(loaded, folder, registry)
+    versions, live = opened.versions(), opened.live()
     console = Console(file=sys.stdout)
     if as_json:
         number = None if live is None else live.version
@@ -51,7 +57,7 @@ def list_models(
         console.print_json(json.dumps(content))
         return
     if not versions:
-        console.print(f"no versions in {registry.folder}", highlight=False, soft_wrap=True)
+        console.print(f"no versions in {opened}", highlight=False, soft_wrap=True)
         return
     console.print(_table(loaded, versions, live))
 
@@ -60,17 +66,17 @@ def list_models(
 def roll_back(
     scenario: ScenarioOption = "movielens",
     folder: FolderOption = None,
+    registry: RegistryOption = "",
     to: Annotated[int | None, typer.Option(help="A version; default: the one that was promoted before.")] = None,
     reason: Annotated[str, typer.Option(help="Why; it is noted at the version that is left.")] = "by hand",
 ) -> None:
     """Make an earlier version the live one."""
-    registry = _registry(load_scenario(scenario_path(scenario)), folder)
-    version = registry.roll_back(reason, to)
+    version = _registry(load_scenario(scenario_path(scenario)), folder, registry).roll_back(reason, to)
     Console(file=sys.stdout).print(f"version {version.version} is live again", highlight=False)
 
 
-def _registry(scenario: Scenario, folder: Path | None) -> FolderRegistry:
-    return FolderRegistry((folder or Places(WORKSPACE, scenario.name).published).resolve())
+def _registry(scenario: Scenario, folder: Path | None, setting: str) -> ModelRegistry:
+    return open_registry(setting, (folder or Places(WORKSPACE, scenario.name).published).resolve(), scenario.name)
 
 
 def _table(scenario: Scenario, versions: list[ModelVersion], live: ModelVersion | None) -> Table:

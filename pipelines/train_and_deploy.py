@@ -29,6 +29,7 @@ def train_and_deploy(
     storage: str = "",
     namespace: str = "",
     strategy: str = "rolling",
+    registry: str = "",
 ) -> None:
     """Run the whole chain.
 
@@ -45,6 +46,8 @@ def train_and_deploy(
         storage: Where the cluster finds `target` (s3://..., pvc://...); empty where no InferenceService serves it.
         namespace: Namespace of the InferenceService `recommender`.
         strategy: How it changes to the new model: recreate, rolling, canary or shadow.
+        registry: Address of Kubeflow Model Registry, http(s)://host[:port][?model=name]; the registry in `target` where
+            it is empty.
     """
     version, tables, _, rows = data_steps(scenario, code_version, feature_store, feature_store_settings)
     model = train(
@@ -72,6 +75,8 @@ def train_and_deploy(
         model=model.outputs["model"],
         evaluation=evaluation.outputs["evaluation"],
         target=target,
+        registry=registry,
+        namespace=namespace,
     )
     # Which model is live stands in no input.
     step(verdict, "Compare with baselines and live model", "model", cached=False)
@@ -96,6 +101,7 @@ def train_and_deploy(
         storage=storage,
         namespace=namespace,
         strategy=strategy,
+        registry=registry,
     )
     # Publishing is a side effect: it has to happen even where nothing has changed since the last run.
     step(deployed, "Deploy", "light", cached=False)

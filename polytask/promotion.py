@@ -30,17 +30,19 @@ def compare_with_live(
     live: ModelVersion | None,
     target: Path,
     say: Say = print,
+    live_note: str = "",
 ) -> Verdict:
     """Judge a candidate, write the verdict as JSON to `target` and return it.
 
-    `evaluation` is what `evaluate_model` wrote of the candidate. A live model without a checkpoint, or without a task
-    of the scenario, cannot be asked; the verdict says so. Raises DataError where a gate names a baseline that was not
-    measured.
+    `evaluation` is what `evaluate_model` wrote of the candidate. A live model that is not here, or has no checkpoint or
+    no task of the scenario, cannot be asked; the verdict says so, after `live_note` on how it was found. Raises
+    DataError where a gate names a baseline that was not measured.
     """
     content = json.loads(evaluation.read_text(encoding="utf-8"))
     differences, note = _differences(scenario, tables, training_set, checkpoint, live, say)
     number = None if live is None else live.version
-    verdict = judge(scenario, content["test"], content["validation"], differences, number, note)
+    notes = "; ".join(text for text in (live_note, note) if text)
+    verdict = judge(scenario, content["test"], content["validation"], differences, number, notes)
     write_text(target, json.dumps(verdict.content(), indent=2) + "\n")
     return verdict
 
@@ -51,6 +53,8 @@ def _differences(
     """Candidate minus live model per task, and why there is no comparison where there is none."""
     if live is None:
         return {}, FIRST
+    if not Path(live.bundle).is_dir():
+        return {}, f"live model {live.version} lies in {live.bundle}, which is not here, and cannot be compared"
     if live.checkpoint is None:
         return {}, f"live model {live.version} was published without its checkpoint and cannot be compared"
     kept = Path(live.checkpoint)

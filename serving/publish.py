@@ -7,19 +7,27 @@ from pathlib import Path
 from polytask.atomic import atomic_folder
 from polytask.contract import REPOSITORY_FOLDER, load_contract
 from polytask.errors import ContractError
-from polytask.registry.folder import FolderRegistry
+from polytask.registry.version import ModelVersion
+from serving.registry.address import open_registry
 from serving.triton.checksums import SUMS_FILE, check_sums
 
 
 def publish(
-    bundle: Path, target: Path, checkpoint: Path | None = None, lineage: Mapping[str, str] | None = None
+    bundle: Path,
+    target: Path,
+    checkpoint: Path | None = None,
+    lineage: Mapping[str, str] | None = None,
+    *,
+    registry: str = "",
+    live: bool = True,
 ) -> Path:
     """Copy a verified bundle to `target/<model version>`, register it, make it the live one, and return its folder.
 
     `checkpoint` is the folder of the exported model, which the next candidate is compared with; `lineage` says what it
-    was made of. Publishing the same bundle again changes nothing but the time of its promotion. Raises ContractError
-    when a file of the bundle does not match its contract or the checksums of its model repository, or the version
-    stands there with other models: a version number is never used for other weights.
+    was made of; `registry` is the setting of `open_registry`. Without `live` it is registered only. Publishing the same
+    bundle again changes nothing but the time of its promotion. Raises ContractError when a file of the bundle does not
+    match its contract or the checksums of its model repository, or the version stands there with other models: a
+    version number is never used for other weights.
     """
     contract = load_contract(bundle)
     check_sums(bundle / REPOSITORY_FOLDER)
@@ -34,9 +42,16 @@ def publish(
     if not same:
         with atomic_folder(folder) as temporary:
             shutil.copytree(bundle, temporary, dirs_exist_ok=True)
-    registry = FolderRegistry(target)
-    registry.promote(registry.register(folder, checkpoint, dict(lineage or {})).version)
+    open_registry(registry, target, contract.scenario.name).register(folder, checkpoint, dict(lineage or {}))
+    if live:
+        promote(folder, registry)
     return folder
+
+
+def promote(published: Path, registry: str = "") -> ModelVersion:
+    """Make a published bundle the live version of its registry."""
+    contract = load_contract(published, verify_files=False)
+    return open_registry(registry, published.parent, contract.scenario.name).promote(contract.model_version)
 
 
 def _sums(bundle: Path) -> str | None:

@@ -1,5 +1,7 @@
 """A registered version of a model, and what every registry can do with versions."""
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -9,6 +11,9 @@ from polytask.errors import PolytaskError
 
 Metrics = dict[str, dict[str, float]]
 
+# The tag of a version that was rolled back from: when, to which one, why.
+ROLLED_BACK = "rolled_back"
+
 
 class RegistryError(PolytaskError):
     """A version is not known, or cannot become the live one."""
@@ -17,7 +22,8 @@ class RegistryError(PolytaskError):
 class ModelVersion(BaseModel):
     """A version: where it lies, how good it was on its test split, what it was made of, what was noted about it.
 
-    `bundle` and `checkpoint` are folders; a version that was published before there was a registry has no checkpoint.
+    `bundle` and `checkpoint` are folders, or addresses where this machine does not have the folders; a version that was
+    published before there was a registry has no checkpoint.
     `created` and `promoted` are times in ISO 8601, UTC; `promoted` is None until the version was made the live one.
     """
 
@@ -36,7 +42,10 @@ class ModelVersion(BaseModel):
 
 
 class ModelRegistry(Protocol):
-    """The versions of one scenario's model."""
+    """The versions of one scenario's model. As text it is the place where they are registered."""
+
+    def __str__(self) -> str:
+        """Its folder or address."""
 
     def register(self, bundle: Path, checkpoint: Path | None, lineage: dict[str, str]) -> ModelVersion:
         """Note a published bundle as a version and keep its checkpoint; the same version again keeps its tags."""
@@ -58,3 +67,26 @@ class ModelRegistry(Protocol):
 
         Raises RegistryError where there is none.
         """
+
+
+def version_before(versions: Sequence[ModelVersion], live: ModelVersion | None, place: str, to: int | None) -> int:
+    """The version to roll back to: `to`, or the one promoted last before the live one.
+
+    Raises RegistryError, which names the registry `place`, where there is none or it is live already.
+    """
+    if live is None:
+        raise RegistryError(f"{place}: no version is live; there is nothing to roll back from")
+    if to is None:
+        earlier = [v for v in versions if v.promoted and v.version != live.version]
+        earlier = [v for v in earlier if live.promoted is None or (v.promoted or "") < live.promoted]
+        if not earlier:
+            raise RegistryError(f"{place}: no version was live before {live.version}")
+        return max(earlier, key=lambda v: v.promoted or "").version
+    if to == live.version:
+        raise RegistryError(f"{place}: version {to} is live already")
+    return to
+
+
+def now() -> str:
+    """The time in UTC, so that later ones sort behind."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")

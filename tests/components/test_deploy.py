@@ -15,6 +15,7 @@ from serving.rollout import deploy as rollout
 from serving.rollout.errors import RolloutError
 from serving.rollout.settings import Outcome
 from tests.serving.bundle import VERSION, write_bundle
+from tests.serving.registry.registry_server import State, serving
 
 
 @pytest.fixture
@@ -64,6 +65,28 @@ def test_with_an_address_the_published_bundle_is_rolled_out(
     published = deploy.python_func(bundle=bundle, model=model, target=target, **cluster)
     assert calls == [{"bundle": Path(published), "name": "recommender", **cluster}]
     assert f"deployed: model {VERSION} in 3 s" in capsys.readouterr().out
+    live = FolderRegistry(Path(target)).live()
+    assert live is not None and live.version == VERSION
+
+
+def test_a_shadow_is_registered_and_not_live(bundle: Any, model: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(rollout, "deploy", lambda *_, **__: Outcome("shadowing", str(VERSION), 3.0))
+    target = tmp_path / "published"
+    deploy.python_func(bundle=bundle, model=model, target=str(target), storage="s3://models", namespace="test")
+    assert [version.version for version in FolderRegistry(target).versions()] == [VERSION]
+    assert FolderRegistry(target).live() is None
+
+
+def test_another_registry_by_its_address(bundle: Any, model: Any, tmp_path: Path):
+    target, state = tmp_path / "published", State()
+    with serving(state) as url:
+        deploy.python_func(bundle=bundle, model=model, target=str(target), registry=url)
+    (registered,) = state.models
+    assert (registered["name"], registered["customProperties"]["live_version"]["string_value"]) == (
+        "small",
+        str(VERSION),
+    )
+    assert FolderRegistry(target).versions()[0].lineage == {}  # no record there
 
 
 def test_a_rollout_that_fails_fails_the_step(bundle: Any, model: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -75,3 +98,4 @@ def test_a_rollout_that_fails_fails_the_step(bundle: Any, model: Any, monkeypatc
         deploy.python_func(
             bundle=bundle, model=model, target=str(tmp_path / "published"), storage="s3://models", namespace="test"
         )
+    assert FolderRegistry(tmp_path / "published").live() is None

@@ -10,6 +10,8 @@ from pipelines.models import models
 from polytask.registry.folder import FolderRegistry
 from polytask.registry.version import RegistryError
 from polytask.scenario import Scenario
+from serving.registry.kubeflow import KubeflowRegistry
+from tests.serving.registry.registry_server import State, serving
 from tests.serving.triton.tiny import tiny_contract
 
 
@@ -54,6 +56,24 @@ def test_rolling_back(registry: FolderRegistry, small_scenario_file: Path) -> No
     assert live is not None and live.version == 1
     with pytest.raises(RegistryError, match="version 9 is not there"):
         run(registry, small_scenario_file, "rollback", "--to", "9")
+
+
+def test_versions_of_another_registry(registry: FolderRegistry, small_scenario_file: Path, tmp_path: Path) -> None:
+    with serving(State()) as url:
+        other = KubeflowRegistry(url, "small", registry.folder)
+        other.register(registry.folder / "1", None, {"data_sha256": "7" * 64})
+        arguments = ("--registry", url)
+        output = run(registry, small_scenario_file, *arguments).output
+        assert "0.1000" in output and "777777777777" in output
+        assert "222222222222" not in output
+        other.promote(1)
+        other.register(registry.folder / "2", None, {})
+        other.promote(2)
+        assert "version 1 is live again" in run(registry, small_scenario_file, "rollback", *arguments).output
+        (first, second) = json.loads(run(registry, small_scenario_file, "--json", *arguments).output)
+        assert (first["live"], second["live"]) == (True, False)
+        empty = run(registry, small_scenario_file, "--registry", f"{url}?model=none").output
+        assert empty == f"no versions in {url}, model none\n"
 
 
 def test_no_versions(small_scenario_file: Path, tmp_path: Path) -> None:

@@ -69,6 +69,19 @@ def test_without_a_live_model_and_with_the_same_one(small_scenario, data, small_
         small_scenario, tables, rows, small_checkpoint, evaluation, bare, tmp_path / "verdict.json"
     )
     assert "without its checkpoint" in without.line()
+    away = live.model_copy(update={"bundle": "s3://models/small/1"})
+    elsewhere = compare_with_live(
+        small_scenario,
+        tables,
+        rows,
+        small_checkpoint,
+        evaluation,
+        away,
+        tmp_path / "verdict.json",
+        live_note="the service serves 1, the registry says that 2 is live",
+    )
+    assert "the registry says that 2 is live; live model" in elsewhere.line()
+    assert "lies in s3://models/small/1, which is not here" in elsewhere.line()
 
 
 def test_a_worse_candidate_is_refused(small_scenario, data, small_checkpoint, live, language_model, tmp_path):

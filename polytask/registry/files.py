@@ -1,0 +1,76 @@
+"""The files of published versions in one folder, whichever registry knows about them.
+
+<folder>/<version>/                the bundle, written by `serving.publish`
+<folder>/current                   a link to the version that is served from this folder
+<folder>/checkpoints/<version>/    the model it was exported from
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from polytask.atomic import atomic_folder
+from polytask.contract import CONTRACT_FILE, Contract, load_contract
+from polytask.registry.version import RegistryError
+
+CURRENT = "current"
+CHECKPOINTS = "checkpoints"
+
+
+class VersionFiles:
+    """The versions below `folder`, which need not be there yet."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def take(self, bundle: Path, checkpoint: Path | None) -> Contract:
+        """Copy the checkpoint of a published bundle beside it and return the bundle's contract.
+
+        Raises RegistryError for a bundle that is not the published one of its version.
+        """
+        contract = load_contract(bundle, verify_files=False)
+        number = contract.model_version
+        if bundle.resolve() != self.bundle(number).resolve():
+            raise RegistryError(f"{bundle}: is to be registered; allowed: the published {self.bundle(number)}")
+        if checkpoint is not None:
+            with atomic_folder(self._checkpoint(number)) as temporary:
+                shutil.copytree(checkpoint, temporary, dirs_exist_ok=True)
+        return contract
+
+    def numbers(self) -> list[int]:
+        """The versions whose bundles are there."""
+        return sorted(int(path.name) for path in self.folder.glob("*") if path.name.isdigit() and self.holds(path.name))
+
+    def holds(self, number: int | str) -> bool:
+        """Whether the bundle of a version is there."""
+        return (self.folder / str(number) / CONTRACT_FILE).is_file()
+
+    def bundle(self, number: int) -> Path:
+        """The bundle's folder."""
+        return self.folder / str(number)
+
+    def checkpoint(self, number: int) -> Path | None:
+        """The checkpoint's folder; None where none was kept."""
+        return self._checkpoint(number) if self._checkpoint(number).is_dir() else None
+
+    def current(self) -> int | None:
+        """The version that `current` points at."""
+        link = self.folder / CURRENT
+        return int(link.readlink().name) if link.is_symlink() else None
+
+    def point(self, number: int) -> None:
+        """Point `current` at a version."""
+        point(self.folder / CURRENT, str(number))
+
+    def _checkpoint(self, number: int) -> Path:
+        return self.folder / CHECKPOINTS / str(number)
+
+
+def point(link: Path, name: str) -> None:
+    """Replace a symbolic link in one step, so that a reader finds the old version or the new one."""
+    if link.is_symlink() and link.readlink() == Path(name):
+        return
+    temporary = link.with_name(f".{link.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(name)
+    temporary.replace(link)

@@ -1,0 +1,142 @@
+"""A small HTTP server that behaves like Kubeflow Model Registry's REST API (v1) for the calls that its client makes.
+
+Names are unique among models and among the versions of a model (409); what is not there is 404; a list has pages; an
+update replaces all custom properties; a call without the token is 401, where one is wanted.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+BASE = "/api/model_registry/v1"
+# Only these fields of a document may be changed, as the API's update types have them.
+EDITABLE = {"customProperties", "description", "externalId", "state", "author", "owner", "uri"}
+
+
+class Problem(Exception):
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class State:
+    def __init__(self) -> None:
+        self.models: list[dict[str, Any]] = []
+        self.versions: list[dict[str, Any]] = []
+        self.artifacts: list[dict[str, Any]] = []
+        self.calls: list[tuple[str, str]] = []
+        self.tokens: set[str | None] = set()
+        self.token: str | None = None  # the one that is wanted
+        self.failures: list[int] = []  # statuses to answer the next calls with
+        self.delay = 0.0
+        self.pages = 2
+        self.hidden = 0  # so many look-ups by name find nothing, as when another client is writing
+
+    def find(self, rows: list[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
+        if self.hidden and "name" in wanted:
+            self.hidden -= 1
+            raise Problem(404, "not found")
+        for row in rows:
+            if all(row.get(name) == value for name, value in wanted.items()):
+                return row
+        raise Problem(404, f"no object found for {wanted}")
+
+    def create(self, rows: list[dict[str, Any]], body: dict[str, Any], unique: tuple[str, ...]) -> dict[str, Any]:
+        if any(all(row.get(name) == body.get(name) for name in unique) for row in rows):
+            raise Problem(409, f"{body['name']} already exists")
+        row = {**body, "id": str(1 + len(self.models) + len(self.versions) + len(self.artifacts))}
+        rows.append(row)
+        return row
+
+    def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Any:
+        match [method, *path.removeprefix(BASE).strip("/").split("/")]:
+            case ["GET", "registered_model"]:
+                return self.find(self.models, name=query["name"])
+            case ["POST", "registered_models"]:
+                return self.create(self.models, body, ("name",))
+            case ["PATCH", "registered_models", number]:
+                return self.change(self.find(self.models, id=number), body)
+            case ["GET", "model_version"]:
+                return self.find(self.versions, name=query["name"], registeredModelId=query["parentResourceId"])
+            case ["POST", "model_versions"]:
+                return self.create(self.versions, body, ("registeredModelId", "name"))
+            case ["PATCH", "model_versions", number]:
+                return self.change(self.find(self.versions, id=number), body)
+            case ["GET", "registered_models", number, "versions"]:
+                return self.page([row for row in self.versions if row["registeredModelId"] == number], query)
+            case ["GET", "model_versions", number, "artifacts"]:
+                return self.page([row for row in self.artifacts if row["version"] == number], query)
+            case ["POST", "model_versions", number, "artifacts"]:
+                return self.create(self.artifacts, {**body, "version": number}, ("version", "name"))
+            case ["PATCH", "model_artifacts", number]:
+                return self.change(self.find(self.artifacts, id=number), body)
+        raise Problem(404, f"{method} {path} is no call of the API")
+
+    def change(self, row: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+        row.update({name: value for name, value in body.items() if name in EDITABLE})
+        return row
+
+    def page(self, rows: list[dict[str, Any]], query: dict[str, str]) -> dict[str, Any]:
+        size = min(int(query.get("pageSize", self.pages)), self.pages)
+        start = int(query.get("nextPageToken") or 0)
+        token = str(start + size) if start + size < len(rows) else ""
+        return {"items": rows[start : start + size], "nextPageToken": token, "pageSize": size, "size": len(rows)}
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # headers and body in one packet: two would wait for each other
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    do_POST = do_PATCH = do_GET
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+    def _answer(self) -> None:
+        state: State = self.server.state  # type: ignore[attr-defined]
+        length = int(self.headers.get("Content-Length") or 0)
+        body = json.loads(self.rfile.read(length)) if length else None
+        parts = urlsplit(self.path)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        time.sleep(state.delay)
+        state.calls.append((self.command, parts.path.removeprefix(BASE)))
+        token = self.headers.get("Authorization")
+        state.tokens.add(token)
+        try:
+            if state.failures:
+                raise Problem(state.failures.pop(0), "the data base is away")
+            if state.token is not None and token != f"Bearer {state.token}":
+                raise Problem(401, "no valid token")
+            status, content = (
+                201 if self.command == "POST" else 200,
+                state.answer(self.command, parts.path, query, body),
+            )
+        except Problem as problem:
+            status, content = problem.status, {"code": str(problem.status), "message": str(problem)}
+        data = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@contextmanager
+def serving(state: State) -> Iterator[str]:
+    """The server's address while it runs."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        server.state = state  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join(5)
