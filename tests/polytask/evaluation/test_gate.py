@@ -72,6 +72,16 @@ def test_the_scenario_names_the_bar(ungated):
         judge(with_gate(ungated, "ease"), test, split(), {}, None, FIRST)
 
 
+def test_at_the_bar_is_not_below_it(ungated):
+    assert judge(ungated, split({"scene": {"ndcg@5": 0.58}}), split(), {}, None, FIRST).passed
+
+
+def test_both_reasons_are_told(ungated):
+    difference = Difference(0.15, -0.14, (-0.16, -0.12), "worse")
+    line = judge(ungated, split({"item": {"ndcg@10": 0.01}}), split(), {"item": difference}, 7, "").line()
+    assert "item ndcg@10 0.0100 falls below its gate baseline popularity 0.0400; item ndcg@10 0.0100 is worse" in line
+
+
 def test_less_error_is_better(ungated):
     task = Task(name="stars", title="", kind="regression", label={"source": "interaction", "column": "rating"})
     scenario = ungated.model_copy(update={"tasks": (task,)})

@@ -1,5 +1,6 @@
 """The statistics of a data set that can be counted by hand, and how they are shown."""
 
+import pandas as pd
 import pytest
 
 from polytask.ingest import ingest
@@ -8,7 +9,15 @@ from polytask.scenario import load_scenario
 from tests.small import write_small_scenario
 
 USERS = "user_id,age,occupation\n1,20,writer\n2,30,doctor\n3,40,student\n4,50,writer\n"
-ITEMS = "item_id,title,year,genres\n7,A,1990,Comedy\n8,B,,Drama|Horror\n9,C,1995,\n10,D,,Drama\n"
+# The last two have no genre: an empty list, and none at all.
+ITEMS = pd.DataFrame(
+    {
+        "item_id": [7, 8, 9, 10],
+        "title": ["A", "B", "C", "D"],
+        "year": pd.array([1990, None, 1995, None], dtype="Int64"),
+        "genres": [["Comedy"], ["Drama", "Horror"], [], None],
+    }
+)
 # User 1 trains on 7, is validated on 8 and tested on 9; user 2 trains on 8 and 9 and is tested on 7; 3 only trains.
 EVENTS = """user_id,item_id,timestamp,rating
 1,7,2024-01-01T00:00:00Z,5
@@ -27,9 +36,12 @@ EVENTS = """user_id,item_id,timestamp,rating
 def statistics(tmp_path_factory) -> DatasetStatistics:
     folder = tmp_path_factory.mktemp("by_hand")
     file = write_small_scenario(folder)
-    file.write_text(file.read_text().replace("max_bad_share: 0.0", "max_bad_share: 0.2"))
-    for name, text in (("users", USERS), ("items", ITEMS), ("interactions", EVENTS)):
-        (folder / f"{name}.csv").write_text(text)
+    text = file.read_text().replace("max_bad_share: 0.0", "max_bad_share: 0.2")
+    file.write_text(text.replace("type: string_list", "type: string_list, nullable: true"))
+    (folder / "items.csv").unlink()
+    ITEMS.to_parquet(folder / "items.parquet")
+    for name, table in (("users", USERS), ("interactions", EVENTS)):
+        (folder / f"{name}.csv").write_text(table)
     scenario = load_scenario(file)
     ingest(scenario, folder / "tables")
     return dataset_statistics(scenario, folder / "tables")
@@ -57,7 +69,7 @@ def test_shares(statistics):
     }
     assert statistics.missing == {
         "users": {"age": 0.0, "occupation": 0.0},
-        "items": {"title": 0.0, "year": 0.5, "genres": 0.25},
+        "items": {"title": 0.0, "year": 0.5, "genres": 0.5},
         "interactions": {"rating": 0.0},
     }
 
