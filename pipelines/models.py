@@ -11,12 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.workspace import WORKSPACE, Places
+from polytask.lineage import shown
 from polytask.registry.version import ModelRegistry, ModelVersion
 from polytask.scenario import load_scenario, scenario_path
 from polytask.scenario.schema import Scenario
 from serving.registry.address import open_registry
-
-SHORT = 12
 
 models = typer.Typer(invoke_without_command=True)
 ScenarioOption = Annotated[str, typer.Option(help="Name of a scenario in scenarios/, or the path of a file.")]
@@ -93,7 +92,7 @@ def _table(scenario: Scenario, versions: list[ModelVersion], live: ModelVersion 
             for metric in [primary_metric(task)]
             if (value := version.metrics.get(task.name, {}).get(metric)) is not None
         ]
-        lineage = [f"{name} {value[:SHORT]}" for name, value in version.lineage.items()]
+        lineage = shown(version.lineage)
         notes = [f"{name}: {value}" for name, value in version.tags.items()]
         table.add_row(
             str(version.version),

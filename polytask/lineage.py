@@ -1,7 +1,9 @@
 """Where a model comes from: the commit of the code, the checksum of the data, the model before it."""
 
 import os
+import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from polytask.atomic import sha256_file, sha256_folder
@@ -10,6 +12,16 @@ from polytask.scenario.schema import Scenario
 # The image sets it: an image has no git.
 REVISION = "POLYTASK_REVISION"
 ROOT = Path(__file__).resolve().parents[1]
+
+
+_CHECKSUM = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{20,}")
+
+
+def shown(lineage: Mapping[str, str]) -> list[str]:
+    """A lineage as lines for people: the model before it first, and of checksums and commits what tells them apart."""
+    first = ("parent_model", "data_sha256", "git_commit")
+    names = [name for name in first if name in lineage] + sorted(name for name in lineage if name not in first)
+    return [" ".join((name, _CHECKSUM.sub(r"\1", lineage[name]))) for name in names]
 
 
 def git_commit() -> str:

@@ -18,12 +18,16 @@ def joined(store, service, rows):
 
 @pytest.fixture
 def rows(tables):
-    """Every event, plus rows at the stamps themselves, before all data, of unknown users, and doubled rows."""
+    """Every event; rows at the stamps, as long after them as they may be, before all; unknown users, doubled rows."""
     events = tables.interactions[["user_id", "timestamp"]]
     at_stamp = events.iloc[:50].assign(timestamp=events["timestamp"].iloc[:50] + pd.Timedelta(1, "us"))
+    # A user's newest row is as old as it may be just then, and another row comes after none of these.
+    last = events.groupby("user_id", as_index=False).last()
+    at_limit = last.assign(timestamp=last["timestamp"] + pd.Timedelta(1, "us") + pd.Timedelta(days=3))
     before = events.iloc[:5].assign(timestamp=pd.Timestamp("1999-01-01T00:00:00Z"))
-    unknown = events.iloc[:5].assign(user_id=12345)
-    rows = pd.concat([events, at_stamp, before, unknown, events.iloc[:3]], ignore_index=True)
+    # Between two known keys: the first and the last key of the rows are those of known users.
+    unknown = events.iloc[:5].assign(user_id=15)
+    rows = pd.concat([events, at_stamp, at_limit, before, unknown, events.iloc[:3]], ignore_index=True)
     rows = rows.rename(columns={"timestamp": "event_timestamp"})
     rows["event_timestamp"] = rows["event_timestamp"].astype("datetime64[us, UTC]")
     rows.insert(0, "event_id", range(len(rows)))

@@ -42,7 +42,8 @@ def test_the_list_has_metrics_and_lineage(registry: FolderRegistry, small_scenar
     output = run(registry, small_scenario_file).output
     lines = [line for line in output.splitlines() if "ndcg@10" in line]
     assert [("0.1000" in line, "live" in line) for line in lines] == [(True, False), (False, True)]
-    assert "222222222222" in output
+    assert "data_sha256 222222222222" in " ".join(output.split())
+    assert "2" * 13 not in output
     assert "mrr" not in output
     content = json.loads(run(registry, small_scenario_file, "--json").output)
     assert [(entry["version"], entry["live"]) for entry in content] == [(1, False), (2, True)]

@@ -48,3 +48,20 @@ def test_a_broken_record_names_its_file(registry: FolderRegistry) -> None:
     (registry.folder / "records" / "2.json").write_text("{}", encoding="utf-8")
     with pytest.raises(RegistryError, match=r"2\.json"):
         registry.versions()
+
+
+def test_registering_again_keeps_the_time_of_promotion(registry: FolderRegistry) -> None:
+    before = registry.versions()[1]
+    again = registry.register(registry.folder / "2", None, {})
+    assert (again.created, again.promoted) == (before.created, before.promoted)
+    assert again.promoted is not None
+
+
+def test_what_was_never_live_is_nothing_to_go_back_to(small_scenario: Scenario, tmp_path: Path) -> None:
+    registry = FolderRegistry(tmp_path)
+    for number in (2, 1):
+        registry.register(published(small_scenario, tmp_path, number), None, {})
+    registry.promote(2)
+    assert [version.version for version in registry.versions()] == [2, 1]  # as they were registered
+    with pytest.raises(RegistryError, match="no version was live before 2"):
+        registry.roll_back("worse")
