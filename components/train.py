@@ -14,6 +14,7 @@ def train(
     model: dsl.Output[dsl.Model],
     work_folder: str = "",
     target: str = "",
+    registry: str = "",
 ) -> None:
     """Encode the texts with the language model, train history encoder, towers and heads, calibrate new items.
 
@@ -26,6 +27,7 @@ def train(
         work_folder: Folder that outlives the step: a training that was interrupted goes on from the state it left
             there. Without one the state lies beside `model`.
         target: The folder of all published versions: the one that is live now is noted as the parent of this model.
+        registry: See `compare`.
     """
     from pathlib import Path
 
@@ -35,11 +37,11 @@ def train(
     from polytask.growth.jobs import calibrate_job
     from polytask.jobs import train_model
     from polytask.lineage import lineage_of
-    from polytask.registry.folder import FolderRegistry
     from polytask.scenario import load_scenario
+    from serving.registry.address import open_registry
 
     loaded = load_scenario(scenario)
-    live = FolderRegistry(Path(target)).live() if target else None
+    live = open_registry(registry, Path(target), loaded.name).live() if target else None
     trained = train_model(
         loaded,
         Path(tables.path),

@@ -57,6 +57,7 @@ def train_and_deploy(
         training_set=rows.outputs["training_set"],
         work_folder=work_folder,
         target=target,
+        registry=registry,
     )
     step(model, "Train", "training")
     evaluation = evaluate(
