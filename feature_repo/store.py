@@ -17,6 +17,9 @@ from polytask.scenario.schema import Scenario
 STORE_FILE = "feature_store.yaml"
 # Never Feast's default offline store: it drops training rows without a word.
 OFFLINE_STORE = {"type": "duckdb"}
+# Left to itself, Feast reads every row of a source into one data frame, arrays and all, to find the newest of each
+# entity, and turns those into messages all at once.
+MATERIALIZATION = {"pull_latest_features": True, "online_write_batch_size": 10_000}
 # Not named in feature_store.yaml: serving reads that file and does not have this package.
 _POINT_IN_TIME = {"duckdb": "feature_repo.offline_store.AsofDuckDBOfflineStore"}
 
@@ -42,7 +45,7 @@ def _given(scenario: Scenario, settings: Path) -> dict[str, Any]:
     project = config.get("project") if isinstance(config, dict) else None
     if project != scenario.name:
         raise DataError(f"{settings}: project {project!r}; allowed: the scenario's name, {scenario.name!r}")
-    return {"offline_store": OFFLINE_STORE, **config}
+    return {"offline_store": OFFLINE_STORE, "materialization": MATERIALIZATION, **config}
 
 
 def _local(scenario: Scenario) -> dict[str, Any]:
@@ -51,6 +54,7 @@ def _local(scenario: Scenario) -> dict[str, Any]:
         "provider": "local",
         "registry": "registry.db",
         "offline_store": OFFLINE_STORE,
+        "materialization": MATERIALIZATION,
         "online_store": {"type": "sqlite", "path": "online.db"},
         "entity_key_serialization_version": 3,
         "telemetry": False,
