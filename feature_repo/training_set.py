@@ -7,10 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feature_repo.definitions import REQUEST_TIME
-from feature_repo.leaks import check_no_leak
-from feature_repo.sources import STAMP
-from feature_repo.store import known_warnings_ignored, open_training_store
+from feature_repo.leaks import LeakCheck
+from feature_repo.point_in_time import PointInTimeJoin
 from polytask.atomic import atomic_file
 from polytask.context import CONTEXT_WORDS
 from polytask.errors import DataError
@@ -19,8 +17,8 @@ from polytask.tables import EVENT_ID
 from polytask.tensors import HISTORY, SEEN
 
 LOGGER = logging.getLogger(__name__)
-# Bounds the memory: Feast hands a Python on-demand view all columns of a result as Python objects.
-ROWS_PER_JOIN = 20_000
+# Bounds the memory: a join's result is held as a whole, and again in the order of the events.
+ROWS_PER_JOIN = 50_000
 
 
 def build_training_set(store_folder: Path, scenario: Scenario, interactions: pd.DataFrame, target: Path) -> Path:
@@ -34,16 +32,16 @@ def build_training_set(store_folder: Path, scenario: Scenario, interactions: pd.
     # By user, as the sources are: a join then reads the row groups of its own users rather than all of them.
     entities = scenario.entities
     interactions = interactions.sort_values([entities.users.key, entities.interactions.timestamp, EVENT_ID])
-    store = open_training_store(store_folder)
-    service = store.get_feature_service(scenario.feature_service)
+    join = PointInTimeJoin(store_folder, scenario)
+    check = LeakCheck(scenario, interactions) if scenario.has_items else None
     with atomic_file(target) as temporary:
         writer: pq.ParquetWriter | None = None
         try:
             for start in range(0, len(interactions), ROWS_PER_JOIN):
                 events = interactions.iloc[start : start + ROWS_PER_JOIN]
-                with known_warnings_ignored():
-                    joined = store.get_historical_features(_entity_rows(scenario, events), service).to_arrow()
-                rows = _rows(scenario, events, joined)
+                rows = _rows(scenario, events, join(events))
+                if check is not None:
+                    check.look_at(rows)
                 writer = writer or pq.ParquetWriter(temporary, rows.schema)
                 writer.write_table(rows)
                 LOGGER.info("joined %d of %d interactions", start + len(events), len(interactions))
@@ -52,41 +50,13 @@ def build_training_set(store_folder: Path, scenario: Scenario, interactions: pd.
                 writer.close()
         if writer is None:
             raise DataError("interactions: no rows to build a training set from")
-        if scenario.has_items:
-            check_no_leak(scenario, temporary, interactions)
+        if check is not None:
+            check.finish()
     return target
 
 
-def check_same_rows(sent: pd.Series, returned: pd.Series) -> None:
-    """Raise DataError with both counts unless the event ids that came back are those sent, each once."""
-    if len(returned) != len(sent) or not returned.sort_values().reset_index(drop=True).equals(
-        sent.sort_values().reset_index(drop=True)
-    ):
-        lost = sent[~sent.isin(returned)]
-        raise DataError(
-            f"the feature store returned {len(returned)} rows ({returned.nunique()} different events) for {len(sent)}; "
-            f"{len(lost)} events are lost, first: {lost.head(3).tolist()}"
-        )
-
-
-def _entity_rows(scenario: Scenario, events: pd.DataFrame) -> pd.DataFrame:
-    moments = events[scenario.entities.interactions.timestamp].astype("datetime64[us, UTC]")
-    return pd.DataFrame(
-        {
-            EVENT_ID: events[EVENT_ID],
-            scenario.entities.users.key: events[scenario.entities.users.key],
-            STAMP: moments,
-            REQUEST_TIME: moments.astype("int64") // 1_000_000,
-        }
-    )
-
-
 def _rows(scenario: Scenario, events: pd.DataFrame, joined: pa.Table) -> pa.Table:
-    """The columns of the training set for `events`, in their order (the DuckDB store keeps none)."""
-    returned = joined[EVENT_ID].to_pandas()
-    check_same_rows(events[EVENT_ID], returned)
-    order = pd.Series(returned.index, index=returned)[events[EVENT_ID]].to_numpy()
-    joined = joined.take(pa.array(order)).combine_chunks()
+    """The columns of the training set for `events` and their features, in the same order."""
     entities, profile = scenario.entities, scenario.features.profile
     for name in profile:
         missing = joined[name].null_count
@@ -101,7 +71,7 @@ def _rows(scenario: Scenario, events: pd.DataFrame, joined: pa.Table) -> pa.Tabl
     columns = dict(zip(table.column_names, table.columns, strict=True))
     columns |= {name: joined[name] for name in profile}
     if scenario.has_items:
-        columns |= {name: _without_nulls(joined[name].chunk(0)) for name in (HISTORY, SEEN)}
+        columns |= {name: _without_nulls(joined[name].combine_chunks()) for name in (HISTORY, SEEN)}
     columns |= {name: joined[name] for name in CONTEXT_WORDS}
     return pa.table(columns)
 

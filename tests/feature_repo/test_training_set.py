@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 
 from feature_repo import training_set
+from feature_repo.point_in_time import PointInTimeJoin, check_same_rows
 from feature_repo.sources import USER_HISTORY, source_file
-from feature_repo.training_set import build_training_set, check_same_rows
+from feature_repo.training_set import build_training_set
 from polytask.context import time_context
 from polytask.errors import DataError
 
@@ -39,6 +40,23 @@ def test_chunks_make_no_difference(built, small_store, small_scenario, tables, t
     monkeypatch.setattr(training_set, "ROWS_PER_JOIN", 333)
     chunked = build_training_set(small_store, small_scenario, tables.interactions, tmp_path / "chunked.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(chunked), built)
+
+
+def test_a_python_view_gets_its_inputs_alone(small_store, small_scenario, tables, monkeypatch):
+    """Arrays of all histories as Python objects took longer than the join."""
+    from feast.transformation.python_transformation import PythonTransformation
+
+    seen = []
+    real = PythonTransformation.transform_arrow
+
+    def noted(self, table, features):
+        seen.append(table.column_names)
+        return real(self, table, features)
+
+    monkeypatch.setattr(PythonTransformation, "transform_arrow", noted)
+    joined = PointInTimeJoin(small_store, small_scenario)(tables.interactions.iloc[:5])
+    assert seen == [["request_time"]]
+    assert {"history", "seen", "daypart"} <= set(joined.column_names)
 
 
 def replanted(small_scenario, ingested, folder, change):
