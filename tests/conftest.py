@@ -11,6 +11,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("FEAST_USAGE", "False")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+# A process that has imported Feast hands these on: metrics would lie in files, and add up over all tests.
+os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+os.environ.pop("PROMETHEUS_MULTIPROCESS_DIR", None)
+
 import prometheus_client  # noqa: F401 - before Feast, which would put it into its mode for many processes
 
 from polytask.catalogue import catalogues_of
