@@ -1,4 +1,4 @@
-"""Callers that send a mixed load over gRPC until they are told to stop, and what became of their calls."""
+"""Callers that send a mixed load over gRPC and REST until they are told to stop, and what became of their calls."""
 
 import random
 import threading
@@ -8,17 +8,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from benchmarks.load import METHOD
-from benchmarks.mixed_calls import Valid, differences, malformed_messages, tensors_of
+from benchmarks.mixed_calls import Valid, differences, malformed_messages
+from benchmarks.mixed_channels import Channel, Ended, GrpcChannel, RestChannel, in_json
 from polytask.scenario import Scenario
 from serving.local import LocalStack
 
-if TYPE_CHECKING:
-    import grpc
-
 MALFORMED, CANCELLED, VALID = "malformed", "cancelled", "valid"
+GRPC, REST = "gRPC", "REST"
+# Every third caller speaks REST.
+REST_IN = 3
 SHARES = {MALFORMED: 0.1, CANCELLED: 0.1}
 LATEST_CANCEL_SECONDS = 0.02
 # Codes by which a call is refused that may succeed later.
@@ -40,6 +41,7 @@ class Outcome:
     outages: list[str]
     slowest_seconds: float
     memory_growth: dict[str, float] = field(default_factory=dict)
+    answered: dict[str, int] = field(default_factory=dict)  # valid calls answered, by protocol
 
     def failures(self) -> list[str]:
         """What did not hold; empty where all did."""
@@ -52,6 +54,7 @@ class Outcome:
         ]
         if not self.counts.get(VALID, {}).get("OK"):
             found.append("no valid call was answered")
+        found += [f"no valid call was answered over {name}" for name, count in self.answered.items() if not count]
         return found
 
 
@@ -74,12 +77,18 @@ class Callers:
         self._wrong: list[str] = []
         self._unexpected: list[str] = []
         self._outages: list[str] = []
+        self._answered = {GRPC: 0, REST: 0}
         self._slowest = 0.0
         self._away = 0.0  # a refusal of a call that was sent before this moment is no surprise
         self._lock = threading.Lock()
         self._end = threading.Event()
         self._threads = [
-            threading.Thread(target=self._run, args=(seed * 1000 + number,), name=f"caller-{number}", daemon=True)
+            threading.Thread(
+                target=self._run,
+                args=(seed * 1000 + number, REST if number % REST_IN == 0 else GRPC),
+                name=f"caller-{number}",
+                daemon=True,
+            )
             for number in range(count)
         ]
 
@@ -108,59 +117,58 @@ class Callers:
     def outcome(self, memory_growth: dict[str, float]) -> Outcome:
         """What became of all calls."""
         counts = {kind: dict(counter.most_common()) for kind, counter in self._counts.items()}
-        return Outcome(counts, self._wrong, self._unexpected, self._outages, self._slowest, memory_growth)
+        return Outcome(
+            counts, self._wrong, self._unexpected, self._outages, self._slowest, memory_growth, dict(self._answered)
+        )
 
-    def _run(self, seed: int) -> None:
-        import grpc
-
+    def _run(self, seed: int, protocol: str) -> None:
         chooser = random.Random(seed)  # noqa: S311 - which call comes next is no secret
-        options = [("grpc.max_reconnect_backoff_ms", 200), ("grpc.use_local_subchannel_pool", 1)]
-        with grpc.insecure_channel(self._stack.grpc_url, options) as channel:
-            infer = channel.unary_unary(METHOD)
+        channel: Channel = RestChannel(self._stack.rest_url) if protocol == REST else GrpcChannel(self._stack.grpc_url)
+        malformed = [(name, one) for name, one in self._malformed if protocol == GRPC or in_json(one)]
+        try:
             while not self._end.is_set():
                 drawn = chooser.random()
                 if drawn < SHARES[MALFORMED]:
-                    self._send_malformed(infer, *chooser.choice(self._malformed))
+                    self._send_malformed(channel, *chooser.choice(malformed))
                 elif drawn < sum(SHARES.values()):
-                    self._send_and_cancel(infer, chooser.choice(self._valid), chooser.random() * LATEST_CANCEL_SECONDS)
+                    after = chooser.random() * LATEST_CANCEL_SECONDS
+                    self._send_and_cancel(channel, chooser.choice(self._valid), after)
                 else:
-                    self._send_valid(infer, chooser.choice(self._valid))
+                    self._send_valid(channel, chooser.choice(self._valid), protocol)
+        except Exception as error:  # noqa: BLE001 - a caller that dies is a finding, in a thread that nobody reads
+            self._note(self._unexpected, f"{threading.current_thread().name} over {protocol}: {error!r}")
+        finally:
+            channel.close()
 
-    def _send_valid(self, infer: "grpc.UnaryUnaryMultiCallable", call: Valid) -> None:
-        code, text, answer = self._call(infer, call.message, VALID)
+    def _send_valid(self, channel: Channel, call: Valid, protocol: str) -> None:
+        code, text, answer = self._call(channel, call.message, VALID)
         if code == "OK":
-            found = differences(self._scenario, tensors_of(answer), call.reference)
+            with self._lock:
+                self._answered[protocol] += 1
+            found = differences(self._scenario, answer, call.reference)
             if found:
-                self._note(self._wrong, f"users {call.users}: {'; '.join(found)}")
+                self._note(self._wrong, f"users {call.users} over {protocol}: {'; '.join(found)}")
         elif code in TRY_AGAIN:
             time.sleep(BACK_OFF_SECONDS)
         else:
-            self._note(self._unexpected, f"valid call: {code}: {text}")
+            self._note(self._unexpected, f"valid call over {protocol}: {code}: {text}")
 
-    def _send_malformed(self, infer: "grpc.UnaryUnaryMultiCallable", name: str, message: bytes) -> None:
-        code, text, _ = self._call(infer, message, MALFORMED)
+    def _send_malformed(self, channel: Channel, name: str, message: bytes) -> None:
+        code, text, _ = self._call(channel, message, MALFORMED)
         if code == "OK" or (code not in TRY_AGAIN and (code != "INVALID_ARGUMENT" or name not in text)):
             self._note(self._unexpected, f"malformed {name}: {code}: {text}")
 
-    def _send_and_cancel(self, infer: "grpc.UnaryUnaryMultiCallable", call: Valid, after_seconds: float) -> None:
-        import grpc
-
-        future = infer.future(call.message, timeout=self._stack.deadline_seconds + HANG_SECONDS)
-        time.sleep(after_seconds)
-        code = "CANCELLED" if future.cancel() else future.code().name
+    def _send_and_cancel(self, channel: Channel, call: Valid, after_seconds: float) -> None:
+        limit = self._stack.deadline_seconds + HANG_SECONDS
+        code, text, _ = channel.leave(call.message, after_seconds, limit)
         with self._lock:
             self._counts[CANCELLED][code] += 1
-        if code not in ("CANCELLED", grpc.StatusCode.OK.name, *TRY_AGAIN):
-            self._note(self._unexpected, f"cancelled call: {code}: {future.details()}")
+        if code not in ("CANCELLED", "OK", *TRY_AGAIN):
+            self._note(self._unexpected, f"cancelled call: {code}: {text}")
 
-    def _call(self, infer: "grpc.UnaryUnaryMultiCallable", message: bytes, kind: str) -> tuple[str, str, bytes]:
-        import grpc
-
+    def _call(self, channel: Channel, message: bytes, kind: str) -> Ended:
         start, limit = time.monotonic(), self._stack.deadline_seconds + HANG_SECONDS
-        try:
-            code, text, answer = "OK", "", infer(message, timeout=limit)
-        except grpc.RpcError as error:
-            code, text, answer = error.code().name, error.details() or "", b""
+        code, text, answer = channel.call(message, limit)
         took = time.monotonic() - start
         with self._lock:
             self._counts[kind][code] += 1

@@ -1,4 +1,5 @@
 """Mixed load with disturbances: one call in ten is malformed, one is cancelled, Triton is killed, Redis is restarted.
+Every third caller speaks REST, the others gRPC.
 
     python -m benchmarks.mixed_load --seconds 600
 
@@ -116,6 +117,7 @@ def main(
         for code, count in codes.items():
             table.add_row(kind, code, str(count))
     console.print(table)
+    console.print(f"valid calls answered: {', '.join(f'{n} over {name}' for name, n in outcome.answered.items())}")
     for name, share in outcome.memory_growth.items():
         console.print(f"memory of {name}: {share:+.1%} after warm-up")
     console.print(f"slowest call: {outcome.slowest_seconds:.2f} s; wrote {out}")
