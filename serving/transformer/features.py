@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,11 @@ from polytask.scenario.schema import Scenario
 from polytask.tensors import ATTENTION_MASK, HISTORY, INPUT_IDS, SEEN
 from polytask.text import TextTokenizer
 from serving.transformer.deadline import Unavailable
-from serving.transformer.feature_views import open_online_store, resolve
+from serving.transformer.feature_views import ViewRead, open_online_store, resolve
+from serving.transformer.redis_views import RedisViews, ViewRows
+
+if TYPE_CHECKING:  # feast takes seconds to import
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 
 LOGGER = logging.getLogger(__name__)
 
@@ -81,7 +85,8 @@ class Stored:
 class FeatureReader:
     """Reads the features of one feature service. Safe to call from several threads.
 
-    It asks the online store of the registry's views for the wanted features alone, one read a view for the whole batch.
+    It asks the online store of the registry's views for the wanted features alone, one read a view for the whole batch,
+    and of Redis one read for all views.
     Feast's `get_online_features` does the same reads and then as much again around them: ADR 0028. The words about the
     moment come from the function that the registered on-demand view calls.
     """
@@ -100,6 +105,8 @@ class FeatureReader:
         self._key, self._value = EntityKey, Value
         self._kind = "int64_val" if scenario.entities.users.key_type == "integer" else "string_val"
         self._stop = threading.Event()
+        joint = RedisViews.fits(self._online)
+        self._read_views = RedisViews(self._store.config, self._online) if joint else self._read_one_by_one
 
     def read(self, users: Sequence[int | str], moments: Sequence[int]) -> list[OnlineFeatures]:
         """Features of `users` at `moments` (unix seconds). Raises Unavailable when the online store fails."""
@@ -108,14 +115,20 @@ class FeatureReader:
         zone = self._scenario.features.timezone
         words = {moment: time_context(datetime.fromtimestamp(moment, UTC), zone) for moment in set(moments)}
         stored = [Stored(moment, words[moment]) for moment in moments]
-        for read in self.reads:  # one tuple for the whole call, whatever is refreshed meanwhile
-            try:
-                rows = self._online.online_read(self._store.config, read.view, keys, list(read.features))
-            except Exception as error:  # each kind of online store raises errors of its own
-                raise Unavailable(f"feature store: {type(error).__name__}: {error}") from error
+        reads = self.reads  # for the whole call, whatever is refreshed meanwhile
+        try:
+            found = self._read_views(reads, keys)
+        except Exception as error:  # each kind of online store raises errors of its own
+            raise Unavailable(f"feature store: {type(error).__name__}: {error}") from error
+        for read, rows in zip(reads, found, strict=True):
             for row, (stamp, values) in zip(stored, rows, strict=True):
                 row.add(read.view.name, read.features, stamp, values or {}, read.ttl)
         return [row.features(self._scenario) for row in stored]
+
+    def _read_one_by_one(self, reads: tuple[ViewRead, ...], keys: "Sequence[EntityKey]") -> list[ViewRows]:
+        """By the interface that all online stores have."""
+        config = self._store.config
+        return [self._online.online_read(config, read.view, keys, list(read.features)) for read in reads]
 
     def refresh(self) -> bool:
         """Read the registry anew, so that changed views and TTLs count. Returns whether that changed anything.

@@ -1,0 +1,57 @@
+"""All views of the users from Feast's Redis store in one round trip: one HMGET a user, whose hash has all fields.
+
+`OnlineStore.online_read` asks for one view, so that two views cost two trips and two keys a user. What is called here
+are the store's own parts of that function: keys, fields, wire and values stay Feast's. They are no public interface;
+the version of Feast is pinned, and a test holds the result against `online_read`.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from serving.transformer.feature_views import ViewRead
+
+if TYPE_CHECKING:  # feast takes seconds to import
+    from feast import RepoConfig
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+
+# Of one view: when the values of each user are from, and the values by feature.
+ViewRows = Sequence[tuple[datetime | None, dict[str, Any] | None]]
+
+
+class RedisViews:
+    """Reads several views of one kind of entity. `store` is Feast's RedisOnlineStore. Safe to call from threads."""
+
+    def __init__(self, config: "RepoConfig", store: Any) -> None:
+        self._config = config
+        self._store = store
+        self._layout = lru_cache(maxsize=2)(self._make_layout)
+
+    @staticmethod
+    def fits(store: Any) -> bool:
+        """Whether an online store is one that this reads."""
+        return (type(store).__module__, type(store).__name__) == ("feast.infra.online_stores.redis", "RedisOnlineStore")
+
+    def __call__(self, reads: tuple[ViewRead, ...], keys: "Sequence[EntityKey]") -> list[ViewRows]:
+        """The rows of each view, in the order of `reads`."""
+        fields, views = self._layout(reads)
+        hashes = self._store._generate_redis_keys_for_entities(self._config, keys)
+        rows = self._store._read_hash_fields(self._config, [(one, fields) for one in hashes])
+        return [
+            self._store._convert_redis_values_to_protobuf([row[part] for row in rows], name, names)
+            for name, names, part in views
+        ]
+
+    def _make_layout(self, reads: tuple[ViewRead, ...]) -> tuple[list[Any], list[tuple[str, list[str], slice]]]:
+        """The fields of all views, and of each view its name in the store, its features and where they stand."""
+        from feast.infra.online_stores.redis import _versioned_fv_name
+
+        fields: list[Any] = []
+        views = []
+        for read in reads:
+            name = _versioned_fv_name(read.view, self._config)
+            names, of_view = self._store._generate_hset_keys_for_features(read.view, list(read.features), name)
+            views.append((name, names, slice(len(fields), len(fields) + len(of_view))))
+            fields += of_view
+        return fields, views
