@@ -73,15 +73,20 @@ class TextTokenizer:
 
     def __call__(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(B,) texts -> input_ids (B, T) and attention_mask (B, T), T the longest rounded up to a bucket."""
+        return self.tokens(texts)[:2]
+
+    def tokens(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64], list[bool]]:
+        """As a call, and for each text whether tokens were cut off (B,)."""
+        encodings = self._tokenizer.encode_batch(list(texts))
         # Tokenizers that add no mark of their own make nothing of an empty text: then one token stands for it.
-        rows = [encoding.ids or [EMPTY_TEXT] for encoding in self._tokenizer.encode_batch(list(texts))]
+        rows = [encoding.ids or [EMPTY_TEXT] for encoding in encodings]
         width = bucket(max((len(row) for row in rows), default=1), self.max_tokens)
         input_ids = np.zeros((len(rows), width), dtype=np.int64)
         attention_mask = np.zeros((len(rows), width), dtype=np.int64)
         for position, row in enumerate(rows):
             input_ids[position, : len(row)] = row
             attention_mask[position, : len(row)] = 1
-        return input_ids, attention_mask
+        return input_ids, attention_mask, [bool(encoding.overflowing) for encoding in encodings]
 
     @property
     def vocabulary(self) -> int:

@@ -64,11 +64,10 @@ class Explainer:
             request = one.call.requests[0]
             features = _features_of(request, row)
             try:
-                tasks = await self.tasks(features, one.call.tasks, record, one.targets)
+                tasks, truncated = await self.tasks(features, one.call.tasks, record, one.targets)
             except RequestError as error:
                 reason = str(error).removeprefix(f"{error.field}: ")
                 raise RequestError(f"instances[{place}].{error.field}", reason) from error
-            (truncated,) = self._bundle.tokenizer.was_truncated([self._bundle.encoder.text(features)])
             flags = {"cold_start": not row.known, "truncated": truncated, "stale_features": row.stale}
             for name, holds in flags.items():
                 record.flags[name] = record.flags.get(name, 0) + holds
@@ -81,9 +80,10 @@ class Explainer:
         tasks: Sequence[str],
         record: CallRecord,
         targets: Mapping[str, int | str] | None = None,
-    ) -> dict[str, Any]:
-        """Task name -> its answer and the contributions to it, of one request. `targets` names answers, else the first.
+    ) -> tuple[dict[str, Any], bool]:
+        """Task name -> its answer and the contributions to it, of one request, and whether its text was cut.
 
+        `targets` names the answers, else it is the first.
         Raises RequestError where a target is not among the answers.
         """
         assert record.deadline is not None
@@ -91,14 +91,15 @@ class Explainer:
         batch = [as_read(self._bundle.encoder, features), *(part.without for part in parts)]
         with record.stage("text"):
             texts = [self._bundle.encoder.text(one) for one in batch]
-            vectors = await self._vectors(texts, record.deadline)
+            vectors, truncated = await self._vectors(texts, record.deadline)
         inputs = {TEXT_VECTOR: vectors, **self._bundle.encoder.rows(batch)}
         outputs = model_outputs(self._scenario, tasks)
         with record.stage("predictor"):
             tensors = await self._predictor.infer(MULTITASK, inputs, outputs, record.deadline)
         with record.stage("post"):
             wanted = targets or {}
-            return {name: self._task(self._scenario.task(name), tensors, parts, wanted.get(name)) for name in tasks}
+            found = {name: self._task(self._scenario.task(name), tensors, parts, wanted.get(name)) for name in tasks}
+            return found, truncated[0]
 
     def _task(
         self, task: Task, tensors: Mapping[str, NDArray[Any]], parts: Sequence[Part], target: int | str | None
@@ -149,6 +150,10 @@ class Explainer:
             key = getattr(external, "item", lambda: external)()
             return {"id": key, "title": made["titles"][0, place], "score": score}, place
         return {"label": task.name if task.classes is None else made["labels"][0, place], "score": score}, place
+
+    def close(self) -> None:
+        """Take no more work."""
+        self._threads.close()
 
     async def _encode(
         self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], deadline: Deadline

@@ -1,14 +1,13 @@
 """Starts the transformer: parse, build, serve. KServe's arguments, and --bundle and --feature_store."""
 
 import argparse
-import json
 import logging
 import sys
 from pathlib import Path
 
 from kserve import model_server
 
-from polytask.errors import ContractError, PolytaskError
+from polytask.errors import PolytaskError
 from serving.transformer.admission import Admission
 from serving.transformer.bundle import load_bundle
 from serving.transformer.deadline import Unavailable
@@ -18,7 +17,7 @@ from serving.transformer.metrics import Metrics
 from serving.transformer.model import RecommenderModel
 from serving.transformer.predictor import GrpcPredictor
 from serving.transformer.recommend import Recommender
-from serving.transformer.release import Release, Releases
+from serving.transformer.release import Release, Releases, next_release
 from serving.transformer.server import make_server
 from serving.transformer.traces import start_traces
 
@@ -31,6 +30,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--feature_store", type=Path, required=True, help="Folder that holds feature_store.yaml.")
     parser.add_argument("--deadline_seconds", type=float, default=2.0, help="Time a whole request may take.")
     parser.add_argument("--text_cache", type=int, default=20_000, help="How many text vectors are kept.")
+    parser.add_argument(
+        "--texts_ahead", type=int, default=1000, help="How many common texts are encoded at start, in the background."
+    )
     parser.add_argument(
         "--feature_refresh_seconds", type=float, default=60.0, help="How often the feature registry is read anew."
     )
@@ -47,8 +49,8 @@ def parse() -> argparse.Namespace:
     arguments = parser.parse_args()
     if not arguments.predictor_host or arguments.predictor_protocol != "grpc-v2":
         parser.error("--predictor_host and --predictor_protocol=grpc-v2 are required")
-    if arguments.deadline_seconds <= 0 or arguments.text_cache < 1:
-        parser.error("--deadline_seconds must be above 0 and --text_cache at least 1")
+    if arguments.deadline_seconds <= 0 or arguments.text_cache < 1 or arguments.texts_ahead < 0:
+        parser.error("--deadline_seconds must be above 0, --text_cache at least 1 and --texts_ahead at least 0")
     if arguments.feature_refresh_seconds <= 0:
         parser.error("--feature_refresh_seconds must be above 0")
     if arguments.max_concurrency < 1 or arguments.max_queue < 0:
@@ -76,7 +78,12 @@ def main() -> None:
     metrics.serve(first.bundle.contract)
     admission = Admission(arguments.max_concurrency, arguments.max_queue)
     metrics.watch(admission)
-    releases = Releases(first, lambda: open_next(arguments, metrics), seconds)
+
+    def open_next() -> Release:
+        folder, host = next_release(arguments.release, arguments.bundle, arguments.predictor_host)
+        return open_release(arguments, metrics, folder, host)
+
+    releases = Releases(first, open_next, seconds)
     model = RecommenderModel(arguments.model_name, releases, metrics, admission, seconds)
     server = make_server(model, admission, arguments.http_port, arguments.grpc_port, seconds, arguments.host)
     server.start([model])
@@ -89,19 +96,7 @@ def open_release(arguments: argparse.Namespace, metrics: Metrics, folder: Path, 
     predictor = GrpcPredictor(predictor_host, bundle.contract, arguments.predictor_use_ssl)
     recommender = Recommender(bundle, features, predictor, metrics, arguments.deadline_seconds, arguments.text_cache)
     features.keep_fresh(arguments.feature_refresh_seconds, lambda end: metrics.feature_refreshes.labels(end).inc())
-    return Release(bundle, features, predictor, recommender)
-
-
-def open_next(arguments: argparse.Namespace, metrics: Metrics) -> Release:
-    """What --release names, or what --bundle points at now, on the same predictor."""
-    if arguments.release is None:
-        return open_release(arguments, metrics, arguments.bundle, arguments.predictor_host)
-    try:
-        named = json.loads(arguments.release.read_text(encoding="utf-8"))
-        folder, host = Path(named["bundle"]), str(named["predictor_host"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ContractError(f"{arguments.release}: allowed: JSON with bundle and predictor_host: {error!r}") from error
-    return open_release(arguments, metrics, folder, host)
+    return Release(bundle, features, predictor, recommender, texts_ahead=arguments.texts_ahead)
 
 
 if __name__ == "__main__":

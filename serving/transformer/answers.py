@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,8 @@ class AnswerWriter:
         self._scenario = scenario
         self._catalogues = catalogues
         self._title = lru_cache(maxsize=TITLE_CACHE)(self._make_title)
+        self._ids = cache(self._make_ids)
+        self._labels = {task.name: np.array(task.classes, dtype=object) for task in scenario.tasks if task.classes}
 
     def task(self, task: Task, tensors: Mapping[str, NDArray[Any]], counts: Sequence[int]) -> list[AnswerTensor]:
         """The answer tensors of one task from the model's: (B, K) rows and scores, (B, C) scores or (B, 1) values.
@@ -105,9 +107,8 @@ class AnswerWriter:
         if task.classes is None:
             return [AnswerTensor(name, "FP32", scores)]
         order = np.argsort(-scores, axis=1, kind="stable")
-        labels = np.array(task.classes, dtype=object)[order]
         return [
-            AnswerTensor(f"{task.name}_labels", "BYTES", labels),
+            AnswerTensor(f"{task.name}_labels", "BYTES", self._labels[task.name][order]),
             AnswerTensor(name, "FP32", np.take_along_axis(scores, order, axis=1)),
         ]
 
@@ -116,31 +117,32 @@ class AnswerWriter:
     ) -> list[AnswerTensor]:
         assert task.catalogue is not None
         catalogue = self._catalogues[task.catalogue]
-        width = max(counts)
+        listed = (scores > MASKED_SCORE / 2) & (rows != PADDING_ROW)
+        if listed.any() and not 1 <= (least := rows[listed].min()) <= (most := rows[listed].max()) <= len(catalogue):
+            raise ContractError(
+                f"{task.name}_ids: rows {least} to {most}, catalogue {catalogue.name} has rows 1 to {len(catalogue)}"
+            )
+        # What is listed moves to the front, in its order; behind it and behind the wanted length stands padding.
+        order = np.argsort(~listed, axis=1, kind="stable")[:, : max(counts)]
+        wanted = np.minimum(listed.sum(axis=1), counts)[:, None] > np.arange(order.shape[1])
+        rows = np.where(wanted, np.take_along_axis(rows, order, axis=1), PADDING_ROW)
+        kept = np.where(wanted, np.take_along_axis(scores, order, axis=1), np.float32(MASKED_SCORE))
+        titles = np.empty(rows.shape, dtype=object)
+        titles.ravel()[:] = [self._title(task.catalogue, row) for row in rows.ravel().tolist()]
         integer = _key_datatype(self._scenario, task) == "INT64"
-        ids = np.full((len(rows), width), -1 if integer else "", dtype=np.int64 if integer else object)
-        kept = np.full((len(rows), width), MASKED_SCORE, dtype=np.float32)
-        titles = np.full((len(rows), width), "", dtype=object)
-        for position, count in enumerate(counts):
-            allowed = (scores[position] > MASKED_SCORE / 2) & (rows[position] != PADDING_ROW)
-            best = rows[position][allowed][:count]
-            if best.size and not 1 <= best.min() <= best.max() <= len(catalogue):
-                raise ContractError(
-                    f"{task.name}_ids: rows {best.min()} to {best.max()}, catalogue {catalogue.name} has rows "
-                    f"1 to {len(catalogue)}"
-                )
-            for place, row in enumerate(best.tolist()):
-                ids[position, place] = catalogue.ids[row - 1]
-                titles[position, place] = self._title(task.catalogue, row)
-            kept[position, : best.size] = scores[position][allowed][:count]
         return [
-            AnswerTensor(f"{task.name}_ids", "INT64" if integer else "BYTES", ids),
-            AnswerTensor(f"{task.name}_scores", "FP32", kept),
+            AnswerTensor(f"{task.name}_ids", "INT64" if integer else "BYTES", self._ids(task.catalogue, integer)[rows]),
+            AnswerTensor(f"{task.name}_scores", "FP32", kept.astype(np.float32, copy=False)),
             AnswerTensor(f"{task.name}_titles", "BYTES", titles),
         ]
 
+    def _make_ids(self, name: str, integer: bool) -> NDArray[Any]:
+        """External id of each row, of padding too."""
+        ids = [-1 if integer else "", *self._catalogues[name].ids]
+        return np.array(ids, dtype=np.int64 if integer else object)
+
     def _make_title(self, name: str, row: int) -> str:
-        return title_of(self._scenario, self._catalogues[name], row)
+        return "" if row == PADDING_ROW else title_of(self._scenario, self._catalogues[name], row)
 
 
 def title_of(scenario: Scenario, catalogue: Catalogue, row: int) -> str:

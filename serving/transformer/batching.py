@@ -53,13 +53,19 @@ class Batcher(Generic[Job, Result]):
 
     async def __call__(self, job: Job, rows: int, deadline: Deadline) -> Result:
         """The result of one job. Raises Unavailable when its deadline passes, and what `function` raises."""
-        entry = _Waiting(job, rows, deadline, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        entry = _Waiting(job, rows, deadline, loop.create_future())
+        end = loop.call_later(deadline.remaining(self._what), self._give_up, entry)
         self._waiting.append(entry)
         self._start()
         try:
-            return await asyncio.wait_for(entry.result, deadline.remaining(self._what))
-        except TimeoutError as error:
-            raise deadline.passed(self._what) from error
+            return await entry.result
+        finally:
+            end.cancel()
+
+    def _give_up(self, entry: _Waiting[Job, Result]) -> None:
+        if not entry.result.done():
+            entry.result.set_exception(entry.deadline.passed(self._what))
 
     def _start(self) -> None:
         while len(self._running) < self._in_flight and (batch := self._take()):

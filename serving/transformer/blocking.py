@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from serving.transformer.deadline import Deadline
@@ -28,9 +28,9 @@ class BoundedThreads:
         try:
             async with asyncio.timeout(deadline.remaining(what)):
                 await self._places.acquire()
-                future = self._threads.submit(function, *arguments)
-                future.add_done_callback(lambda done: self._free(loop, done))
-                return await asyncio.wrap_future(future)
+                result: asyncio.Future[Result] = loop.create_future()
+                self._threads.submit(self._work, loop, result, function, arguments)
+                return await result
         except TimeoutError as error:
             raise deadline.passed(what) from error
 
@@ -38,6 +38,26 @@ class BoundedThreads:
         """Take no more work; threads that still work are left to end by themselves."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _free(self, loop: asyncio.AbstractEventLoop, done: "Future[Any]") -> None:
+    def _work(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        result: "asyncio.Future[Result]",
+        function: Callable[..., Result],
+        arguments: tuple[Any, ...],
+    ) -> None:
+        """In a thread. The event loop is woken once: for the result, and to give the place to the next."""
+        try:
+            outcome, error = function(*arguments), None
+        except BaseException as raised:  # noqa: BLE001 - the caller's to handle, in its own thread
+            outcome, error = None, raised
         if not loop.is_closed():
-            loop.call_soon_threadsafe(self._places.release)
+            loop.call_soon_threadsafe(self._ended, result, outcome, error)
+
+    def _ended(self, result: "asyncio.Future[Any]", outcome: Any, error: BaseException | None) -> None:
+        self._places.release()
+        if result.done():  # the caller has given up
+            return
+        if error is None:
+            result.set_result(outcome)
+        else:
+            result.set_exception(error)

@@ -29,6 +29,7 @@ class CallRecord:
     code: str = "OK"
     started: float = field(default_factory=time.perf_counter)
     deadline: Deadline | None = None
+    ended: float | None = None
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -41,8 +42,8 @@ class CallRecord:
             self.seconds[name] += time.perf_counter() - start
 
     def elapsed(self) -> float:
-        """Seconds since the call began."""
-        return time.perf_counter() - self.started
+        """Seconds from the call's beginning to its end, or until now where it has not ended."""
+        return (self.ended or time.perf_counter()) - self.started
 
     def timings(self) -> Mapping[str, str]:
         """`<stage>_ms` -> milliseconds as text: the response parameters of KServe's messages hold no fractions."""

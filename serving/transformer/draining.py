@@ -2,9 +2,11 @@
 
 import asyncio
 import signal
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
+import uvloop
 from kserve.logging import logger
 
 from serving.transformer.admission import Admission
@@ -21,11 +23,19 @@ class DrainingServer(BoundModelServer):
     Every call has a deadline, `call_seconds` at most, so the end comes within that and two graces of the servers.
     """
 
-    def __init__(self, admission: Admission, health: Health, call_seconds: float, **options: Any) -> None:
+    def __init__(
+        self, admission: Admission, health: Health, call_seconds: float, begin: Callable[[], None], **options: Any
+    ) -> None:
+        """`begin` is called in the event loop when the servers start; `options` are the SDK's."""
         super().__init__(grace_period=GRACE_SECONDS, **options)
+        self._begin = begin
         self._admission = admission
         self._health = health
         self._call_seconds = call_seconds
+
+    def setup_event_loop(self) -> None:
+        """Uvloop for what `asyncio.run` starts; the SDK's own function prepares a loop that is not used."""
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
     def register_signal_handler(self) -> None:
         """Nothing: `_serve` takes the signals, in the event loop."""
@@ -42,6 +52,7 @@ class DrainingServer(BoundModelServer):
         servers = asyncio.gather(*self.servers)
         watching = asyncio.ensure_future(self._health.watch())
         stopping = asyncio.ensure_future(stop.wait())
+        self._begin()
         # Whichever ends first: a server that cannot start raises here.
         await asyncio.wait({servers, watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if stop.is_set():
@@ -51,5 +62,6 @@ class DrainingServer(BoundModelServer):
         watching.cancel()
         stopping.cancel()
         http.should_exit = True
-        await self._grpc_server.stop()
+        if self._grpc_server is not None:
+            await self._grpc_server.stop()
         await servers

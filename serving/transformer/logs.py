@@ -5,15 +5,16 @@ import logging.config
 import re
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from datetime import UTC, datetime
 
+import orjson
 import structlog
 
 from serving.transformer.call_record import CallRecord
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
-_log: Any = structlog.stdlib.get_logger("polytask.serving")
+_log = logging.getLogger("polytask.serving")
 
 
 def configure_logs(level: str = "INFO") -> None:
@@ -29,7 +30,7 @@ def configure_logs(level: str = "INFO") -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
     )
     formatter = {
-        "()": structlog.stdlib.ProcessorFormatter,
+        "()": _JsonLines,
         "foreign_pre_chain": shared,
         "processors": [
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -63,6 +64,18 @@ def configure_logs(level: str = "INFO") -> None:
     )
 
 
+class _JsonLines(structlog.stdlib.ProcessorFormatter):
+    """A record as a JSON line. The one of a call has its `fields` ready: structlog would cost ten times as much."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = getattr(record, "fields", None)
+        if fields is None:
+            return super().format(record)
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z")
+        named = {"event": record.msg, "level": record.levelname.lower(), "logger": record.name, "timestamp": moment}
+        return orjson.dumps({**fields, **named}).decode()
+
+
 class _SaidByTheCall(logging.Filter):
     """Drops what KServe says about a call: our line says more, and the text of a refusal may quote its caller."""
 
@@ -83,19 +96,21 @@ def request_id(headers: Mapping[str, str], sent: str | None) -> str:
 
 def log_call(record: CallRecord) -> None:
     """One line about a call that ended."""
-    _log.info(
-        "call",
-        request_id=record.request_id,
-        code=record.code,
-        model_version=record.model_version,
-        batch=record.batch,
-        tasks=list(record.tasks),
-        flags=record.flags,
+    if not _log.isEnabledFor(logging.INFO):
+        return
+    fields = {
+        "request_id": record.request_id,
+        "code": record.code,
+        "model_version": record.model_version,
+        "batch": record.batch,
+        "tasks": record.tasks,
+        "flags": record.flags,
         **{f"{name}_ms": round(1000 * seconds, 3) for name, seconds in record.seconds.items()},
-        total_ms=round(1000 * record.elapsed(), 3),
-    )
+        "total_ms": round(1000 * record.elapsed(), 3),
+    }
+    _log.info("call", extra={"fields": fields})
 
 
 def log_refusal(record: CallRecord, error: BaseException) -> None:
     """Why a call was refused, at debug level: the reason may quote the caller."""
-    _log.debug("refused", request_id=record.request_id, reason=str(error))
+    _log.debug("refused", extra={"fields": {"request_id": record.request_id, "reason": str(error)}})

@@ -4,9 +4,9 @@ Labels are bounded: stages, outcomes, tasks, views, and the one contract that is
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
-import numpy as np
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from polytask.contract import MULTITASK, TEXT_ENCODER
 from polytask.tensors import MASKED_SCORE
 from serving.transformer.answers import COLD_START, STALE_FEATURES, TRUNCATED, AnswerTensor
+from serving.transformer.call_record import STAGES
 
 if TYPE_CHECKING:
     from polytask.contract import Contract
@@ -59,6 +60,7 @@ class Metrics:
         self.truncated = counter("truncated_texts", "Texts that were cut to the model's token length.")
         self.stale = counter("stale_features", "Users with a feature older than its view's TTL, left out.")
         self.text_vectors = counter("text_vectors", "Texts by where their vectors came from.", "source")
+        self.texts_ahead = counter("texts_encoded_ahead", "Texts encoded for calls to come, at the start of a release.")
         self.feature_age = histogram(
             "feature_age_seconds", "Time between a view's values and the moment of the request.", AGES, "view"
         )
@@ -71,6 +73,13 @@ class Metrics:
         self.waiting = Gauge("polytask_calls_waiting", "Calls that wait for their turn.", registry=registry)
         for model in (TEXT_ENCODER, MULTITASK):
             self.predictor_errors.labels(model)  # there from the start: a rate needs a first value
+        # What every call counts, resolved once: `labels` costs as much as counting does.
+        self._stages = {stage: self.stage_seconds.labels(stage) for stage in STAGES}
+        self._flags = ((self.cold_starts, COLD_START), (self.truncated, TRUNCATED), (self.stale, STALE_FEATURES))
+        self._code = cache(self.requests.labels)
+        self._task = cache(lambda task: (self.task_rows.labels(task), self.top_score.labels(task)))
+        self._view = cache(self.feature_age.labels)
+        self._source = cache(self.text_vectors.labels)
         self._served = _Served()
         registry.register(self._served)
 
@@ -85,24 +94,34 @@ class Metrics:
 
     def called(self, record: "CallRecord") -> None:
         """Count a call that ended, whatever its end."""
-        self.requests.labels(record.code).inc()
+        self._code(record.code).inc()
         self.request_seconds.observe(record.elapsed())
         if record.code != "OK":
             return
         for stage, seconds in record.seconds.items():
-            self.stage_seconds.labels(stage).observe(seconds)
+            self._stages[stage].observe(seconds)
         self.rows.inc(record.batch)
-        for counter, flag in (
-            (self.cold_starts, COLD_START),
-            (self.truncated, TRUNCATED),
-            (self.stale, STALE_FEATURES),
-        ):
-            counter.inc(record.flags.get(flag, 0))
+        for counter, flag in self._flags:
+            if count := record.flags.get(flag, 0):
+                counter.inc(count)
+
+    def read(self, ages: Mapping[str, float]) -> None:
+        """Observe the ages of one user's features, by view, in seconds."""
+        for view, age in ages.items():
+            self._view(view).observe(age)
+
+    def texts(self, source: str, count: int) -> None:
+        """Count texts by where their vectors came from, or those that were encoded `ahead` of calls."""
+        if source == "ahead":
+            self.texts_ahead.inc(count)
+        elif count:
+            self._source(source).inc(count)
 
     def answered(self, task: str, tensors: Mapping[str, AnswerTensor]) -> None:
         """Count the rows of one task and their best scores: (B, K) scores best first, or (B, 1) values."""
         made = tensors.get(f"{task}_scores") or tensors[f"{task}_values"]
-        self.task_rows.labels(task).inc(len(made.values))
-        top = made.values[:, 0]
-        for score in top[np.asarray(top) > MASKED_SCORE / 2].tolist():
-            self.top_score.labels(task).observe(score)
+        rows, top_score = self._task(task)
+        rows.inc(len(made.values))
+        for score in made.values[:, 0].tolist():
+            if score > MASKED_SCORE / 2:
+                top_score.observe(score)

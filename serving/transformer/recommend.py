@@ -1,5 +1,6 @@
 """The transformer's work without its server: tensors in, features, texts, model calls, tensors out."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -31,6 +32,7 @@ from serving.transformer.filters import FILTERS, ItemFilters, Mask, best_allowed
 from serving.transformer.metrics import Metrics
 from serving.transformer.parse import Call, Request, Slate, parse_call
 from serving.transformer.slate import entries_of, merge, slate_tensors
+from serving.transformer.text_cache_fill import common_texts, fill
 from serving.transformer.text_vectors import TextVectors
 from serving.transformer.wire import InputTensor
 
@@ -83,12 +85,14 @@ class Recommender:
             self._encode,
             bundle.contract.text_dim,
             text_cache,
-            lambda source, texts: metrics.text_vectors.labels(source).inc(texts),
+            metrics.texts,
         )
         items = bundle.catalogues.get(ITEMS)
         self._filters = None if items is None else ItemFilters(self._scenario, items)
         self._writer = AnswerWriter(self._scenario, bundle.catalogues)
         self._threads = BoundedThreads(FEATURE_THREADS, "features")
+        self._text_cache = text_cache
+        self._filling: asyncio.Task[None] | None = None
 
     async def prepare(
         self, tensors: Sequence[InputTensor], outputs: Sequence[str], now: int, record: CallRecord | None = None
@@ -107,8 +111,7 @@ class Recommender:
         with record.stage("features"):
             online = await self._read(call, deadline)
         for row in online:
-            for view, age in row.ages.items():
-                self._metrics.feature_age.labels(view).observe(age)
+            self._metrics.read(row.ages)
         batch = [
             request_features(
                 request.user_id,
@@ -123,16 +126,19 @@ class Recommender:
         ]
         with record.stage("text"):
             texts = [self._bundle.encoder.text(features) for features in batch]
-            flags = [
-                flag(COLD_START, [not row.known for row in online]),
-                flag(TRUNCATED, self._bundle.tokenizer.was_truncated(texts)),
-                flag(STALE_FEATURES, [row.stale for row in online]),
-            ]
-            record.flags = {tensor.name: int(tensor.values.sum()) for tensor in flags}
             inputs: dict[str, NDArray[Any]] = {}
             if call.tasks:
-                inputs = {TEXT_VECTOR: await self._vectors(texts, deadline), **self._bundle.encoder.rows(batch)}
-        return Prepared(call, deadline, inputs, flags, record, allowed)
+                vectors, truncated = await self._vectors(texts, deadline)
+                inputs = {TEXT_VECTOR: vectors, **self._bundle.encoder.rows(batch)}
+            else:
+                truncated = self._bundle.tokenizer.was_truncated(texts)
+            flags = {
+                COLD_START: [not row.known for row in online],
+                TRUNCATED: truncated,
+                STALE_FEATURES: [row.stale for row in online],
+            }
+            record.flags = {name: sum(values) for name, values in flags.items()}
+        return Prepared(call, deadline, inputs, [flag(*one) for one in flags.items()], record, allowed)
 
     async def predict(self, prepared: Prepared) -> dict[str, NDArray[Any]]:
         """The model's tensors for the wanted tasks. Raises Unavailable when the predictor is down or slow."""
@@ -194,8 +200,15 @@ class Recommender:
         ]
         return slate_tensors(slates, slate.sizes, slate.tasks, priority)
 
+    def fill_cache(self, now: int, count: int) -> None:
+        """Encode in the background at most `count` texts that are asked often at a moment (unix seconds)."""
+        texts = common_texts(self._bundle, now, min(count, self._text_cache))
+        self._filling = asyncio.get_running_loop().create_task(fill(self._vectors, texts))
+
     def close(self) -> None:
         """Take no more work."""
+        if self._filling is not None:
+            self._filling.cancel()
         self._threads.close()
 
     async def _read(self, call: Call, deadline: Deadline) -> list[OnlineFeatures]:

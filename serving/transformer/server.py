@@ -2,24 +2,22 @@
 
 from typing import Any
 
-import kserve.protocol.grpc.server
+import kserve.model_server
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from kserve import InferRequest, ModelServer
-from kserve.constants.constants import GRPC_CONTENT_DATATYPE_MAPPINGS
 from kserve.errors import InvalidInput, ModelNotFound
 from kserve.protocol.dataplane import DataPlane
-from kserve.protocol.grpc.servicer import InferenceServicer
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from starlette.exceptions import HTTPException
 
 from serving.transformer.admission import DRAINING, RETRY_AFTER_SECONDS, Admission, Overloaded
-from serving.transformer.deadline import CLIENT_SECONDS, Unavailable
+from serving.transformer.deadline import Unavailable
 from serving.transformer.disconnects import CallsEndWithClients
 from serving.transformer.draining import DrainingServer
 from serving.transformer.health import Health
-from serving.transformer.model import NotAvailable, RecommenderModel, statuses
+from serving.transformer.served_model import NotAvailable, ServedModel, statuses
 
 
 class CheckedDataPlane(DataPlane):
@@ -56,7 +54,7 @@ class CheckedDataPlane(DataPlane):
 class Reloading(ModelRepositoryExtension):
     """Loading the model means serving the next release; without a model there would be nothing to serve."""
 
-    def __init__(self, model: RecommenderModel, registry: Any) -> None:
+    def __init__(self, model: ServedModel, registry: Any) -> None:
         super().__init__(model_registry=registry)
         self._model = model
 
@@ -74,24 +72,6 @@ class Reloading(ModelRepositoryExtension):
     def _check(self, model_name: str) -> None:
         if model_name != self._model.name:
             raise ModelNotFound(model_name)
-
-
-class CheckedServicer(InferenceServicer):
-    """Names the tensor whose datatype the protocol does not know; the SDK's own message names none."""
-
-    @classmethod
-    def validate_grpc_request(cls, request: Any) -> None:
-        """Raises InvalidInput for a malformed message."""
-        super().validate_grpc_request(request)
-        for tensor in request.inputs:
-            if tensor.datatype not in GRPC_CONTENT_DATATYPE_MAPPINGS:
-                allowed = ", ".join(GRPC_CONTENT_DATATYPE_MAPPINGS)
-                raise InvalidInput(f"{tensor.name}: datatype {tensor.datatype!r}, allowed: {allowed}")
-
-    async def ModelInfer(self, request: Any, context: Any) -> Any:
-        """An inference that may take no longer than the caller's own deadline."""
-        CLIENT_SECONDS.set(context.time_remaining())
-        return await super().ModelInfer(request, context)
 
 
 async def bad_body(request: Request, error: Exception) -> JSONResponse:
@@ -131,28 +111,24 @@ async def refused(request: Request, error: Exception) -> JSONResponse:
 
 
 def make_server(
-    model: RecommenderModel,
+    model: ServedModel,
     admission: Admission,
     http_port: int,
-    grpc_port: int,
+    grpc_port: int | None,
     deadline_seconds: float,
     host: str = "",
 ) -> ModelServer:
-    """KServe's server for the model, with the checks of this module in their places. `host` '' means all addresses."""
+    """KServe's server for the model, with the checks of this module in their places; REST alone without a gRPC port.
+
+    `host` '' means all addresses.
+    """
     health = Health([model.probe_predictor, model.probe_features])
+    ports = {"http_port": http_port, **({"enable_grpc": False} if grpc_port is None else {"grpc_port": grpc_port})}
     server = DrainingServer(
-        admission,
-        health,
-        deadline_seconds,
-        host=host,
-        http_port=http_port,
-        grpc_port=grpc_port,
-        enable_latency_logging=False,
+        admission, health, deadline_seconds, model.begin, host=host, enable_latency_logging=False, **ports
     )
     server.dataplane = CheckedDataPlane(server.registered_models, admission, health)
     server.model_repository_extension = Reloading(model, server.registered_models)
-    # The SDK's gRPC server takes no servicer: this name is the seam it has.
-    kserve.protocol.grpc.server.InferenceServicer = CheckedServicer
     app: FastAPI = kserve.model_server.app
     app.add_middleware(CallsEndWithClients)
     app.add_exception_handler(RequestValidationError, bad_body)

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +14,24 @@ from polytask.text import TextTokenizer
 from serving.transformer.deadline import Deadline
 
 Encode = Callable[[NDArray[np.int64], NDArray[np.int64], Deadline], Awaitable[NDArray[np.float32]]]
-Vectors = dict[str, NDArray[np.float32]]
+
+
+class Encoded(NamedTuple):
+    """A text's vector (D,), and whether the text was cut to the model's length."""
+
+    vector: NDArray[np.float32]
+    truncated: bool
+
+
+Vectors = dict[str, Encoded]
 
 
 class TextVectors:
     """Vectors of texts, (B, D). The least recently used text makes room for a new one.
 
     `encode` takes input_ids (B, T) and attention_mask (B, T) and returns vectors (B, D). A text that several calls of
-    one event loop need at once is encoded once. `count` hears of how many texts it had a `hit`, `shared` or a `miss`.
+    one event loop need at once is encoded once. `count` hears of how many texts it had a `hit`, `shared` or a `miss`,
+    and how many it encoded `ahead` of calls.
     """
 
     def __init__(
@@ -37,7 +48,7 @@ class TextVectors:
         self._encode = encode
         self._dim = dim
         self._capacity = capacity
-        self._vectors: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+        self._vectors: OrderedDict[str, Encoded] = OrderedDict()
         self._lock = threading.Lock()
         self._count = count
         # Text -> the vectors that another call is getting, its own among them.
@@ -47,8 +58,11 @@ class TextVectors:
         """Number of texts in the cache."""
         return len(self._vectors)
 
-    async def __call__(self, texts: Sequence[str], deadline: Deadline) -> NDArray[np.float32]:
-        """(B,) texts -> (B, D) vectors. What is neither cached nor being encoded for another call is encoded in one."""
+    async def __call__(self, texts: Sequence[str], deadline: Deadline) -> tuple[NDArray[np.float32], list[bool]]:
+        """(B,) texts -> vectors (B, D), and which texts were cut (B,).
+
+        What is neither cached nor being encoded for another call is encoded in one.
+        """
         wanted = list(dict.fromkeys(texts))
         found = self._find(wanted)
         self._count("hit", len(found))
@@ -65,7 +79,15 @@ class TextVectors:
                 mine = {text: shared[text] for text in missing if text in shared}
                 self._count("shared", len(mine))
                 found |= mine
-        return np.stack([found[text] for text in texts])
+        return np.stack([found[text].vector for text in texts]), [found[text].truncated for text in texts]
+
+    async def keep(self, texts: Sequence[str], deadline: Deadline) -> None:
+        """Encode what is neither cached nor being encoded, for calls to come."""
+        with self._lock:
+            new = [text for text in dict.fromkeys(texts) if text not in self._vectors and text not in self._pending]
+        if new:
+            await self._encode_new(new, deadline)
+            self._count("ahead", len(new))
 
     async def _encode_new(self, texts: list[str], deadline: Deadline) -> Vectors:
         """Encode some texts while other calls may wait for them."""
@@ -73,10 +95,13 @@ class TextVectors:
         future: asyncio.Future[Vectors] = asyncio.get_running_loop().create_future()
         self._pending.update(dict.fromkeys(texts, future))
         try:
-            vectors = await self._encode(*self._tokenizer(texts), deadline)
+            input_ids, attention_mask, truncated = self._tokenizer.tokens(texts)
+            vectors = await self._encode(input_ids, attention_mask, deadline)
             if vectors.shape != (len(texts), self._dim):
                 raise ContractError(f"text vectors of shape {list(vectors.shape)}, expected {[len(texts), self._dim]}")
-            made.update(zip(texts, np.array(vectors, dtype=np.float32), strict=True))
+            # Copies: a row of the batch would keep the whole batch alive.
+            rows = (np.array(vector, dtype=np.float32) for vector in vectors)
+            made.update(zip(texts, map(Encoded, rows, truncated), strict=True))
             self._keep(made)
             return made
         finally:
@@ -96,17 +121,15 @@ class TextVectors:
         with self._lock:
             self._vectors.clear()
 
-    def _find(self, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    def _find(self, texts: Sequence[str]) -> Vectors:
         with self._lock:
             found = {text: self._vectors[text] for text in dict.fromkeys(texts) if text in self._vectors}
             for text in found:
                 self._vectors.move_to_end(text)
             return found
 
-    def _keep(self, vectors: dict[str, NDArray[np.float32]]) -> None:
+    def _keep(self, vectors: Vectors) -> None:
         with self._lock:
-            for text, vector in vectors.items():
-                # A copy: a row of the batch would keep the whole batch alive.
-                self._vectors[text] = vector.copy()
+            self._vectors.update(vectors)
             while len(self._vectors) > self._capacity:
                 self._vectors.popitem(last=False)

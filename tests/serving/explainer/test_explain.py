@@ -40,7 +40,7 @@ def score(explainer: Explainer, features: RequestFeatures, item: int) -> float:
     """The model's score of an item for a request, however low: what is above it is masked, K at a time."""
     bundle = explainer._bundle
     rows = bundle.encoder.rows([features])
-    vector = asyncio.run(explainer._vectors([bundle.encoder.text(features)], Deadline(60)))
+    vector = asyncio.run(explainer._vectors([bundle.encoder.text(features)], Deadline(60)))[0]
     row = bundle.encoder.items.row(item)
     above: list[int] = []
     while True:

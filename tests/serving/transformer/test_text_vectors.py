@@ -12,9 +12,16 @@ from serving.transformer.deadline import Deadline, Unavailable
 from serving.transformer.text_vectors import TextVectors
 
 
-def tokenize(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    ids = np.array([[len(text)] for text in texts], dtype=np.int64)
-    return ids, np.ones_like(ids)
+class Tokenizer:
+    """The token of a text is its length, and from four letters on it is cut."""
+
+    def tokens(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray, list[bool]]:
+        ids = np.array([[len(text)] for text in texts], dtype=np.int64)
+        return ids, np.ones_like(ids), [len(text) > 3 for text in texts]
+
+
+def tokenizer() -> TextTokenizer:
+    return cast(TextTokenizer, Tokenizer())
 
 
 class Encoder:
@@ -30,11 +37,11 @@ class Encoder:
 
 
 def cache(encoder: Encoder, capacity: int) -> TextVectors:
-    return TextVectors(cast(TextTokenizer, tokenize), encoder, dim=2, capacity=capacity)
+    return TextVectors(tokenizer(), encoder, dim=2, capacity=capacity)
 
 
 def ask(vectors: TextVectors, *texts: str) -> list[float]:
-    return asyncio.run(vectors(texts, Deadline(5)))[:, 0].tolist()
+    return asyncio.run(vectors(texts, Deadline(5)))[0][:, 0].tolist()
 
 
 def test_only_new_texts_are_encoded_in_one_call():
@@ -44,6 +51,12 @@ def test_only_new_texts_are_encoded_in_one_call():
     assert ask(vectors, "ccc", "bb", "dddd") == [3, 2, 4]
     assert ask(vectors, "a") == [1]
     assert encoder.batches == [[1, 2], [3, 4]]
+
+
+def test_a_text_that_was_cut_is_known_as_such_from_the_cache_too():
+    vectors = cache(Encoder(), 10)
+    for _ in range(2):
+        assert asyncio.run(vectors(["a", "dddd", "a"], Deadline(5)))[1] == [False, True, False]
 
 
 def test_the_least_recently_used_text_makes_room():
@@ -102,12 +115,12 @@ def test_calls_at_once_encode_each_text_once():
         def count(source: str, texts: int) -> None:
             counts[source] += texts
 
-        vectors = TextVectors(cast(TextTokenizer, tokenize), encoder, dim=2, count=count)
+        vectors = TextVectors(tokenizer(), encoder, dim=2, count=count)
         asked = [["a", "bb"], ["bb", "ccc", "bb"], ["ccc", "a"]]
         calls = [asyncio.create_task(vectors(texts, Deadline(5))) for texts in asked]
         await asyncio.sleep(0.05)
         encoder.gate.set()
-        return [(await call)[:, 0].tolist() for call in calls], encoder.batches, counts
+        return [(await call)[0][:, 0].tolist() for call in calls], encoder.batches, counts
 
     answers, batches, counts = asyncio.run(run())
     assert answers == [[1, 2], [2, 3, 2], [3, 1]]
@@ -131,7 +144,7 @@ def test_a_call_that_fails_or_is_left_takes_no_other_with_it(end: str):
         encoder.gate.set()
         with pytest.raises((Unavailable, asyncio.CancelledError)):
             await first
-        return (await second)[:, 0].tolist(), encoder.batches
+        return (await second)[0][:, 0].tolist(), encoder.batches
 
     assert asyncio.run(run()) == ([1], [[1], [1]])
 
@@ -145,6 +158,6 @@ def test_a_call_waits_for_another_until_its_own_deadline():
         with pytest.raises(Unavailable, match=r"text vectors: no answer within the deadline of 0\.05 s"):
             await vectors(["a"], Deadline(0.05))
         encoder.gate.set()
-        assert (await first)[:, 0].tolist() == [1]
+        assert (await first)[0][:, 0].tolist() == [1]
 
     asyncio.run(run())

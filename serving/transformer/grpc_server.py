@@ -1,0 +1,85 @@
+"""KServe's gRPC server without what doubles the cost of a small call: interceptors, and copies of its messages."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc.aio
+from kserve.constants.constants import GRPC_CONTENT_DATATYPE_MAPPINGS
+from kserve.errors import InvalidInput
+from kserve.logging import logger
+from kserve.protocol.grpc import grpc_predict_v2_pb2, grpc_predict_v2_pb2_grpc
+from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
+from kserve.protocol.grpc.server import GRPCServer
+from kserve.protocol.grpc.servicer import InferenceServicer
+
+from serving.transformer.deadline import CLIENT_SECONDS
+
+METHODS = tuple(grpc_predict_v2_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods_by_name)
+STATUSES = ExceptionToStatusInterceptor()
+
+
+class CheckedServicer(InferenceServicer):
+    """Hands inferences to the model as they came, and takes its messages as they are."""
+
+    @classmethod
+    def validate_grpc_request(cls, request: Any) -> None:
+        """Raises InvalidInput for a malformed message, with the tensor whose datatype the protocol does not know."""
+        super().validate_grpc_request(request)
+        for tensor in request.inputs:
+            if tensor.datatype not in GRPC_CONTENT_DATATYPE_MAPPINGS:
+                allowed = ", ".join(GRPC_CONTENT_DATATYPE_MAPPINGS)
+                raise InvalidInput(f"{tensor.name}: datatype {tensor.datatype!r}, allowed: {allowed}")
+
+    async def ModelInfer(self, request: Any, context: Any) -> Any:
+        """An inference that may take no longer than the caller's own deadline."""
+        CLIENT_SECONDS.set(context.time_remaining())
+        self.validate_grpc_request(request)
+        headers = dict(context.invocation_metadata() or ())
+        response, _ = await self._data_plane.infer(request.model_name, request, headers)
+        return response
+
+
+class CallServer(GRPCServer):
+    """The SDK's server, whose own `start` takes no servicer, and has interceptors around every call."""
+
+    def __init__(self, *arguments: Any, host: str = "", **options: Any) -> None:
+        """`host` is the address to listen on, '' for all; the rest is the SDK's."""
+        super().__init__(*arguments, **options)
+        self._host = host or "[::]"
+
+    async def start(self, max_workers: int) -> None:
+        """Serve until it is stopped. All work is done in the event loop: there are no workers.
+
+        Raises RuntimeError where the address cannot be listened on.
+        """
+        limits = ("grpc_max_send_message_length", "grpc_max_receive_message_length")
+        self._server = grpc.aio.server(
+            options=[(name.replace("_", ".", 1), self._kwargs[name]) for name in limits if name in self._kwargs]
+        )
+        servicer = Answering(CheckedServicer(self._data_plane, self._model_repository_extension))
+        grpc_predict_v2_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, self._server)
+        address = f"{self._host}:{self._port}"
+        self._server.add_insecure_port(address)
+        logger.info("Starting gRPC server on %s", address)
+        await self._server.start()
+        await self._server.wait_for_termination()
+
+
+class Answering:
+    """The methods of a servicer; their errors become the statuses that the SDK's interceptor would make of them."""
+
+    def __init__(self, servicer: InferenceServicer) -> None:
+        for name in METHODS:
+            setattr(self, name, _answering(name, getattr(servicer, name)))
+
+
+def _answering(
+    name: str, method: Callable[[Any, Any], Awaitable[Any]]
+) -> Callable[[Any, grpc.aio.ServicerContext], Awaitable[Any]]:
+    async def answer(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        try:
+            return await method(request, context)
+        except Exception as error:  # noqa: BLE001 - what no status is known for becomes INTERNAL
+            await STATUSES.handle_exception(error, request, context, name)
+
+    return answer
