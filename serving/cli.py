@@ -128,7 +128,6 @@ def serve(
       polytask serve --beside --bundle published/older --grpc-port 8082
     """
     from serving.console.server import ConsoleProcess
-    from serving.explainer.process import ExplainerProcess
     from serving.local import LOGS, STATE_FILE, LocalStack, read_state
 
     running = read_state(STATE_FILE)
@@ -147,14 +146,13 @@ def serve(
     )
     explainer = None
     if with_explainer if with_explainer is not None else not beside:
-        log = stack.logs / "explainer.log"
-        explainer = follower = ExplainerProcess(stack.triton.grpc_address, stack.bundle, stack.feature_store, log)
-        stack.explainer_url = explainer.url
-        stack.on_reload = lambda: follower.follow(stack.triton.grpc_address, stack.bundle)
+        explainer = stack.add_explainer(stack.logs / "explainer.log")
     page = None
     if with_console and not beside:
         log = stack.logs / "console.log"
-        page = ConsoleProcess(stack.grpc_url, stack.bundle, stack.feature_store, log, console_port, stack.explainer_url)
+        page = ConsoleProcess(
+            stack.grpc_url, stack.bundle, stack.feature_store, log, console_port, explainer and explainer.url
+        )
     try:
         with console.status("starting Triton and the transformer"):
             if page is not None:  # first: it loads while the servers do

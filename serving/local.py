@@ -14,6 +14,7 @@ from typing import Any, NoReturn, Self
 from polytask.atomic import write_text
 from polytask.contract import REPOSITORY_FOLDER
 from polytask.errors import PolytaskError, ServingError
+from serving.explainer.process import ExplainerProcess
 from serving.transformer_process import TransformerProcess, last_lines
 from serving.triton.install import TritonInstallation, install_triton
 from serving.triton.server import HOST, TritonServer, choose_ports
@@ -55,8 +56,7 @@ class LocalStack:
         self.deadline_seconds = deadline_seconds
         self.max_concurrency, self.max_queue = max_concurrency, max_queue
         self.ready_seconds = ready_seconds
-        self.explainer_url: str | None = None  # of an explainer beside this stack, for those who read the state
-        self.on_reload: Callable[[], None] = lambda: None  # called when another bundle is served
+        self.explainer: ExplainerProcess | None = None  # beside this stack: it follows a reload
         self.http_port, self.grpc_port = choose_ports(http_port, grpc_port)
         _repository(bundle)
         if not (self.feature_store / "feature_store.yaml").is_file():
@@ -116,7 +116,7 @@ class LocalStack:
             "pid": os.getpid(),
             "grpc": self.grpc_url,
             "rest": self.rest_url,
-            "explainer": self.explainer_url,
+            "explainer": None if self.explainer is None else self.explainer.url,
             "triton_grpc": self.triton.grpc_address,
             "bundle": str(self.bundle),
             "feature_store": str(self.feature_store),
@@ -128,7 +128,8 @@ class LocalStack:
 
         A second Triton starts with it. Then the transformer is told: it uses the second for new calls and ends those
         under way with the first, which stops at last. Raises ServingError or ContractError with the reason when the
-        bundle cannot be served; then nothing changes.
+        bundle cannot be served; then nothing changes. An explainer follows; one that cannot raises ServingError, while
+        the bundle is served.
         """
         bundle = self.source.resolve()
         triton = self._triton_of(bundle)
@@ -141,10 +142,19 @@ class LocalStack:
             triton.stop()
             raise
         last, self.triton, self.bundle = self.triton, triton, bundle
-        last.stop()
-        self.on_reload()
-        if self.state_file is not None:
-            write_text(self.state_file, json.dumps(self.state(), indent=2) + "\n")
+        try:
+            if self.explainer is not None:
+                self.explainer.load(self.ready_seconds)
+        finally:
+            last.stop()
+            if self.state_file is not None:
+                write_text(self.state_file, json.dumps(self.state(), indent=2) + "\n")
+
+    def add_explainer(self, log: Path, port: int | None = None) -> ExplainerProcess:
+        """An explainer of what this stack serves, for its owner to start and stop."""
+        options = (self.triton.grpc_address, self.bundle, self.feature_store, log, port)
+        self.explainer = ExplainerProcess(*options, release=self._release_file)
+        return self.explainer
 
     def stop(self) -> None:
         """Stop both servers. Harmless when nothing runs; a signal cannot cut it short."""

@@ -4,39 +4,23 @@ import argparse
 import logging
 import sys
 from pathlib import Path
-from typing import Any
 
 import kserve.model_server
-from kserve.protocol.dataplane import DataPlane
 
 from polytask.errors import PolytaskError
 from serving.explainer.explain import Explainer
-from serving.explainer.model import ExplainerModel
-from serving.transformer.admission import Admission, Overloaded
+from serving.explainer.metrics import ExplainerMetrics
+from serving.explainer.model import ExplainerModel, ExplainerRelease
+from serving.transformer.admission import Admission
 from serving.transformer.bundle import load_bundle
 from serving.transformer.deadline import Unavailable
 from serving.transformer.features import FeatureReader
-from serving.transformer.listening import BoundModelServer
 from serving.transformer.logs import configure_logs
-from serving.transformer.model import NotAvailable
 from serving.transformer.predictor import GrpcPredictor
-from serving.transformer.server import not_available, overloaded
+from serving.transformer.release import Releases, next_release
+from serving.transformer.server import make_server
 
-GRACE_SECONDS = 10
-
-
-class ReadyDataPlane(DataPlane):
-    """Ready means: the predictor is reached and serves what the contract says."""
-
-    def __init__(self, model: ExplainerModel, registry: Any, deadline_seconds: float) -> None:
-        super().__init__(model_registry=registry)
-        self._model = model
-        self._deadline_seconds = deadline_seconds
-
-    async def ready(self) -> bool:
-        """True, or NotAvailable with the reason (503)."""
-        await self._model.check_ready(self._deadline_seconds)
-        return True
+FEATURE_REFRESH_SECONDS = 60.0
 
 
 def parse() -> argparse.Namespace:
@@ -52,6 +36,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--log_level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
     parser.add_argument("--max_concurrency", type=int, default=4, help="How many calls are worked on at once.")
     parser.add_argument("--max_queue", type=int, default=16, help="How many more calls may wait for their turn.")
+    parser.add_argument(
+        "--release", type=Path, help="JSON file that names bundle and predictor_host of the next release to load."
+    )
     arguments = parser.parse_args()
     # KServe tells an explainer where the predictor is, and not how to talk to it: Triton is asked over gRPC.
     if not arguments.predictor_host:
@@ -65,34 +52,37 @@ def main() -> None:
     """Run until SIGINT or SIGTERM. Ends with one line and exit code 1 when the parts do not fit together."""
     arguments = parse()
     configure_logs(arguments.log_level)
+    metrics = ExplainerMetrics()
     try:
-        bundle = load_bundle(arguments.bundle)
-        scenario = bundle.contract.scenario
-        features = FeatureReader(arguments.feature_store, scenario)
+        first = open_release(arguments, metrics, arguments.bundle, arguments.predictor_host)
     except PolytaskError as error:
         sys.exit(f"error: {error}")
     try:
         # The first read loads much; done here, it does not eat the first request's deadline.
-        features.read([0 if scenario.entities.users.key_type == "integer" else ""], [0])
+        first.probe_features()
     except Unavailable as error:
         logging.getLogger("kserve").warning("starting all the same: %s", error)
     seconds = arguments.deadline_seconds
-    predictor = GrpcPredictor(arguments.predictor_host, bundle.contract, arguments.predictor_use_ssl)
     admission = Admission(arguments.max_concurrency, arguments.max_queue)
-    explainer = Explainer(bundle, features, predictor)
-    model = ExplainerModel(arguments.model_name, bundle, explainer, predictor, admission, seconds)
-    server = BoundModelServer(
-        host=arguments.host,
-        http_port=arguments.http_port,
-        enable_grpc=False,
-        grace_period=GRACE_SECONDS,
-        enable_latency_logging=False,
-    )
-    server.dataplane = ReadyDataPlane(model, server.registered_models, seconds)
-    app = kserve.model_server.app
-    app.add_exception_handler(NotAvailable, not_available)
-    app.add_exception_handler(Overloaded, overloaded)
-    server.start([model])
+    metrics.watch(admission)
+
+    def open_next() -> ExplainerRelease:
+        folder, host = next_release(arguments.release, arguments.bundle, arguments.predictor_host)
+        return open_release(arguments, metrics, folder, host)
+
+    model = ExplainerModel(arguments.model_name, Releases(first, open_next, seconds), metrics, admission, seconds)
+    make_server(model, admission, arguments.http_port, None, seconds, arguments.host).start([model])
+
+
+def open_release(
+    arguments: argparse.Namespace, metrics: ExplainerMetrics, folder: Path, predictor_host: str
+) -> ExplainerRelease:
+    """A bundle, its feature service and its predictor. Raises ContractError where they do not fit together."""
+    bundle = load_bundle(folder)
+    features = FeatureReader(arguments.feature_store, bundle.contract.scenario)
+    features.keep_fresh(FEATURE_REFRESH_SECONDS, metrics.refreshed)
+    predictor = GrpcPredictor(predictor_host, bundle.contract, arguments.predictor_use_ssl)
+    return ExplainerRelease(bundle, features, predictor, Explainer(bundle, features, predictor))
 
 
 if __name__ == "__main__":

@@ -8,15 +8,28 @@ from pathlib import Path
 
 from polytask.errors import ServingError
 from serving.started_server import server_environment, stop_server
+from serving.transformer_process import MODEL_NAME
 from serving.triton.server import HOST, choose_ports
 
 STOP_SECONDS = 15
 
 
 class ExplainerProcess:
-    """Explains what the Triton at `predictor` (host:port, gRPC) serves. `url` is its REST address."""
+    """Explains what the Triton at `predictor` (host:port, gRPC) serves. `url` is its REST address.
 
-    def __init__(self, predictor: str, bundle: Path, feature_store: Path, log: Path, port: int | None = None) -> None:
+    `release` is the file that names what `load` is to open.
+    """
+
+    def __init__(
+        self,
+        predictor: str,
+        bundle: Path,
+        feature_store: Path,
+        log: Path,
+        port: int | None = None,
+        *,
+        release: Path | None = None,
+    ) -> None:
         self.port = choose_ports(port)[0]
         self.log = log
         self._options: dict[str, object] = {
@@ -25,8 +38,14 @@ class ExplainerProcess:
             "--feature_store": feature_store,
             "--host": HOST,
             "--http_port": self.port,
+            **({} if release is None else {"--release": release}),
         }
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def process_id(self) -> int | None:
+        """Its process id, None when it was not started."""
+        return None if self._process is None else self._process.pid
 
     @property
     def url(self) -> str:
@@ -48,12 +67,6 @@ class ExplainerProcess:
                 start_new_session=True,
             )
 
-    def follow(self, predictor: str, bundle: Path) -> None:
-        """Explain what another Triton serves, at the same address; nobody is answered until it is ready again."""
-        self.stop()
-        self._options.update({"--predictor_host": predictor, "--bundle": bundle})
-        self.start()
-
     def wait_until_ready(self, seconds: float = 60.0) -> None:
         """Return when it answers and reaches its predictor. Raises ServingError with the end of its log if not."""
         end = time.monotonic() + seconds
@@ -70,12 +83,27 @@ class ExplainerProcess:
             return
         stop_server(process, STOP_SECONDS)
 
+    def runs(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def load(self, seconds: float) -> None:
+        """Let it explain the next release. Raises ServingError with the reason where it cannot."""
+        status, content = self._ask("POST", f"/v2/repository/models/{MODEL_NAME}/load", seconds)
+        if status != http.client.OK:
+            raise ServingError(f"the explainer cannot load the bundle: {content} (log: {self.log})")
+
     def _ready(self) -> bool:
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=6)
+        return self._ask("GET", "/v2/health/ready", 6)[0] == http.client.OK
+
+    def _ask(self, method: str, path: str, timeout: float) -> tuple[int, str]:
+        """Status and content; 0 where there is no answer."""
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=timeout)
         try:
-            connection.request("GET", "/v2/health/ready")
-            return connection.getresponse().status == http.client.OK
-        except (OSError, http.client.HTTPException):
-            return False
+            connection.request(method, path)
+            response = connection.getresponse()
+            return response.status, response.read().decode("utf-8", errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            return 0, repr(error)
         finally:
             connection.close()

@@ -1,8 +1,11 @@
 """The explainer over the wire, beside the running stack: its own process, the same Triton, the same features."""
 
+import json
 import os
+import re
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -18,9 +21,11 @@ from serving.explainer.cli import explain
 from serving.explainer.process import ExplainerProcess
 from serving.local import LocalStack
 from serving.triton.server import choose_ports
+from tests.e2e.test_stress import wait_for
 from tests.serving.bundle import HISTORY_SHARE, VERSION
 
 UNKNOWN = 999_999
+EXPLAIN = "/v1/models/recommender:explain"
 
 
 @pytest.fixture(scope="module")
@@ -102,19 +107,80 @@ def test_a_predictor_that_hangs_is_unavailable_within_the_deadline(
     assert ask(explainer.url, 10, deadline_seconds=20).tasks
 
 
-def test_it_follows_another_triton_at_its_address_and_listens_on_it_alone(
-    explainer: ExplainerProcess, small_stack: LocalStack, small_bundle: Path
-):
-    url = explainer.url
-    explainer.follow(f"127.0.0.1:{choose_ports(None)[0]}", small_bundle)
-    with pytest.raises(ServingError, match="did not become ready"):
-        explainer.wait_until_ready(8.0)
-    explainer.follow(small_stack.triton.grpc_address, small_bundle)
-    explainer.wait_until_ready()
-    assert explainer.url == url
-    assert ask(url, 10, deadline_seconds=20).tasks
+def test_it_listens_on_its_address_alone(explainer: ExplainerProcess):
+    assert httpx.get(f"{explainer.url}/v2/health/live", timeout=5).status_code == 200
     with pytest.raises(httpx.ConnectError):
-        httpx.get(url.replace("127.0.0.1", "127.0.0.2"), timeout=5)
+        httpx.get(explainer.url.replace("127.0.0.1", "127.0.0.2"), timeout=5)
+
+
+def scraped(url: str, name: str) -> dict[str, float]:
+    """Labels as they stand -> the value of a sample."""
+    found = re.findall(rf"^{name}({{.*}})? (\S+)$", httpx.get(f"{url}/metrics", timeout=10).text, re.MULTILINE)
+    return {labels: float(value) for labels, value in found}
+
+
+def test_its_calls_are_on_its_metrics_and_in_its_log(explainer: ExplainerProcess):
+    def counts() -> list[float]:
+        codes = scraped(explainer.url, "polytask_explainer_requests_total")
+        stages = scraped(explainer.url, "polytask_explainer_stage_seconds_count")
+        (explained,) = scraped(explainer.url, "polytask_explainer_explanations_total").values()
+        return [
+            codes.get('{code="OK"}', 0),
+            codes.get('{code="INVALID_ARGUMENT"}', 0),
+            stages['{stage="predictor"}'],
+            explained,
+        ]
+
+    before = counts()
+    body = {"instances": [{"user_id": 10}, {"user_id": 20}], "tasks": ["scene"]}
+    headers = {"x-request-id": "explained-once"}
+    assert httpx.post(f"{explainer.url}{EXPLAIN}", json=body, headers=headers, timeout=10).status_code == 200
+    with pytest.raises(RequestError):
+        ask(explainer.url, "ten")
+    assert [after - earlier for after, earlier in zip(counts(), before, strict=True)] == [1, 1, 1, 2]
+    assert scraped(explainer.url, "polytask_explainer_calls_in_work") == {"": 0}
+    (labels,) = scraped(explainer.url, "polytask_explainer_bundle_info")
+    assert f'model_version="{VERSION}"' in labels
+    lines = [json.loads(line) for line in explainer.log.read_text(encoding="utf-8").splitlines()]
+    (line,) = [line for line in lines if line.get("request_id") == "explained-once"]
+    assert (line["event"], line["code"], line["batch"]) == ("call", "OK", 2)
+
+
+def test_the_table_names_every_metric_of_the_explainer_and_no_other(explainer: ExplainerProcess):
+    table = (Path(__file__).parents[2] / "docs" / "serving-metrics.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"^\| `(polytask_explainer_\w+)` \|", table, re.MULTILINE))
+    served = httpx.get(f"{explainer.url}/metrics", timeout=10).text
+    families = re.findall(r"^# TYPE (polytask_\w+) ", served, re.MULTILINE)
+    assert {name for name in families if not name.endswith("_created")} == told
+
+
+def test_a_shutdown_ends_what_was_accepted_and_refuses_the_rest(
+    small_stack: LocalStack, small_bundle: Path, small_store: Path, tmp_path: Path
+):
+    process = ExplainerProcess(small_stack.triton.grpc_address, small_bundle, small_store, tmp_path / "explainer.log")
+    triton = small_stack.triton.process_id
+    body = {"instances": [{"user_id": 10, "query": "a text that is new to it"}], "tasks": ["scene"]}
+    try:
+        process.start()
+        process.wait_until_ready()
+        assert (process.process_id, triton) > (0, 0)
+        with ThreadPoolExecutor(2) as pool:
+            os.killpg(triton, signal.SIGSTOP)
+            try:
+                calls = [pool.submit(httpx.post, f"{process.url}{EXPLAIN}", json=body, timeout=20) for _ in range(2)]
+                wait_for(lambda: scraped(process.url, "polytask_explainer_calls_in_work") == {"": 2}, "no call came")
+                os.kill(process.process_id, signal.SIGTERM)
+                ready = f"{process.url}/v2/health/ready"
+                wait_for(lambda: "shutting down" in httpx.get(ready, timeout=5).text, "still ready")
+                late = httpx.post(f"{process.url}{EXPLAIN}", json=body, timeout=10)
+                assert (late.status_code, "shutting down" in late.text) == (503, True)
+                assert not any(call.done() for call in calls)
+            finally:
+                os.killpg(triton, signal.SIGCONT)
+            assert [call.result().status_code for call in calls] == [200, 200]
+        wait_for(lambda: not process.runs(), "the explainer did not end")
+    finally:
+        process.stop()
 
 
 def test_nobody_there_is_unavailable():

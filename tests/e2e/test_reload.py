@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from polytask.errors import PolytaskError, ServingError
+from polytask.errors import PolytaskError, RequestError, ServingError
 from polytask.scenario import Scenario
 from polytask.tables import Tables
-from serving.client import RecommenderClient
+from serving.client import RecommenderClient, explain
 from serving.local import LocalStack
 from serving.publish import publish
 from serving.triton.install import TritonInstallation
-from tests.e2e.test_stress import over_rest, ready
+from tests.e2e.test_stress import over_rest, ready, wait_for
 from tests.serving.bundle import write_bundle
 
 FIRST, SECOND = 101, 102
@@ -117,6 +117,46 @@ def test_another_version_and_back_without_a_failed_call(stack: LocalStack, publi
     assert set(callers.answers) == {(FIRST, ("item", "user", "scene")), (SECOND, ("item", "user"))}
     assert len(tritons) == 3
     assert sum(Path(f"/proc/{process}").exists() for process in tritons) == 1
+
+
+def test_an_explainer_follows_and_loses_no_call(
+    stack: LocalStack, published: Path, bundles: dict[int, Path], tmp_path: Path
+):
+    explainer = stack.add_explainer(tmp_path / "explainer.log")
+    versions: list[str] = []
+    failed: list[str] = []
+    end = threading.Event()
+
+    def work() -> None:
+        while not end.is_set():
+            try:
+                versions.append(explain(explainer.url, 10, tasks=["item"], attempts=1).model_version)
+            except PolytaskError as error:
+                failed.append(repr(error))
+
+    asking = threading.Thread(target=work)
+    try:
+        explainer.start()
+        explainer.wait_until_ready()
+        assert stack.state()["explainer"] == explainer.url
+        asking.start()
+        wait_for(lambda: str(FIRST) in versions, "no explanation")
+        publish(bundles[SECOND], published)
+        stack.reload()
+        before = len(versions)
+        wait_for(lambda: len(versions) > before + 3, "no explanation after the reload")
+        end.set()
+        asking.join(timeout=30)
+        assert set(versions[before + 1 :]) == {str(SECOND)}
+        assert failed == []
+        with pytest.raises(RequestError, match="scene"):
+            explain(explainer.url, 10, tasks=["scene"])
+    finally:
+        end.set()
+        explainer.stop()
+        stack.explainer = None
+        publish(bundles[FIRST], published)
+        stack.reload()
 
 
 def test_a_bundle_that_cannot_be_served_changes_nothing(

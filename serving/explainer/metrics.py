@@ -1,0 +1,76 @@
+"""The explainer's metrics, under names of their own: its calls are not the transformer's."""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from serving.transformer.call_record import STAGES
+from serving.transformer.metrics import SECONDS
+
+if TYPE_CHECKING:
+    from polytask.contract import Contract
+    from serving.transformer.admission import Admission
+    from serving.transformer.call_record import CallRecord
+
+
+class _Served(Collector):
+    contract: "Contract | None" = None
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        labels = ("model_version", "contract_checksum")
+        family = GaugeMetricFamily(
+            "polytask_explainer_bundle_info", "1 for the contract that is explained.", labels=labels
+        )
+        if self.contract is not None:
+            family.add_metric([str(self.contract.model_version), self.contract.checksum], 1)
+        yield family
+
+
+class ExplainerMetrics:
+    """Everything the explainer counts. One per process and registry."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        def name(what: str) -> str:
+            return f"polytask_explainer_{what}"
+
+        self._requests = Counter(name("requests"), "Calls to :explain, by gRPC status.", ["code"], registry=registry)
+        self._seconds = Histogram(name("request_seconds"), "Duration of a call.", buckets=SECONDS, registry=registry)
+        self._stage = Histogram(
+            name("stage_seconds"), "Duration of a stage of a call.", ["stage"], buckets=SECONDS, registry=registry
+        )
+        self._explained = Counter(name("explanations"), "Requests explained.", registry=registry)
+        self._refreshes = Counter(
+            name("feature_refreshes"), "Readings of the feature registry.", ["outcome"], registry=registry
+        )
+        self._in_work = Gauge(name("calls_in_work"), "Calls that are worked on.", registry=registry)
+        self._waiting = Gauge(name("calls_waiting"), "Calls that wait for their turn.", registry=registry)
+        self._stages = {stage: self._stage.labels(stage) for stage in STAGES}
+        self._code = cache(self._requests.labels)
+        self._served = _Served()
+        registry.register(self._served)
+
+    def serve(self, contract: "Contract") -> None:
+        """Say which contract is explained from now on."""
+        self._served.contract = contract
+
+    def watch(self, admission: "Admission") -> None:
+        """Say how many calls are in work and waiting."""
+        self._in_work.set_function(lambda: admission.in_work)
+        self._waiting.set_function(lambda: admission.waiting)
+
+    def refreshed(self, outcome: str) -> None:
+        """Count a reading of the feature registry."""
+        self._refreshes.labels(outcome).inc()
+
+    def called(self, record: "CallRecord") -> None:
+        """Count a call that ended, whatever its end."""
+        self._code(record.code).inc()
+        self._seconds.observe(record.elapsed())
+        if record.code == "OK":
+            for stage, seconds in record.seconds.items():
+                self._stages[stage].observe(seconds)
+            self._explained.inc(record.batch)
