@@ -7,7 +7,6 @@ the version of Feast is pinned, and a test holds the result against `online_read
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from serving.transformer.feature_views import ViewRead
@@ -18,6 +17,8 @@ if TYPE_CHECKING:  # feast takes seconds to import
 
 # Of one view: when the values of each user are from, and the values by feature.
 ViewRows = Sequence[tuple[datetime | None, dict[str, Any] | None]]
+# The fields of all views, and of each view its name in the store, its features and where they stand.
+Layout = tuple[list[Any], list[tuple[str, list[str], slice]]]
 
 
 class RedisViews:
@@ -26,7 +27,7 @@ class RedisViews:
     def __init__(self, config: "RepoConfig", store: Any) -> None:
         self._config = config
         self._store = store
-        self._layout = lru_cache(maxsize=2)(self._make_layout)
+        self._last: tuple[tuple[ViewRead, ...], Layout] | None = None
 
     @staticmethod
     def fits(store: Any) -> bool:
@@ -35,7 +36,10 @@ class RedisViews:
 
     def __call__(self, reads: tuple[ViewRead, ...], keys: "Sequence[EntityKey]") -> list[ViewRows]:
         """The rows of each view, in the order of `reads`."""
-        fields, views = self._layout(reads)
+        last = self._last
+        if last is None or last[0] is not reads:  # by identity: comparing views costs more than all the rest
+            self._last = last = (reads, self._layout(reads))
+        fields, views = last[1]
         hashes = self._store._generate_redis_keys_for_entities(self._config, keys)
         rows = self._store._read_hash_fields(self._config, [(one, fields) for one in hashes])
         return [
@@ -43,8 +47,7 @@ class RedisViews:
             for name, names, part in views
         ]
 
-    def _make_layout(self, reads: tuple[ViewRead, ...]) -> tuple[list[Any], list[tuple[str, list[str], slice]]]:
-        """The fields of all views, and of each view its name in the store, its features and where they stand."""
+    def _layout(self, reads: tuple[ViewRead, ...]) -> Layout:
         from feast.infra.online_stores.redis import _versioned_fv_name
 
         fields: list[Any] = []
