@@ -97,7 +97,7 @@ def test_any_answer_of_a_list_can_be_explained(explainer: Explainer, predictor: 
     first = ask(explainer, request)[0]["tasks"]
     bundle = explainer._bundle
     rows = bundle.encoder.rows([features])
-    vector = asyncio.run(explainer._vectors([bundle.encoder.text(features)], Deadline(60)))
+    vector = asyncio.run(explainer._vectors([bundle.encoder.text(features)], Deadline(60)))[0]
     outputs = ["item_ids", "item_scores", "scene_scores"]
     got = asyncio.run(predictor.infer(MULTITASK, {TEXT_VECTOR: vector, **rows}, outputs, Deadline(60)))
     third = bundle.catalogues["items"].external(int(got["item_ids"][0, 2]))
