@@ -2,7 +2,8 @@
 
     recreate   the old pods end, then the new ones start
     rolling    new pods first; requests that an old transformer gets while Triton is new are refused (503) until it goes
-    canary     a second InferenceService gets a growing share of the requests; the judges decide about each step
+    canary     a second InferenceService gets a growing share of the requests; the judges decide about each step. In
+               Knative mode the second is a revision of the same InferenceService
     shadow     a second InferenceService gets a copy of every request, and nobody sees its answers
 
 `recreate` and `rolling` change one InferenceService in place. A transformer answers only with the Triton of its own
@@ -12,7 +13,7 @@ InferenceServices is a pair of its own.
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -21,12 +22,12 @@ import yaml
 from serving.rollout import routes
 from serving.rollout.cluster import INFERENCE_SERVICE, KUBECTL, Cluster, Object
 from serving.rollout.errors import RolloutError
-from serving.rollout.judges import Candidate
-from serving.rollout.readiness import is_ready, wait_ready
+from serving.rollout.knative_canary import KnativeCanary
+from serving.rollout.readiness import is_ready
 from serving.rollout.release import Release
-from serving.rollout.revision import MODE, Replacement, Revision, second_service
+from serving.rollout.revision import MODE, Replacement, Revision, Traffic, predictor_host, second_service
 from serving.rollout.settings import Action, Outcome, Settings
-from serving.rollout.smoke import Endpoint, Expected, wait_for_answers
+from serving.rollout.steps import Steps
 
 LOGGER = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class Rollout:
         self._cluster = cluster
         self._release = release
         self._settings = settings
-        self._tasks = [task.name for task in release.contract.scenario.tasks]
+        self._steps = Steps(cluster, release, settings)
 
     def run(self) -> Outcome:
         """Do it. Raises RolloutError with the reason, and with what was done about it."""
@@ -50,36 +51,52 @@ class Rollout:
         settings = self._settings
         live = self._cluster.get(INFERENCE_SERVICE, settings.name) or self._create()
         knative = (live["metadata"].get("annotations") or {}).get(MODE) == "Knative"
-        if knative and settings.strategy in ("canary", "shadow"):
+        if knative and settings.strategy == "shadow":
             raise RolloutError(
-                f"strategy {settings.strategy} in Knative mode: canaryTrafficPercent splits the requests to the "
-                "transformer and those to Triton each by itself, and a transformer answers only with the Triton of its "
-                "contract; allowed: recreate, rolling"
+                "strategy shadow in Knative mode: it mirrors no requests; allowed: recreate, rolling, canary"
             )
+        traffic = Traffic(predictor_host(settings.name, self._cluster.namespace)) if knative else None
         previous = Revision.of_live(live)
         in_place: Replacement = "recreate" if settings.strategy == "recreate" else "rolling"
         explainer = bool(live["spec"].get("explainer"))
-        wanted = Revision.of_release(self._release, None if knative else in_place, explainer)
+        wanted = Revision.of_release(self._release, None if knative else in_place, explainer, traffic)
         if settings.strategy == "shadow":
             return self._shadow(live, previous, wanted)
-        if settings.strategy == "canary":
+        routed = settings.strategy == "canary" and not knative
+        if routed:
             routes.require_routes(self._cluster, settings.name)
         if previous is not None and previous.serves_the_same_as(wanted) and is_ready(live):
-            self._answers(settings.name, wanted, rounds=1)
+            self._steps.answers(settings.name, wanted, rounds=1)
             LOGGER.info("%s serves model %s already", settings.name, wanted.model_version)
             return "unchanged"
         # A model that is there and not ready is no model to go back to, nor to compare with.
         earlier = None if previous is None or previous.serves_the_same_as(wanted) else previous
+        if earlier is not None and knative:
+            earlier = self._before_canary(earlier, traffic)
         action: Action = "deployed"
         if settings.strategy == "canary" and earlier is not None:
+            if knative:
+                KnativeCanary(self._steps, live, earlier, wanted).run()
+                return "promoted"
             action = self._canary(live, earlier, wanted)
         else:
             self._replace(earlier, wanted)
-            if settings.strategy == "canary":
+            if routed:
                 routes.share(self._cluster, settings.name, {settings.name: 100})
         if self._cluster.get(INFERENCE_SERVICE, self._shadow_name) is not None:
             self._end_second(self._shadow_name)
         return action
+
+    def _before_canary(self, live: Revision, whole: Traffic | None) -> Revision | None:
+        """The model to go back to, None where a canary was killed before it was decided: it stands nowhere."""
+        if live.traffic is None or whole is None or live.traffic.predictor == whole.predictor:
+            return replace(live, traffic=whole)
+        if self._settings.strategy == "canary":
+            raise RolloutError(
+                f"{self._settings.name}: a canary of model {live.model_version} was left at "
+                f"{live.traffic.transformer_percent}%; end it with the strategy rolling and the model to serve"
+            )
+        return None
 
     @property
     def _shadow_name(self) -> str:
@@ -104,31 +121,31 @@ class Rollout:
         """Change the InferenceService in place; go back to `previous` when the new model does not answer."""
         name = self._settings.name
         LOGGER.info("%s: model %s from %s", name, wanted.model_version, wanted.repository_uri)
-        live = self._apply(wanted)
+        live = self._steps.apply(wanted)
         try:
-            live = self._wait(name, live)
-            self._answers(name, wanted)
+            live = self._steps.wait(name, live)
+            self._steps.answers(name, wanted)
         except RolloutError as error:
             self._roll_back(live, previous, wanted, str(error))
-        self._record(live, "ModelDeployed", f"serves model {wanted.model_version} from {wanted.repository_uri}")
+        self._steps.record(live, "ModelDeployed", f"serves model {wanted.model_version} from {wanted.repository_uri}")
 
     def _roll_back(self, live: Object, previous: Revision | None, wanted: Revision, reason: str) -> None:
         """Serve `previous` again and raise RolloutError with everything that happened."""
         what = f"model {wanted.model_version} was not brought into service: {reason}"
         if previous is None:
-            self._record(live, "ModelFailed", what, warning=True)
+            self._steps.record(live, "ModelFailed", what, warning=True)
             raise RolloutError(f"{what}; there is no earlier model to go back to")
         LOGGER.warning("%s; going back to model %s", what, previous.model_version)
         try:
-            live = self._apply(previous)
-            live = self._wait(self._settings.name, live)
-            self._answers(self._settings.name, previous)
+            live = self._steps.apply(previous)
+            live = self._steps.wait(self._settings.name, live)
+            self._steps.answers(self._settings.name, previous)
         except RolloutError as error:
             message = f"{what}; going back to model {previous.model_version} failed too: {error}"
-            self._record(live, "RollbackFailed", message, warning=True)
+            self._steps.record(live, "RollbackFailed", message, warning=True)
             raise RolloutError(message) from error
         message = f"{what}; serves model {previous.model_version} from {previous.repository_uri} again"
-        self._record(live, "RolledBack", message, warning=True)
+        self._steps.record(live, "RolledBack", message, warning=True)
         raise RolloutError(message)
 
     def _canary(self, live: Object, earlier: Revision, wanted: Revision) -> Action:
@@ -138,15 +155,15 @@ class Rollout:
             self._start_second(live, canary, wanted)
             for weight in self._settings.weights:
                 routes.share(self._cluster, name, {name: 100 - weight, canary: weight})
-                self._record(live, "CanaryStep", f"model {wanted.model_version} gets {weight}% of the requests")
-                self._judge(canary)
+                self._steps.record(live, "CanaryStep", f"model {wanted.model_version} gets {weight}% of the requests")
+                self._steps.judge(name, canary)
             routes.share(self._cluster, name, {canary: 100})
         # Nobody asks the first service now, so it may change in place.
         try:
             self._replace(earlier, wanted)
         finally:
             self._end_second(canary)
-        self._record(live, "CanaryPromoted", f"model {wanted.model_version} gets all requests")
+        self._steps.record(live, "CanaryPromoted", f"model {wanted.model_version} gets all requests")
         return "promoted"
 
     def _shadow(self, live: Object, previous: Revision | None, wanted: Revision) -> Action:
@@ -159,19 +176,21 @@ class Rollout:
         second = self._cluster.get(INFERENCE_SERVICE, shadow)
         running = Revision.of_live(second) if second is not None else None
         if second is not None and running is not None and running.serves_the_same_as(wanted) and is_ready(second):
-            self._answers(shadow, wanted, rounds=1)
+            self._steps.answers(shadow, wanted, rounds=1)
             return "unchanged"
         with self._or_give_up(live, shadow, "ShadowAborted", f"shadow of model {wanted.model_version} was stopped"):
             self._start_second(live, shadow, wanted)
             routes.mirror(self._cluster, name, shadow)
-        self._record(live, "ShadowStarted", f"{shadow} serves model {wanted.model_version} a copy of every request")
+        self._steps.record(
+            live, "ShadowStarted", f"{shadow} serves model {wanted.model_version} a copy of every request"
+        )
         return "shadowing"
 
     def _start_second(self, live: Object, name: str, wanted: Revision) -> None:
         LOGGER.info("%s: model %s from %s", name, wanted.model_version, wanted.repository_uri)
         second = self._cluster.apply(INFERENCE_SERVICE, second_service(live, name, wanted), force=True)
-        self._wait(name, second)
-        self._answers(name, wanted)
+        self._steps.wait(name, second)
+        self._steps.answers(name, wanted)
 
     def _end_second(self, name: str) -> None:
         """All requests to the first service, and the second one away. Raises RolloutError where that fails."""
@@ -190,71 +209,11 @@ class Rollout:
                 message += "; all requests go to the model before"
             except RolloutError as failed:
                 message += f"; ending {second} failed too: {failed}"
-            self._record(live, reason, message, warning=True)
+            self._steps.record(live, reason, message, warning=True)
             raise RolloutError(message) from error
         except BaseException:  # a step that is stopped from outside ends it too
             self._end_second(second)
             raise
-
-    def _judge(self, canary: str) -> None:
-        settings = self._settings
-        until = time.monotonic() + settings.step_seconds
-        with_stable, with_canary = self._endpoint(settings.name), self._endpoint(canary)
-        try:
-            candidate = Candidate(settings.name, canary, self._cluster.namespace, with_stable, with_canary, self._tasks)
-            while True:
-                objections = [text for judge in settings.judges for text in judge.objections(candidate)]
-                if objections:
-                    raise RolloutError("; ".join(objections))
-                if time.monotonic() >= until:
-                    return
-                time.sleep(min(settings.step_seconds / 5, max(0.0, until - time.monotonic())))
-        finally:
-            with_stable.close()
-            with_canary.close()
-
-    def _apply(self, revision: Revision) -> Object:
-        return self._cluster.apply(
-            INFERENCE_SERVICE, revision.fields(self._settings.name), force=self._settings.take_over
-        )
-
-    def _wait(self, name: str, applied: Object) -> Object:
-        settings = self._settings
-        return wait_ready(
-            self._cluster,
-            name,
-            applied["metadata"]["generation"],
-            seconds=settings.ready_seconds,
-            poll_seconds=settings.poll_seconds,
-            failing_seconds=settings.failing_seconds,
-        )
-
-    def _endpoint(self, name: str) -> Endpoint:
-        return Endpoint(self._settings.url.format(name=name, namespace=self._cluster.namespace))
-
-    def _answers(self, name: str, revision: Revision, rounds: int = 3) -> None:
-        """Wait until `name` answers with the revision's model: every task of a release, any of an earlier one."""
-        ours = revision.contract_sha256 == self._release.contract.checksum
-        tasks: Sequence[str] = self._tasks if ours else ()
-        endpoint = self._endpoint(name)
-        try:
-            wait_for_answers(
-                endpoint,
-                Expected(revision.model_version, revision.contract_sha256, tasks),
-                seconds=self._settings.answer_seconds,
-                poll_seconds=self._settings.poll_seconds,
-                rounds=rounds,
-            )
-        finally:
-            endpoint.close()
-
-    def _record(self, about: Object, reason: str, message: str, warning: bool = False) -> None:
-        """To the log, and as an Event, without which a rollout is none the worse."""
-        LOGGER.log(logging.WARNING if warning else logging.INFO, "%s: %s", reason, message)
-        try:
-            self._cluster.record(about, reason, message, warning)
-        except RolloutError as error:
-            LOGGER.warning("the event %s was not written: %s", reason, error)
 
 
 def roll_out(cluster: Cluster, release: Release, settings: Settings) -> Outcome:

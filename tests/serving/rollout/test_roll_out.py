@@ -199,20 +199,6 @@ def test_recreate_ends_the_old_pods_first(installed: Cluster, state: State, sett
         assert live(state)["spec"][part]["deploymentStrategy"] == {"type": "Recreate"}
 
 
-def test_knative_replaces_its_own_way_and_has_no_canary(
-    installed: Cluster, state: State, settings: Settings, release: Make
-):
-    service = {
-        **SERVICE,
-        "metadata": {**SERVICE["metadata"], "annotations": {"serving.kserve.io/deploymentMode": "Knative"}},
-    }
-    installed.apply(INFERENCE_SERVICE, service, manager=KUBECTL)
-    roll_out(installed, release(1), settings)
-    assert "deploymentStrategy" not in live(state)["spec"]["predictor"]
-    with pytest.raises(RolloutError, match="strategy canary in Knative mode"):
-        roll_out(installed, release(2), replace(settings, strategy="canary"))
-
-
 class Objecting:
     """Speaks against a canary once it has half of the requests."""
 
