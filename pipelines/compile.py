@@ -1,7 +1,7 @@
 """Compile every pipeline to the YAML that a Kubeflow cluster runs, and check it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -9,6 +9,9 @@ from rich.console import Console
 from polytask.atomic import atomic_folder
 from polytask.errors import PolytaskError
 from polytask.scenario import load_scenario
+
+if TYPE_CHECKING:  # kfp takes a second to import
+    from pipelines.definition import Cluster, Definition
 
 
 class CompileError(PolytaskError):
@@ -28,20 +31,25 @@ def compile_pipelines(
       polytask compile
       polytask compile --scenario reviews --output pipelines-for-the-cluster
     """
-    from kfp import compiler
-
     from pipelines.catalogue_of_pipelines import PIPELINES
-    from pipelines.compiled_checks import problems_of
     from pipelines.definition import Cluster
 
     loaded = load_scenario(scenario)
     cluster = Cluster(scenario, loaded.name, loaded.resources)
     with atomic_folder(output) as folder:
         for name, definition in PIPELINES.items():
-            file = folder / f"{name}.yaml"
-            compiler.Compiler().compile(definition.compiled_for(cluster), str(file))
-            problems = problems_of(file.read_text(encoding="utf-8"))
-            if problems:
-                raise CompileError(f"{name}: " + "; ".join(problems))
+            write_pipeline(definition, cluster, folder / f"{name}.yaml")
     for name in PIPELINES:
         Console().print(f"wrote {output / name}.yaml", highlight=False)
+
+
+def write_pipeline(definition: "Definition", cluster: "Cluster", file: Path) -> None:
+    """Compile one pipeline to a file. Raises CompileError for one that a cluster should not run."""
+    from kfp import compiler
+
+    from pipelines.compiled_checks import problems_of
+
+    compiler.Compiler().compile(definition.compiled_for(cluster), str(file))
+    problems = problems_of(file.read_text(encoding="utf-8"))
+    if problems:
+        raise CompileError(f"{file.stem}: " + "; ".join(problems))

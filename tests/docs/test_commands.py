@@ -31,6 +31,7 @@ RUN_BY = {
     "polytask refresh-catalogue": ("tests/pipelines/test_grow.py", "refresh_catalogue"),
     "polytask rollout": ("tests/serving/rollout/test_cli.py", "rollout"),
     "polytask sample-data": ("tests/polytask/samples/test_samples.py", "sample_data"),
+    "polytask submit": ("tests/pipelines/test_submit.py", "submit"),
     "make compile": ("tests/pipelines/test_compile.py", "compile_pipelines"),
     "make demo": ("tests/e2e/test_demo.py", "polytask"),
     "make evaluate": ("tests/pipelines/test_evaluate.py", "app.command()(evaluate)"),
