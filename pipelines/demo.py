@@ -71,6 +71,7 @@ def demo(
     queries = loaded.examples.queries if query is None else (query,)
     answers = _ask(loaded, bundle, places, queries, console)
     seconds = {**run.seconds, "serve": round(time.monotonic() - serving_started, 2)}
+    seconds["pipeline_overhead"] = round(run.overhead, 2)
     seconds["total"] = round(time.monotonic() - started, 2)
     tables = places.step_file("ingest", "tables")
     artifacts = {
@@ -187,4 +188,6 @@ def _print_end(console: Console, artifacts: dict[str, Path], run: Run, seconds: 
         shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
         table.add_row(name, str(shown))
     console.print(table)
-    console.print(f"done in {seconds:.0f} s", highlight=False)
+    console.print(
+        f"done in {seconds:.0f} s, {run.overhead:.1f} s of it spent by the pipeline's runner", highlight=False
+    )

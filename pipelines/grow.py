@@ -18,11 +18,9 @@ from rich.markup import escape
 from pipelines.workspace import Places
 from polytask.contract import REPOSITORY_FOLDER, Contract, load_contract
 from polytask.environment import stay_on_this_machine
-from polytask.errors import ContractError, DataError, ScenarioError
-from polytask.lineage import git_commit
+from polytask.errors import ContractError, DataError
 from polytask.registry.files import CHECKPOINTS
 from polytask.scenario import load_scenario, scenario_path
-from polytask.scenario.schema import Scenario
 
 if TYPE_CHECKING:  # torch takes seconds to import: only the commands that run pay for it
     from polytask.growth.version import Version
@@ -31,9 +29,6 @@ ScenarioOption = Annotated[str, typer.Option(help="Name of a scenario, or the pa
 WorkspaceOption = Annotated[Path, typer.Option(help="Workspace of the demo that trained the last version.")]
 CheckpointOption = Annotated[Path | None, typer.Option(help="Folder of the model; default: the last version's.")]
 BundleOption = Annotated[Path | None, typer.Option(help="Folder of its bundle; default: the published one.")]
-
-# What a model was trained with, so that a scenario file that says otherwise describes another model.
-TRAINED_WITH = ("entities", "text", "features", "encoder", "model")
 
 
 @dataclass(frozen=True)
@@ -46,16 +41,10 @@ class Ground:
 
     def publish(self, made: Path) -> Path:
         """Publish the bundle in `made` with its checkpoint, which the next version starts from; returns the folder."""
+        from polytask.growth.live import lineage_after
         from serving.publish import publish
 
-        parent = self.previous.contract()
-        lineage = {
-            "scenario": parent.scenario.name,
-            "feature_service": parent.feature_service,
-            "encoder": parent.scenario.encoder.model,
-            "git_commit": git_commit(),
-            "parent_model": str(parent.model_version),
-        }
+        lineage = lineage_after(self.previous.contract())
         return publish(made / "bundle", self.places.published, made / "model", lineage)
 
     @contextmanager
@@ -71,6 +60,7 @@ def ground(scenario: str, workspace: Path, checkpoint: Path | None, bundle: Path
 
     Raises DataError where there is none, and ScenarioError where the scenario's file no longer fits it.
     """
+    from polytask.growth.live import check_fits
     from polytask.growth.version import Version
 
     stay_on_this_machine()
@@ -84,7 +74,7 @@ def ground(scenario: str, workspace: Path, checkpoint: Path | None, bundle: Path
         raise DataError(
             f"no last version to start from ({error}); `polytask demo` makes one, or give --bundle"
         ) from error
-    _check_fits(loaded, contract, file)
+    check_fits(loaded, contract, file)
     if checkpoint is None:
         kept = places.published / CHECKPOINTS / str(contract.model_version)
         checkpoint = kept if kept.is_dir() else places.step_file("train", "model")
@@ -108,18 +98,3 @@ def teller(console: Console) -> Callable[[str], None]:
 def tell(console: Console, line: str) -> None:
     """Print a line as it is: no colours of numbers, no break in the middle of a path."""
     console.print(line, highlight=False, soft_wrap=True)
-
-
-def _check_fits(scenario: Scenario, contract: Contract, file: Path) -> None:
-    for part in TRAINED_WITH:
-        now, then = getattr(scenario, part), getattr(contract.scenario, part)
-        if now != then:
-            raise ScenarioError(
-                f"{file}: {part} differs from what version {contract.model_version} was trained with; allowed: the "
-                f"same, or train anew with `polytask demo` (now {_short(now)}, then {_short(then)})"
-            )
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else text[:117] + "..."

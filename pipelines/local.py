@@ -31,6 +31,8 @@ _RUNNING = re.compile(r"Running pipeline: '([^']+)'")
 _STARTED = re.compile(r"Executing task '([^']+)'")
 _CACHED = re.compile(r"Task '?([\w-]+)'? cache hit")
 _SUCCEEDED = re.compile(r"Task '([^']+)' finished with status SUCCESS")
+_ENTERED = "Got executor_input"
+_LEFT = "Wrote executor output file"
 _FAILED = re.compile(r"Task '([^']+)' finished with status FAILURE")
 
 
@@ -41,7 +43,15 @@ class Run:
     log: Path
     seconds: dict[str, float] = field(default_factory=dict)
     reused: list[str] = field(default_factory=list)
+    # Seconds between a step's first line and its last, without what kfp does before and after.
+    own: dict[str, float] = field(default_factory=dict)
+    total: float = 0.0
     outputs: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def overhead(self) -> float:
+        """Seconds that the whole run took beyond the steps' own work."""
+        return self.total - sum(self.own.values())
 
 
 def code_version() -> str:
@@ -51,7 +61,7 @@ def code_version() -> str:
     return sha256("\n".join(sums).encode()).hexdigest()[:16]
 
 
-def run_pipeline(pipeline: Callable[..., Any], arguments: dict[str, str], root: Path, console: Console) -> Run:
+def run_pipeline(pipeline: Callable[..., Any], arguments: dict[str, Any], root: Path, console: Console) -> Run:
     """Run `pipeline` with `arguments`; artefacts, cache and log lie below `root`.
 
     A step that fails leaves no artefact; those before it are taken from the cache by the next run. Raises
@@ -68,6 +78,7 @@ def run_pipeline(pipeline: Callable[..., Any], arguments: dict[str, str], root: 
         raise_on_error=True,
     )
     run = Run(log=root / "pipeline.log")
+    begun = time.monotonic()
     with run.log.open("w", encoding="utf-8") as log, console.status("starting the pipeline") as status:
         watcher = _Watcher(log, run, console, status.update)
         with contextlib.redirect_stdout(watcher), _logged(watcher), warnings.catch_warnings():
@@ -81,6 +92,7 @@ def run_pipeline(pipeline: Callable[..., Any], arguments: dict[str, str], root: 
                 raise PipelineError(watcher.failure(error)) from error
             finally:
                 watcher.remove_failed(root)
+    run.total = time.monotonic() - begun
     run.outputs = {name: Path(artifact.path) for name, artifact in task.outputs.items()}
     return run
 
@@ -131,6 +143,7 @@ class _Watcher(io.TextIOBase):
         self._name = ""
         self._step = ""
         self._started = 0.0
+        self._entered = 0.0
         self._lines: list[str] = []
         # Steps that failed and were not repeated with success, with what they printed.
         self._failed: dict[str, list[str]] = {}
@@ -175,6 +188,11 @@ class _Watcher(io.TextIOBase):
             last = self._lines[-1].strip() if self._lines else ""
             done = f"[green]✓[/] {succeeded.group(1)}: {seconds:.1f} s"
             self._console.print(f"{done}  [dim]{escape(last)}[/]" if last else done, highlight=False)
-        elif line.startswith("    ") and line.strip() and not line.strip().startswith("[KFP Executor"):
+        elif line.strip().startswith("[KFP Executor"):
+            if _ENTERED in line:
+                self._entered = time.monotonic()
+            elif _LEFT in line:
+                self._run.own[self._step] = time.monotonic() - self._entered
+        elif line.startswith("    ") and line.strip():
             self._lines.append(line[4:].rstrip())
             self._show(f"{self._step}: {escape(line.strip()[:100])}")

@@ -1,14 +1,13 @@
 """From events to a served model: data, training, evaluation, gate, export, deploy, smoke test. Wiring only."""
 
 from components.compare import compare
-from components.deploy import deploy
 from components.evaluate import evaluate
 from components.export import export
 from components.gate import gate
-from components.smoke import smoke
 from components.train import train
 from pipelines.data_steps import data_steps
 from pipelines.definition import pipeline, step
+from pipelines.publish_steps import publish_steps
 from pipelines.task_charts import task_charts
 
 
@@ -95,16 +94,4 @@ def train_and_deploy(
     )
     step(bundle, "Export", "model")
     bundle.after(allowed)
-    deployed = deploy(
-        bundle=bundle.outputs["bundle"],
-        model=model.outputs["model"],
-        target=target,
-        storage=storage,
-        namespace=namespace,
-        strategy=strategy,
-        registry=registry,
-    )
-    # Publishing is a side effect: it has to happen even where nothing has changed since the last run.
-    step(deployed, "Deploy", "light", cached=False)
-    asked = smoke(published=deployed.output, storage=storage, namespace=namespace, strategy=strategy)
-    step(asked, "Smoke test", "light", again=True, cached=False)
+    publish_steps(bundle, model, target, storage, namespace, strategy, registry)

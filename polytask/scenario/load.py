@@ -33,23 +33,40 @@ def load_scenario(name_or_path: str | Path) -> Scenario:
 
 def load_task(path: Path) -> Task:
     """Read and check one task: a mapping, or a list of one as in a scenario. Raises ScenarioError likewise."""
-    raw = _read(path)
+    return _task(_read(path), path)
+
+
+def read_task(words: str) -> Task:
+    """The same from a path that ends with .yaml or .yml, or from the YAML itself, as a parameter may hold it."""
+    if words.strip().endswith((".yaml", ".yml")):
+        return load_task(Path(words.strip()))
+    return _task(_parsed(words, "task"), "task")
+
+
+def _task(raw: object, where: object) -> Task:
     if isinstance(raw, list) and len(raw) == 1:
         raw = raw[0]
-    return _checked(Task, raw, path)
+    return _checked(Task, raw, where)
 
 
 def _read(path: Path) -> object:
     try:
-        content: object = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return _parsed(path.read_text(encoding="utf-8"), path)
     except OSError as error:
         raise ScenarioError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ScenarioError(f"{path}: is not YAML: {error}") from error
+
+
+def _parsed(text: str, where: object) -> object:
+    try:
+        content: object = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ScenarioError(f"{where}: is not YAML: {error}") from error
     return content
 
 
-def _checked(kind: type[Checked], raw: object, path: Path) -> Checked:
+def _checked(kind: type[Checked], raw: object, path: object) -> Checked:
     if not isinstance(raw, dict):
         raise ScenarioError(f"{path}: holds {type(raw).__name__}, allowed: a mapping that starts with `name:`")
     try:

@@ -30,6 +30,8 @@ RUN_BY = {
     "polytask recommend": ("tests/serving/test_cli.py", "recommend("),
     "polytask refresh-catalogue": ("tests/pipelines/test_grow.py", "refresh_catalogue"),
     "polytask rollout": ("tests/serving/rollout/test_cli.py", "rollout"),
+    "polytask compile": ("tests/pipelines/test_compile.py", "compile_pipelines"),
+    "polytask run": ("tests/pipelines/test_run.py", "app.command()(run)"),
     "polytask sample-data": ("tests/polytask/samples/test_samples.py", "sample_data"),
     "polytask submit": ("tests/pipelines/test_submit.py", "submit"),
     "make compile": ("tests/pipelines/test_compile.py", "compile_pipelines"),

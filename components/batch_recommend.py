@@ -1,0 +1,61 @@
+"""Recommendations for all users, in one table."""
+
+from kfp import dsl
+
+from components.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def batch_recommend(
+    scenario: str,
+    target: str,
+    feature_store: str,
+    recommendations: dsl.Output[dsl.Dataset],
+    tasks: str = "",
+    k: int = 10,
+    users_at_once: int = 256,
+    output: str = "",
+    registry: str = "",
+) -> None:
+    """Ask the live version for every user of its catalogue, with the features that the online store has now.
+
+    Args:
+        scenario: Name of a scenario in the image, or path of a scenario file.
+        target: The folder of all published versions, whose live one is asked.
+        feature_store: Folder with the feature_store.yaml that serving reads.
+        recommendations: Parquet file with the columns user, task, rank, id, score and title.
+        tasks: Names of tasks with commas between them; empty for all.
+        k: How many answers of a task a user gets at most.
+        users_at_once: How many users are asked at a time, which bounds the memory.
+        output: Path where the same file is put too; empty where the artefact is enough.
+        registry: See `compare`.
+    """
+    import shutil
+    from pathlib import Path
+
+    from polytask.atomic import atomic_file
+    from polytask.errors import DataError
+    from polytask.scenario import load_scenario
+    from serving.batch import recommend_to_all
+    from serving.registry.address import open_registry
+
+    live = open_registry(registry, Path(target), load_scenario(scenario).name).live()
+    if live is None:
+        raise DataError(f"{target}: no version is live; allowed: a folder that a pipeline has published a model to")
+    done = recommend_to_all(
+        Path(live.bundle),
+        Path(feature_store),
+        Path(recommendations.path),
+        tasks=[name.strip() for name in tasks.split(",") if name.strip()],
+        k=k,
+        users_at_once=users_at_once,
+    )
+    if output:
+        with atomic_file(Path(output)) as temporary:
+            shutil.copyfile(recommendations.path, temporary)
+    recommendations.metadata["model_version"] = done.model_version
+    recommendations.metadata["contract_sha256"] = done.contract_sha256
+    recommendations.metadata["lineage"] = live.lineage
+    recommendations.metadata["users"] = done.users
+    recommendations.metadata["rows"] = done.rows
+    print(f"{done.rows} rows for {done.users} users, model {done.model_version}: {output or recommendations.path}")

@@ -1,0 +1,56 @@
+"""New items join the live version by their text alone; no weight moves."""
+
+from kfp import dsl
+
+from components.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def refresh_items(
+    scenario: str,
+    target: str,
+    model: dsl.Output[dsl.Model],
+    bundle: dsl.Output[dsl.Model],
+    items: str = "",
+    registry: str = "",
+) -> None:
+    """Append the items that the live version does not know to its catalogue, and export the next version.
+
+    Args:
+        scenario: Name of a scenario in the image, or path of a scenario file.
+        target: The folder of all published versions.
+        model: Folder of the checkpoint.
+        bundle: The bundle's folder.
+        items: Path of an items table (.parquet or .csv); empty for the scenario's source as it is now.
+        registry: See `compare`.
+    """
+    from pathlib import Path
+
+    from polytask.environment import prepare_environment
+
+    prepare_environment()
+    from polytask.contract import REPOSITORY_FOLDER
+    from polytask.growth.jobs import refresh_job
+    from polytask.growth.live import check_fits, lineage_after, made_for, version_of
+    from polytask.ingest import ingest_items
+    from polytask.scenario import load_scenario
+    from serving.registry.address import open_registry
+    from serving.triton.repository import write_repository
+
+    loaded = load_scenario(scenario)
+    previous = version_of(open_registry(registry, Path(target), loaded.name).live(), Path(target))
+    parent = previous.contract()
+    check_fits(loaded, parent, scenario)
+    table = ingest_items(loaded, Path(items) if items else None)
+    with made_for(Path(model.path), Path(bundle.path)) as folder:
+        done = refresh_job(
+            previous,
+            table,
+            folder,
+            print,
+            lambda contract, place: write_repository(contract, place / REPOSITORY_FOLDER),
+        )
+    model.metadata["lineage"] = bundle.metadata["lineage"] = lineage_after(parent)
+    bundle.metadata["model_version"] = done.contract.model_version
+    bundle.metadata["contract_sha256"] = done.contract.checksum
+    print(f"{done.new} items appended, {len(done.changed)} with another text, {done.missing} gone from the table")

@@ -1,0 +1,45 @@
+"""Recommendations for all users as a table. Wiring only."""
+
+from components.batch_recommend import batch_recommend as recommend
+from pipelines.definition import pipeline, step
+
+
+@pipeline(
+    name="batch-recommend",
+    title="Recommend to all users",
+    description="Asks the live model for every user and writes one Parquet table; meant for a schedule.",
+)
+def batch_recommend(
+    scenario: str = "movielens",
+    feature_store: str = "/mnt/feature-store",
+    target: str = "/mnt/models/{scenario}",
+    tasks: str = "",
+    k: int = 10,
+    users_at_once: int = 256,
+    output: str = "",
+    registry: str = "",
+) -> None:
+    """Recommend to all users.
+
+    Args:
+        scenario: Name of a scenario in the image, or path of a scenario file.
+        feature_store: Folder with the feature_store.yaml that serving reads.
+        target: Folder that models are published to; its live version is asked.
+        tasks: Names of tasks with commas between them; empty for all.
+        k: How many answers of a task a user gets at most.
+        users_at_once: How many users are asked at a time, which bounds the memory.
+        output: Path where the table is put beside the run's artefact; empty where the artefact is enough.
+        registry: Address of Kubeflow Model Registry; empty where the registry is in `target`.
+    """
+    table = recommend(
+        scenario=scenario,
+        target=target,
+        feature_store=feature_store,
+        tasks=tasks,
+        k=k,
+        users_at_once=users_at_once,
+        output=output,
+        registry=registry,
+    )
+    # What the online store holds and which model is live stand in no input.
+    step(table, "Recommend to all users", "model", again=True, cached=False)

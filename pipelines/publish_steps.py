@@ -1,0 +1,33 @@
+"""The steps that several pipelines end with: publish a bundle, and ask what was published."""
+
+from kfp.dsl.pipeline_task import PipelineTask
+
+from components.deploy import deploy
+from components.smoke import smoke
+from pipelines.data_steps import Text
+from pipelines.definition import step
+
+
+def publish_steps(
+    bundle: PipelineTask,
+    model: PipelineTask,
+    target: Text,
+    storage: Text,
+    namespace: Text,
+    strategy: Text,
+    registry: Text,
+) -> None:
+    """Deploy the outputs `bundle` and `model` of two steps (or one), and ask for every task afterwards."""
+    deployed = deploy(
+        bundle=bundle.outputs["bundle"],
+        model=model.outputs["model"],
+        target=target,
+        storage=storage,
+        namespace=namespace,
+        strategy=strategy,
+        registry=registry,
+    )
+    # Publishing is a side effect: it has to happen even where nothing has changed since the last run.
+    step(deployed, "Deploy", "light", cached=False)
+    asked = smoke(published=deployed.output, storage=storage, namespace=namespace, strategy=strategy)
+    step(asked, "Smoke test", "light", again=True, cached=False)

@@ -1,0 +1,39 @@
+"""The features as the source has them now, for a schedule. Wiring only."""
+
+from components.refresh_features import refresh_features as refresh
+from pipelines.data_steps import ingest_steps
+from pipelines.definition import pipeline, step
+
+
+@pipeline(
+    name="refresh-features",
+    title="Refresh features",
+    description="Ingests the source anew and brings the feature store up to date; meant for a schedule.",
+)
+def refresh_features(
+    scenario: str = "movielens",
+    feature_store: str = "/mnt/feature-store",
+    code_version: str = "image",
+    feature_store_settings: str = "",
+    late_hours: float = 24.0,
+) -> None:
+    """Bring the feature store up to date.
+
+    Args:
+        scenario: Name of a scenario in the image, or path of a scenario file.
+        feature_store: Folder of the feature store (feature_store.yaml, registry).
+        code_version: What tells one code from another where that is not the image: on a local run, a checksum.
+        feature_store_settings: A feature_store.yaml with the registry and the online store to use; by default both are
+            files of `feature_store`.
+        late_hours: How long an event may take to arrive: rows so much older than the newest known are written again.
+    """
+    version, tables = ingest_steps(scenario, code_version)
+    refreshed = refresh(
+        scenario=scenario,
+        code_version=version,
+        feature_store=feature_store,
+        tables=tables.outputs["tables"],
+        settings=feature_store_settings,
+        late_hours=late_hours,
+    )
+    step(refreshed, "Refresh features", "data", again=True)

@@ -1,0 +1,47 @@
+"""One more task on the live model. Wiring only."""
+
+from components.add_task import add_task as grow
+from pipelines.data_steps import data_steps
+from pipelines.definition import pipeline, step
+from pipelines.publish_steps import publish_steps
+
+
+@pipeline(
+    name="add-task",
+    title="Add a task",
+    description="Trains one more task on the live model, whose other answers keep every bit, and publishes it.",
+)
+def add_task(
+    scenario: str = "movielens",
+    task: str = "",
+    feature_store: str = "/mnt/feature-store",
+    target: str = "/mnt/models/{scenario}",
+    code_version: str = "image",
+    feature_store_settings: str = "",
+    storage: str = "",
+    namespace: str = "",
+    strategy: str = "rolling",
+    registry: str = "",
+) -> None:
+    """Add a task.
+
+    Args:
+        scenario: Name of a scenario in the image, or path of a scenario file.
+        task: The new entry of the scenario's `tasks` as YAML, or the path of a file with it.
+        feature_store: Folder of the feature store (feature_store.yaml, registry).
+        target: Folder that models are published to; its live version is the one that grows.
+        code_version: What tells one code from another where that is not the image: on a local run, a checksum.
+        feature_store_settings: A feature_store.yaml with the registry and the online store to use; by default both are
+            files of `feature_store`.
+        storage: Where the cluster finds `target` (s3://..., pvc://...); empty where no InferenceService serves it.
+        namespace: Namespace of the InferenceService `recommender`.
+        strategy: How it changes to the new model: recreate, rolling, canary or shadow.
+        registry: Address of Kubeflow Model Registry; empty where the registry is in `target`.
+    """
+    _, _, _, rows = data_steps(scenario, code_version, feature_store, feature_store_settings)
+    grown = grow(
+        scenario=scenario, task=task, target=target, training_set=rows.outputs["training_set"], registry=registry
+    )
+    # Which model is live stands in no input.
+    step(grown, "Add the task", "training", cached=False)
+    publish_steps(grown, grown, target, storage, namespace, strategy, registry)

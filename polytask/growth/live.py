@@ -1,0 +1,67 @@
+"""The live version of a model as the one that the next grows from."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from polytask.contract import Contract
+from polytask.errors import DataError, ScenarioError
+from polytask.growth.jobs import BUNDLE, MODEL
+from polytask.growth.version import Version
+from polytask.lineage import git_commit
+from polytask.registry.version import ModelVersion
+from polytask.scenario.schema import Scenario
+
+# What a model was trained with, so that a scenario file that says otherwise describes another model.
+TRAINED_WITH = ("entities", "text", "features", "encoder", "model")
+
+
+def version_of(live: ModelVersion | None, folder: Path) -> Version:
+    """The live version of the registry in `folder`, with its checkpoint. Raises DataError where there is none."""
+    if live is None:
+        raise DataError(f"{folder}: no version is live; allowed: a folder that a pipeline has published a model to")
+    if live.checkpoint is None:
+        raise DataError(f"{folder}: version {live.version} has no checkpoint in the registry; publish it with one")
+    return Version(Path(live.checkpoint), Path(live.bundle))
+
+
+def check_fits(scenario: Scenario, contract: Contract, file: object) -> None:
+    """Raise ScenarioError where a scenario, which errors call `file`, no longer describes the model of a contract."""
+    for part in TRAINED_WITH:
+        now, then = getattr(scenario, part), getattr(contract.scenario, part)
+        if now != then:
+            raise ScenarioError(
+                f"{file}: {part} differs from what version {contract.model_version} was trained with; allowed: the "
+                f"same, or train anew with `polytask demo` (now {_short(now)}, then {_short(then)})"
+            )
+
+
+def lineage_after(parent: Contract) -> dict[str, str]:
+    """What a version is labelled with that grew out of another."""
+    return {
+        "scenario": parent.scenario.name,
+        "feature_service": parent.feature_service,
+        "encoder": parent.scenario.encoder.model,
+        "git_commit": git_commit(),
+        "parent_model": str(parent.model_version),
+    }
+
+
+@contextmanager
+def made_for(model: Path, bundle: Path) -> Iterator[Path]:
+    """A folder for a job to write the next version into; its parts become `model` and `bundle` when the block ends
+    without an error, and neither is there when it does not.
+    """
+    model.parent.mkdir(parents=True, exist_ok=True)
+    bundle.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=model.parent, prefix=".grow-") as folder:
+        yield Path(folder)
+        shutil.move(Path(folder) / MODEL, model)
+        shutil.move(Path(folder) / BUNDLE, bundle)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else text[:117] + "..."

@@ -1,0 +1,135 @@
+"""`polytask run`: pipelines on this machine, one after the other in one workspace, and what it refuses."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from components.add_task import add_task
+from pipelines.catalogue_of_pipelines import PIPELINES
+from pipelines.run import chosen, run
+from polytask.contract import load_contract
+from polytask.errors import DataError, ScenarioError
+from polytask.registry.folder import FolderRegistry
+from polytask.scenario import Scenario
+from polytask.scenario.load import read_task
+from polytask.tables import Tables
+from serving.publish import publish
+from tests.small import training_frame
+
+TASK = "{name: liked, title: Will like it, kind: binary, label: {source: interaction, column: rating, at_least: 4}}"
+
+
+def started(*arguments: object) -> str:
+    app = typer.Typer()
+    app.command()(run)
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None:
+        raise result.exception
+    return " ".join(result.output.split())
+
+
+@pytest.fixture
+def workspace(small_bundle: Path, small_checkpoint: Path, small_store: Path, tmp_path: Path) -> Path:
+    """A workspace with a published version and a filled store."""
+    publish(small_bundle, tmp_path / "small" / "published", small_checkpoint)
+    shutil.copytree(small_store, tmp_path / "small" / "feature_store")
+    return tmp_path
+
+
+def test_new_items_and_then_recommendations_to_all(
+    workspace: Path, small_scenario_file: Path, small_bundle: Path, tables: Tables, tmp_path: Path
+) -> None:
+    where = ["--scenario", small_scenario_file, "--workspace", workspace]
+    new = pd.DataFrame({"item_id": [5001], "title": ["A comedy"], "year": [1999], "genres": ["Comedy"]})
+    old = tables.items.assign(genres=tables.items["genres"].map("|".join))
+    pd.concat([new, old]).to_csv(tmp_path / "items.csv", index=False)
+    output = started("refresh_catalogue", *where, "--set", f"items={tmp_path / 'items.csv'}")
+    assert "1 items appended, 0 with another text, 0 gone" in output
+    assert "smoke" in output
+    live = FolderRegistry(workspace / "small" / "published").live()
+    assert live is not None
+    assert live.lineage["parent_model"] == str(load_contract(small_bundle).model_version)
+    assert live.checkpoint is not None
+    assert load_contract(Path(live.bundle)).catalogues["items"].rows == 61
+
+    file = tmp_path / "all.parquet"
+    output = started("batch_recommend", *where, "--set", "k=2", "--set", f"output={file}")
+    assert f"180 rows for 30 users, model {live.version}: {file}" in output
+    assert "the runner itself took" in output
+    assert pq.read_metadata(file).num_rows == 180
+    with pytest.raises(DataError, match="pipeline 'tarin' is not known; allowed: train_and_deploy, refresh_features"):
+        started("tarin", *where)
+
+
+class Output:
+    """An artefact of kfp, as a component sees it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+        self.metadata: dict[str, object] = {}
+
+
+def test_the_step_that_adds_a_task(
+    workspace: Path, small_scenario: Scenario, small_scenario_file: Path, tables: Tables, tmp_path: Path
+) -> None:
+    rows = Output(tmp_path / "rows.parquet")
+    training_frame(small_scenario, tables).to_parquet(rows.path)
+    model, bundle = Output(tmp_path / "out" / "model"), Output(tmp_path / "out" / "bundle")
+    named = {"scenario": str(small_scenario_file), "training_set": rows, "model": model, "bundle": bundle}
+    add_task.python_func(task=TASK, target=str(workspace / "small" / "published"), **named)
+    contract = load_contract(Path(bundle.path))
+    assert [task.name for task in contract.scenario.tasks] == ["item", "user", "scene", "liked"]
+    assert bundle.metadata["model_version"] == contract.model_version
+    live = FolderRegistry(workspace / "small" / "published").live()
+    assert live is not None
+    assert model.metadata["lineage"]["parent_model"] == str(live.version)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["bundle", "model"]
+
+
+def test_without_a_live_version_nothing_is_left(small_scenario_file: Path, tmp_path: Path) -> None:
+    out = Output(tmp_path / "out" / "model")
+    with pytest.raises(DataError, match="no version is live"):
+        add_task.python_func(
+            scenario=str(small_scenario_file),
+            task=TASK,
+            target=str(tmp_path / "published"),
+            training_set=out,
+            model=out,
+            bundle=out,
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_task_may_be_given_as_text_or_as_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "task.yaml"
+    file.write_text(TASK, encoding="utf-8")
+    assert read_task(f" {file}\n") == read_task(TASK) == read_task(f"- {TASK}")
+    with pytest.raises(ScenarioError, match="task: holds str, allowed: a mapping"):
+        read_task("liked")
+    with pytest.raises(ScenarioError, match="task: is not YAML"):
+        read_task("a: [")
+
+
+def test_parameters_get_the_types_of_the_pipeline() -> None:
+    known = PIPELINES["batch_recommend"].parameters
+    assert chosen(known, ["k=5", "output=a=b"]) == {"k": 5, "output": "a=b"}
+    assert chosen(PIPELINES["train_and_deploy"].parameters, ["gpu=True"]) == {"gpu": True}
+    assert chosen(PIPELINES["refresh_features"].parameters, ["late_hours=1.5"]) == {"late_hours": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("k=many", r"--set k: 'many' stands there; allowed: a value of type int"),
+        ("kk=3", r"--set kk=3: allowed: name=value with a name of scenario, feature_store"),
+        ("k", r"--set k: allowed: name=value"),
+    ],
+)
+def test_wrong_parameters_are_named(words: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        chosen(PIPELINES["batch_recommend"].parameters, [words])
