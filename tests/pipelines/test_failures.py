@@ -200,3 +200,33 @@ def test_a_bug_shows_where_it_is() -> None:
     assert '  File "x.py", line 1, in <module>' in text
     assert text.splitlines()[-1] == "step 'train' failed (log: x.log): ValueError: wrong"
     assert failure("train", [*TRACEBACK, "polytask.errors.DataError: a"], "x.log").count("\n") == 0
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def whole(table: dsl.Output[dsl.Dataset]) -> None:
+    """A step that does what it should."""
+    from pathlib import Path
+
+    Path(table.path).write_text("whole", encoding="utf-8")
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def half(table: dsl.Input[dsl.Dataset], first: dsl.Output[dsl.Dataset], second: dsl.Output[dsl.Dataset]) -> None:
+    """A step that fails between its outputs."""
+    from pathlib import Path
+
+    from polytask.errors import DataError
+
+    Path(first.path).write_text("there", encoding="utf-8")
+    raise DataError("table: no second half")
+
+
+def test_of_a_failed_step_no_output_is_left(tmp_path: Path) -> None:
+    @dsl.pipeline(name="half-way")
+    def half_way() -> None:
+        half(table=whole().outputs["table"])
+
+    with pytest.raises(PipelineError, match=r"^step 'half' failed \(log: .*\): table: no second half$"):
+        run_pipeline(half_way, {}, tmp_path, Console(file=io.StringIO()))
+    assert [path.name for path in tmp_path.glob("*/*/*") if path.name != "executor_output.json"] == ["table"]
+    assert not list(tmp_path.glob("*/half"))

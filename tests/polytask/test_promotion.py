@@ -84,7 +84,9 @@ def test_without_a_live_model_and_with_the_same_one(small_scenario, data, small_
     assert "lies in s3://models/small/1, which is not here" in elsewhere.line()
 
 
-def test_a_worse_candidate_is_refused(small_scenario, data, small_checkpoint, live, language_model, tmp_path):
+def test_a_worse_candidate_is_refused(
+    small_scenario, data, small_checkpoint, live, language_model, tmp_path, monkeypatch
+):
     tables, rows, _ = data
     candidate = blunted(small_checkpoint, language_model.sha256, tmp_path / "candidate")
     scenario, evaluation = lenient(small_scenario), tmp_path / "evaluation.json"
@@ -100,9 +102,24 @@ def test_a_worse_candidate_is_refused(small_scenario, data, small_checkpoint, li
     shutil.rmtree(live.checkpoint)
     shutil.copytree(candidate, live.checkpoint)
     evaluation = data[2]
+    asked = []
+
+    def without_scenes(kept, dataset, language_model, catalogues):
+        method = previous_method(kept, dataset, language_model, catalogues)
+        asked.append(catalogues)
+        return lambda requests: {name: s for name, s in method(requests).items() if name != "scene"}
+
+    monkeypatch.setattr("polytask.promotion.previous_method", without_scenes)
     other = compare_with_live(scenario, tables, rows, small_checkpoint, evaluation, live, tmp_path / "verdict.json")
     assert other.passed
     assert other.tasks[0].live.verdict == "better"
+    # It is asked by the rows of its own bundle; what it does not answer is said.
+    assert [(name, len(found)) for found in asked for name, found in sorted(found.items())] == [
+        ("items", 60),
+        ("users", 30),
+    ]
+    assert other.tasks[2].live is None
+    assert other.note == f"live model {live.version} has no scene to compare with"
 
 
 def test_an_earlier_model_whose_rows_stand_elsewhere(small_dataset, small_checkpoint, language_model):

@@ -144,6 +144,29 @@ def test_it_learns_every_task(training, dataset):
     assert evaluate(model, dataset, "test").requests == len(test)
 
 
+def test_the_report_and_the_charts_of_its_answers(training, checkpoint, language_model, dataset):
+    from polytask.evaluation.baselines import tuned_baselines
+    from polytask.evaluation.candidate import candidate_results
+    from polytask.evaluation.evaluate import evaluate_splits
+    from polytask.evaluation.report import render_report
+    from polytask.evaluation.requests import split_requests
+
+    tuned = tuned_baselines(dataset, split_requests(dataset, "validation"))
+    found = evaluate_splits(training[0], dataset, ("test",), tuned)["test"]
+    labelled = {
+        task: int(split_requests(dataset, "test").labelled(dataset.scenario.task(task)).sum())
+        for task in ("topic", "liked")
+    }
+    charts = found.classification
+    assert {task: int(np.sum(charts[task].confusion)) for task in labelled} == labelled
+    assert charts["topic"].categories == ["Garden", "Music", "Kitchen"]
+    right = {task: np.trace(charts[task].confusion) / labelled[task] for task in labelled}
+    assert right == pytest.approx({task: found.metrics[task]["accuracy"] for task in labelled})
+    assert charts["stars"].roc.fpr == []
+    results = candidate_results(training[0], checkpoint, dataset, language_model, tuned, resamples=20)
+    assert "Calibration: Liked" in render_report(results)
+
+
 def test_reloaded_model_answers_the_same(training, checkpoint, language_model, dataset):
     from polytask.checkpoint import load_checkpoint
 
