@@ -106,18 +106,18 @@ class FeatureReader:
         self._kind = "int64_val" if scenario.entities.users.key_type == "integer" else "string_val"
         self._stop = threading.Event()
         joint = RedisViews.fits(self._online)
-        self._read_views = RedisViews(self._store.config, self._online) if joint else self._read_one_by_one
+        self._read_views = (
+            RedisViews(self._store.config, self._online, self._entity_key) if joint else self._read_one_by_one
+        )
 
     def read(self, users: Sequence[int | str], moments: Sequence[int]) -> list[OnlineFeatures]:
         """Features of `users` at `moments` (unix seconds). Raises Unavailable when the online store fails."""
-        name = self._scenario.entities.users.key
-        keys = [self._key(join_keys=[name], entity_values=[self._value(**{self._kind: user})]) for user in users]
         zone = self._scenario.features.timezone
         words = {moment: time_context(datetime.fromtimestamp(moment, UTC), zone) for moment in set(moments)}
         stored = [Stored(moment, words[moment]) for moment in moments]
         reads = self.reads  # for the whole call, whatever is refreshed meanwhile
         try:
-            found = self._read_views(reads, keys)
+            found = self._read_views(reads, users)
         except Exception as error:  # each kind of online store raises errors of its own
             raise Unavailable(f"feature store: {type(error).__name__}: {error}") from error
         for read, rows in zip(reads, found, strict=True):
@@ -125,9 +125,14 @@ class FeatureReader:
                 row.add(read.view.name, read.features, stamp, values or {}, read.ttl)
         return [row.features(self._scenario) for row in stored]
 
-    def _read_one_by_one(self, reads: tuple[ViewRead, ...], keys: "Sequence[EntityKey]") -> list[ViewRows]:
+    def _entity_key(self, user: int | str) -> "EntityKey":
+        name = self._scenario.entities.users.key
+        return self._key(join_keys=[name], entity_values=[self._value(**{self._kind: user})])
+
+    def _read_one_by_one(self, reads: tuple[ViewRead, ...], users: Sequence[int | str]) -> list[ViewRows]:
         """By the interface that all online stores have."""
         config = self._store.config
+        keys = [self._entity_key(user) for user in users]
         return [self._online.online_read(config, read.view, keys, list(read.features)) for read in reads]
 
     def refresh(self) -> bool:

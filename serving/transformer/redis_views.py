@@ -5,8 +5,9 @@ are the store's own parts of that function: keys, fields, wire and values stay F
 the version of Feast is pinned, and a test holds the result against `online_read`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from serving.transformer.feature_views import ViewRead
@@ -15,6 +16,8 @@ if TYPE_CHECKING:  # feast takes seconds to import
     from feast import RepoConfig
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 
+REMEMBERED_USERS = 50_000
+
 # Of one view: when the values of each user are from, and the values by feature.
 ViewRows = Sequence[tuple[datetime | None, dict[str, Any] | None]]
 # The fields of all views, and of each view its name in the store, its features and where they stand.
@@ -22,11 +25,16 @@ Layout = tuple[list[Any], list[tuple[str, list[str], slice]]]
 
 
 class RedisViews:
-    """Reads several views of one kind of entity. `store` is Feast's RedisOnlineStore. Safe to call from threads."""
+    """Reads several views of the users. `store` is Feast's RedisOnlineStore, `key` makes a user's entity key. Safe to
+    call from threads.
+    """
 
-    def __init__(self, config: "RepoConfig", store: Any) -> None:
+    def __init__(self, config: "RepoConfig", store: Any, key: "Callable[[int | str], EntityKey]") -> None:
         self._config = config
         self._store = store
+        self._key = key
+        # A user's hash is the same for ever, and Feast takes longer to name it than to read it.
+        self._hash = lru_cache(maxsize=REMEMBERED_USERS)(self._make_hash)
         self._last: tuple[tuple[ViewRead, ...], Layout] | None = None
 
     @staticmethod
@@ -34,18 +42,21 @@ class RedisViews:
         """Whether an online store is one that this reads."""
         return (type(store).__module__, type(store).__name__) == ("feast.infra.online_stores.redis", "RedisOnlineStore")
 
-    def __call__(self, reads: tuple[ViewRead, ...], keys: "Sequence[EntityKey]") -> list[ViewRows]:
+    def __call__(self, reads: tuple[ViewRead, ...], users: Sequence[int | str]) -> list[ViewRows]:
         """The rows of each view, in the order of `reads`."""
         last = self._last
         if last is None or last[0] is not reads:  # by identity: comparing views costs more than all the rest
             self._last = last = (reads, self._layout(reads))
         fields, views = last[1]
-        hashes = self._store._generate_redis_keys_for_entities(self._config, keys)
-        rows = self._store._read_hash_fields(self._config, [(one, fields) for one in hashes])
+        rows = self._store._read_hash_fields(self._config, [(self._hash(user), fields) for user in users])
         return [
             self._store._convert_redis_values_to_protobuf([row[part] for row in rows], name, names)
             for name, names, part in views
         ]
+
+    def _make_hash(self, user: int | str) -> bytes:
+        (found,) = self._store._generate_redis_keys_for_entities(self._config, [self._key(user)])
+        return bytes(found)
 
     def _layout(self, reads: tuple[ViewRead, ...]) -> Layout:
         from feast.infra.online_stores.redis import _versioned_fv_name
