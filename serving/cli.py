@@ -104,8 +104,8 @@ def recommend(
 def serve(
     bundle: Annotated[Path, typer.Option(help="Folder of the exported bundle.")] = BUNDLE,
     feature_store: Annotated[Path, typer.Option(help="Folder that holds feature_store.yaml.")] = FEATURE_STORE,
-    http_port: Annotated[int | None, typer.Option(help="REST port; default: a free one.")] = None,
-    grpc_port: Annotated[int | None, typer.Option(help="gRPC port; default: a free one.")] = None,
+    http_port: Annotated[int | None, typer.Option(min=1, max=65535, help="REST port; default: a free one.")] = None,
+    grpc_port: Annotated[int | None, typer.Option(min=1, max=65535, help="gRPC port; default: a free one.")] = None,
     beside: Annotated[
         bool, typer.Option("--beside", help="Start beside the running one, as a second version to compare with.")
     ] = False,

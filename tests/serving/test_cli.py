@@ -130,6 +130,15 @@ def test_a_second_stack_stands_beside_the_first(tmp_path: Path, monkeypatch: pyt
         serve(beside=True)
 
 
+@pytest.mark.parametrize("option", ["--http-port", "--grpc-port", "--console-port"])
+@pytest.mark.parametrize("port", ["0", "70000"])
+def test_a_port_that_cannot_be_one_is_refused_before_anything_starts(option: str, port: str):
+    serving = typer.Typer()
+    serving.command()(serve)
+    refused = CliRunner().invoke(serving, [option, port])
+    assert (refused.exit_code, type(refused.exception)) == (2, SystemExit)
+
+
 def test_a_single_number_is_one_line():
     tasks = {"rating": (Value(4.256),), "liked": (Label("liked", 0.87),), "scene": (Label("Comedy", 1.0),)}
     console = Console(record=True, width=100, file=io.StringIO())
