@@ -1,5 +1,6 @@
 """Another version under load: every call is answered by one version from start to end, and none fails."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from serving.client import RecommenderClient, explain
 from serving.local import LocalStack
 from serving.publish import publish
 from serving.triton.install import TritonInstallation
+from serving.triton.server import choose_ports
 from tests.e2e.test_stress import over_rest, ready, wait_for
 from tests.serving.bundle import write_bundle
 
@@ -172,6 +174,17 @@ def test_a_bundle_that_cannot_be_served_changes_nothing(
     assert ready(stack) == (200, "")
     assert over_rest(stack) == 200
     publish(bundles[FIRST], published)
+
+
+def test_a_release_whose_predictor_is_not_there_is_not_served(stack: LocalStack, bundles: dict[int, Path]):
+    other = next(path for path in bundles.values() if path.name != stack.bundle.name)
+    nowhere = f"127.0.0.1:{choose_ports(None)[0]}"
+    (stack.logs / "release.json").write_text(json.dumps({"bundle": str(other), "predictor_host": nowhere}))
+    with pytest.raises(ServingError, match=f"predictor model text_encoder at {nowhere}"):
+        stack._transformer.load(30)
+    assert ready(stack) == (200, "")
+    with RecommenderClient(stack.grpc_url, attempts=1) as client:
+        assert client.recommend(10).model_version == stack.bundle.name
 
 
 def test_waiting_notices_a_new_version_and_says_what_it_does(
