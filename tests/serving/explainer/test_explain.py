@@ -172,6 +172,15 @@ def test_an_answer_that_left_the_list_counts_as_at_least(bundle: Bundle):
     scores, exact = _scores(task, tensors)
     assert scores.tolist() == [3.0, 1.0, 1.5, 2.0]
     assert exact.tolist() == [True, True, False, False]
+    scores, exact = _scores(task, tensors, place=1)
+    assert scores.tolist() == [2.0, 2.5, 2.0, 2.0]
+    assert exact.tolist() == [True, True, True, True]
+
+
+def test_the_score_of_a_class_is_followed_whatever_its_place(bundle: Bundle):
+    task = bundle.contract.scenario.task("scene")
+    tensors = {"scene_scores": np.array([[0.1, 0.6, 0.3, 0.0], [0.2, 0.5, 0.1, 0.2]])}
+    assert [_scores(task, tensors, place)[0].tolist() for place in range(3)] == [[0.6, 0.5], [0.3, 0.1], [0.1, 0.2]]
 
 
 def test_explanations_are_faithful(explainer: Explainer, tables: Tables):
