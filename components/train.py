@@ -15,6 +15,7 @@ def train(
     work_folder: str = "",
     target: str = "",
     registry: str = "",
+    processes: int = 1,
 ) -> None:
     """Encode the texts with the language model, train history encoder, towers and heads, calibrate new items.
 
@@ -28,6 +29,7 @@ def train(
             there. Without one the state lies beside `model`.
         target: The folder of all published versions: the one that is live now is noted as the parent of this model.
         registry: See `compare`.
+        processes: How many processes train together, one per GPU where there are GPUs; the losses are those of one.
     """
     from pathlib import Path
 
@@ -38,18 +40,17 @@ def train(
     from polytask.jobs import train_model
     from polytask.lineage import lineage_of
     from polytask.scenario import load_scenario
+    from polytask.together import train_together
     from serving.registry.address import open_registry
 
     loaded = load_scenario(scenario)
     live = open_registry(registry, Path(target), loaded.name).live() if target else None
-    trained = train_model(
-        loaded,
-        Path(tables.path),
-        Path(training_set.path),
-        Path(model.path),
-        print,
-        Path(work_folder) if work_folder else None,
-    )
+    inputs = loaded, Path(tables.path), Path(training_set.path)
+    work = Path(work_folder) if work_folder else None
+    if processes > 1:
+        trained = train_together(processes, *inputs, Path(model.path), print, work)
+    else:
+        trained = train_model(*inputs, Path(model.path), print, work)
     model.metadata.update(trained)
     parent = None if live is None else live.version
     model.metadata["lineage"] = lineage_of(loaded, Path(training_set.path), parent)

@@ -29,6 +29,7 @@ def train_and_deploy(
     namespace: str = "",
     strategy: str = "rolling",
     registry: str = "",
+    processes: int = 1,
 ) -> None:
     """Run the whole chain.
 
@@ -47,6 +48,7 @@ def train_and_deploy(
         strategy: How it changes to the new model: recreate, rolling, canary or shadow.
         registry: Address of Kubeflow Model Registry, http(s)://host[:port][?model=name]; the registry in `target` where
             it is empty.
+        processes: How many processes of the train step share each batch, one per GPU where there are GPUs.
     """
     version, tables, _, rows = data_steps(scenario, code_version, feature_store, feature_store_settings)
     model = train(
@@ -57,6 +59,7 @@ def train_and_deploy(
         work_folder=work_folder,
         target=target,
         registry=registry,
+        processes=processes,
     )
     step(model, "Train", "training")
     evaluation = evaluate(

@@ -20,6 +20,10 @@ class DiskError(PolytaskError):
     """A file cannot be written: the disk is full, or the size that is allowed is reached."""
 
 
+class TrainingError(PolytaskError):
+    """Processes that train together failed, or did not end in time."""
+
+
 class ContractError(PolytaskError):
     """An artefact does not match the contract it is used with."""
 

@@ -1,7 +1,6 @@
 """Several processes train one model: the same losses and weights as one process, and one checkpoint."""
 
 import json
-import subprocess
 import sys
 
 import numpy as np
@@ -10,11 +9,13 @@ import torch
 from safetensors.torch import load_file
 
 from polytask.batches import BatchLosses
-from polytask.checkpoint import HISTORY_FILE, WEIGHTS_FILE
+from polytask.checkpoint import HISTORY_FILE, WEIGHTS_FILE, checkpoint_sha256
+from polytask.errors import TrainingError
 from polytask.jobs import train_model
 from polytask.processes import resolved_precision
 from polytask.scenario import Scenario
 from polytask.tables import write_tables
+from polytask.together import _follow, train_together
 from polytask.training import build_model, train
 from polytask.weighting import build_weights
 from polytask.windows import WindowPlan, Windows
@@ -22,22 +23,6 @@ from tests.polytask.pretended_gpu import GPU, pretended_gpu
 from tests.polytask.random_vectors import ITEM_VECTORS, dataset_with
 from tests.polytask.tiny_language_models import write_language_model
 from tests.small import training_frame
-
-TRAIN = """
-import sys
-from pathlib import Path
-from polytask.environment import prepare_environment
-
-prepare_environment()
-from polytask.jobs import train_model
-from polytask.scenario import Scenario
-
-folder = Path(sys.argv[1])
-scenario = Scenario.model_validate_json((folder / "scenario.json").read_text())
-target = folder / "together" / "model"
-train_model(scenario, folder / "tables", folder / "rows.parquet", target, lambda line: print(line, flush=True))
-"""
-DEADLINE_SECONDS = 300  # two processes import torch and transformers, on shared cores
 
 
 @pytest.fixture
@@ -58,18 +43,15 @@ def scenario(small_scenario, tmp_path):
 
 def test_two_processes_train_like_one(scenario, tables, tmp_path, monkeypatch):
     monkeypatch.setenv("POLYTASK_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "scenario.json").write_text(scenario.model_dump_json(), encoding="utf-8")
     write_tables(tables, tmp_path / "tables")
     training_frame(scenario, tables).to_parquet(tmp_path / "rows.parquet")
     inputs = scenario, tmp_path / "tables", tmp_path / "rows.parquet"
     train_model(*inputs, tmp_path / "alone" / "model", lambda line: None)
 
-    (tmp_path / "train.py").write_text(TRAIN, encoding="utf-8")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += [str(tmp_path / "train.py"), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("epoch 2/2") == 1  # one of them speaks
+    said = []
+    came_to = train_together(2, *inputs, tmp_path / "together" / "model", said.append)
+    assert sum("epoch 2/2" in line for line in said) == 1  # one of them speaks
+    assert came_to["weights_sha256"] == checkpoint_sha256(tmp_path / "together" / "model")
     assert [path.name for path in (tmp_path / "together").iterdir()] == ["model"]
 
     def read(name):
@@ -87,6 +69,23 @@ def test_two_processes_train_like_one(scenario, tables, tmp_path, monkeypatch):
         # The bias of a key has no gradient but rounding errors, and Adam makes steps of them.
         assert difference.max() < 5e-3
         assert difference.mean() < 1e-5
+
+
+def test_a_failed_process_is_named_by_its_first_cause():
+    """As torchrun prints it: the traceback of a process, then a summary of its own."""
+    script = "import sys; print('epoch 1'); print('polytask.errors.DataError: no rows', file=sys.stderr)"
+    script += "; print('torch.distributed.ChildFailedError: x'); sys.exit(3)"
+    said = []
+    with pytest.raises(TrainingError, match=r"ended with 3: polytask\.errors\.DataError: no rows$"):
+        _follow([sys.executable, "-u", "-c", script], said.append, 1.0)
+    assert said[0] == "epoch 1"
+    with pytest.raises(TrainingError, match="ended with -9: killed, without a word"):
+        _follow([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], said.append, 1.0)
+
+
+def test_processes_that_do_not_end_are_ended():
+    with pytest.raises(TrainingError, match="did not end within"):
+        _follow([sys.executable, "-c", "import time; time.sleep(60)"], print, 0.5 / 3600)
 
 
 def test_parts_of_a_batch_weighed_by_their_counts_are_the_batch(small_dataset):
