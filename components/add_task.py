@@ -53,7 +53,7 @@ def add_task(
             print,
             lambda contract, place: write_repository(contract, place / REPOSITORY_FOLDER),
         )
-    model.metadata["lineage"] = bundle.metadata["lineage"] = lineage_after(parent)
+    model.metadata["lineage"] = bundle.metadata["lineage"] = lineage_after(parent, Path(training_set.path))
     bundle.metadata["model_version"] = done.contract.model_version
     bundle.metadata["contract_sha256"] = done.contract.checksum
     for name, value in done.metrics["test"].items():

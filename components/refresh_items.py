@@ -34,6 +34,7 @@ def refresh_items(
     from polytask.growth.live import check_fits, lineage_after, made_for, version_of
     from polytask.ingest import ingest_items
     from polytask.scenario import load_scenario
+    from polytask.tables import ITEMS
     from serving.registry.address import open_registry
     from serving.triton.repository import write_repository
 
@@ -50,7 +51,8 @@ def refresh_items(
             print,
             lambda contract, place: write_repository(contract, place / REPOSITORY_FOLDER),
         )
-    model.metadata["lineage"] = bundle.metadata["lineage"] = lineage_after(parent)
+    catalogue = Path(bundle.path) / done.contract.catalogues[ITEMS].path
+    model.metadata["lineage"] = bundle.metadata["lineage"] = lineage_after(parent, catalogue)
     bundle.metadata["model_version"] = done.contract.model_version
     bundle.metadata["contract_sha256"] = done.contract.checksum
     print(f"{done.new} items appended, {len(done.changed)} with another text, {done.missing} gone from the table")

@@ -46,7 +46,7 @@ def add_task(
     data = prepared(base.file, workspace, console)
     with base.workplace() as place:
         done = add_task_job(base.previous, entry, data.training_set, place, teller(console), write_repository)
-        published = base.publish(place)
+        published = base.publish(place, data.training_set)
     console.print(metric_table(f"{entry.title} ({entry.name})", done.metrics))
     tell(console, f"[green]✓[/] all old weights are the same: SHA-256 {done.weights_sha256[:16]}")
     tell(console, f"[green]✓[/] equal in every bit: {', '.join(done.same_outputs)}")

@@ -56,7 +56,7 @@ def fine_tune(
             learning_rate,
             write_repository,
         )
-        published = base.publish(place)
+        published = base.publish(place, data.training_set)
     for task in done.contract.scenario.tasks:
         rows = {"last version": done.before["test"][task.name], "this version": done.after["test"][task.name]}
         console.print(metric_table(f"{task.title} ({task.name}): test split", rows))

@@ -39,12 +39,15 @@ class Ground:
     places: Places
     previous: "Version"
 
-    def publish(self, made: Path) -> Path:
-        """Publish the bundle in `made` with its checkpoint, which the next version starts from; returns the folder."""
+    def publish(self, made: Path, data: Path) -> Path:
+        """Publish the bundle in `made` with its checkpoint, which the next version starts from; returns the folder.
+
+        `data` is what it was made of: a training set, or a catalogue of items.
+        """
         from polytask.growth.live import lineage_after
         from serving.publish import publish
 
-        lineage = lineage_after(self.previous.contract())
+        lineage = lineage_after(self.previous.contract(), data)
         return publish(made / "bundle", self.places.published, made / "model", lineage)
 
     @contextmanager

@@ -44,11 +44,12 @@ def refresh_catalogue(
 
     from polytask.growth.jobs import refresh_job
     from polytask.ingest import ingest_items
+    from polytask.tables import ITEMS
 
     table = ingest_items(base.previous.contract().scenario, items)
     with base.workplace() as place:
         done = refresh_job(base.previous, table, place, teller(console), write_repository)
-        published = base.publish(place)
+        published = base.publish(place, place / "bundle" / done.contract.catalogues[ITEMS].path)
     if done.changed:
         shown = ", ".join(map(str, done.changed[:IDS_SHOWN])) + (", ..." if len(done.changed) > IDS_SHOWN else "")
         tell(console, f"another text, and so another text vector: {shown}")

@@ -10,7 +10,7 @@ from polytask.contract import Contract
 from polytask.errors import DataError, ScenarioError
 from polytask.growth.jobs import BUNDLE, MODEL
 from polytask.growth.version import Version
-from polytask.lineage import git_commit
+from polytask.lineage import lineage_of
 from polytask.registry.version import ModelVersion
 from polytask.scenario.schema import Scenario
 
@@ -38,15 +38,9 @@ def check_fits(scenario: Scenario, contract: Contract, file: object) -> None:
             )
 
 
-def lineage_after(parent: Contract) -> dict[str, str]:
-    """What a version is labelled with that grew out of another."""
-    return {
-        "scenario": parent.scenario.name,
-        "feature_service": parent.feature_service,
-        "encoder": parent.scenario.encoder.model,
-        "git_commit": git_commit(),
-        "parent_model": str(parent.model_version),
-    }
+def lineage_after(parent: Contract, data: Path) -> dict[str, str]:
+    """What a version is labelled with that grew out of another by `data`: a training set, or a catalogue of items."""
+    return lineage_of(parent.scenario, data, parent.model_version)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from pipelines.fine_tune import fine_tune
 from pipelines.grow import ground
 from pipelines.prepare import Prepared
 from pipelines.refresh_catalogue import refresh_catalogue
+from polytask.atomic import sha256_file
 from polytask.contract import load_contract
 from polytask.errors import DataError, ScenarioError
 from polytask.export.parity import bundle_outputs
@@ -113,6 +114,8 @@ def test_one_version_after_the_other(small_scenario_file, workspace, tables, tmp
     assert len(kept) == 3  # the first lies in the pipeline's folder
     assert registry.live() == kept[-1]
     assert kept[0].lineage["parent_model"] == str(first.model_version)
+    assert kept[0].lineage["data_sha256"] == sha256_file(tmp_path / "training_set.parquet")
+    assert kept[1].lineage["data_sha256"] == third.catalogues["items"].sha256
     assert sorted(path.name for path in (workspace / "small").iterdir()) == ["pipeline", "published"]
 
 
