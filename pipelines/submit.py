@@ -54,7 +54,7 @@ def submit(
 
     Examples:
       polytask submit --endpoint http://localhost:8888 --param target=/mnt/models/movielens
-      polytask submit --pipeline build/pipelines/train_and_deploy.yaml --no-wait
+      polytask submit --endpoint http://localhost:8888 --pipeline add_task --no-wait
     """
     console = Console(file=sys.stdout)
     with TemporaryDirectory() as folder:
