@@ -13,6 +13,8 @@ def build_features(
     tables: dsl.Input[dsl.Dataset],
     features: dsl.Output[dsl.Artifact],
     settings: str = "",
+    incremental: bool = False,
+    late_hours: float = 24.0,
 ) -> None:
     """Write the feature sources, apply the Feast definitions and materialize the online store.
 
@@ -24,8 +26,11 @@ def build_features(
         features: JSON that names the store and its feature service.
         settings: A feature_store.yaml with the registry and online store to use, as serving reads it; by default both
             are files of the folder.
+        incremental: Whether the store keeps what it has, and only what is newer is materialized.
+        late_hours: How long an event may take to arrive: rows so much older than the newest known are written again.
     """
     import json
+    from datetime import timedelta
     from pathlib import Path
 
     from feature_repo.apply import build_store
@@ -35,7 +40,8 @@ def build_features(
 
     log_to_stdout()
     loaded = load_scenario(scenario)
-    build_store(loaded, Path(tables.path), Path(feature_store), Path(settings) if settings else None)
+    late = timedelta(hours=late_hours) if incremental else None
+    build_store(loaded, Path(tables.path), Path(feature_store), Path(settings) if settings else None, late)
     content = {"feature_store": feature_store, "feature_service": loaded.feature_service}
     write_text(Path(features.path), json.dumps(content))
     features.metadata.update(content)

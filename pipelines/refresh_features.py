@@ -1,6 +1,6 @@
 """The features as the source has them now, for a schedule. Wiring only."""
 
-from components.refresh_features import refresh_features as refresh
+from components.build_features import build_features
 from pipelines.data_steps import ingest_steps
 from pipelines.definition import pipeline, step
 
@@ -28,12 +28,13 @@ def refresh_features(
         late_hours: How long an event may take to arrive: rows so much older than the newest known are written again.
     """
     version, tables = ingest_steps(scenario, code_version)
-    refreshed = refresh(
+    refreshed = build_features(
         scenario=scenario,
         code_version=version,
         feature_store=feature_store,
         tables=tables.outputs["tables"],
         settings=feature_store_settings,
+        incremental=True,
         late_hours=late_hours,
     )
     step(refreshed, "Refresh features", "data", again=True)

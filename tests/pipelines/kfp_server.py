@@ -1,12 +1,11 @@
 """A small HTTP server that behaves like Kubeflow Pipelines' API v2beta1 for the calls of `polytask submit`."""
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.json_server import JsonHandler, json_server
 
 BASE = "/apis/v2beta1"
 Answer = tuple[int, Any]
@@ -64,13 +63,10 @@ class State:
         return rows[-1]
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1
-
+class Handler(JsonHandler):
     def do_GET(self) -> None:
-        state: State = self.server.state  # type: ignore[attr-defined]
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        state: State = self.state
+        body = self.body()
         parts = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         state.calls.append(f"{self.command} {parts.path.removeprefix(BASE)}")
@@ -78,27 +74,11 @@ class Handler(BaseHTTPRequestHandler):
             status, content = 401, {"error": "Unauthenticated: no valid token"}
         else:
             status, content = state.answer(self.command, parts.path, query, body)
-        data = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        self.send_json(status, content)
 
     do_POST = do_GET
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """Quiet."""
 
-
-@contextmanager
-def serving(state: State) -> Iterator[str]:
+def serving(state: State) -> AbstractContextManager[str]:
     """The server's address while it runs."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        server.state = state  # type: ignore[attr-defined]
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join(5)
+    return json_server(Handler, state)

@@ -5,13 +5,12 @@ update replaces all custom properties; a call without the token is 401, where on
 """
 
 import json
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.json_server import JsonHandler, json_server
 
 BASE = "/api/model_registry/v1"
 # Only these fields of a document may be changed, as the API's update types have them.
@@ -88,22 +87,16 @@ class State:
         return {"items": rows[start : start + size], "nextPageToken": token, "pageSize": size, "size": len(rows)}
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1  # headers and body in one packet: two would wait for each other
-
+class Handler(JsonHandler):
     def do_GET(self) -> None:
         self._answer()
 
     do_POST = do_PATCH = do_GET
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """Quiet."""
-
     def _answer(self) -> None:
-        state: State = self.server.state  # type: ignore[attr-defined]
-        length = int(self.headers.get("Content-Length") or 0)
-        body = json.loads(self.rfile.read(length)) if length else None
+        state: State = self.state
+        content = self.body()
+        body = json.loads(content) if content else None
         parts = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         time.sleep(state.delay)
@@ -121,22 +114,9 @@ class Handler(BaseHTTPRequestHandler):
             )
         except Problem as problem:
             status, content = problem.status, {"code": str(problem.status), "message": str(problem)}
-        data = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        self.send_json(status, content)
 
 
-@contextmanager
-def serving(state: State) -> Iterator[str]:
+def serving(state: State) -> AbstractContextManager[str]:
     """The server's address while it runs."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        server.state = state  # type: ignore[attr-defined]
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join(5)
+    return json_server(Handler, state)

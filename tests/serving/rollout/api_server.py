@@ -10,8 +10,10 @@ import copy
 import json
 import threading
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
+
+from tests.json_server import JsonHandler
 
 Fields = dict[tuple[str, ...], Any]
 
@@ -265,9 +267,7 @@ class Server(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1  # headers and body in one packet: two would wait for each other
+class Handler(JsonHandler):
     server: Server
 
     def do_GET(self) -> None:
@@ -277,12 +277,9 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(None)
 
     def do_POST(self) -> None:
-        self._answer(self.rfile.read(int(self.headers["Content-Length"])))
+        self._answer(self.body())
 
     do_PATCH = do_POST
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Quiet."""
 
     def _answer(self, body: bytes | None) -> None:
         cluster, path = self.server.cluster, self.path.partition("?")[0]
@@ -291,12 +288,7 @@ class Handler(BaseHTTPRequestHandler):
                 status, content = self._handle(cluster, path, json.loads(body) if body else None)
             except Problem as problem:
                 status, content = problem.status["code"], problem.status
-        data = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        self.send_json(status, content)
 
     def _handle(self, cluster: Cluster, path: str, body: Any) -> tuple[int, dict[str, Any]]:
         if path.startswith("/services/"):
