@@ -116,7 +116,13 @@ def test_a_call_makes_one_line_under_the_callers_id_and_without_its_words(small_
                 assert response.status == 200
         except urllib.error.HTTPError as error:
             assert (error.code, task) == (400, "quixotry")
-    made = {line["request_id"]: line for line in calls(small_stack)}
+
+    def lines() -> dict[str, Any]:
+        return {line["request_id"]: line for line in calls(small_stack)}
+
+    # A line is written after the answer has gone out.
+    wait_for(lambda: {"first-call", "second-call"} <= set(lines()), "the calls made no lines")
+    made = lines()
     first, second = made["first-call"], made["second-call"]
     assert (first["code"], first["batch"], first["tasks"], first["model_version"]) == ("OK", 1, ["item"], str(VERSION))
     assert first["flags"] == {"cold_start": 1, "truncated": 0, "stale_features": 0}
