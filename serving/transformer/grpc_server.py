@@ -4,8 +4,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc.aio
-from kserve.constants.constants import GRPC_CONTENT_DATATYPE_MAPPINGS
-from kserve.errors import InvalidInput
 from kserve.logging import logger
 from kserve.protocol.grpc import grpc_predict_v2_pb2, grpc_predict_v2_pb2_grpc
 from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
@@ -20,15 +18,6 @@ STATUSES = ExceptionToStatusInterceptor()
 
 class CheckedServicer(InferenceServicer):
     """Hands inferences to the model as they came, and takes its messages as they are."""
-
-    @classmethod
-    def validate_grpc_request(cls, request: Any) -> None:
-        """Raises InvalidInput for a malformed message, with the tensor whose datatype the protocol does not know."""
-        super().validate_grpc_request(request)
-        for tensor in request.inputs:
-            if tensor.datatype not in GRPC_CONTENT_DATATYPE_MAPPINGS:
-                allowed = ", ".join(GRPC_CONTENT_DATATYPE_MAPPINGS)
-                raise InvalidInput(f"{tensor.name}: datatype {tensor.datatype!r}, allowed: {allowed}")
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:
         """An inference that may take no longer than the caller's own deadline."""

@@ -17,6 +17,10 @@ RAW_TYPES = {"INT64": np.dtype("<i8"), "FP32": np.dtype("<f4"), "BOOL": np.dtype
 
 def input_tensors(request: ModelInferRequest) -> list[InputTensor]:
     """The inputs of a message. Raises InvalidInput for a datatype that the protocol does not know."""
+    for tensor in request.inputs:
+        if tensor.datatype not in GRPC_CONTENT_DATATYPE_MAPPINGS:
+            allowed = ", ".join(GRPC_CONTENT_DATATYPE_MAPPINGS)
+            raise InvalidInput(f"{tensor.name}: datatype {tensor.datatype!r}, allowed: {allowed}")
     raw = request.raw_input_contents
     return [
         InputTensor(tensor.name, tensor.datatype, list(tensor.shape), raw=raw[position])
@@ -60,8 +64,5 @@ def _led(texts: NDArray[Any]) -> Iterator[bytes]:
 
 
 def _contents(tensor: Any) -> Sequence[Any]:
-    if tensor.datatype not in GRPC_CONTENT_DATATYPE_MAPPINGS:
-        allowed = ", ".join(GRPC_CONTENT_DATATYPE_MAPPINGS)
-        raise InvalidInput(f"{tensor.name}: datatype {tensor.datatype!r}, allowed: {allowed}")
     contents: Sequence[Any] = getattr(tensor.contents, GRPC_CONTENT_DATATYPE_MAPPINGS[tensor.datatype])
     return contents
