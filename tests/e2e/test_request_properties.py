@@ -54,7 +54,7 @@ def message(tensors, raw):
             for element in tensor.data or ():
                 try:
                     field.append(element)
-                except (TypeError, ValueError):
+                except (TypeError, ValueError, OverflowError):
                     continue
         request.inputs.append(entry)
     return request
