@@ -98,7 +98,7 @@ class Scenario(Section):
     features: Features
     split: Split = Split()
     tasks: tuple[Task, ...] = Field(min_length=1)
-    encoder: Encoder
+    encoder: Encoder = Encoder()
     model: Model = Model()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()

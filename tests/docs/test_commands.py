@@ -22,6 +22,7 @@ BLOCK = re.compile(r"(?P<before>[^\n]*\n)?(?P<indent> *)```sh\n(?P<body>.*?)\n *
 # What runs each command: the file of tests, and words in it that show it. A `make` target is what its recipe runs.
 RUN_BY = {
     "polytask add-task": ("tests/pipelines/test_grow.py", "add_task"),
+    "polytask check": ("tests/polytask/ingest/test_preview.py", "app.command()(check)"),
     "polytask doctor": ("tests/serving/doctor/test_doctor.py", "doctor"),
     "polytask evaluate": ("tests/pipelines/test_evaluate.py", "app.command()(evaluate)"),
     "polytask explain": ("tests/e2e/test_explainer.py", "app.command()(explain)"),
