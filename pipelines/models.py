@@ -56,7 +56,7 @@ def list_models(
         console.print_json(json.dumps(content))
         return
     if not versions:
-        console.print(f"no versions in {opened}", highlight=False, soft_wrap=True)
+        console.print(f"no versions in {opened}; a demo publishes the first", highlight=False, soft_wrap=True)
         return
     console.print(_table(loaded, versions, live))
 
@@ -69,7 +69,12 @@ def roll_back(
     to: Annotated[int | None, typer.Option(help="A version; default: the one that was promoted before.")] = None,
     reason: Annotated[str, typer.Option(help="Why; it is noted at the version that is left.")] = "by hand",
 ) -> None:
-    """Make an earlier version the live one."""
+    """Make an earlier version the live one.
+
+    Examples:
+      polytask models rollback --reason "worse lists"
+      polytask models rollback --to 1234567890 --reason "the last good one"
+    """
     version = _registry(load_scenario(scenario_path(scenario)), folder, registry).roll_back(reason, to)
     Console(file=sys.stdout).print(f"version {version.version} is live again", highlight=False)
 

@@ -11,6 +11,7 @@ from typing import Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.exceptions import Abort, TyperException
 
 from polytask.environment import prepare_environment
@@ -19,26 +20,64 @@ from polytask.errors import PolytaskError
 COMMANDS = "polytask.commands"
 EXIT_CODES = "Exit codes: 0 done, 1 an error, which one line explains, 2 a wrong command line, 130 stopped by Ctrl-C."
 WRONG_COMMAND_LINE, STOPPED = 2, 130
+# What the commands are for, in the order of the help; what stands nowhere comes last.
+PANELS = {
+    "Start": ("demo", "sample-data", "check", "doctor"),
+    "Ask": ("serve", "recommend", "explain", "console"),
+    "Judge and grow": ("evaluate", "models", "add-task", "refresh-catalogue", "fine-tune"),
+    "Pipelines and clusters": ("run", "compile", "submit", "render", "rollout"),
+}
+OTHERS = "Other commands"
+_PANEL = {name: panel for panel, names in PANELS.items() for name in names}
+_PLACE = {name: place for place, name in enumerate(_PANEL)}
 HELP = """One shared language-model encoder, many recommendation tasks.
 
 Examples:
   polytask demo                 from data to printed answers
   polytask serve                servers and a web page, kept up
   polytask recommend --user 42  ask them
+  polytask check --scenario x   whether a scenario fits its tables
   polytask doctor               what this machine lacks
 """
 
 
+class PlainTypes:
+    """A command whose help shows no type beside a switch, and of a list that it is repeated."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The options, `--help` too."""
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for option in params:
+            if isinstance(option, TyperOption) and option.metavar is None and (option.is_flag or option.multiple):
+                option.metavar = "" if option.is_flag else "<text>..."
+        return params
+
+
+class Command(PlainTypes, TyperCommand):
+    """A command."""
+
+
+class Group(PlainTypes, TyperGroup):
+    """Commands, shown in the order of their panels."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names."""
+        return sorted(self.commands, key=lambda name: (_PLACE.get(name, len(_PLACE)), name))
+
+
 def build_app(points: Iterable[EntryPoint] | None = None) -> typer.Typer:
     """The application with some commands; None means every one that an installed package contributes."""
-    app = typer.Typer(help=HELP, epilog=EXIT_CODES, no_args_is_help=True, add_completion=True)
+    app = typer.Typer(cls=Group, help=HELP, epilog=EXIT_CODES, no_args_is_help=True, add_completion=True)
     found = entry_points(group=COMMANDS) if points is None else points
-    for point in sorted(found, key=lambda point: point.name):
+    for point in found:
         command: Callable[..., Any] | typer.Typer = point.load()
+        panel = _PANEL.get(point.name, OTHERS)
         if isinstance(command, typer.Typer):
-            app.add_typer(command, name=point.name, epilog=EXIT_CODES)
+            for registered in command.registered_commands:
+                registered.cls, registered.epilog = Command, EXIT_CODES
+            app.add_typer(command, cls=Group, name=point.name, epilog=EXIT_CODES, rich_help_panel=panel)
         else:
-            app.command(name=point.name, epilog=EXIT_CODES)(command)
+            app.command(cls=Command, name=point.name, epilog=EXIT_CODES, rich_help_panel=panel)(command)
     return app
 
 
@@ -51,6 +90,8 @@ def main() -> None:
     except TyperException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "polytask"
+        if not error.format_message():  # nothing was asked for, and the help is printed by now
+            sys.exit(WRONG_COMMAND_LINE)
         _fail(f"{error.format_message()} See: {path} --help", WRONG_COMMAND_LINE)
     except PolytaskError as error:
         _fail(str(error), 1)

@@ -63,6 +63,40 @@ def test_every_example_is_a_right_command_line(app: typer.Typer, name: str):
         command.make_context(name, words[2:])  # raises for an unknown option or a wrong value
 
 
+def test_the_help_shows_no_type_of_a_switch_and_that_lists_are_repeated(app: typer.Typer):
+    for words in (["recommend"], ["models"], ["models", "rollback"], []):
+        shown = CliRunner().invoke(app, [*words, "--help"], env=WIDE)
+        assert "<bool>" not in shown.output
+        assert "--help" in shown.output
+    assert "<text>..." in CliRunner().invoke(app, ["recommend", "--help"], env=WIDE).output
+
+
+def test_the_help_groups_the_commands(app: typer.Typer):
+    shown = CliRunner().invoke(app, ["--help"], env=WIDE).output
+    places = [shown.index(f"│ {name} ") for names in cli.PANELS.values() for name in names]
+    assert places == sorted(places)
+    assert {name for names in cli.PANELS.values() for name in names} == set(ENTRIES)
+    assert cli.OTHERS not in shown
+
+
+def test_a_subcommand_has_examples_and_exit_codes_too(app: typer.Typer):
+    shown = CliRunner().invoke(app, ["models", "rollback", "--help"], env=WIDE).output
+    assert "polytask models rollback --to" in shown
+    assert cli.EXIT_CODES in shown
+
+
+def test_no_command_prints_the_help_and_no_empty_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    build = cli.build_app
+    monkeypatch.setattr(cli, "build_app", lambda: build(POINTS))
+    monkeypatch.setattr("sys.argv", ["polytask"])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == cli.WRONG_COMMAND_LINE
+    printed = capsys.readouterr()
+    assert "Usage: polytask" in printed.out + printed.err
+    assert "error:" not in printed.out + printed.err
+
+
 def test_a_shell_completes_commands_and_options(app: typer.Typer):
     for line, expected in (("polytask rec", "recommend"), ("polytask serve --cons", "--console")):
         shell = {
