@@ -54,7 +54,7 @@ bench: setup ## Measure what was published by the last demo beside ONNX Runtime,
 	@$(BIN)/python -m benchmarks --demo build/demo/$(SCENARIO)
 
 serve: setup ## Keep the servers of the last demo up until Ctrl-C
-	@$(BIN)/polytask serve --bundle build/demo/$(SCENARIO)/published/current --feature-store build/demo/$(SCENARIO)/feature_store
+	@$(BIN)/polytask serve --scenario $(SCENARIO)
 
 test: setup browser ## Run all tests
 	@$(BIN)/python -m pytest

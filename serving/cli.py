@@ -17,8 +17,7 @@ from polytask.errors import ContractError, RequestError, ServingError
 if TYPE_CHECKING:
     from serving.client import Answer, Entry
 
-BUNDLE = Path("build/demo/movielens/published/current")
-FEATURE_STORE = Path("build/demo/movielens/feature_store")
+DEMO = Path("build/demo")
 SHOWN = 5
 
 
@@ -102,8 +101,11 @@ def recommend(
 
 
 def serve(
-    bundle: Annotated[Path, typer.Option(help="Folder of the exported bundle.")] = BUNDLE,
-    feature_store: Annotated[Path, typer.Option(help="Folder that holds feature_store.yaml.")] = FEATURE_STORE,
+    scenario: Annotated[str, typer.Option(help="Name of the scenario whose last demo is served.")] = "movielens",
+    bundle: Annotated[Path | None, typer.Option(help="Folder of the exported bundle; default: the demo's.")] = None,
+    feature_store: Annotated[
+        Path | None, typer.Option(help="Folder that holds feature_store.yaml; default: the demo's.")
+    ] = None,
     http_port: Annotated[int | None, typer.Option(min=1, max=65535, help="REST port; default: a free one.")] = None,
     grpc_port: Annotated[int | None, typer.Option(min=1, max=65535, help="gRPC port; default: a free one.")] = None,
     beside: Annotated[
@@ -124,6 +126,7 @@ def serve(
 
     Examples:
       polytask serve
+      polytask serve --scenario reviews
       polytask serve --grpc-port 8081 --no-explain
       polytask serve --beside --bundle published/older --grpc-port 8082
     """
@@ -136,9 +139,11 @@ def serve(
             f"a recommender runs already: {running['grpc']} (process {running['pid']}); stop it, or start one --beside"
         )
     console = Console()
+    # The name and not the file: what was published is served, whatever became of its scenario.
+    demo = DEMO / Path(scenario).stem
     stack = LocalStack(
-        bundle,
-        feature_store,
+        bundle or demo / "published" / "current",
+        feature_store or demo / "feature_store",
         logs=LOGS / "beside" if beside else LOGS,
         http_port=http_port,
         grpc_port=grpc_port,

@@ -83,6 +83,13 @@ def test_no_running_stack_is_an_error_with_the_fix(tmp_path: Path, monkeypatch: 
         serve()
 
 
+def test_what_is_served_is_the_demo_of_the_scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for scenario in ("reviews", "scenarios/reviews.yaml"):
+        with pytest.raises(ServingError, match=r"^build/demo/reviews/published/current: holds no exported model"):
+            serve(scenario)
+
+
 def test_every_option_reaches_the_server(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SECRET", " s3cret\n")
     with running() as server:
