@@ -100,7 +100,7 @@ def run_pipeline(pipeline: Callable[..., Any], arguments: dict[str, Any], root: 
 def drop_cache_without(feature_store: Path, root: Path, console: Console) -> None:
     """Forget all finished steps below `root` when the feature store, which lies outside their outputs, is gone."""
     if not (feature_store / "feature_store.yaml").is_file() and (root / CACHE).exists():
-        console.print("the feature store is gone: all steps run again")
+        console.print("there is no filled feature store: all steps run")
         shutil.rmtree(root / CACHE)
 
 

@@ -116,5 +116,8 @@ def _class_numbers(task: Task, names: "pd.Series[str] | list[str]") -> list[int]
     number = {name: position for position, name in enumerate(task.classes or ())}
     unknown = sorted({str(name) for name in names if name not in number})
     if unknown:
-        raise DataError(f"task {task.name!r}: {', '.join(unknown[:5])} in the data; allowed: {', '.join(number)}")
+        raise DataError(
+            f"task {task.name!r}: {', '.join(unknown[:5])} in the data; allowed: {', '.join(number)} "
+            f"(what `classes` of the task names)"
+        )
     return [number[name] for name in names]

@@ -120,7 +120,10 @@ def _task(task: Task, test: Mapping[str, Any], validation: Mapping[str, Any], li
     bar = None if name is None else _value(_measured(task, name, test["baselines"].get(task.name, {})), metric)
     reasons = []
     if bar is not None and (value is None or is_better(metric, bar, value)):
-        reasons.append(f"{task.name} {metric} {_number(value)} falls below its gate baseline {name} {_number(bar)}")
+        reasons.append(
+            f"{task.name} {metric} {_number(value)} falls below its gate baseline {name} {_number(bar)} "
+            "(`gate: none` in the task leaves this bar out)"
+        )
     if live is not None and live.verdict == "worse":
         low, high = live.interval
         reasons.append(

@@ -35,6 +35,8 @@ def read_table(path: Path, name: str, columns: Mapping[str, Column]) -> pd.DataF
             # Nullable types: a column of 64-bit ids with one gap must not pass through floats.
             return pd.read_parquet(path, dtype_backend="numpy_nullable")
         table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8")
+    except pd.errors.EmptyDataError as error:
+        raise DataError(f"{name}: {path} is empty; allowed: a line of column names, then rows") from error
     except (OSError, ValueError) as error:  # pyarrow's and pandas' parser errors are ValueErrors
         raise DataError(f"{name}: {path} cannot be read: {error}") from error
     # CSV cannot tell an empty list from a missing one; a film without a genre is the common case.
@@ -46,5 +48,5 @@ def _read(folder: Path, name: str, columns: Mapping[str, Column]) -> pd.DataFram
     found = [path for path in (folder / f"{name}.parquet", folder / f"{name}.csv") if path.is_file()]
     if len(found) != 1:
         there = "both are there" if found else "neither is there"
-        raise DataError(f"{name}: {there}; allowed: one of {name}.parquet and {name}.csv in {folder}")
+        raise DataError(f"{name}: {there}; allowed: one of {name}.parquet and {name}.csv in {folder.resolve()}")
     return read_table(found[0], name, columns)

@@ -28,6 +28,7 @@ class RowChecker:
         if raw.empty:
             raise DataError(f"{name}: the table has no rows")
         self.name = name
+        self.hint = ""  # what to do when rows are bad, where one thing is likely
         self.raw = raw.reset_index(drop=True)
         self.table = pd.DataFrame(index=self.raw.index)
         self._reason = pd.Series(pd.NA, index=self.raw.index, dtype="string")
@@ -75,8 +76,8 @@ class RowChecker:
             shown = "; ".join(f"{reason} ({count} rows)" for reason, count in reasons.items())
             first = "; ".join(f"row {row}: {record}" for row, record in self._first(bad))
             raise DataError(
-                f"{self.name}: {int(bad.sum())} of {len(self.raw)} rows are bad, allowed share {max_bad_share:g}: "
-                f"{shown}. First rows: {first}"
+                f"{self.name}: {int(bad.sum())} of {len(self.raw)} rows are bad, `validation.max_bad_share` allows "
+                f"{max_bad_share:g}: {shown}.{self.hint} First rows: {first}"
             )
         table = self.table[~bad].copy()
         for column, spec in columns.items():
@@ -96,6 +97,8 @@ def check_entities(scenario: Scenario, name: str, entity: Table, raw: pd.DataFra
     columns = {entity.key: Column(type=entity.key_type), **entity.columns}
     texts = _text_columns(entity, scenario.text.item if entity is scenario.entities.items else None)
     checker = RowChecker(name, raw, {column: spec.type for column, spec in columns.items()})
+    if entity.key_type == "integer" and convert(raw[entity.key], "integer")[0].isna().all():
+        checker.hint = f" Keys that are texts need `key_type: string` in entities.{name}."
     checker.check(pa.DataFrameSchema({c: _column_schema(spec, c in texts) for c, spec in columns.items()}))
     # After the other checks, so that a broken first row does not take a sound second one with it.
     checker.check(pa.DataFrameSchema({entity.key: pa.Column(unique=True, report_duplicates="exclude_first")}))

@@ -62,8 +62,16 @@ def _parsed(text: str, where: object) -> object:
     try:
         content: object = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ScenarioError(f"{where}: is not YAML: {error}") from error
+        raise ScenarioError(f"{where}: is not YAML: {_in_one_line(error)}") from error
     return content
+
+
+def _in_one_line(error: yaml.YAMLError) -> str:
+    """What the parser stumbled over, and where; its own message draws the line below itself."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())
 
 
 def _checked(kind: type[Checked], raw: object, path: object) -> Checked:
@@ -90,6 +98,11 @@ def _line(detail: Any) -> str:
         return f"{field}: {_short(detail['input'])} stands there; allowed: nothing (the field is not known)"
     if detail["type"] == "literal_error":
         return f"{field}: {_short(detail['input'])} stands there; allowed: {detail['ctx']['expected']}"
+    if detail["type"] == "string_pattern_mismatch":
+        return (
+            f"{field}: {_short(detail['input'])} stands there; allowed: a name of small letters, digits and _ that "
+            f"starts with a letter ({detail['ctx']['pattern']}); rename a column in the table too"
+        )
     if not field:  # a check across fields names its own path
         return message
     if isinstance(detail["input"], dict):

@@ -12,6 +12,8 @@ RETRY_AT_FIRST_SECONDS, RETRY_AT_MOST_SECONDS, JITTER_SECONDS = 0.05, 0.5, 0.05
 
 # The server did not work on such a call, or had no room for it. A deadline that passed is no reason to ask again: the
 # time is spent, and the server may be working on it still.
+# What gRPC says where no server was reached.
+NOBODY_THERE = ("failed to connect", "errors resolving")
 WORTH_A_RETRY = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
 
 
@@ -52,6 +54,10 @@ def translate(error: InferenceServerException, url: str, deadline_seconds: float
         case "INVALID_ARGUMENT":
             name, _, rest = message.partition(": ")
             return RequestError(name, rest) if rest else RequestError("request", message)
+        case "UNAVAILABLE" if any(words in message for words in NOBODY_THERE):
+            return ServiceUnavailable(
+                f"{where}: nobody answers there; is it up, and the address host:port? ({message})"
+            )
         case "UNAVAILABLE" | "RESOURCE_EXHAUSTED":
             return ServiceUnavailable(f"{where}: {message}")
         case "DEADLINE_EXCEEDED":

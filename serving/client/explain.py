@@ -113,6 +113,9 @@ def explain(
             raise ServiceUnavailable(f"{where}: {_message(error.response)}") from error
         except httpx.TimeoutException as error:
             raise ServiceUnavailable(f"{where}: no answer within {deadline_seconds:g} s") from error
+        except (httpx.ConnectError, httpx.UnsupportedProtocol) as error:
+            fix = "nobody answers there; is it up, and the address http://host:port?"
+            raise ServiceUnavailable(f"{where}: {fix} ({error})") from error
         except httpx.TransportError as error:
             raise ServiceUnavailable(f"{where}: {error}") from error
     if response.status_code == httpx.codes.BAD_REQUEST:

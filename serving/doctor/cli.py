@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from polytask.scenario import scenario_path
 from serving.doctor.finding import Finding
 
 SIGNS = {"ok": "[green]✓[/]", "note": "[yellow]·[/]", "fault": "[red]✗[/]"}
@@ -25,7 +26,7 @@ def doctor(
       polytask doctor
       polytask doctor --scenario reviews
     """
-    findings = examine(workspace / scenario)
+    findings = examine(workspace / scenario_path(scenario).stem)
     show(Console(), findings)
     if any(finding.status == "fault" for finding in findings):
         raise typer.Exit(1)

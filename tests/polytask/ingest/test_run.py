@@ -10,6 +10,7 @@ import pytest
 
 from polytask.errors import DataError
 from polytask.ingest import ingest, read_report
+from polytask.ingest.user_tables import read_table
 from polytask.scenario import load_scenario
 from polytask.tables import read_tables
 from tests.small import write_small_scenario
@@ -107,3 +108,9 @@ def test_cells_of_csv_are_text(tmp_path):
     first = read_tables(tmp_path / "out").items.iloc[0]
     assert first["title"] == "NA"
     assert list(first["genres"]) == []
+
+
+def test_an_empty_file_is_told_of(tmp_path):
+    (tmp_path / "items.csv").write_text("")
+    with pytest.raises(DataError, match=r"items: .*items\.csv is empty; allowed: a line of column names, then rows"):
+        read_table(tmp_path / "items.csv", "items", {})

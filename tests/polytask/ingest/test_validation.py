@@ -63,7 +63,8 @@ def test_bad_row_stops_the_run_and_is_named(small_scenario, raw, table, column, 
     with pytest.raises(DataError) as error:
         clean(small_scenario, broken(raw, table, row, column, value))
     message = str(error.value)
-    assert message.startswith(f"{table}: 1 of {len(getattr(raw, table))} rows are bad, allowed share 0: ")
+    bad = f"{table}: 1 of {len(getattr(raw, table))} rows are bad"
+    assert message.startswith(f"{bad}, `validation.max_bad_share` allows 0: ")
     assert f"{reason} (1 rows)" in message
     assert f"row {row}: " in message
 
@@ -138,3 +139,12 @@ def test_a_bound_that_is_no_time_is_a_fault_of_the_scenario(small_scenario, raw)
 def test_nullable_column_may_miss_values(small_scenario, raw):
     tables, _ = clean(small_scenario, raw)
     assert tables.items["year"].isna().sum() == raw.items["year"].isna().sum() > 0
+
+
+def test_keys_that_are_texts_are_told_of(small_scenario, raw):
+    users = raw.users.assign(user_id=raw.users["user_id"].map("u-{}".format))
+    with pytest.raises(DataError, match=r"Keys that are texts need `key_type: string` in entities.users"):
+        clean(small_scenario, raw._replace(users=users))
+    with pytest.raises(DataError) as one:
+        clean(small_scenario, broken(raw, "users", 4, "user_id", "ten"))
+    assert "key_type" not in str(one.value)

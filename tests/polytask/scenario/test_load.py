@@ -15,7 +15,7 @@ TASK = {"name": "item", "title": "Again", "kind": "binary", "label": {"source": 
 
 MISTAKES = [
     ("title", GONE, ["title: nothing stands there", "required"]),
-    ("name", "Small Data", ["name: 'Small Data' stands there", "^[a-z][a-z0-9_]*$"]),
+    ("name", "Small Data", ["name: 'Small Data' stands there", "^[a-z][a-z0-9_]*$", "small letters"]),
     ("training.epoch", 3, ["training.epoch: 3 stands there", "not known"]),
     ("training.epochs", 0, ["training.epochs: 0 stands there", "greater than or equal to 1"]),
     ("training.epochs", "many", ["training.epochs: 'many' stands there", "valid integer"]),
@@ -175,3 +175,19 @@ def test_derived_names(small_scenario):
     assert small_scenario.task("user").catalogue == "users"
     with pytest.raises(KeyError, match="no task 'shelf'; there are item, user, scene"):
         small_scenario.task("shelf")
+
+
+def test_a_file_that_is_no_yaml_is_one_line(tmp_path):
+    path = tmp_path / "broken.yaml"
+    path.write_text("name: x\n  title: [a\n")
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(path)
+    assert str(caught.value) == f"{path}: is not YAML: line 2, column 8: mapping values are not allowed here"
+
+
+def test_the_language_model_has_a_default(small_scenario_file, small_scenario, tmp_path):
+    mapping = yaml.safe_load(small_scenario_file.read_text())
+    put(mapping, "encoder", GONE)
+    path = tmp_path / "default.yaml"
+    path.write_text(yaml.safe_dump(mapping, sort_keys=False))
+    assert load_scenario(path).encoder == small_scenario.encoder

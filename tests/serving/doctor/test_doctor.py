@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from polytask.errors import ServingError
+from polytask.errors import ScenarioError, ServingError
 from polytask.scenario import Scenario
 from serving.doctor import cluster, machine, project
 from serving.doctor.cli import doctor, show
@@ -177,6 +177,14 @@ def test_the_exit_code_follows_the_faults(monkeypatch: pytest.MonkeyPatch, findi
     app = typer.Typer()
     app.command()(doctor)
     assert CliRunner().invoke(app, []).exit_code == code
+
+
+def test_a_scenario_that_is_not_there_is_refused():
+    app = typer.Typer()
+    app.command()(doctor)
+    refused = CliRunner().invoke(app, ["--scenario", "nosuch"])
+    assert isinstance(refused.exception, ScenarioError)
+    assert "'nosuch' is not known; allowed: " in str(refused.exception)
 
 
 def test_all_checks_run_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
