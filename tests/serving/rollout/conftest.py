@@ -16,7 +16,7 @@ from serving.rollout.release import Release
 from serving.rollout.settings import Settings
 from tests.serving.rollout.api_server import Cluster as State
 from tests.serving.rollout.api_server import Server
-from tests.serving.rollout.object_store import ObjectStore
+from tests.serving.rollout.object_store import ObjectStore, storing
 from tests.serving.triton.tiny import tiny_contract
 
 NAMESPACE = "test"
@@ -75,21 +75,8 @@ def server(state: State) -> Iterator[Server]:
 @pytest.fixture
 def object_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
     """Object storage, and the variables that lead to it."""
-    with ObjectStore() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        settings = {
-            "AWS_ENDPOINT_URL": running.url,
-            "AWS_ACCESS_KEY_ID": "tests",
-            "AWS_SECRET_ACCESS_KEY": "tests",
-            "AWS_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
-        for name, value in settings.items():
-            monkeypatch.setenv(name, value)
-        yield running
-        running.shutdown()
-        thread.join(5)
+    with storing(monkeypatch) as store:
+        yield store
 
 
 @pytest.fixture

@@ -2,9 +2,13 @@
 
 import hashlib
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
 
 XML = '<?xml version="1.0" encoding="UTF-8"?>'
 
@@ -32,6 +36,11 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1
     server: ObjectStore
+
+    def handle_expect_100(self) -> bool:
+        super().handle_expect_100()
+        self.wfile.flush()  # a client that does not hear it waits for a second before it sends
+        return True
 
     def do_HEAD(self) -> None:
         self._handle()
@@ -120,3 +129,23 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
+
+
+@contextmanager
+def storing(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+    """Object storage, and the variables that lead to it."""
+    with ObjectStore() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        settings = {
+            "AWS_ENDPOINT_URL": running.url,
+            "AWS_ACCESS_KEY_ID": "tests",
+            "AWS_SECRET_ACCESS_KEY": "tests",
+            "AWS_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        yield running
+        running.shutdown()
+        thread.join(5)
