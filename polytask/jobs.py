@@ -67,21 +67,32 @@ def dataset_over(
     return Dataset(scenario, pd.read_parquet(training_set), catalogues, encode)
 
 
+def state_file(scenario: Scenario, work: Path) -> Path:
+    """Where the state of an interrupted training lies in the folder `work`."""
+    return work / f"{scenario.name}.resume.safetensors"
+
+
 def train_model(
-    scenario: Scenario, tables: Path, training_set: Path, target: Path, say: Say, work: Path | None = None
+    scenario: Scenario,
+    tables: Path,
+    training_set: Path,
+    target: Path,
+    say: Say,
+    work: Path | None = None,
+    keep: Callable[[Path], None] | None = None,
 ) -> dict[str, str | float]:
     """Train and write the checkpoint folder `target`. Returns its checksum, seconds and last losses.
 
     The folder `work`, by default the one that `target` lies in, holds the state of a training that was interrupted: the
-    same inputs and code go on from there, others start anew. The state is removed once the checkpoint is written.
+    same inputs and code go on from there, others start anew. The state is removed once the checkpoint is written;
+    `keep` gets its file after each epoch. Of several processes the first writes, and only it returns checksums.
     """
     together = process_state()
     language_model = LanguageModel(scenario)
     inputs = [scenario.model_dump_json(), _sha256(tables), _sha256(training_set), language_model.sha256]
-    state = (work or target.parent) / f"{scenario.name}.resume.safetensors"
-    resume = Resume(state, training_key(*inputs), say)
-    # Of several processes the first encodes the texts, and the others read its cache.
-    with together.main_process_first():
+    resume = Resume(state_file(scenario, work or target.parent), training_key(*inputs), say, keep)
+    # Of several processes the first of each machine encodes the texts, and the others read its cache.
+    with together.local_main_process_first():
         dataset = load_dataset(scenario, tables, training_set, language_model, say)
         vectors = item_vectors(dataset, language_model, say)
     tuning = None
@@ -94,16 +105,14 @@ def train_model(
             say(f"epoch {epoch.number}/{scenario.training.epochs}: loss {losses} ({epoch.seconds:.1f} s)")
 
     model, history = train(dataset, vectors, on_epoch, resume, tuning)
+    found: dict[str, str | float] = {}
     if together.is_main_process:
         _save(model, history, language_model, tuning, target)
         resume.remove()
+        found = {"weights_sha256": checkpoint_sha256(target), "encoder_sha256": trained_on(target)}
     together.wait_for_everyone()
-    return {
-        "weights_sha256": checkpoint_sha256(target),
-        "encoder_sha256": trained_on(target),
-        "seconds": round(sum(epoch.seconds for epoch in history), 1),
-        **{f"{task}_loss": loss for task, loss in history[-1].losses.items()},
-    }
+    found["seconds"] = round(sum(epoch.seconds for epoch in history), 1)
+    return found | {f"{task}_loss": loss for task, loss in history[-1].losses.items()}
 
 
 def _save(

@@ -36,12 +36,22 @@ class Progress:
 
 
 class Resume:
-    """A file that holds the last finished epoch of one training. `key` says which: another key is another training."""
+    """A file that holds the last finished epoch of one training. `key` says which: another key is another training.
 
-    def __init__(self, path: Path, key: str, say: Callable[[str], None] = print) -> None:
+    `keep` is called with the file each time that it was written, to bring it where this machine's end is outlived.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        key: str,
+        say: Callable[[str], None] = print,
+        keep: Callable[[Path], None] | None = None,
+    ) -> None:
         self.path = path
         self.key = key
         self._say = say
+        self._keep = keep
 
     def load(self, progress: Progress, processes: Processes) -> None:
         """Bring `progress` to the state of the file. Without a file of this key it stays as it is."""
@@ -86,6 +96,8 @@ class Resume:
         contents = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         with atomic_file(self.path) as temporary:
             save_tensors(contents, temporary, {HEADER: json.dumps(header)})
+        if self._keep is not None:
+            self._keep(self.path)
 
     def remove(self) -> None:
         """Forget the state: the training that it belongs to is done."""

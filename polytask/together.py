@@ -1,7 +1,6 @@
 """Start processes that train one model together, on this machine, by torchrun. The training is the same as in one."""
 
 import json
-import re
 import subprocess
 import sys
 import threading
@@ -9,12 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from polytask.cause import cause_in
 from polytask.errors import TrainingError
 from polytask.scenario.schema import Scenario
 
 DEADLINE_HOURS = 72.0
-# How a traceback ends; torchrun's own summary comes after those of the processes.
-_CAUSE = re.compile(r"(?:\[rank\d+\]: ?)?((?:\w+\.)*\w+(?:Error|Exception|Interrupt): .+)")
 
 
 def train_together(
@@ -65,8 +63,8 @@ def _follow(command: list[str], say: Callable[[str], None], hours: float) -> Non
         assert running.stdout is not None
         for line in running.stdout:
             say(line.rstrip("\n"))
-            if found := _CAUSE.match(line.strip()):
-                causes.append(found[1])
+            if cause := cause_in(line):
+                causes.append(cause)
         code = running.wait(timeout=60)
     finally:
         timer.cancel()
