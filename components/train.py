@@ -16,6 +16,10 @@ def train(
     target: str = "",
     registry: str = "",
     processes: int = 1,
+    nodes: int = 1,
+    exchange: str = "",
+    training_runtime: str = "torch-distributed",
+    training_namespace: str = "",
 ) -> None:
     """Encode the texts with the language model, train history encoder, towers and heads, calibrate new items.
 
@@ -29,29 +33,52 @@ def train(
             there. Without one the state lies beside `model`.
         target: The folder of all published versions: the one that is live now is noted as the parent of this model.
         registry: See `compare`.
-        processes: How many processes train together, one per GPU where there are GPUs; the losses are those of one.
+        processes: How many processes train together on a machine, one per GPU where there are GPUs; the losses are
+            those of one.
+        nodes: How many machines train together: 1 is the one of this step, more are those of a TrainJob.
+        exchange: Where they meet: s3://..., gs://..., or a folder that this step and all of them mount.
+        training_runtime: The ClusterTrainingRuntime of that TrainJob.
+        training_namespace: Its namespace; that of this step's pod where it is empty.
     """
     from pathlib import Path
 
     from polytask.environment import prepare_environment
 
     prepare_environment()
-    from polytask.growth.jobs import calibrate_job
-    from polytask.jobs import train_model
+    from components.image import IMAGE
     from polytask.lineage import lineage_of
     from polytask.scenario import load_scenario
-    from polytask.together import train_together
     from serving.registry.address import open_registry
 
     loaded = load_scenario(scenario)
     live = open_registry(registry, Path(target), loaded.name).live() if target else None
     inputs = loaded, Path(tables.path), Path(training_set.path)
-    work = Path(work_folder) if work_folder else None
-    if processes > 1:
-        trained = train_together(processes, *inputs, Path(model.path), print, work)
+    if nodes > 1:
+        from polytask.exchange import Inputs
+        from trainer.on_nodes import train_on_nodes
+        from trainer.train_job import Nodes
+
+        asked = loaded.resources.node or loaded.resources.training
+        trained = train_on_nodes(
+            Nodes(nodes, processes, IMAGE, asked, training_runtime),
+            Inputs(*inputs),
+            Path(model.path),
+            print,
+            exchange=exchange,
+            namespace=training_namespace,
+            hours=loaded.resources.training.hours,
+        )
     else:
-        trained = train_model(*inputs, Path(model.path), print, work)
+        from polytask.growth.jobs import calibrate_job
+        from polytask.jobs import train_model
+        from polytask.together import train_together
+
+        work = Path(work_folder) if work_folder else None
+        if processes > 1:
+            trained = train_together(processes, *inputs, Path(model.path), print, work)
+        else:
+            trained = train_model(*inputs, Path(model.path), print, work)
+        calibrate_job(*inputs, Path(model.path), print)
     model.metadata.update(trained)
     parent = None if live is None else live.version
     model.metadata["lineage"] = lineage_of(loaded, Path(training_set.path), parent)
-    calibrate_job(loaded, Path(tables.path), Path(training_set.path), Path(model.path), print)

@@ -30,6 +30,10 @@ def train_and_deploy(
     strategy: str = "rolling",
     registry: str = "",
     processes: int = 1,
+    nodes: int = 1,
+    exchange: str = "",
+    training_runtime: str = "torch-distributed",
+    training_namespace: str = "",
 ) -> None:
     """Run the whole chain.
 
@@ -48,7 +52,12 @@ def train_and_deploy(
         strategy: How it changes to the new model: recreate, rolling, canary or shadow.
         registry: Address of Kubeflow Model Registry, http(s)://host[:port][?model=name]; the registry in `target` where
             it is empty.
-        processes: How many processes of the train step share each batch, one per GPU where there are GPUs.
+        processes: How many processes on a machine share each batch of the training, one per GPU where there are GPUs.
+        nodes: How many machines train together: 1 is the train step's own, more are those of a TrainJob of Kubeflow
+            Trainer.
+        exchange: Where step and nodes meet: s3://..., gs://..., or a folder that all of them mount.
+        training_runtime: The ClusterTrainingRuntime of the TrainJob.
+        training_namespace: Its namespace; that of the pipeline's pods where it is empty.
     """
     version, tables, _, rows = data_steps(scenario, code_version, feature_store, feature_store_settings)
     model = train(
@@ -60,6 +69,10 @@ def train_and_deploy(
         target=target,
         registry=registry,
         processes=processes,
+        nodes=nodes,
+        exchange=exchange,
+        training_runtime=training_runtime,
+        training_namespace=training_namespace,
     )
     step(model, "Train", "training")
     evaluation = evaluate(

@@ -73,12 +73,17 @@ class TrainingSteps(StepResources):
 
 
 class Resources(Section):
-    """What the steps of a pipeline ask of a cluster, by what they do. A run on one machine takes what is there."""
+    """What the steps of a pipeline ask of a cluster, by what they do. A run on one machine takes what is there.
+
+    `node` is what each machine asks that trains together with others; without it, what `training` asks. The step that
+    waits for them has the resources of `training`, which may be small then.
+    """
 
     light: LightSteps = LightSteps()
     data: DataSteps = DataSteps()
     model: ModelSteps = ModelSteps()
     training: TrainingSteps = TrainingSteps()
+    node: TrainingSteps | None = None
 
 
 def amount(quantity: str) -> float:

@@ -1,4 +1,4 @@
-"""The few calls to the Kubernetes API that a rollout needs, with deadlines, retries and errors that say what to do.
+"""The few calls to the Kubernetes API that a step needs, with deadlines, retries and errors that say what to do.
 
 Objects are applied server-side: the API server keeps who owns which field, so that the deploy step changes its own
 fields and `kubectl apply` all others, each as often as it likes.
@@ -16,7 +16,7 @@ import httpx
 import tenacity
 from kubernetes import client, config
 
-from serving.rollout.errors import Conflicting, Refused, RolloutError
+from serving.rollout.errors import Conflicting, NotThere, Refused, RolloutError
 
 MANAGER = "polytask-deployer"
 # The manager of `kubectl apply --server-side`: what is created in its name, kubectl takes over without a conflict.
@@ -24,7 +24,7 @@ KUBECTL = "kubectl"
 CALL_SECONDS = 15.0
 ATTEMPTS = 5
 BUSY = (429, 500, 502, 503, 504)
-REFUSED = (400, 401, 403, 404, 422)
+REFUSED = (400, 401, 403, 422)
 
 Object = dict[str, Any]
 
@@ -40,13 +40,14 @@ class Resource:
 
     @property
     def api_version(self) -> str:
-        """As documents write it."""
-        return f"{self.group}/{self.version}"
+        """As documents write it; Kubernetes' own first kinds are of no group."""
+        return f"{self.group}/{self.version}" if self.group else self.version
 
 
 INFERENCE_SERVICE = Resource("serving.kserve.io", "v1beta1", "inferenceservices", "InferenceService")
 HTTP_ROUTE = Resource("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute")
 GRPC_ROUTE = Resource("gateway.networking.k8s.io", "v1", "grpcroutes", "GRPCRoute")
+POD = Resource("", "v1", "pods", "Pod")
 
 
 def connect(namespace: str) -> "Cluster":
@@ -105,6 +106,18 @@ class Cluster:
         path = self._path(resource, name)
         return self._call("DELETE", path, f"{resource.kind} {name}", missing=True) is not None
 
+    def labelled(self, resource: Resource, labels: Mapping[str, str]) -> list[Object]:
+        """The objects that carry all of these labels."""
+        selector = ",".join(f"{name}={value}" for name, value in labels.items())
+        answer = self._call("GET", self._path(resource), resource.plural, query={"labelSelector": selector})
+        items: list[Object] = (answer or {}).get("items") or []
+        return items
+
+    def log(self, pod: str, container: str, **query: str) -> str:
+        """What a container of a pod has written, as far as the `query` of the API asks (`tailLines`, `sinceTime`)."""
+        path = f"{self._path(POD, pod)}/log"
+        return self._answer("GET", path, f"log of {pod}", query={"container": container, **query}).text
+
     def record(self, about: Mapping[str, Any], reason: str, message: str, warning: bool = False) -> None:
         """Write an Event about an object. Raises RolloutError where that fails."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -131,8 +144,10 @@ class Cluster:
         path = f"/api/v1/namespaces/{self.namespace}/events"
         self._call("POST", path, f"Event {reason}", query={"fieldManager": MANAGER}, body=event)
 
-    def _path(self, resource: Resource, name: str) -> str:
-        return f"/apis/{resource.api_version}/namespaces/{self.namespace}/{resource.plural}/{name}"
+    def _path(self, resource: Resource, name: str = "") -> str:
+        root = "apis" if resource.group else "api"
+        kind = f"/{root}/{resource.api_version}/namespaces/{self.namespace}/{resource.plural}"
+        return f"{kind}/{name}" if name else kind
 
     def _call(
         self,
@@ -144,6 +159,24 @@ class Cluster:
         body: Object | None = None,
         missing: bool = False,
     ) -> Object | None:
+        """One call whose answer is an object; with `missing` None where there is none."""
+        try:
+            answer: Object = self._answer(method, path, what, query=query, body=body).json()
+        except NotThere:
+            if missing:
+                return None
+            raise
+        return answer
+
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+    ) -> httpx.Response:
         """One call, tried again while the server is busy or away: all of them may be repeated."""
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_passes),
@@ -154,13 +187,10 @@ class Cluster:
         try:
             response: httpx.Response = retrying(self._send, method, path, query or {}, body)
         except httpx.HTTPStatusError as error:
-            if error.response.status_code == httpx.codes.NOT_FOUND and missing:
-                return None
             raise _translated(error.response, what, self.namespace) from error
         except httpx.HTTPError as error:
             raise RolloutError(f"{what} in {self.namespace}: the API server does not answer: {error}") from error
-        answer: Object = response.json()
-        return answer
+        return response
 
     def _send(self, method: str, path: str, query: Mapping[str, str], body: Object | None) -> httpx.Response:
         headers = {"Accept": "application/json"}
@@ -203,6 +233,8 @@ def _translated(response: httpx.Response, what: str, namespace: str) -> RolloutE
         causes = (status.get("details") or {}).get("causes") or []
         fields = "; ".join(f"{cause.get('field')}: {cause.get('message')}" for cause in causes)
         return Conflicting(f"{place}: {fields or message}; take the fields over, or leave them to their owner")
+    if response.status_code == httpx.codes.NOT_FOUND:
+        return NotThere(f"{place}: 404: {message}")
     if response.status_code in REFUSED:
         return Refused(f"{place}: {response.status_code}: {message}")
     return RolloutError(f"{place}: {response.status_code}: {message}")

@@ -11,6 +11,10 @@ class Refused(RolloutError):
     """The API server refuses an object: unknown field, wrong value, missing right."""
 
 
+class NotThere(Refused):
+    """The object is not there, or the cluster knows no objects of this kind."""
+
+
 class Conflicting(RolloutError):
     """Fields of the deploy step were set by someone else."""
 

@@ -12,9 +12,10 @@ from serving.manifests.inference_service_rules import check_inference_service
 from serving.manifests.pod_rules import check_pods
 from serving.manifests.render import documents, render
 from tests.serving.manifests.conftest import ROOT, Overlays, find
+from trainer.train_job import LABELS, TRAIN_JOB
 
 MANIFESTS = ROOT / "manifests"
-COMBINATIONS = [("cpu", "knative"), ("gpu", "jwt"), ("cpu", "claims", "hpa"), ("gpu", "keda", "canary")]
+COMBINATIONS = [("cpu", "knative"), ("gpu", "jwt"), ("cpu", "claims", "hpa"), ("gpu", "keda", "canary", "training")]
 
 
 def combine(folder: Path, components: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -82,6 +83,19 @@ def test_gpu_and_cpu_differ_in_accelerator_settings_alone(tmp_path: Path):
     assert "nvidia.com/gpu" not in cpu["model"].pop("resources")["limits"]
     assert gpu.pop("tolerations") and gpu.pop("nodeSelector")
     assert services["gpu"] == services["cpu"]
+
+
+def test_the_train_step_may_do_what_it_does_and_nothing_more(tmp_path: Path):
+    rendered = combine(tmp_path, ("cpu", "training"))
+    rules = find(rendered, "Role/recommender-trainer")["rules"]
+    assert [(rule["apiGroups"], rule["resources"], rule["verbs"]) for rule in rules] == [
+        ([TRAIN_JOB.group], [TRAIN_JOB.plural], ["get", "create", "patch", "delete"]),
+        ([""], ["pods"], ["list"]),
+        ([""], ["pods/log"], ["get"]),
+    ]
+    policy = find(rendered, "NetworkPolicy/recommender-training")["spec"]
+    assert policy["podSelector"]["matchLabels"] == LABELS  # what the step puts on the pods
+    assert policy["ingress"] == [{"from": [{"podSelector": {"matchLabels": LABELS}}]}]
 
 
 def test_the_deployer_may_do_what_a_rollout_does_and_nothing_more(overlays: Overlays):

@@ -1,0 +1,76 @@
+"""The train step trains by itself or by other machines, as its parameter `nodes` says; both end in one model."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import polytask.growth.jobs as growth
+from components.image import IMAGE
+from components.train import train
+from polytask import jobs, together
+from polytask.lineage import data_checksum
+from serving.rollout import cluster
+from trainer import on_nodes
+
+
+@pytest.fixture
+def arguments(small_scenario_file: Path, tmp_path: Path) -> dict[str, Any]:
+    file = tmp_path / "mine.yaml"
+    wanted = "resources: {training: {hours: 3}, node: {cpu: '7', memory: 9Gi}}\n"
+    file.write_text(small_scenario_file.read_text(encoding="utf-8") + wanted, encoding="utf-8")
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "rows").write_bytes(b"rows")
+    artifacts = {name: SimpleNamespace(path=str(tmp_path / name)) for name in ("tables", "model")}
+    artifacts["training_set"] = SimpleNamespace(path=str(tmp_path / "rows"))
+    artifacts["model"].metadata = {}
+    return {"scenario": str(file), "code_version": "1", **artifacts}
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Which way was taken, in place of a training; a cluster is not to be reached."""
+    made: list[str] = []
+
+    def way(name: str) -> Any:
+        return lambda *_, **__: made.append(name) or {"item_loss": 0.5}
+
+    monkeypatch.setattr(jobs, "train_model", way("alone"))
+    monkeypatch.setattr(together, "train_together", way("together"))
+    monkeypatch.setattr(growth, "calibrate_job", way("calibrated"))
+    monkeypatch.setattr(cluster, "connect", way("cluster"))
+    monkeypatch.setattr(on_nodes, "connect", way("cluster"))
+    return made
+
+
+@pytest.mark.parametrize(("processes", "way"), [(1, "alone"), (2, "together")])
+def test_one_machine_asks_no_cluster(arguments: dict[str, Any], calls: list[str], processes: int, way: str) -> None:
+    train.python_func(**arguments, processes=processes)
+    assert calls == [way, "calibrated"]
+    assert arguments["model"].metadata["item_loss"] == 0.5
+
+
+def test_several_machines_get_what_the_parameters_and_the_scenario_say(
+    arguments: dict[str, Any], calls: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def record(nodes: Any, inputs: Any, target: Path, say: Any, **settings: Any) -> dict[str, float]:
+        asked.update(nodes=nodes, inputs=inputs, target=target, **settings)
+        return {"item_loss": 0.25}
+
+    monkeypatch.setattr(on_nodes, "train_on_nodes", record)
+    train.python_func(
+        **arguments, nodes=3, processes=2, exchange="s3://b/t", training_runtime="mine", training_namespace="team"
+    )
+    nodes = asked["nodes"]
+    assert (nodes.count, nodes.processes, nodes.image, nodes.runtime) == (3, 2, IMAGE, "mine")
+    assert (nodes.resources.cpu, nodes.resources.memory) == ("7", "9Gi")
+    assert (asked["exchange"], asked["namespace"], asked["hours"]) == ("s3://b/t", "team", 3)
+    assert (asked["inputs"].tables, asked["inputs"].training_set) == (tmp_path / "tables", tmp_path / "rows")
+    assert asked["target"] == tmp_path / "model"
+    assert calls == []  # the nodes calibrate
+    metadata = arguments["model"].metadata
+    assert metadata["item_loss"] == 0.25
+    assert metadata["lineage"]["data_sha256"] == data_checksum(tmp_path / "rows")

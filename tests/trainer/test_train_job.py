@@ -1,0 +1,106 @@
+"""The TrainJob says what was asked, Kubeflow's models know every field of it, and equal inputs give an equal name."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from kubeflow_trainer_api.models import TrainerV1alpha1TrainJob
+
+from polytask.errors import TrainingError
+from polytask.scenario.resources import TrainingSteps
+from trainer.train_job import Nodes, check_train_job, job_name, train_job
+
+GPUS = TrainingSteps(cpu="16", memory="64Gi", accelerators=4)
+
+
+def test_the_job_asks_for_what_the_scenario_says(nodes: Nodes) -> None:
+    job = train_job("train-small-1", replace(nodes, processes=2), "s3://bucket/train-small-1", 90.4)
+    assert TrainerV1alpha1TrainJob.from_dict(job).to_dict() == job
+    assert (job["apiVersion"], job["kind"], job["metadata"]["name"]) == (
+        "trainer.kubeflow.org/v1alpha1",
+        "TrainJob",
+        "train-small-1",
+    )
+    spec, trainer = job["spec"], job["spec"]["trainer"]
+    assert spec["runtimeRef"] == {"name": "torch-distributed"}
+    assert spec["activeDeadlineSeconds"] == 90
+    assert [*trainer["command"], *trainer["args"]] == ["torchrun", "-m", "polytask.node", "s3://bucket/train-small-1"]
+    assert (trainer["image"], trainer["numNodes"], trainer["numProcPerNode"]) == ("registry.example/polytask:1", 2, 2)
+    assert trainer["resourcesPerNode"] == {
+        "requests": {"cpu": "3", "memory": "4Gi"},
+        "limits": {"cpu": "3", "memory": "6Gi"},
+    }
+    assert trainer["env"][0] == {"name": "OMP_NUM_THREADS", "value": "1"}  # 3 cores for 2 processes
+    [job_patch] = spec["runtimePatches"][0]["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    assert job_patch["name"] == "node"
+    assert job_patch["template"]["spec"]["template"]["metadata"]["labels"]["component"] == "training"
+
+
+def test_credentials_come_from_a_secret_and_gpus_are_asked_for(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+    job = train_job("train-small-1", replace(nodes, processes=4, resources=GPUS), "s3://bucket/x", 90)
+    assert "hunter2" not in str(job)
+    sources = {one["name"]: one["valueFrom"]["secretKeyRef"] for one in job["spec"]["trainer"]["env"][1:]}
+    assert sources["AWS_SECRET_ACCESS_KEY"] == {
+        "name": "polytask-storage",
+        "key": "AWS_SECRET_ACCESS_KEY",
+        "optional": True,
+    }
+    assert job["spec"]["trainer"]["resourcesPerNode"]["limits"]["nvidia.com/gpu"] == "4"
+    assert job["spec"]["trainer"]["env"][0]["value"] == "4"
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("spec", "trainer", "numNode"), 2, r"spec\.trainer\.numNode=2: not known"),
+        (("spec", "trainer", "numNodes"), "2", "numNodes"),
+        (("spec", "runtimeRef"), {}, "name"),
+        (("spec", "trainer", "env"), [{"name": "A", "valueFrom": {"secretRef": {"name": "x"}}}], "secretRef"),
+    ],
+)
+def test_what_kubeflow_does_not_know_is_refused(
+    nodes: Nodes, place: tuple[str, ...], value: object, words: str
+) -> None:
+    job = train_job("train-small-1", nodes, "s3://bucket/x", 90)
+    section = job
+    for key in place[:-1]:
+        section = section[key]
+    section[place[-1]] = value
+    with pytest.raises(TrainingError, match=f"TrainJob: .*{words}"):
+        check_train_job(job)
+
+
+def test_a_name_is_of_inputs_code_and_processes(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLYTASK_REVISION", "a1")
+    name = job_name("Small_data " * 9, nodes, {"files": {"a": "1"}})
+    assert re.fullmatch(r"train-small-data[a-z-]*-[0-9a-f]{12}", name)
+    assert len(name) <= 40
+    same = job_name(
+        "Small_data " * 9,
+        replace(nodes, resources=TrainingSteps(memory="99Gi"), runtime="other"),
+        {"files": {"a": "1"}},
+    )
+    assert same == name
+    others = [
+        job_name("Small_data " * 9, nodes, {"files": {"a": "2"}}),
+        job_name("Small_data " * 9, replace(nodes, count=3), {"files": {"a": "1"}}),
+        job_name("Small_data " * 9, replace(nodes, processes=2), {"files": {"a": "1"}}),
+        job_name("Small_data " * 9, replace(nodes, image="x"), {"files": {"a": "1"}}),
+    ]
+    monkeypatch.setenv("POLYTASK_REVISION", "b2")
+    others.append(job_name("Small_data " * 9, nodes, {"files": {"a": "1"}}))
+    assert len({name, *others}) == 6
+
+
+@pytest.mark.parametrize(
+    ("count", "processes", "words"),
+    [
+        (1, 4, "nodes: 1; allowed: 2 and more"),
+        (2, 3, "processes: 3; allowed: 4, one for each accelerator"),
+        (2, 0, "processes: 0; allowed: 4"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_refused(count: int, processes: int, words: str) -> None:
+    with pytest.raises(TrainingError, match=words):
+        Nodes(count, processes, "image", GPUS)
