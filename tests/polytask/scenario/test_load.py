@@ -190,4 +190,8 @@ def test_the_language_model_has_a_default(small_scenario_file, small_scenario, t
     put(mapping, "encoder", GONE)
     path = tmp_path / "default.yaml"
     path.write_text(yaml.safe_dump(mapping, sort_keys=False))
-    assert load_scenario(path).encoder == small_scenario.encoder
+    loaded = load_scenario(path)
+    assert loaded.encoder == small_scenario.encoder
+    # What a contract's checksum is made of: bundles that name the language model keep theirs.
+    assert loaded.model_dump(exclude_defaults=True) == small_scenario.model_dump(exclude_defaults=True)
+    assert loaded.model_dump(exclude_defaults=True)["encoder"]["model"]
