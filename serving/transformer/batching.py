@@ -14,7 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.transformer.deadline import Deadline
-from serving.triton.repository import MAX_BATCH_SIZE
+from serving.triton.repository import INSTANCES, MAX_BATCH_SIZE
+
+# From this many rows on, a batch of a model costs so much by the row that it gains little from more of them: a second
+# one then starts beside it, for the model's other instance.
+ENOUGH_ROWS = 16
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -31,6 +35,7 @@ class _Waiting(Generic[Job, Result]):
 class Batcher(Generic[Job, Result]):
     """Runs `function` over lists of jobs, at most `in_flight` lists at a time, each of at most `most_rows` rows.
 
+    A list that would run beside another one starts once it has `enough_rows`; with nothing under way, any starts.
     A job waits no longer than its own deadline, and a batch runs on the latest deadline of its jobs: one that gives up
     or is cancelled takes nothing away from the others. An error of `function` is the error of all jobs of its batch.
     """
@@ -41,12 +46,14 @@ class Batcher(Generic[Job, Result]):
         what: str,
         *,
         in_flight: int = 1,
+        enough_rows: int = 1,
         most_rows: int = MAX_BATCH_SIZE,
     ) -> None:
         """`what` is waited for, as errors have it."""
         self._function = function
         self._what = what
         self._in_flight = in_flight
+        self._enough_rows = enough_rows
         self._most_rows = most_rows
         self._waiting: deque[_Waiting[Job, Result]] = deque()
         self._running: set[asyncio.Task[None]] = set()
@@ -68,10 +75,16 @@ class Batcher(Generic[Job, Result]):
             entry.result.set_exception(entry.deadline.passed(self._what))
 
     def _start(self) -> None:
-        while len(self._running) < self._in_flight and (batch := self._take()):
+        while self._may_start() and (batch := self._take()):
             task = asyncio.get_running_loop().create_task(self._run(batch))
             self._running.add(task)
             task.add_done_callback(self._ended)
+
+    def _may_start(self) -> bool:
+        if not self._running:
+            return True
+        waiting = sum(entry.rows for entry in self._waiting if not entry.result.done())
+        return len(self._running) < self._in_flight and waiting >= self._enough_rows
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._running.discard(task)
@@ -152,7 +165,9 @@ class BatchedPredictor:
             async def run(batch: Sequence[_Rows], latest: Deadline) -> Sequence[dict[str, NDArray[Any]]]:
                 return await self._run(model, batch, latest)
 
-            self._batchers[key] = Batcher(run, f"predictor model {model}")
+            self._batchers[key] = Batcher(
+                run, f"predictor model {model}", in_flight=INSTANCES, enough_rows=ENOUGH_ROWS
+            )
         rows = _Rows(inputs, outputs)
         return await self._batchers[key](rows, rows.count, deadline)
 

@@ -57,6 +57,37 @@ def test_a_batch_has_a_largest_size_and_so_has_what_is_under_way():
     asyncio.run(run())
 
 
+def test_beside_a_batch_another_starts_once_it_is_large_enough():
+    async def run():
+        work = Doubling()
+        batcher = Batcher(work, "work", in_flight=2, enough_rows=4)
+        tasks = await ask_all(batcher, [1, 2, 3, 4])
+        assert work.batches == [[1]]
+        tasks += await ask_all(batcher, [5])
+        assert work.batches == [[1], [2, 3, 4, 5]]
+        tasks += await ask_all(batcher, [6, 7], rows=4)
+        assert len(work.batches) == 2  # both places are taken
+        work.gate.set()
+        assert await asyncio.gather(*tasks) == [2, 4, 6, 8, 10, 12, 14]
+        assert work.batches[2:] == [[6, 7]]
+
+    asyncio.run(run())
+
+
+def test_who_has_given_up_does_not_count_towards_a_batch():
+    async def run():
+        work = Doubling()
+        batcher = Batcher(work, "work", in_flight=2, enough_rows=4)
+        tasks = await ask_all(batcher, [1, 2, 3, 4])
+        tasks.pop().cancel()
+        tasks += await ask_all(batcher, [5])
+        assert work.batches == [[1]]
+        work.gate.set()
+        assert await asyncio.gather(*tasks) == [2, 4, 6, 10]
+
+    asyncio.run(run())
+
+
 def test_a_job_that_is_larger_than_a_batch_runs_alone():
     async def run():
         work = Doubling()
