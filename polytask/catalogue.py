@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterable, Mapping
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ class Catalogue:
 
     def rows(self, externals: Iterable[Hashable]) -> NDArray[np.int64]:
         """Rows of external ids (n,); unknown ids become the padding row."""
-        return np.fromiter((self.row(external) for external in externals), dtype=np.int64)
+        return np.fromiter(map(self._row_of.get, externals, repeat(PADDING_ROW)), dtype=np.int64)
 
     def external(self, row: int) -> Hashable:
         """The external id of a row. Raises IndexError for the padding row and for rows past the end."""

@@ -165,9 +165,7 @@ class BatchedPredictor:
             async def run(batch: Sequence[_Rows], latest: Deadline) -> Sequence[dict[str, NDArray[Any]]]:
                 return await self._run(model, batch, latest)
 
-            self._batchers[key] = Batcher(
-                run, f"predictor model {model}", in_flight=INSTANCES, enough_rows=ENOUGH_ROWS
-            )
+            self._batchers[key] = Batcher(run, f"predictor model {model}", in_flight=INSTANCES, enough_rows=ENOUGH_ROWS)
         rows = _Rows(inputs, outputs)
         return await self._batchers[key](rows, rows.count, deadline)
 

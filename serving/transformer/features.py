@@ -177,7 +177,8 @@ def _python(value: Any) -> Any:
     if kind is None or kind == "null_val":
         return None
     content = getattr(value, kind)
-    return tuple(content.val) if kind.endswith("_list_val") else content
+    # By slice: element by element takes twice the time.
+    return tuple(content.val[:]) if kind.endswith("_list_val") else content
 
 
 def request_features(
