@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shutil
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ CODE = ("polytask", "feature_repo", "components", "pipelines", "serving")
 CACHE = ".kfp_cache"
 # What a step prints before it is killed must not be lost, nor come after the error that it ends with.
 UNBUFFERED = "PYTHONUNBUFFERED"
+# kfp writes each step's program into a temporary folder that it never removes; other libraries leave some, too.
+TEMPORARY = "TMPDIR"
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _RUNNING = re.compile(r"Running pipeline: '([^']+)'")
@@ -86,7 +89,7 @@ def run_pipeline(pipeline: Callable[..., Any], arguments: dict[str, Any], root: 
             warnings.filterwarnings("ignore", message="You may be attemping to run a task that uses custom")
             warnings.filterwarnings("ignore", message="Task '.*': settings")
             try:
-                with _environment(UNBUFFERED, "1"):
+                with _environment(UNBUFFERED, "1"), _temporary_folder():
                     task = pipeline(**arguments)
             except (RuntimeError, OSError) as error:  # kfp's own for a failed step; a full disk here
                 raise PipelineError(watcher.failure(error)) from error
@@ -115,6 +118,16 @@ def _environment(name: str, value: str) -> Iterator[None]:
         os.environ.pop(name)
         if before is not None:
             os.environ[name] = before
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[None]:
+    """A folder for all temporary files of the steps, which goes with the run."""
+    with (
+        tempfile.TemporaryDirectory(prefix="polytask-run-", ignore_cleanup_errors=True) as folder,
+        _environment(TEMPORARY, folder),
+    ):
+        yield
 
 
 @contextlib.contextmanager

@@ -1,6 +1,8 @@
 """What several test folders share: a small scenario with its data, written anew for each session."""
 
+import atexit
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,13 @@ if TYPE_CHECKING:  # torch takes seconds to import: only the tests that train pa
     from polytask.training import Epoch
 
 prepare_environment()
+
+# Libraries leave temporary folders behind, and so do processes that a test kills: all of them go when the tests end.
+# pytest's own stay where they are, to be looked at after a failure.
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+_temporary = tempfile.TemporaryDirectory(prefix="polytask-tests-", ignore_cleanup_errors=True)
+atexit.register(_temporary.cleanup)
+os.environ["TMPDIR"] = tempfile.tempdir = _temporary.name
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The local runner's watcher, and a failing pipeline."""
 
 import io
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,16 @@ def work(seconds: float) -> None:
 def two_steps(seconds: float) -> None:
     first = work(seconds=seconds)
     work(seconds=seconds).after(first)
+
+
+def test_a_run_leaves_no_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    run = run_pipeline(two_steps, {"seconds": 0.0}, tmp_path / "run", Console(file=io.StringIO()))
+    assert set(run.seconds) == {"work", "work-2"}
+    assert list(temporary.iterdir()) == []
 
 
 def test_the_runners_own_time_is_told_from_the_steps(tmp_path: Path) -> None:
