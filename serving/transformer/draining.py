@@ -59,9 +59,13 @@ class DrainingServer(BoundModelServer):
             logger.info("Draining: new calls are refused")
             if not await self._admission.drain(self._call_seconds + 1):
                 logger.warning("Some calls did not end in time")
+        lost = watching.done()
         watching.cancel()
         stopping.cancel()
         http.should_exit = True
         if self._grpc_server is not None:
             await self._grpc_server.stop()
         await servers
+        if lost:  # they are to be asked for ever: the process must not end as if somebody had stopped it
+            logger.error("Predictor and feature store are no longer probed")
+            await watching

@@ -46,8 +46,8 @@ class Health:
         for outcome in outcomes:
             if isinstance(outcome, PolytaskError):
                 errors.append(outcome)
-            elif isinstance(outcome, Exception):
-                errors.append(Unavailable(f"{type(outcome).__name__}: {outcome}"))
             elif outcome is not None:
-                raise outcome
+                # Even CancelledError: a probe of the last release ends with it when a reload closes its connection.
+                # Where this task itself is cancelled, `gather` raises.
+                errors.append(Unavailable(f"{type(outcome).__name__}: {outcome}"))
         self._errors, self._asked = errors, time.monotonic()

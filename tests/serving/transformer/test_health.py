@@ -31,6 +31,7 @@ def test_it_is_unready_until_all_parts_answered():
         (Unavailable("store: gone"), Unavailable, "store: gone"),
         (ContractError("version 7"), ContractError, "version 7"),
         (OSError("odd"), Unavailable, "OSError: odd"),
+        (asyncio.CancelledError(), Unavailable, "CancelledError: "),
     ],
 )
 def test_the_reasons_stand_together_and_go_when_the_parts_return(error, raised, text):
