@@ -53,7 +53,7 @@ def raw_bytes(tensor: AnswerTensor) -> bytes:
     """The elements in row-major order, little endian; each text is led by its length as 4 bytes."""
     if tensor.datatype == "BYTES":
         return b"".join(_led(tensor.values))
-    return np.ascontiguousarray(tensor.values, RAW_TYPES[tensor.datatype]).tobytes()
+    return tensor.values.astype(RAW_TYPES[tensor.datatype], copy=False).tobytes()
 
 
 def _led(texts: NDArray[Any]) -> Iterator[bytes]:

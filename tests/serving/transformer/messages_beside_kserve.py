@@ -13,6 +13,7 @@ ANSWER = [
     AnswerTensor("item_ids", "INT64", np.array([[3, -1], [2**40, 5]])),
     AnswerTensor("item_scores", "FP32", np.array([[0.5, -1e9], [2.0, 1.0]], dtype=np.float32)),
     AnswerTensor("item_titles", "BYTES", np.array([["Ärger", ""], ["夜", "b" * 300]], dtype=object)),
+    AnswerTensor("shelf_ids", "INT64", np.array([[3, 4], [5, 6]], dtype=np.int32).T),
     AnswerTensor("cold_start", "BOOL", np.array([[True], [False]])),
 ]
 

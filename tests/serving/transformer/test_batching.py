@@ -5,8 +5,9 @@ import asyncio
 import numpy as np
 import pytest
 
-from serving.transformer.batching import BatchedPredictor, Batcher
+from serving.transformer.batching import ENOUGH_ROWS, BatchedPredictor, Batcher
 from serving.transformer.deadline import Deadline, Unavailable
+from serving.triton.repository import INSTANCES
 
 
 class Doubling:
@@ -180,6 +181,32 @@ def test_every_call_gets_its_own_rows_and_outputs():
         assert sorted(model.calls) == [("m", 1, ["sum"]), ("m", 1, ["sum"]), ("m", 5, ["first", "sum"])]
 
     asyncio.run(run())
+
+
+class Waiting:
+    """A model that answers nothing, and counts the calls to it."""
+
+    def __init__(self):
+        self.calls = 0
+
+    async def infer(self, model, inputs, outputs, deadline):
+        self.calls += 1
+        await asyncio.sleep(60)
+
+
+def test_a_large_call_does_not_wait_for_another_one_and_small_ones_do():
+    async def run(rows):
+        model = Waiting()
+        predictor = BatchedPredictor(model)
+        values = np.ones((rows, 2), dtype=np.int64)
+        calls = [asyncio.create_task(predictor.infer("m", {"x": values}, ["sum"], Deadline(5))) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        for call in calls:
+            call.cancel()
+        return model.calls
+
+    assert asyncio.run(run(ENOUGH_ROWS)) == INSTANCES
+    assert asyncio.run(run(1)) == 1
 
 
 def test_large_outputs_are_asked_for_alone():

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from feast.protos.feast.types.Value_pb2 import Int64List, Value
+from feast.protos.feast.types.Value_pb2 import Int64List, Null, Value
 
 from polytask.errors import ContractError
 from polytask.scenario import Scenario
@@ -50,6 +50,13 @@ def test_what_the_store_calls_present_and_is_empty_is_missing(small_scenario: Sc
     nothing = Stored(5, WORDS)
     nothing.add("user_profile", ("age", "occupation"), None, {}, 1.0)
     assert nothing.features(small_scenario).profile == {"age": None, "occupation": None}
+
+
+def test_a_null_is_missing(small_scenario: Scenario):
+    stored = Stored(1000, WORDS)
+    values = {"age": Value(null_val=Null.NULL), "occupation": Value(string_val="writer")}
+    stored.add("user_profile", ("age", "occupation"), datetime.fromtimestamp(1000, UTC), values, 1.0)
+    assert stored.features(small_scenario).profile == {"age": None, "occupation": "writer"}
 
 
 def test_a_value_of_the_future_has_no_age(small_scenario: Scenario):

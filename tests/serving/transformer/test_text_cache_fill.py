@@ -1,6 +1,7 @@
 """The texts that are encoded before anybody asks, and that filling gives way, waits and ends."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import numpy as np
@@ -82,10 +83,40 @@ def test_it_waits_for_a_predictor_that_is_away(monkeypatch: pytest.MonkeyPatch):
     assert (len(vectors), counts) == (2, {"ahead": 2})
 
 
-def test_any_other_fault_ends_it_quietly(caplog: pytest.LogCaptureFixture):
-    vectors, counts = filled(Sometimes(ContractError("another model")), ["a", "bb"])
+@pytest.mark.parametrize("error", [ContractError("another model"), RuntimeError("another model")])
+def test_any_other_fault_ends_it_quietly(error: Exception, caplog: pytest.LogCaptureFixture):
+    vectors, counts = filled(Sometimes(error), ["a", "bb"])
     assert (len(vectors), counts) == (0, {})
     assert "another model" in caplog.text
+
+
+class Slow(Encoder):
+    """Takes its time, and notes when it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: list[float] = []
+
+    async def __call__(self, input_ids: np.ndarray, mask: np.ndarray, deadline: Deadline) -> np.ndarray:
+        self.begun.append(time.monotonic())
+        await asyncio.sleep(0.05)
+        return await super().__call__(input_ids, mask, deadline)
+
+
+def test_it_pauses_for_as_long_as_it_worked():
+    encoder = Slow()
+    filled(encoder, ["x" * length for length in range(1, TEXTS_AT_ONCE + 2)])
+    first, second = encoder.begun
+    assert second - first >= 0.1
+
+
+def test_the_text_of_a_user_without_a_profile_is_that_of_an_unknown_one(
+    small_scenario: Scenario, tables: Tables, tmp_path: Path
+):
+    nobody = tables.users.assign(age=None, occupation=None)
+    write_bundle(tmp_path, small_scenario, tables._replace(users=nobody))
+    texts = common_texts(load_bundle(tmp_path), SATURDAY_EVENING, 1000)
+    assert len(texts) == 1
 
 
 def test_calls_go_on_meanwhile_and_one_that_is_encoded_already_is_left_out():
