@@ -113,7 +113,7 @@ def test_it_pauses_for_as_long_as_it_worked():
 def test_the_text_of_a_user_without_a_profile_is_that_of_an_unknown_one(
     small_scenario: Scenario, tables: Tables, tmp_path: Path
 ):
-    nobody = tables.users.assign(age=None, occupation=None)
+    nobody = tables.users.assign(age=np.nan, occupation=None)
     write_bundle(tmp_path, small_scenario, tables._replace(users=nobody))
     texts = common_texts(load_bundle(tmp_path), SATURDAY_EVENING, 1000)
     assert len(texts) == 1
