@@ -6,7 +6,7 @@ from polytask.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER
 from polytask.scenario import Scenario
 from polytask.tensors import TensorSpec, answer_outputs, multitask_inputs, multitask_outputs, text_inputs, text_outputs
 from serving.explainer.occlusion import MAX_PARTS, MAX_QUERY_GROUPS
-from serving.explainer.parse import MAX_INSTANCES
+from serving.explainer.parse import FIELDS, MAX_INSTANCES
 from serving.transformer import parse
 from serving.transformer.answers import SLATE_TYPES, answer_names, answer_types
 from serving.transformer.call_record import STAGES
@@ -157,8 +157,7 @@ def _specs(specs: Sequence[TensorSpec], way: str) -> Iterable[tuple[str, str, st
 
 def _explained(scenario: Scenario) -> list[str]:
     known = parse.input_types(scenario)
-    names = (parse.QUERY, parse.TIMESTAMP, parse.CONTEXT, parse.RECENT_ITEMS, parse.EXCLUDE_ITEMS, parse.NEGATIVE_ITEMS)
-    return [name for name in names if name in known]
+    return [name for name in FIELDS if name in known and name != parse.USER_ID]
 
 
 def _filters(scenario: Scenario) -> str:

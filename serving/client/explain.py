@@ -1,4 +1,4 @@
-"""Asks an explainer over REST why the first answers are what they are."""
+"""Asks an explainer over REST why answers are what they are."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -77,6 +77,7 @@ def explain(
     *,
     tasks: Sequence[str] | None = None,
     targets: Mapping[str, int | str] | None = None,
+    filters: Sequence[str] | None = None,
     model: str = "recommender",
     deadline_seconds: float = 10.0,
     attempts: int = 3,
@@ -87,7 +88,8 @@ def explain(
 ) -> Explanation:
     """Why `user` gets an answer of each of `tasks` (None: all). `url` is the explainer's REST address.
 
-    `targets` says by task which answer, by its id or label; of the other tasks it is the first.
+    `targets` says by task which answer, by its id or label; of the other tasks it is the first. `filters` are those of
+    the call that was answered.
     `details` are the fields of a `Question`. Errors and retries are those of the other clients.
     """
     connection = Connection(url, tls, token, insecure_token)
@@ -95,6 +97,8 @@ def explain(
     instance: dict[str, Any] = {"user_id": user, **{name: value for name, value in question.items() if name != "user"}}
     if targets:
         instance["targets"] = dict(targets)
+    if filters:
+        instance["filters"] = list(filters)
     body = {"instances": [instance], **({} if tasks is None else {"tasks": list(tasks)})}
     left = Countdown(deadline_seconds)
 

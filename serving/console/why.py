@@ -49,7 +49,13 @@ class Explainer:
             }
             tasks = [task.name for task in asked_tasks if view.why or task.name in targets]
             return self._ask(
-                self.address, user, tasks=tasks, targets=targets, deadline_seconds=DEADLINE_SECONDS, **details
+                self.address,
+                user,
+                tasks=tasks,
+                targets=targets,
+                filters=directory.filters(view.filters) or None,
+                deadline_seconds=DEADLINE_SECONDS,
+                **details,
             )
         except PolytaskError as error:
             return Trouble(str(error), "The answers stand without it; see the explainer's log.")

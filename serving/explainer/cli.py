@@ -29,6 +29,10 @@ def explain(
         list[str] | None,
         typer.Option(help="Which answer of a task to explain, such as item=288 or scene=Horror; default: the first."),
     ] = None,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option("--filter", help="What items must have, as for polytask recommend, such as genres=Horror."),
+    ] = None,
     url: Annotated[
         str | None, typer.Option(help="http://host:port of the explainer; default: the running one.")
     ] = None,
@@ -48,6 +52,7 @@ def explain(
     Examples:
       polytask explain --user 42
       polytask explain --user 42 --target scene=Horror
+      polytask explain --user 42 --task item --filter genres=Horror
       polytask explain --user 42 --task item --query 'a scary ghost story' --json
     """
     from serving.cli import bearer_token
@@ -67,6 +72,7 @@ def explain(
         targets={name: _key(answer, text_keys) for name, answer in map(_target, target or ())},
         query=query,
         recent_items=[_key(item, text_keys) for item in recent or ()],
+        filters=filters,
         tls=Tls(tls_ca) if tls_ca else None,
         token=bearer_token(token_env),
     )

@@ -3,7 +3,8 @@ part.
 
 The request and all its occlusions are the rows of one call to the model, and their new texts of one call to the text
 encoder. The model returns the best K of a list only. An answer that has left them scores at most the last of them, so
-that its contribution is at least the difference to that one, and is marked so.
+that its contribution is at least the difference to that one, and is marked so. With filters the scores of all items are
+asked for, as the transformer does, so that every contribution is exact.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.catalogue import PADDING_ROW
 from polytask.contract import MULTITASK, TEXT_ENCODER
 from polytask.errors import ContractError, RequestError
 from polytask.request import RequestFeatures
 from polytask.scenario.schema import Task
-from polytask.tensors import ATTENTION_MASK, INPUT_IDS, MASKED_SCORE, TEXT_VECTOR
+from polytask.tables import ITEMS
+from polytask.tensors import ATTENTION_MASK, INPUT_IDS, MASKED_SCORE, TEXT_VECTOR, all_scores
 from serving.explainer.occlusion import HISTORY, Part, Titles, as_read, parts_of
 from serving.explainer.parse import TARGETS, Wanted
 from serving.transformer.answers import AnswerWriter, model_outputs
@@ -25,7 +28,8 @@ from serving.transformer.bundle import Bundle
 from serving.transformer.call_record import CallRecord
 from serving.transformer.deadline import Deadline
 from serving.transformer.features import request_features
-from serving.transformer.parse import Request
+from serving.transformer.filters import FILTERS, ItemFilters, Mask, best_allowed
+from serving.transformer.parse import Call, Request
 from serving.transformer.recommend import FEATURE_THREADS, Features, Predictor
 from serving.transformer.text_vectors import TextVectors
 
@@ -43,6 +47,8 @@ class Explainer:
         self._vectors = TextVectors(bundle.tokenizer, self._encode, bundle.contract.text_dim, text_cache)
         self._writer = AnswerWriter(self._scenario, bundle.catalogues)
         self._threads = BoundedThreads(FEATURE_THREADS, "features")
+        items = bundle.catalogues.get(ITEMS)
+        self._filters = None if items is None else ItemFilters(self._scenario, items)
         column = self._scenario.items.title_column if self._scenario.has_items else None
         self._titles = Titles(bundle.encoder.items, column)
 
@@ -64,7 +70,8 @@ class Explainer:
             request = one.call.requests[0]
             features = _features_of(request, row)
             try:
-                tasks, truncated = await self.tasks(features, one.call.tasks, record, one.targets)
+                allowed = self._allowed(one.call)
+                tasks, truncated = await self.tasks(features, one.call.tasks, record, one.targets, allowed)
             except RequestError as error:
                 reason = str(error).removeprefix(f"{error.field}: ")
                 raise RequestError(f"instances[{place}].{error.field}", reason) from error
@@ -80,10 +87,11 @@ class Explainer:
         tasks: Sequence[str],
         record: CallRecord,
         targets: Mapping[str, int | str] | None = None,
+        allowed: Mask | None = None,
     ) -> tuple[dict[str, Any], bool]:
         """Task name -> its answer and the contributions to it, of one request, and whether its text was cut.
 
-        `targets` names the answers, else it is the first.
+        `targets` names the answers, else it is the first. `allowed` (N + 1,) are the items that filters leave.
         Raises RequestError where a target is not among the answers.
         """
         assert record.deadline is not None
@@ -94,12 +102,29 @@ class Explainer:
             vectors, truncated = await self._vectors(texts, record.deadline)
         inputs = {TEXT_VECTOR: vectors, **self._bundle.encoder.rows(batch)}
         outputs = model_outputs(self._scenario, tasks)
+        every = self._all_scores(tasks) if allowed is not None else {}
+        lists = {f"{name}_{part}" for name in every for part in ("ids", "scores")}
+        outputs = [name for name in outputs if name not in lists] + list(every.values())
         with record.stage("predictor"):
             tensors = await self._predictor.infer(MULTITASK, inputs, outputs, record.deadline)
         with record.stage("post"):
             wanted = targets or {}
+            for name, scores in every.items():
+                tensors |= _filtered(self._scenario.task(name), tensors[scores], allowed)
             found = {name: self._task(self._scenario.task(name), tensors, parts, wanted.get(name)) for name in tasks}
             return found, truncated[0]
+
+    def _allowed(self, call: Call) -> Mask | None:
+        """The item rows that the filters of a call leave, None where it has none."""
+        if not call.filters or self._filters is None:
+            return None
+        if not self._bundle.contract.takes_filters:
+            raise RequestError(FILTERS, "the served model was exported before there were filters, allowed: none")
+        return self._filters.allowed(call.filters)
+
+    def _all_scores(self, tasks: Sequence[str]) -> dict[str, str]:
+        """The lists of items among `tasks`, each with the name of its tensor of all scores."""
+        return {name: spec.name for name in tasks if (spec := all_scores(self._scenario.task(name)))}
 
     def _task(
         self, task: Task, tensors: Mapping[str, NDArray[Any]], parts: Sequence[Part], target: int | str | None
@@ -160,6 +185,18 @@ class Explainer:
     ) -> NDArray[np.float32]:
         inputs = {INPUT_IDS: input_ids, ATTENTION_MASK: attention_mask}
         return (await self._predictor.infer(TEXT_ENCODER, inputs, [TEXT_VECTOR], deadline))[TEXT_VECTOR]
+
+
+def _filtered(task: Task, every: NDArray[Any], allowed: Mask | None) -> dict[str, NDArray[Any]]:
+    """From scores (B, N + 1) of all items the request's own list under its filters, in each row with that row's scores.
+
+    Every row (B, K) holds every answer then, and the contributions to it are exact.
+    """
+    assert allowed is not None
+    rows, _ = best_allowed(every[:1], allowed, task.top_k)
+    listed = rows[0]
+    scores = np.where(listed == PADDING_ROW, np.float32(MASKED_SCORE), every[:, listed])
+    return {f"{task.name}_ids": np.broadcast_to(rows, (len(every), len(listed))), f"{task.name}_scores": scores}
 
 
 def _scores(

@@ -7,6 +7,7 @@ from typing import Any
 from polytask.errors import RequestError
 from polytask.scenario.schema import Scenario, Task
 from polytask.tables import ITEMS
+from serving.transformer.filters import FILTERS
 from serving.transformer.parse import (
     CONTEXT,
     EXCLUDE_ITEMS,
@@ -25,7 +26,7 @@ from serving.transformer.wire import InputTensor
 MAX_INSTANCES = 8
 BODY_FIELDS = ("instances", TASKS)
 TARGETS = "targets"
-FIELDS = (USER_ID, QUERY, TIMESTAMP, CONTEXT, RECENT_ITEMS, EXCLUDE_ITEMS, NEGATIVE_ITEMS)
+FIELDS = (USER_ID, QUERY, TIMESTAMP, CONTEXT, RECENT_ITEMS, EXCLUDE_ITEMS, NEGATIVE_ITEMS, FILTERS)
 
 
 @dataclass(frozen=True)
@@ -79,13 +80,13 @@ def _tensors(scenario: Scenario, instance: Any) -> list[InputTensor]:
             if not isinstance(value, Mapping):
                 raise RequestError(CONTEXT, "allowed: an object of texts")
             value = [f"{word}={text}" for word, text in value.items()]
-        elif shape[1] == -1 and not isinstance(value, list):
-            raise RequestError(name, "allowed: a list of ids")
-        elif shape[1] == 1:
+        elif shape[-1] == -1 and not isinstance(value, list):
+            raise RequestError(name, f"allowed: a list of {'texts' if name == FILTERS else 'ids'}")
+        elif shape[-1] == 1:
             value = [value]
         if any(isinstance(one, (list, Mapping)) for one in value):
             raise RequestError(name, "holds a list or an object, allowed: numbers or texts")
-        tensors.append(InputTensor(name, datatype, [1, len(value)], value))
+        tensors.append(InputTensor(name, datatype, [*[1] * (len(shape) - 1), len(value)], value))
     return tensors
 
 

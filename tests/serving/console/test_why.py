@@ -49,7 +49,7 @@ def test_it_asks_what_the_page_asks(directory: Directory):
         asked.update(address=address, user=user, **details)
         return explanation({"item": ITEM})
 
-    page = page_of(directory, ask, "/?user=10&query=a+ghost&less=7&recent=14&task=item&why=on")
+    page = page_of(directory, ask, "/?user=10&query=a+ghost&less=7&recent=14&task=item&filter.genres=Horror&why=on")
     assert asked.pop("deadline_seconds") > 0
     assert asked == {
         "address": "http://why:1",
@@ -59,6 +59,7 @@ def test_it_asks_what_the_page_asks(directory: Directory):
         "negative_items": (7,),
         "tasks": ["item"],
         "targets": {},
+        "filters": ["genres=Horror"],
     }
     assert "Why Film 7?" in page
     assert "&lt;Film 14&gt;" in page

@@ -64,9 +64,10 @@ def ask(
     *requests: Request,
     tasks: Sequence[str] = ("item", "user", "scene"),
     targets: Mapping[str, int | str] | None = None,
+    filters: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """The explanations of some requests."""
     record = CallRecord(deadline=Deadline(60))
-    wanted = [Wanted(Call((request,), tuple(tasks)), targets or {}) for request in requests]
+    wanted = [Wanted(Call((request,), tuple(tasks), filters=tuple(filters)), targets or {}) for request in requests]
     explanations: list[dict[str, Any]] = asyncio.run(explainer.explain(wanted, record))
     return explanations

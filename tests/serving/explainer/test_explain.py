@@ -116,6 +116,33 @@ def test_any_answer_of_a_list_can_be_explained(explainer: Explainer, predictor: 
     assert found["tasks"]["user"] == first["user"]
 
 
+def test_with_filters_the_best_that_pass_are_explained_exactly(explainer: Explainer, tables: Tables):
+    request = Request(10, NOW)
+    online = explainer._features.read([10], [NOW])[0]
+    features = RequestFeatures(10, online.profile, online.context, online.history, online.seen)
+    genres = tables.items.set_index("item_id")["genres"]
+    for genre in ("Comedy", "Western"):
+        left = [item for item in genres.index if genre in genres[item] and item not in online.seen]
+        best = max(left, key=lambda item: score(explainer, features, item))
+        (found,) = ask(explainer, request, tasks=["item", "scene"], filters=[f"genres={genre}"])
+        item = found["tasks"]["item"]
+        assert item["answer"]["id"] == best
+        assert not any(one["at_least"] for one in item["history"])
+        for one in item["history"][:2]:
+            rest = [other for other in features.history[-10:] if other != one["id"]]
+            without = score(explainer, replace(features, history=rest), best)
+            assert one["contribution"] == pytest.approx(item["answer"]["score"] - without, abs=1e-5)
+        assert found["tasks"]["scene"] == ask(explainer, request, tasks=["scene"])[0]["tasks"]["scene"]
+    filtered_out = next(item for item in genres.index if "Western" not in genres[item])
+    with pytest.raises(RequestError, match=f"{filtered_out} is not among the"):
+        ask(explainer, request, tasks=["item"], filters=["genres=Western"], targets={"item": filtered_out})
+
+
+def test_filters_that_leave_nothing_leave_nothing_to_explain(explainer: Explainer):
+    (found,) = ask(explainer, Request(10, NOW), tasks=["item"], filters=["genres=Western", "year=1..2"])
+    assert found["tasks"]["item"] == {"answer": None, "history": [], "words": []}
+
+
 def test_what_is_no_answer_is_refused_with_its_place(explainer: Explainer):
     requests = (Request(10, NOW), Request(20, NOW))
     seen = explainer._features.read([10], [NOW])[0].seen[0]

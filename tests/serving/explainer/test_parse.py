@@ -53,6 +53,7 @@ def test_instances_become_calls(small_scenario: Scenario):
         ({"instances": [{"user_id": 10, "targets": {"item": "7"}}]}, "instances[0].targets.item"),
         ({"instances": [{"user_id": 10, "targets": {"item": True}}]}, "instances[0].targets.item"),
         ({"instances": [{"user_id": 10, "targets": {"scene": "Musical"}}]}, "instances[0].targets.scene"),
+        ({"instances": [{"user_id": 10, "filters": "genres=Horror"}]}, "instances[0].filters"),
         (
             {"instances": [{"user_id": 10, "targets": {"scene": "Comedy"}}], "tasks": ["item"]},
             "instances[0].targets.scene",
@@ -63,3 +64,8 @@ def test_what_is_not_allowed_is_named(small_scenario: Scenario, body: Any, field
     with pytest.raises(RequestError, match=r"allowed|required") as caught:
         parse_body(small_scenario, body, NOW)
     assert caught.value.field == field
+
+
+def test_filters_are_read_per_instance(small_scenario: Scenario):
+    body = {"instances": [{"user_id": 10, "filters": ["genres=Horror", "year=1990.."]}, {"user_id": 10}]}
+    assert [one.call.filters for one in parse_body(small_scenario, body, NOW)] == [("genres=Horror", "year=1990.."), ()]
