@@ -56,8 +56,12 @@ bench: setup ## Measure what was published by the last demo beside ONNX Runtime,
 serve: setup ## Keep the servers of the last demo up until Ctrl-C
 	@$(BIN)/polytask serve --scenario $(SCENARIO)
 
+# Most tests wait for servers and for programs that import: two at a time take little more than half of the time.
+TEST_PROCESSES ?= 2
+test: export OMP_NUM_THREADS = 1
+
 test: setup browser ## Run all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 browser: ## Install Chromium for the tests of the console, where apt and root are there; elsewhere they are skipped
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
