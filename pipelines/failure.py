@@ -4,10 +4,10 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from polytask import PACKAGES
 from polytask.errors import PolytaskError
 
 TRACEBACK = "Traceback (most recent call last):"
-OURS = ("polytask", "feature_repo", "components", "pipelines", "serving")
 LAST_LINES = 15
 # What a shell says of a command that a signal has ended.
 ENDED = {words: number for number in signal.valid_signals() if (words := signal.strsignal(number))}
@@ -45,7 +45,7 @@ def cause_of(lines: Sequence[str]) -> Cause:
         return Cause("its process ended without an error of its own: was it killed?", known=False)
     text = " ".join(line.strip() for line in raised)
     name, _, message = text.partition(": ")
-    if name.split(".")[0] in OURS:
+    if name.split(".")[0] in PACKAGES:
         return Cause(message or name, known=True)
     return Cause(text, known=False)
 

@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipelines.failure import PipelineError, failure
+from polytask import PACKAGES
 from polytask.atomic import sha256_file, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
-CODE = ("polytask", "feature_repo", "components", "pipelines", "serving")
 CACHE = ".kfp_cache"
 # What a step prints before it is killed must not be lost, nor come after the error that it ends with.
 UNBUFFERED = "PYTHONUNBUFFERED"
@@ -59,7 +59,7 @@ class Run:
 
 def code_version() -> str:
     """A checksum of all code: kfp's local cache does not look at it. The step `fingerprint` adds scenario and data."""
-    files = sorted(path for folder in CODE for path in (ROOT / folder).rglob("*.py"))
+    files = sorted(path for folder in PACKAGES for path in (ROOT / folder).rglob("*.py"))
     sums = [f"{path.relative_to(ROOT)} {sha256_file(path)}" for path in files]
     return sha256("\n".join(sums).encode()).hexdigest()[:16]
 

@@ -5,3 +5,6 @@ in `feature_repo/`, `components/`, `pipelines/` and `serving/`, which import thi
 """
 
 __version__ = "0.1.0"
+
+# The packages of this project, all of whose code decides what a pipeline makes.
+PACKAGES = ("polytask", "feature_repo", "serving", "trainer", "components", "pipelines")

@@ -5,12 +5,14 @@ import sys
 import time
 from collections.abc import Callable
 
+from polytask import PACKAGES
+
 
 def log_to_stdout() -> None:
     """Print the log lines of this project and nobody else's, without decoration."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))
-    for name in ("polytask", "feature_repo", "serving"):
+    for name in PACKAGES:
         logger = logging.getLogger(name)
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)

@@ -2,6 +2,7 @@
 
 import io
 import tempfile
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ from kfp import dsl
 from rich.console import Console
 
 from components.image import IMAGE
-from pipelines.local import PipelineError, run_pipeline
+from pipelines.local import ROOT, PipelineError, run_pipeline
 from pipelines.train_and_deploy import train_and_deploy
+from polytask import PACKAGES
 
 
 def test_a_failing_step_is_named_with_its_cause(tmp_path: Path) -> None:
@@ -37,6 +39,11 @@ def work(seconds: float) -> None:
 def two_steps(seconds: float) -> None:
     first = work(seconds=seconds)
     work(seconds=seconds).after(first)
+
+
+def test_the_checksum_of_the_code_covers_all_packages() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert set(PACKAGES) == set(project["tool"]["importlinter"]["root_packages"])
 
 
 def test_a_run_leaves_no_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
