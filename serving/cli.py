@@ -16,6 +16,7 @@ from polytask.errors import ContractError, RequestError, ServingError
 
 if TYPE_CHECKING:
     from serving.client import Answer, Entry
+    from serving.explainer.process import ExplainerProcess
 
 DEMO = Path("build/demo")
 SHOWN = 5
@@ -170,10 +171,7 @@ def serve(
         console.print(f"Triton  {stack.triton.grpc_address} (gRPC), {stack.triton.http_port} (REST)", highlight=False)
         console.print(f"logs    {', '.join(map(str, stack.log_files))}", highlight=False, soft_wrap=True)
         if explainer is not None:  # last: answers are not to wait for it
-            with console.status("starting the explainer"):
-                explainer.start()
-                explainer.wait_until_ready()
-            console.print(f"Explain {explainer.url}/v1/models/recommender:explain", highlight=False)
+            _start_explainer(console, explainer)
         console.print("Ask it: polytask recommend --user 42    Stop it: Ctrl-C")
         stack.wait(console.print)
     except KeyboardInterrupt:
@@ -184,6 +182,19 @@ def serve(
         if explainer is not None:
             explainer.stop()
         stack.stop()
+
+
+def _start_explainer(console: Console, explainer: "ExplainerProcess") -> None:
+    """Start it and wait. Answers do not need it: one that is slow or broken is told of, and takes nothing along."""
+    try:
+        with console.status("starting the explainer"):
+            explainer.start()
+            explainer.wait_until_ready()
+        console.print(f"Explain {explainer.url}/v1/models/recommender:explain", highlight=False)
+    except ServingError as error:
+        console.print(
+            f"No explanations yet, answers do without: {error}", highlight=False, markup=False, soft_wrap=True
+        )
 
 
 def task_titles(bundle: Path) -> dict[str, str] | None:

@@ -124,7 +124,7 @@ async def gather(console: Console, view: View) -> dict[str, Any]:
         "reply": reply,
         "other": other,
         "why_trouble": why if isinstance(why, Trouble) else None,
-        "why": {name: (title(task), reasons(task)) for name, task in why.tasks.items()}
+        "why": {name: (title(task), reasons(task, directory.scenario.text)) for name, task in why.tasks.items()}
         if isinstance(why, Explanation)
         else {},
         "choices": directory.choices,

@@ -55,8 +55,11 @@ def console(
         store = None  # history and profile are then not shown, and the page says so
     port = choose_port(port)
     printed = Console()
-    printed.print(f"Console  http://{HOST}:{port}/    Stop it: Ctrl-C", highlight=False)
+
+    def announce() -> None:
+        printed.print(f"Console  http://{HOST}:{port}/    Stop it: Ctrl-C", highlight=False)
+
     try:
-        run(address, bundle, store, compare, explainer or state.get("explainer"), port)
+        run(address, bundle, store, compare, explainer or state.get("explainer"), port, announce)
     except KeyboardInterrupt:
         printed.print("stopping")

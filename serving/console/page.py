@@ -121,7 +121,7 @@ def stages(reply: Reply) -> list[Stage]:
     parts = {words: timings[name] for name, words in STAGES.items() if name in timings}
     if not parts:
         return []
-    parts["way and waiting"] = max(0.0, reply.milliseconds - sum(parts.values()))
+    parts["network and waiting"] = max(0.0, reply.milliseconds - sum(parts.values()))
     total = max(sum(parts.values()), 1e-9)
     ends = list(accumulate(parts.values(), initial=0.0))
     return [

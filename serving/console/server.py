@@ -2,8 +2,10 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from polytask.errors import ServingError
@@ -24,9 +26,18 @@ def choose_port(wanted: int | None) -> int:
 
 
 def run(
-    url: str, bundle: Path, feature_store: Path | None, compare: str | None, explainer: str | None, port: int
+    url: str,
+    bundle: Path,
+    feature_store: Path | None,
+    compare: str | None,
+    explainer: str | None,
+    port: int,
+    announce: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve on this machine only, until SIGINT or SIGTERM. Raises ContractError where bundle or store do not fit."""
+    """Serve on this machine only, until SIGINT or SIGTERM. `announce` is called when the page is there.
+
+    Raises ContractError where bundle or store do not fit.
+    """
     import uvicorn
 
     from serving.console.app import Console, build_app
@@ -56,7 +67,14 @@ def run(
         timeout_graceful_shutdown=STOP_SECONDS,
         limit_concurrency=64,
     )
-    uvicorn.Server(config).run()
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                announce()
+
+    Server(config).run()
 
 
 class ConsoleProcess:

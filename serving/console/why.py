@@ -4,13 +4,15 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from polytask.errors import PolytaskError
-from polytask.scenario.schema import Task
+from polytask.scenario.schema import Task, Text
 from polytask.tables import ITEMS
+from polytask.text import value_words
 from serving.client import Explanation, Label, Ranked, TaskExplanation, explain
 from serving.client.explain import ItemContribution, WordsContribution
 from serving.console.directory import Directory
 from serving.console.service import Trouble, question_of
 from serving.console.state import View
+from serving.explainer.occlusion import QUERY
 
 DEADLINE_SECONDS = 5.0
 SHOWN = 6
@@ -79,16 +81,24 @@ def _key(directory: Directory, task: Task, text: str) -> int | str:
     return directory.item_key(task.name, text) if task.catalogue == ITEMS else directory.user_key(text)
 
 
-def reasons(explanation: TaskExplanation) -> tuple[Reason, ...]:
-    """The largest contributions, history and words together; a bar goes left where it lowers the score."""
+def reasons(explanation: TaskExplanation, text: Text) -> tuple[Reason, ...]:
+    """The largest contributions, history and words together; a bar goes left where it lowers the score.
+
+    Values of the profile and the context are called by their column, and said in the words that the model reads.
+    """
     found = sorted([*explanation.history, *explanation.words], key=lambda one: -abs(one.contribution))[:SHOWN]
     widest = max((abs(one.contribution) for one in found), default=0.0)
-    return tuple(_reason(one, widest) for one in found if one.contribution)
+    return tuple(_reason(one, widest, text) for one in found if one.contribution)
 
 
-def _reason(one: ItemContribution | WordsContribution, widest: float) -> Reason:
+def _reason(one: ItemContribution | WordsContribution, widest: float, text: Text) -> Reason:
     share = 50 * abs(one.contribution) / widest
-    kind, text = ("history", one.title or str(one.id)) if isinstance(one, ItemContribution) else (one.part, one.text)
+    if isinstance(one, ItemContribution):
+        kind, said = "history", one.title or str(one.id)
+    elif one.part == QUERY:
+        kind, said = QUERY, one.text
+    else:
+        kind, said = str(one.name).replace("_", " "), value_words(text, str(one.name), one.text)
     number = f"{'≥ ' if one.at_least else ''}{one.contribution:+.2f}"
     raises = one.contribution > 0
-    return Reason(kind, text, number, 50.0 if raises else 50 - share, share, raises)
+    return Reason(kind, said, number, 50.0 if raises else 50 - share, share, raises)

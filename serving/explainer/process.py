@@ -72,8 +72,9 @@ class ExplainerProcess:
         end = time.monotonic() + seconds
         while not self._ready():
             if self._process is None or self._process.poll() is not None or time.monotonic() > end:
-                lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
-                raise ServingError("\n".join(["the explainer did not become ready:", *lines, f"(log: {self.log})"]))
+                lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+                said = f": {lines[-1]}" if lines else ""
+                raise ServingError(f"the explainer did not become ready within {seconds:g} s{said} (log: {self.log})")
             time.sleep(0.1)
 
     def stop(self) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from polytask.errors import RequestError, ServingError
-from serving.cli import _context, _weights, recommend, render_answers, serve, task_titles
+from serving.cli import _context, _start_explainer, _weights, recommend, render_answers, serve, task_titles
 from serving.client import Answer, Label, Ranked, SlateEntry, Value
 from tests.serving.client.fake_server import running
 
@@ -125,6 +125,25 @@ def test_what_cannot_be_asked_safely_is_one_line(words: list[str], message: str,
     result = CliRunner().invoke(app, ["--user", "5", "--url", "far.example.com:1", *words])
     assert isinstance(result.exception, RequestError)
     assert re.match(message, str(result.exception))
+
+
+class SlowExplainer:
+    """An explainer that starts and never becomes ready."""
+
+    url = "http://127.0.0.1:9"
+
+    def start(self) -> None: ...
+
+    def wait_until_ready(self) -> None:
+        raise ServingError("the explainer did not become ready within 60 s (log: explainer.log)")
+
+
+def test_answers_do_without_an_explainer_that_is_slow():
+    told = io.StringIO()
+    _start_explainer(Console(file=told, width=200), SlowExplainer())
+    assert told.getvalue() == (
+        "No explanations yet, answers do without: the explainer did not become ready within 60 s (log: explainer.log)\n"
+    )
 
 
 def test_a_second_stack_stands_beside_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -36,14 +36,22 @@ def keys(page: str, prefix: str) -> list[str]:
 def test_the_page_shows_a_user_and_all_tasks(open_page: Open):
     recommender = KnownRecommender()
     page = open_page(recommender).get("/?user=10").text
-    for text in ("Small data made by the tests", "Last 3, newest first", "33", "writer", "Next", "Peers", "Shelf"):
+    for text in (
+        "Small data made by the tests",
+        "History: last 3, newest first",
+        "33",
+        "writer",
+        "Next",
+        "Peers",
+        "Shelf",
+    ):
         assert text in page
     assert "version 5" in page
     assert keys(page, "item") == [str(key) for key in range(7, 77, 7)]
     assert keys(page, "scene") == ["Comedy", "Drama"]
     assert keys(page, "slate") == ["item-7", "scene-Comedy"]
     assert 'class="move' not in page
-    for text in ("text encoder", "7.0 ms", "way and waiting"):
+    for text in ("text encoder", "7.0 ms", "network and waiting"):
         assert text in page
     [call] = recommender.calls
     assert (len(call["questions"]), call["questions"][0].user, call["k"], call["task_weights"]) == (1, 10, 10, None)
@@ -136,7 +144,7 @@ def test_no_answer_says_why_and_what_to_do(open_page: Open, error: Exception, ad
     assert response.status_code == 200
     assert str(error) in response.text
     assert advice in response.text
-    assert "Last 3, newest first" in response.text  # the half that is known stays
+    assert "History: last 3, newest first" in response.text  # the half that is known stays
     assert 'role="alert"' in response.text
 
 

@@ -5,6 +5,7 @@ import re
 import pytest
 from starlette.testclient import TestClient
 
+from polytask.scenario.schema import Text
 from serving.client import Explanation, Ranked, ServiceUnavailable, TaskExplanation
 from serving.client.explain import ItemContribution, WordsContribution
 from serving.console.app import Console, build_app
@@ -15,6 +16,7 @@ from tests.serving.console.known import CHECKSUM, KnownRecommender
 
 HISTORY = (ItemContribution(14, "<Film 14>", 0.5, False), ItemContribution(21, "", -0.25, False))
 WORDS = (WordsContribution("query", 0, "ghost", 1.0, True), WordsContribution("profile", "age", "33", 0.0, False))
+TEXT = Text(profile="{age}", request="{profile}", request_with_query="{query}")
 ITEM = TaskExplanation(Ranked(7, "Film 7", 2.0), HISTORY, WORDS)
 
 
@@ -28,7 +30,7 @@ def page_of(directory: Directory, ask, address: str) -> str:
 
 
 def test_the_largest_come_first_and_what_lowers_goes_left():
-    found = reasons(ITEM)
+    found = reasons(ITEM, TEXT)
     assert [(reason.text, reason.kind, reason.contribution) for reason in found] == [
         ("ghost", "query", "≥ +1.00"),
         ("<Film 14>", "history", "+0.50"),
@@ -36,10 +38,30 @@ def test_the_largest_come_first_and_what_lowers_goes_left():
     ]
     assert [(reason.start, reason.share) for reason in found] == [(50, 50), (50, 25), (37.5, 12.5)]
     many = tuple(ItemContribution(n, "", float(n), False) for n in range(1, 20))
-    assert [reason.text for reason in reasons(TaskExplanation(None, many, ()))] == [
+    assert [reason.text for reason in reasons(TaskExplanation(None, many, ()), TEXT)] == [
         str(n) for n in range(19, 19 - SHOWN, -1)
     ]
-    assert reasons(TaskExplanation(None, (), ())) == ()
+    assert reasons(TaskExplanation(None, (), ()), TEXT) == ()
+
+
+def test_values_are_called_by_their_column_and_said_in_words():
+    found = reasons(
+        TaskExplanation(
+            None,
+            (),
+            (
+                WordsContribution("profile", "gender", "M", 3.0, False),
+                WordsContribution("context", "part_of_day", "evening", 2.0, False),
+                WordsContribution("query", 0, "M", 1.0, False),
+            ),
+        ),
+        TEXT.model_copy(update={"words": {"gender": {"M": "man"}}}),
+    )
+    assert [(reason.kind, reason.text) for reason in found] == [
+        ("gender", "man"),
+        ("part of day", "evening"),
+        ("query", "M"),
+    ]
 
 
 def test_it_asks_what_the_page_asks(directory: Directory):
