@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import timedelta
 
 import torch
 from accelerate import PartialState
@@ -12,13 +13,16 @@ from torch.nn import Parameter
 from polytask.scenario.schema import Training
 from polytask.windows import Windows
 
+# While one process fetches and encodes, the others wait for it: torch's 10 minutes on GPUs are too few for that.
+PATIENCE = timedelta(hours=6)
+
 
 def process_state() -> PartialState:
     """The processes that `torchrun` started, on GPUs where there are some and else on the CPU.
 
     Accelerate has to be told of the CPU: left alone, every process there would train a model of its own.
     """
-    return PartialState(cpu=not torch.cuda.is_available())
+    return PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
 
 
 class Processes:
@@ -93,10 +97,11 @@ class Processes:
 
     def set_random_state(self, states: Tensor) -> None:
         """Put this process's generators into the state that `random_states` saw."""
-        mine, size = states[self.index].contiguous(), torch.get_rng_state().numel()
-        torch.set_rng_state(mine[:size])
+        mine, size = states[self.index], torch.get_rng_state().numel()
+        # Copies: torch reads from the start of the memory that a part belongs to, and crashes.
+        torch.set_rng_state(mine[:size].clone())
         if self.device.type == "cuda":
-            torch.cuda.set_rng_state(mine[size:], self.device)
+            torch.cuda.set_rng_state(mine[size:].clone(), self.device)
 
 
 def resolved_precision(precision: str, device: torch.device) -> str:

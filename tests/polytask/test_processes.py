@@ -2,17 +2,20 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from polytask import processes
 from polytask.batches import BatchLosses
 from polytask.checkpoint import HISTORY_FILE, WEIGHTS_FILE, checkpoint_sha256
 from polytask.errors import TrainingError
 from polytask.jobs import train_model
 from polytask.processes import resolved_precision
+from polytask.resume import Resume
 from polytask.scenario import Scenario
 from polytask.tables import write_tables
 from polytask.together import _follow, train_together
@@ -86,6 +89,62 @@ def test_a_failed_process_is_named_by_its_first_cause():
 def test_processes_that_do_not_end_are_ended():
     with pytest.raises(TrainingError, match="did not end within"):
         _follow([sys.executable, "-c", "import time; time.sleep(60)"], print, 0.5 / 3600)
+
+
+@pytest.fixture
+def of_two(monkeypatch, small_scenario):
+    """One of two processes, which do not reach each other."""
+
+    def make(index):
+        state = SimpleNamespace(
+            num_processes=2, process_index=index, device=torch.device("cpu"), is_main_process=not index
+        )
+        monkeypatch.setattr(processes, "process_state", lambda: state)
+        return processes.Processes(small_scenario.training)
+
+    return make
+
+
+def test_each_process_draws_numbers_of_its_own_and_the_first_those_of_one(of_two):
+    drawn = []
+    for index in range(2):
+        torch.manual_seed(3)
+        of_two(index).seed(3)
+        drawn.append(torch.rand(4))
+    torch.manual_seed(3)
+    assert torch.equal(drawn[0], torch.rand(4))
+    assert not torch.equal(*drawn)
+
+
+def test_each_process_goes_on_with_its_own_numbers(of_two, monkeypatch):
+    def state(seed):
+        torch.manual_seed(seed)
+        return torch.get_rng_state()
+
+    monkeypatch.setattr(processes, "gather", lambda mine: torch.cat([mine, state(9)[None]]))
+    torch.manual_seed(4)
+    states = of_two(0).random_states()
+    for index, seed in enumerate((4, 9)):
+        torch.manual_seed(1)
+        of_two(index).set_random_state(states)
+        drawn = torch.rand(4)
+        torch.manual_seed(seed)
+        assert torch.equal(drawn, torch.rand(4))
+
+
+def test_a_state_is_of_one_number_of_processes(of_two, small_scenario, tmp_path, monkeypatch):
+    resume = Resume(tmp_path / "state", "key")
+    two = resume._key(of_two(0))
+    monkeypatch.undo()
+    assert resume._key(processes.Processes(small_scenario.training)) != two
+
+
+def test_whoever_waits_for_the_first_process_waits_long(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(processes, "PartialState", lambda **settings: asked.update(settings))
+    processes.process_state()
+    assert asked["timeout"].total_seconds() >= 3600
+    assert asked["cpu"] is not torch.cuda.is_available()
 
 
 def test_parts_of_a_batch_weighed_by_their_counts_are_the_batch(small_dataset):
