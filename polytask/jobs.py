@@ -81,7 +81,7 @@ def train_model(
     work: Path | None = None,
     keep: Callable[[Path], None] | None = None,
 ) -> dict[str, str | float]:
-    """Train and write the checkpoint folder `target`. Returns its checksum, seconds and last losses.
+    """Train and write the checkpoint folder `target`. Returns its checksums and last losses, equal for equal inputs.
 
     The folder `work`, by default the one that `target` lies in, holds the state of a training that was interrupted: the
     same inputs and code go on from there, others start anew. The state is removed once the checkpoint is written;
@@ -110,8 +110,8 @@ def train_model(
         _save(model, history, language_model, tuning, target)
         resume.remove()
         found = {"weights_sha256": checkpoint_sha256(target), "encoder_sha256": trained_on(target)}
+        say(f"trained in {sum(epoch.seconds for epoch in history):.1f} s")
     together.wait_for_everyone()
-    found["seconds"] = round(sum(epoch.seconds for epoch in history), 1)
     return found | {f"{task}_loss": loss for task, loss in history[-1].losses.items()}
 
 
