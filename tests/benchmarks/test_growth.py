@@ -1,11 +1,64 @@
 """The benchmark of growth: every step on few events, in this process."""
 
 import json
+import time
+from pathlib import Path
+from types import SimpleNamespace
 
+import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.growth import __main__ as main
 from benchmarks.growth import steps
-from benchmarks.growth.__main__ import grow
+from benchmarks.growth.__main__ import ONCE, grow
+from polytask.tables import table_file
+
+
+class Pretended:
+    """Measures of a machine that is known: the joins take longer from round to round, the last size does not end."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        steps = (*ONCE, "join", "plain_asof", "epoch")
+        self.seconds = dict(zip(steps, (1.0, 2.0, 4.0, 6.0, 3.0, 9.0), strict=True))
+
+    def __call__(self, step, folder):
+        self.calls.append(step)
+        events = json.loads((folder / "scenario.json").read_text())["source"]["path"]
+        rows = pq.read_metadata(table_file(Path(events), "interactions")).num_rows
+        if rows == 3000:
+            raise KeyboardInterrupt
+        again = 1 if step in ONCE else 1 + self.calls.count(step) ** 2
+        seconds = self.seconds[step] * again
+        found = {"seconds": seconds, "peak_gib": self.seconds[step] / 2, "epoch_seconds": 9.0, "batches": 3}
+        return {**found, "process_seconds": seconds + 10} if step in ONCE else found
+
+
+def test_a_size_is_summed_up_and_kept_before_the_next_begins(tmp_path):
+    pretended, said = Pretended(), []
+    with pytest.raises(KeyboardInterrupt):
+        grow([2000, 3000], 3, tmp_path / "growth.json", said.append, pretended)
+    size = json.loads((tmp_path / "growth.json").read_text())["sizes"]["2000"]
+    assert size["step_seconds"] == 1 + 2 + 4 + 30  # with the imports
+    assert size["peak_gib"] == 2.0  # of the steps of a pipeline, not of the joins
+    assert size["join_over_plain_asof"] == 6.0 * 5 / (3.0 * 5)  # medians of three
+    assert said[-1].startswith("2,000 events: 37 s (bar 300")
+    assert pretended.calls[:3] == list(ONCE)
+    joins = [step for step in pretended.calls[:-1] if step in ("join", "plain_asof")]
+    assert {frozenset(joins[n : n + 2]) for n in range(0, 6, 2)} == {frozenset(("join", "plain_asof"))}  # in turn
+
+
+def test_a_step_in_its_own_process_counts_its_imports(tmp_path, monkeypatch):
+    def run(command, **settings):
+        assert command[1:] == ["-m", "benchmarks.growth.steps", "ingest", str(tmp_path)]
+        assert settings["check"] and settings["timeout"] > 0
+        time.sleep(0.05)
+        return SimpleNamespace(stdout='progress\n{"seconds": 0.01}\n')
+
+    monkeypatch.setattr(main.subprocess, "run", run)
+    found = main.in_own_process("ingest", tmp_path)
+    assert found["seconds"] == 0.01
+    assert found["process_seconds"] >= 0.05
 
 
 def test_every_step_is_measured_and_written(tmp_path, monkeypatch):
