@@ -19,7 +19,10 @@ Job = dict[str, Any]
 
 @dataclass
 class State:
-    """`controller` is told of every TrainJob that is made, in a thread of its own."""
+    """`controller` is told of every TrainJob that is made, in a thread of its own.
+
+    What is deleted is still there for so many calls as `lingers` says, as it is while its pods end.
+    """
 
     jobs: dict[str, Job] = field(default_factory=dict)
     pods: list[dict[str, Any]] = field(default_factory=list)
@@ -28,6 +31,7 @@ class State:
     forbidden: set[str] = field(default_factory=set)
     calls: list[tuple[str, str]] = field(default_factory=list)
     failures: list[int] = field(default_factory=list)
+    lingers: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def say(self, name: str, kind: str, message: str) -> None:
@@ -91,11 +95,20 @@ class Handler(JsonHandler):
             name = path.removeprefix(JOBS)
             if name not in self.state.jobs:
                 return self.refuse(404, "not found")
-            return self.send_json(200, self.state.jobs.pop(name))
+            job = self.state.jobs[name]
+            job["metadata"]["deletionTimestamp"] = "2026-11-24T10:00:00Z"
+            if not self.state.lingers:
+                del self.state.jobs[name]
+            return self.send_json(200, job)
 
     def one(self, name: str) -> None:
-        if name in self.state.jobs:
-            return self.send_json(200, self.state.jobs[name])
+        state = self.state
+        if name in state.jobs and "deletionTimestamp" in state.jobs[name]["metadata"]:
+            state.lingers -= 1
+            if state.lingers < 0:
+                del state.jobs[name]
+        if name in state.jobs:
+            return self.send_json(200, state.jobs[name])
         return self.refuse(404, f'trainjobs "{name}" not found')
 
     def refuse(self, status: int, message: str) -> None:

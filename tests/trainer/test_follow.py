@@ -85,12 +85,16 @@ def test_without_the_right_to_read_pods_the_condition_is_left(
     state: State, cluster: Cluster, closed: str, words: str
 ) -> None:
     state.forbidden = {closed}
-    state.say(NAME, "Failed", "jobset failed")
     state.pods = [pod(0), pod(1, "Failed", containerStatuses=ended(137, "2026-11-24T10:00:02Z"))]
     state.logs |= {"node-0-0": "", "node-0-1": ""}
     said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        state.say(NAME, "Failed", "jobset failed")
+
     with pytest.raises(JobFailed, match=words):
-        follow(cluster, NAME, said.append, 5.0, 0.005)
+        follow(cluster, NAME, say, 5.0, 0.005)
     assert sum("log is not shown" in line for line in said) == 1
 
 

@@ -151,10 +151,31 @@ def test_a_failed_job_stays_and_is_replaced_by_the_next_run(state: State, step: 
     (name,) = state.jobs
     assert state.deleted() == []
     assert not (step.folder / "model").exists()
+    state.lingers = 2
     complete(state, step)
     assert step.run() == {"item_loss": 0.5}
     assert (state.made(), state.deleted()) == ([name, name], [name])
     assert (step.folder / "model" / "model.safetensors").read_bytes() == b"weights"
+
+
+def test_a_finished_training_is_taken_without_a_cluster(state: State, step: Step) -> None:
+    complete(state, step)
+    step.run()
+    state.calls.clear()
+    (step.folder / "model" / "model.safetensors").unlink()
+    assert step.run() == {"item_loss": 0.5}
+    assert (step.folder / "model" / "model.safetensors").read_bytes() == b"weights"
+    assert state.calls == []
+
+
+def test_a_job_that_is_being_deleted_is_not_followed(state: State, step: Step) -> None:
+    with pytest.raises(TrainingError, match="not complete"):
+        state.lingers = 9
+        step.run(hours=0.05 / 3600)
+    (name,) = state.jobs
+    complete(state, step)
+    assert step.run() == {"item_loss": 0.5}
+    assert state.made() == [name, name]
 
 
 def test_a_running_job_is_followed_and_not_made_again(state: State, step: Step) -> None:
