@@ -108,10 +108,12 @@ def train_model(
     found: dict[str, str | float] = {}
     if together.is_main_process:
         _save(model, history, language_model, tuning, target)
-        resume.remove()
         found = {"weights_sha256": checkpoint_sha256(target), "encoder_sha256": trained_on(target)}
         say(f"trained in {sum(epoch.seconds for epoch in history):.1f} s")
+    # A state of the last epoch is all that is left to do: whoever has not read it yet would train alone, and wait.
     together.wait_for_everyone()
+    if together.is_main_process:
+        resume.remove()
     return found | {f"{task}_loss": loss for task, loss in history[-1].losses.items()}
 
 
