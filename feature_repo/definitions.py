@@ -26,12 +26,9 @@ _VALUE_TYPES = {"integer": ValueType.INT64, "string": ValueType.STRING}
 # stand alone: no closure, imports inside, and none of this package, which serving does not have.
 _TIME_CONTEXT_SOURCE = """\
 def time_context(inputs):
-    from datetime import UTC, datetime
-    from polytask.context import CONTEXT_WORDS, time_context
+    from polytask.context import time_contexts
 
-    moments = [datetime.fromtimestamp(seconds, UTC) for seconds in inputs["{request_time}"]]
-    words = [time_context(moment, {timezone!r}) for moment in moments]
-    return {{name: [row[name] for row in words] for name in CONTEXT_WORDS}}
+    return dict(time_contexts(inputs["{request_time}"], {timezone!r}))
 """
 
 
