@@ -1,5 +1,6 @@
 """A feature store: a folder with `feature_store.yaml` and sources, and the registry and online store that it names."""
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from feast import FeatureStore
-from feast.repo_config import load_repo_config
+from feast import FeatureStore, RepoConfig
 
 from polytask.atomic import write_text
 from polytask.errors import DataError
@@ -68,11 +68,13 @@ def open_store(folder: Path) -> FeatureStore:
 
 def open_training_store(folder: Path) -> FeatureStore:
     """The same store with the point-in-time join that stands large arrays, where its offline store has one."""
-    config = load_repo_config(_checked(folder), folder / STORE_FILE)
-    offline = config.offline_config
+    path = _checked(folder) / STORE_FILE
+    # As Feast reads it: secrets may be named as ${VARIABLE}. Its own reading would import what is replaced here.
+    settings = yaml.safe_load(os.path.expandvars(path.read_text(encoding="utf-8")))
+    offline = settings.get("offline_store")
     if isinstance(offline, dict) and offline.get("type") in _POINT_IN_TIME:
-        config.offline_config = {**offline, "type": _POINT_IN_TIME[offline["type"]]}
-    return FeatureStore(repo_path=str(folder), config=config)
+        settings["offline_store"] = {**offline, "type": _POINT_IN_TIME[offline["type"]]}
+    return FeatureStore(repo_path=str(folder), config=RepoConfig(**settings, repo_path=folder))
 
 
 @contextmanager

@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from feature_repo.definitions import REQUEST_TIME
+from feature_repo.offline_store import AsofJoin
 from feature_repo.store import known_warnings_ignored, open_store, open_training_store
+from polytask.errors import DataError
 
 
 def joined(store, service, rows):
@@ -49,6 +51,53 @@ def test_equal_to_feasts_own_join(small_scenario, ingested, rows, tmp_path, ttl_
     assert ours["history"].isna().any()
     assert ours["history"].notna().any()
     pd.testing.assert_frame_equal(ours, theirs[ours.columns.tolist()])
+
+
+@pytest.fixture
+def job(small_store, small_scenario, rows):
+    """The join of all rows, in an order that is neither the source's nor that of time."""
+    store = open_training_store(small_store)
+    mixed = rows.sample(frac=1, random_state=4)
+    return mixed, store.get_historical_features(mixed, ["user_history:history", "user_profile:age"])
+
+
+def test_rows_come_in_the_order_they_are_sent(job):
+    mixed, join = job
+    assert join.to_arrow()["event_id"].to_pylist() == mixed["event_id"].tolist()
+
+
+def test_a_mapped_column_is_read_by_its_own_name(small_store, rows):
+    import pyarrow.parquet as pq
+    from feast import Entity, FeatureView, Field, FileSource
+    from feast.types import Int64
+    from feast.value_type import ValueType
+
+    path = str(small_store / "sources" / "user_profile.parquet")
+    source = FileSource(name="mapped", path=path, timestamp_field="event_timestamp", field_mapping={"age": "years"})
+    entity = Entity(name="user", join_keys=["user_id"], value_type=ValueType.INT64)
+    view = FeatureView(name="mapped", entities=[entity], schema=[Field(name="years", dtype=Int64)], source=source)
+    view.entity_columns = [Field(name="user_id", dtype=Int64)]
+    found = AsofJoin(rows.iloc[:40], [view], ["mapped:years"], []).to_arrow()
+    ages = dict(zip(*(pq.read_table(path)[name].to_pylist() for name in ("user_id", "age")), strict=True))
+    assert found["years"].to_pylist() == [ages[user] for user in found["user_id"].to_pylist()]
+
+
+@pytest.mark.parametrize("asked", [{"full_feature_names": True}, {"filter_by_created_timestamp": True}])
+def test_what_the_join_does_not_do_is_refused(small_store, rows, asked):
+    store = open_training_store(small_store)
+    with pytest.raises((DataError, NotImplementedError), match="support"):
+        store.get_historical_features(rows, ["user_profile:age"], **asked)
+
+
+def test_a_source_of_another_kind_is_refused(small_store, rows):
+    store = open_training_store(small_store)
+    view = store.get_feature_view("user_profile")
+    view.batch_source.created_timestamp_column = "made_at"
+    with pytest.raises(DataError, match="user_profile: its source has a created timestamp"):
+        AsofJoin(rows, [view], ["user_profile:age"], []).to_arrow()
+    view.batch_source.file_options.uri = "s3://bucket/profiles"
+    with pytest.raises(DataError, match="the ASOF join reads one Parquet file"):
+        AsofJoin(rows, [view], ["user_profile:age"], []).to_arrow()
 
 
 def test_the_yaml_names_feasts_own_store(small_store):

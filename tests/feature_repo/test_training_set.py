@@ -1,7 +1,10 @@
 """The point-in-time training set: its rows, its values, and what it refuses."""
 
+import shutil
+
 import pandas as pd
 import pytest
+import yaml
 
 from feature_repo import training_set
 from feature_repo.point_in_time import PointInTimeJoin, check_same_rows
@@ -9,6 +12,7 @@ from feature_repo.sources import USER_HISTORY, source_file
 from feature_repo.training_set import build_training_set
 from polytask.context import time_context
 from polytask.errors import DataError
+from tests.feature_repo.other_store import OtherOfflineStore, OtherOfflineStoreConfig
 
 
 @pytest.fixture(scope="module")
@@ -89,31 +93,46 @@ def test_a_planted_leak_or_gap_is_caught(small_scenario, ingested, tables, tmp_p
     assert not (tmp_path / "training.parquet").exists()
 
 
-@pytest.mark.parametrize("fault", ["lost", "doubled", "replaced"])
-def test_a_planted_dropped_row_is_caught(small_store, small_scenario, tables, tmp_path, monkeypatch, fault):
+@pytest.fixture
+def other_store(small_store, tmp_path):
+    """The small store with an offline store that `feature_store.yaml` names by its class."""
+    folder = tmp_path / "other"
+    shutil.copytree(small_store, folder)
+    settings = yaml.safe_load((folder / "feature_store.yaml").read_text())
+    settings["offline_store"] = {"type": OtherOfflineStoreConfig().type}
+    (folder / "feature_store.yaml").write_text(yaml.safe_dump(settings))
+    return folder
+
+
+FAULTS = {
+    "lost": lambda rows: rows.iloc[1:],
+    "doubled": lambda rows: pd.concat([rows, rows.iloc[[5]]]),
+    "replaced": lambda rows: pd.concat([rows.iloc[1:], rows.iloc[[5]]]),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_dropped_row_is_caught(other_store, small_scenario, tables, tmp_path, monkeypatch, fault):
     """The offline store answers with one row less, one twice, or one in the place of another."""
-    from feature_repo.offline_store import AsofDuckDBOfflineStore
-
-    real = AsofDuckDBOfflineStore.get_historical_features
-
-    def faulty(config, feature_views, feature_refs, entity_df, registry, project, full_feature_names=False, **kwargs):
-        rows = entity_df
-        if fault in ("lost", "replaced"):
-            rows = rows.iloc[1:]
-        if fault in ("doubled", "replaced"):
-            rows = pd.concat([rows, rows.iloc[[5]]])
-        return real(config, feature_views, feature_refs, rows, registry, project, full_feature_names, **kwargs)
-
-    monkeypatch.setattr(AsofDuckDBOfflineStore, "get_historical_features", staticmethod(faulty))
+    monkeypatch.setattr(OtherOfflineStore, "change", staticmethod(FAULTS[fault]))
     sent = len(tables.interactions)
     returned = sent + {"lost": -1, "doubled": 1, "replaced": 0}[fault]
-    with pytest.raises(DataError, match=rf"returned {returned} rows \(\d+ different events\) for {sent}"):
-        build_training_set(small_store, small_scenario, tables.interactions, tmp_path / "training.parquet")
+    with pytest.raises(
+        DataError,
+        match=rf"OtherOfflineStore returned {returned} rows \(\d+ different events\) for {sent}; \d events are lost",
+    ):
+        build_training_set(other_store, small_scenario, tables.interactions, tmp_path / "training.parquet")
     assert not (tmp_path / "training.parquet").exists()
 
 
+def test_a_store_may_answer_in_another_order(other_store, built, small_scenario, tables, tmp_path, monkeypatch):
+    monkeypatch.setattr(OtherOfflineStore, "change", staticmethod(lambda rows: rows.sample(frac=1, random_state=3)))
+    target = build_training_set(other_store, small_scenario, tables.interactions, tmp_path / "training.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(target), built)
+
+
 def test_same_rows_in_another_order_pass():
-    check_same_rows(pd.Series([3, 1, 2], index=[7, 8, 9]), pd.Series([1, 2, 3]))
+    check_same_rows(pd.Series([3, 1, 2], index=[7, 8, 9]), pd.Series([1, 2, 3]), "Store")
 
 
 def test_a_profile_stamped_too_long_before_is_caught(small_scenario, ingested, tables, tmp_path):

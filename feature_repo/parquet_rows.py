@@ -1,0 +1,43 @@
+"""Rows of a Parquet file by their number, in the order they are asked for, with no more of the file in memory."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+def rows_of(path: str, columns: list[str], numbers: pa.ChunkedArray) -> pa.Table:
+    """Row `numbers[n]` of the file as row n, for int64 `numbers` (n,); a row of nulls where the number is null.
+
+    Only the row groups that hold them are read, one after the other; numbers that ascend, as those of a file in the
+    order of what asks, are not sorted.
+    """
+    with pq.ParquetFile(path) as file:
+        metadata = file.metadata
+        sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        wanted = numbers.fill_null(-1).to_numpy().astype("int64")
+        # A row without a number stays beside the one before it.
+        near = np.maximum.accumulate(wanted)
+        order = None
+        if ((wanted >= 0) & (wanted < near)).any():
+            order = np.argsort(wanted, kind="stable")
+            wanted = wanted[order]
+            near = np.maximum.accumulate(wanted)
+        starts = np.cumsum([0, *sizes])
+        groups = np.searchsorted(starts[:-1], near, side="right") - 1
+        parts = []
+        ends = [*(np.flatnonzero(np.diff(groups)) + 1).tolist(), len(wanted)]
+        for begin, end in zip([0, *ends], ends, strict=False):
+            if begin == end or groups[begin] < 0:
+                schema = file.schema_arrow
+                parts.append(pa.table({name: pa.nulls(end - begin, schema.field(name).type) for name in columns}))
+                continue
+            group = int(groups[begin])
+            here = wanted[begin:end]
+            rows = pa.array(here - starts[group], mask=here < 0)
+            parts.append(file.read_row_group(group, columns=columns).take(rows))
+    found = pa.concat_tables(parts)
+    if order is None:
+        return found
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    return found.take(pa.array(back))
