@@ -29,7 +29,18 @@ SHELF_LENGTH = 5
 # Of these less is better; novelty and popularity_share describe the lists and are neither good nor bad.
 LOWER_IS_BETTER = frozenset({"log_loss", "ece", "mae", "rmse"})
 DESCRIPTIVE = frozenset({"novelty", "popularity_share"})
+_OF_ONE = "no unit, 1 is perfect"
 UNITS = {
+    f"ndcg@{LIST_LENGTH}": _OF_ONE,
+    f"ndcg@{SHELF_LENGTH}": _OF_ONE,
+    f"mrr@{LIST_LENGTH}": _OF_ONE,
+    "mrr": _OF_ONE,
+    "macro_f1": _OF_ONE,
+    "auc": "no unit, .5 is chance",
+    "ece": "mean difference of probability",
+    "mae": "in the unit of the label",
+    "rmse": "in the unit of the label",
+    f"excess_precision@{LIST_LENGTH}": "share of the places",
     "novelty": "bits",
     "log_loss": "nats",
     "coverage": "share of the catalogue",

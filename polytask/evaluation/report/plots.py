@@ -52,9 +52,9 @@ def bars(
         for row, (_, value) in enumerate(rows):
             axis.barh(row, value["mean"], color=MODEL if row == 0 else OTHER, height=0.66)
             _interval(axis, value, row)
-        axis.set_yticks(range(len(rows)), [name for name, _ in rows])
+        axis.set_yticks(range(len(rows)), [_words(name) for name, _ in rows])
         axis.set_ylim(len(rows) - 0.5, -0.5)
-        axis.set_title(metric, loc="left", fontsize=10, color=INK)
+        axis.set_title(_words(metric), loc="left", fontsize=10, color=INK)
         axis.set_xlabel(units.get(metric, ""))
         axis.grid(axis="x", color=GRID, linewidth=0.7)
     return _svg(figure, f"{about}: {', '.join(metrics)} of {', '.join(methods)}")
@@ -71,10 +71,10 @@ def dots(panels: Mapping[str, Mapping[str, Value]], metric: str, about: str) -> 
                 assert value is not None
                 axis.plot(value["mean"], row, "o", color=MODEL if name == names[0] else OTHER, markersize=5)
                 _interval(axis, value, row)
-        axis.set_yticks(range(len(names)), names)
+        axis.set_yticks(range(len(names)), [_words(name) for name in names])
         axis.set_ylim(len(names) - 0.5, -0.5)
         axis.set_title(title, loc="left", fontsize=9, color=INK)
-        axis.set_xlabel(metric)
+        axis.set_xlabel(_words(metric))
         axis.grid(axis="x", color=GRID, linewidth=0.7)
     return _svg(figure, f"{about}: {metric} per slice: {', '.join(panels)}")
 
@@ -111,7 +111,7 @@ def reliability(methods: Mapping[str, Sequence[Mapping[str, Any]]], about: str) 
             linestyle="-" if place == 0 else "--",
             marker="o",
             markersize=4,
-            label=name,
+            label=_words(name),
         )
     axis.set_xlim(-0.02, 1.02)
     axis.set_ylim(-0.02, 1.02)
@@ -120,6 +120,11 @@ def reliability(methods: Mapping[str, Sequence[Mapping[str, Any]]], about: str) 
     axis.legend(frameon=False, fontsize=8, loc="upper left")
     axis.grid(color=GRID, linewidth=0.7)
     return _svg(figure, f"{about}: calibration of {', '.join(methods)}")
+
+
+def _words(name: str) -> str:
+    """A name as the tables of the page have it."""
+    return name.replace("_", " ")
 
 
 def _panels(count: int, height: float, columns: int, share: bool = False) -> tuple["Figure", list["Axes"]]:

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from polytask.evaluation.measures import UNITS
 from polytask.evaluation.report import render_report
 from polytask.evaluation.report.page import verdict
 
@@ -76,6 +77,15 @@ def test_every_section_has_its_plot(page):
         assert root.findall(".//{http://www.w3.org/2000/svg}text")  # labels are text, not outlines
     for words in ("In short", "Queries", "New items", "What the parts bring", "Ten users", "foretold probability"):
         assert words in page
+
+
+def test_every_metric_has_its_unit_at_its_axis(results, page):
+    shown = {metric for task in results["test"]["metrics"].values() for metric in task}
+    assert {metric for metric in shown if metric not in UNITS} == set()
+    plots = "".join(re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL))
+    written = set(re.findall(r"<text [^>]*>([^<]*)</text>", plots))
+    assert {UNITS[metric] for metric in shown} <= written
+    assert {text for text in written if "_" in text} == set()  # names as in the tables
 
 
 def test_ids_of_clip_paths_are_not_shared_between_plots(page):
