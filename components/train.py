@@ -66,7 +66,7 @@ def train(
             print,
             exchange=exchange,
             namespace=training_namespace,
-            hours=loaded.resources.training.hours,
+            hours=min(asked.hours, loaded.resources.training.hours),
         )
     else:
         from polytask.growth.jobs import calibrate_job

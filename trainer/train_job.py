@@ -16,6 +16,8 @@ from serving.rollout.cluster import Object, Resource
 TRAIN_JOB = Resource("trainer.kubeflow.org", "v1alpha1", "trainjobs", "TrainJob")
 RUNTIME = "torch-distributed"
 MANAGER = "polytask-train-step"
+# Whose patch of the runtime it is: these names have a domain.
+PATCHER = "polytask.dev/train-step"
 # What Kubeflow Trainer's runtimes call the machines, and the container on each.
 NODE = "node"
 JOB_OF_POD = "jobset.sigs.k8s.io/jobset-name"
@@ -95,7 +97,7 @@ def train_job(name: str, nodes: Nodes, place: str, seconds: float) -> Object:
                 "resourcesPerNode": {"requests": requests, "limits": limits},
                 "env": [{"name": "OMP_NUM_THREADS", "value": str(threads)}, *_storage_variables()],
             },
-            "runtimePatches": [_labels_on_pods()],
+            "runtimePatches": [_patch_of_pods()],
         },
     }
     check_train_job(document)
@@ -126,14 +128,38 @@ def _storage_variables() -> list[Object]:
     ]
 
 
-def _labels_on_pods() -> Object:
-    """A patch of the runtime: network policies know the pods by these labels."""
-    pod = {"metadata": {"labels": dict(LABELS)}}
-    job = {"name": NODE, "template": {"spec": {"template": pod}}}
-    return {
-        "manager": "polytask.dev/train-step",
-        "trainingRuntimeSpec": {"template": {"spec": {"replicatedJobs": [job]}}},
+def _patch_of_pods() -> Object:
+    """What the runtime leaves open: labels that network policies know the pods by, no rights, places to write to.
+
+    Without these a namespace that allows restricted pods alone would refuse the nodes.
+    """
+    unprivileged = {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
     }
+    pod = {
+        "metadata": {"labels": dict(LABELS)},
+        "spec": {
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "volumes": [
+                {"name": "tmp", "emptyDir": {}},
+                {"name": "shared-memory", "emptyDir": {"medium": "Memory"}},  # GPUs of a node exchange through it
+            ],
+            "containers": [
+                {
+                    "name": NODE,
+                    "securityContext": unprivileged,
+                    "volumeMounts": [
+                        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a path of the pod, which is its own
+                        {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108
+                    ],
+                }
+            ],
+        },
+    }
+    template = {"spec": {"replicatedJobs": [{"name": NODE, "template": {"spec": {"template": pod}}}]}}
+    return {"manager": PATCHER, "trainingRuntimeSpec": {"template": template}}
 
 
 def _paths(value: Any, place: str = "") -> set[str]:

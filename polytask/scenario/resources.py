@@ -76,7 +76,7 @@ class Resources(Section):
     """What the steps of a pipeline ask of a cluster, by what they do. A run on one machine takes what is there.
 
     `node` is what each machine asks that trains together with others; without it, what `training` asks. The step that
-    waits for them has the resources of `training`, which may be small then.
+    waits for them has the resources of `training`, which may be small then; the fewer hours of the two count.
     """
 
     light: LightSteps = LightSteps()

@@ -2,13 +2,15 @@
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from kubeflow_trainer_api.models import TrainerV1alpha1TrainJob
 
 from polytask.errors import TrainingError
 from polytask.scenario.resources import TrainingSteps
-from trainer.train_job import Nodes, check_train_job, job_name, train_job
+from serving.manifests.pod_rules import check_pods
+from trainer.train_job import LABELS, Nodes, check_train_job, job_name, train_job
 
 GPUS = TrainingSteps(cpu="16", memory="64Gi", accelerators=4)
 
@@ -33,7 +35,17 @@ def test_the_job_asks_for_what_the_scenario_says(nodes: Nodes) -> None:
     assert trainer["env"][0] == {"name": "OMP_NUM_THREADS", "value": "1"}  # 3 cores for 2 processes
     [job_patch] = spec["runtimePatches"][0]["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
     assert job_patch["name"] == "node"
-    assert job_patch["template"]["spec"]["template"]["metadata"]["labels"]["component"] == "training"
+    pod = job_patch["template"]["spec"]["template"]
+    assert pod["metadata"]["labels"] == LABELS
+    # No field of a patch takes the token away.
+    assert problems_of_pod(pod["spec"], trainer) == ["spec.automountServiceAccountToken"]
+
+
+def problems_of_pod(patch: dict[str, Any], trainer: dict[str, Any]) -> list[str]:
+    """What the rules of `manifests/` find in a pod whose runtime says nothing but what the patch does."""
+    container = {**patch["containers"][0], "image": trainer["image"], "resources": trainer["resourcesPerNode"]}
+    document = {"kind": "Pod", "metadata": {"name": "node"}, "spec": {**patch, "containers": [container]}}
+    return [problem.path for problem in check_pods(document)]
 
 
 def test_credentials_come_from_a_secret_and_gpus_are_asked_for(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
