@@ -26,10 +26,10 @@ UV_VERSION := 0.13.9
 UV := $(BIN)/uv
 # uv does not read pip's settings: hand it pip's folder of local wheels where there is one.
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
-EXTRAS := train,serve,traces,cpu,demo,bench,docs,dev
+EXTRAS := train,serve,traces,cpu,demo,bench,docs,dev,postgres
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header
 
-.PHONY: help setup demo evaluate bench serve test browser check lint format lock lock-check compile render docs image sbom clean
+.PHONY: help setup demo evaluate bench serve test test-spark browser check lint format lock lock-check compile render docs image sbom clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,11 @@ test: export OMP_NUM_THREADS = 1
 test: setup browser ## Run all tests
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
+test-spark: setup ## Run the tests of Spark as the offline store: fetches PySpark (430 MB) to build/spark, needs Java 17
+	@test -d build/spark/pyspark || $(UV) pip install --quiet --python $(BIN)/python --target build/spark \
+	  "$$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["spark"])')"
+	@PYTHONPATH=build/spark $(BIN)/python -m pytest tests/feature_repo/test_spark.py
+
 browser: ## Install Chromium for the tests of the console, where apt and root are there; elsewhere they are skipped
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
 	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -q && apt-get install -y -q --no-install-recommends chromium; } \
@@ -81,13 +86,13 @@ format: setup ## Format the code
 	@$(BIN)/ruff format .
 
 lock: setup ## Bring the locks up to date with pyproject.toml, keeping pinned versions where they still fit
-	@$(COMPILE) pyproject.toml $(foreach extra,train serve traces cpu demo bench docs dev,--extra $(extra)) -o locks/all.txt
+	@$(COMPILE) pyproject.toml $(foreach extra,train serve traces cpu demo bench docs dev postgres,--extra $(extra)) -o locks/all.txt
 	@$(COMPILE) pyproject.toml --extra serve --extra traces --generate-hashes -o locks/serve.txt
 	@$(COMPILE) locks/triton-stub.in --generate-hashes -o locks/triton-stub.txt
 
 lock-check: setup ## Fail when a lock is not current
 	@mkdir -p build/locks && cp locks/all.txt locks/serve.txt locks/triton-stub.txt build/locks/
-	@$(COMPILE) pyproject.toml $(foreach extra,train serve traces cpu demo bench docs dev,--extra $(extra)) -o build/locks/all.txt
+	@$(COMPILE) pyproject.toml $(foreach extra,train serve traces cpu demo bench docs dev postgres,--extra $(extra)) -o build/locks/all.txt
 	@$(COMPILE) pyproject.toml --extra serve --extra traces --generate-hashes -o build/locks/serve.txt
 	@$(COMPILE) locks/triton-stub.in --generate-hashes -o build/locks/triton-stub.txt
 	@for lock in all serve triton-stub; do \

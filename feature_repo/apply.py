@@ -27,7 +27,7 @@ def build_store(
 ) -> Path:
     """Write sources and `feature_store.yaml` below `folder`, apply the definitions, fill the online store.
 
-    `settings` names another registry and online store than files of `folder` (see `write_store`). With `late` only what
+    `settings` names other stores than files of `folder` (see `write_store`). With `late` only what
     is new is written to the online store (see `materialize`). Returns `folder`. Progress goes to the log; Feast prints
     its own lines about materialize.
     """
@@ -44,7 +44,7 @@ def build_store(
 def apply_definitions(store: FeatureStore, scenario: Scenario, folder: Path) -> None:
     """Register the scenario's objects in the store."""
     with known_warnings_ignored():
-        store.apply(definitions(scenario, folder))
+        store.apply(definitions(scenario, folder, store.config.offline_config))
 
 
 def materialize(store: FeatureStore, folder: Path, views: Sequence[str], late: timedelta | None = None) -> None:

@@ -5,12 +5,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from feast import Entity, FeatureService, FeatureView, Field, FileSource, OnDemandFeatureView, PushSource, RequestSource
+from feast import Entity, FeatureService, FeatureView, Field, OnDemandFeatureView, PushSource, RequestSource
+from feast.data_source import DataSource
 from feast.transformation.udf_rehydrate import rehydrate_udf_from_source
 from feast.types import Array, Float64, Int64, String
 from feast.value_type import ValueType
 
-from feature_repo.sources import ITEM_CATALOGUE, STAMP, USER_HISTORY, USER_PROFILE, source_file
+from feature_repo.batch_sources import Settings, batch_source
+from feature_repo.sources import ITEM_CATALOGUE, USER_HISTORY, USER_PROFILE
+from feature_repo.store import OFFLINE_STORE
 from polytask.context import CONTEXT_WORDS
 from polytask.scenario.schema import Column, Scenario, Table
 from polytask.tensors import HISTORY, SEEN
@@ -32,29 +35,35 @@ def time_context(inputs):
 """
 
 
-def definitions(scenario: Scenario, folder: Path) -> list[Any]:
-    """Everything to apply, for Parquet sources below `folder` (written by `feature_repo.sources`).
+def definitions(scenario: Scenario, folder: Path, offline: Settings = OFFLINE_STORE) -> list[Any]:
+    """Everything to apply, over the sources below `folder` (written by `feature_repo.sources`).
+
+    `offline` is the offline store that will read them: the sources are of its kind, all else is the same.
 
     Entities `user` and `item`; views `user_profile`, `user_history` (fed by the push source `user_history_push` too),
     `item_catalogue`; the on-demand view `time_context` over the request's `request_time` (Unix seconds); the service.
     Without items, the profile and the time context are all there is.
     """
     features = scenario.features
+
+    def source(view: str) -> DataSource:
+        return batch_source(offline, scenario.name, folder, view)
+
     user = _entity("user", scenario.entities.users)
     profile = FeatureView(
         name=USER_PROFILE,
         entities=[user],
         ttl=timedelta(days=features.profile_ttl_days),
         schema=_fields({name: scenario.entities.users.columns[name] for name in features.profile}),
-        source=_batch_source(folder, USER_PROFILE),
+        source=source(USER_PROFILE),
     )
     context = _time_context(features.timezone)
     if not scenario.has_items:
         service = FeatureService(name=scenario.feature_service, features=[profile, context])
         return [user, profile, context, service]
-    push = PushSource(name=PUSH_SOURCE, batch_source=_batch_source(folder, USER_HISTORY))
+    push = PushSource(name=PUSH_SOURCE, batch_source=source(USER_HISTORY))
     history = _history(scenario, user, push)
-    item, catalogue = _catalogue(scenario, folder)
+    item, catalogue = _catalogue(scenario, source(ITEM_CATALOGUE))
     service = FeatureService(name=scenario.feature_service, features=[profile, history, context])
     return [user, item, push, profile, history, catalogue, context, service]
 
@@ -72,14 +81,14 @@ def _history(scenario: Scenario, user: Entity, source: PushSource) -> FeatureVie
     )
 
 
-def _catalogue(scenario: Scenario, folder: Path) -> tuple[Entity, FeatureView]:
+def _catalogue(scenario: Scenario, source: DataSource) -> tuple[Entity, FeatureView]:
     item = _entity("item", scenario.items)
     view = FeatureView(
         name=ITEM_CATALOGUE,
         entities=[item],
         ttl=timedelta(days=scenario.features.profile_ttl_days),
         schema=_fields(scenario.items.columns),
-        source=_batch_source(folder, ITEM_CATALOGUE),
+        source=source,
     )
     return item, view
 
@@ -90,10 +99,6 @@ def _entity(name: str, table: Table) -> Entity:
 
 def _fields(columns: Mapping[str, Column]) -> list[Field]:
     return [Field(name=name, dtype=_DTYPES[column.type]) for name, column in columns.items()]
-
-
-def _batch_source(folder: Path, view: str) -> FileSource:
-    return FileSource(name=f"{view}_source", path=str(source_file(folder, view)), timestamp_field=STAMP)
 
 
 def _time_context(timezone: str) -> OnDemandFeatureView:

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from feast import FeatureStore, RepoConfig
 
+from feature_repo.batch_sources import with_defaults
 from polytask.atomic import write_text
 from polytask.errors import DataError
 from polytask.scenario.schema import Scenario
@@ -45,7 +46,10 @@ def _given(scenario: Scenario, settings: Path) -> dict[str, Any]:
     project = config.get("project") if isinstance(config, dict) else None
     if project != scenario.name:
         raise DataError(f"{settings}: project {project!r}; allowed: the scenario's name, {scenario.name!r}")
-    return {"offline_store": OFFLINE_STORE, "materialization": MATERIALIZATION, **config}
+    offline = config.get("offline_store", OFFLINE_STORE)
+    if not isinstance(offline, dict) or not isinstance(offline.get("type"), str):
+        raise DataError(f"{settings}: offline_store {offline!r}; allowed: settings with the store's `type`")
+    return {"materialization": MATERIALIZATION, **config, "offline_store": with_defaults(offline)}
 
 
 def _local(scenario: Scenario) -> dict[str, Any]:
@@ -83,6 +87,7 @@ def known_warnings_ignored() -> Iterator[None]:
     with warnings.catch_warnings():
         # On-demand views are slow offline: training_set.py bounds that.
         warnings.filterwarnings("ignore", message="On demand feature view", category=RuntimeWarning)
+        warnings.filterwarnings("ignore", message="The spark .* is an experimental feature", category=RuntimeWarning)
         warnings.filterwarnings("ignore", message="fetch_arrow_table", category=DeprecationWarning)
         yield
 

@@ -48,6 +48,7 @@ BY_HAND = {
     "make format": "rewrites the code",
     "make setup": "made the environment of the tests",
     "make test": "runs the tests",
+    "make test-spark": "runs a test that needs what it fetches",
     ".venv/bin/python -m": "runs the tests",
     "source .venv/bin/activate": "a shell's own",
 }
