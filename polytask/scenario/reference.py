@@ -1,0 +1,114 @@
+"""The reference of the scenario file, docs/scenario-file.md, made from the models that check it."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from polytask.markdown import table
+from polytask.scenario.schema import DEFAULT_LANGUAGE_MODEL, Scenario
+
+INTRODUCTION = """# The scenario file
+
+Every field of `scenarios/<name>.yaml`, made from the code that checks it. `<name>` stands for a name that you
+choose: small letters, digits and `_`, a letter first. A field that no row names is refused.
+[Your own data](own-data.md) says where to begin, and `polytask check` whether a file fits its tables."""
+NAME = "^[a-z][a-z0-9_]*$"
+Schema = Mapping[str, Any]
+
+
+def scenario_reference() -> str:
+    """The page: a part per section of the file, in the order in which they appear in it."""
+    schema = Scenario.model_json_schema()
+    sections = list(_sections(schema))
+    paths = {name: path for path, name, _ in sections}
+    lines = [INTRODUCTION]
+    for path, _, section in sections:
+        lines += ["", f"## `{path}`" if path else "## The whole", "", _prose(section["description"])]
+        required = section.get("required", ())
+        lines += table(
+            ("Field", "Allowed", "Default"),
+            [
+                (f"`{name}`", _allowed(field, paths), "required" if name in required else _default(field))
+                for name, field in section["properties"].items()
+            ],
+        )
+    page = "\n".join(lines) + "\n"
+    # Filled in while the file is read, so the schema knows no default of it.
+    return re.sub(r"(\| `encoder` \|.*\| )required \|", rf"\g<1>model `{DEFAULT_LANGUAGE_MODEL}` |", page, count=1)
+
+
+def _sections(schema: Schema) -> Iterator[tuple[str, str, Schema]]:
+    """Path, name and schema of each section, each once, at the first place where it stands."""
+    seen: set[str] = set()
+    waiting: list[tuple[str, str, Schema]] = [("", "", schema)]
+    while waiting:
+        path, named, section = waiting.pop(0)
+        yield path, named, section
+        inner = []
+        for name, field in section["properties"].items():
+            for suffix, reference in _references(field):
+                if reference not in seen:
+                    seen.add(reference)
+                    inner.append((f"{path}.{name}{suffix}".lstrip("."), reference, schema["$defs"][reference]))
+        waiting = inner + waiting  # what a section holds stands right below it
+
+
+def _references(field: Schema) -> Iterator[tuple[str, str]]:
+    """The sections that a field holds, with what its path gains by it."""
+    if "$ref" in field:
+        yield "", field["$ref"].rpartition("/")[2]
+    for one in field.get("anyOf", ()):
+        yield from _references(one)
+    for suffix, inner in (("[]", field.get("items")), (".<name>", _values(field))):
+        if isinstance(inner, dict):
+            yield from ((suffix + more, name) for more, name in _references(inner))
+
+
+def _values(field: Schema) -> Schema | None:
+    """What stands under the names of a mapping."""
+    patterns = field.get("patternProperties") or {"": field.get("additionalProperties")}
+    found: Schema | None = next(iter(patterns.values()))
+    return found if isinstance(found, dict) else None
+
+
+def _allowed(field: Schema, paths: Mapping[str, str]) -> str:
+    """What may stand there, in words."""
+    if "$ref" in field:
+        path = paths[field["$ref"].rpartition("/")[2]]
+        return f"fields of [`{path}`](#{re.sub(r'[^a-z_-]', '', path)})"
+    if "anyOf" in field:
+        return " or ".join(_allowed(one, paths) for one in field["anyOf"] if one.get("type") != "null")
+    if "enum" in field or "const" in field:
+        return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
+    kind = field.get("type")
+    if kind == "array":
+        return f"a list of: {_allowed(field['items'], paths)}"
+    if kind == "object":
+        inner = _values(field)
+        return f"`<name>`: {'anything' if inner is None else _allowed(inner, paths)}"
+    if kind == "string":
+        pattern = field.get("pattern")
+        return "text" if pattern is None else "a name" if pattern == NAME else f"text as `{pattern}`"
+    words = {"integer": "a whole number", "number": "a number", "boolean": "`true`, `false`"}
+    return words[str(kind)] + _bounds(field)
+
+
+def _bounds(field: Schema) -> str:
+    ends = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+    found = [f"{words} {field[name]:,}" for name, words in ends.items() if name in field]
+    return f", {', '.join(found)}" if found else ""
+
+
+def _default(field: Schema) -> str:
+    default = field.get("default")
+    if default is None or default in ([], {}):
+        return "none"
+    if isinstance(default, dict):
+        return "its defaults"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def _prose(description: str) -> str:
+    """A docstring as paragraphs, with its decisions as links."""
+    text = "\n\n".join(" ".join(part.split()) for part in description.split("\n\n"))
+    return re.sub(r"docs/(adr/(\d{4})[\w-]*\.md)", r"[\2](\1)", text)
