@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from polytask.contract import CONTRACT_FILE
 from polytask.errors import ServingError
 
 BUNDLE = Path("build/demo/movielens/published/current")
@@ -50,6 +51,8 @@ def console(
     if address is None:
         raise ServingError("no recommender runs here; start one with `make serve`, or name one with --url host:port")
     bundle = bundle or Path(state.get("bundle", BUNDLE))
+    if not (bundle / CONTRACT_FILE).is_file():
+        raise ServingError(f"{bundle}: holds no exported model; name the served one with --bundle")
     store = feature_store or Path(state.get("feature_store", FEATURE_STORE))
     if feature_store is None and not (store / "feature_store.yaml").is_file():
         store = None  # history and profile are then not shown, and the page says so

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from polytask.errors import RequestError, ServingError
 from serving.cli import _context, _start_explainer, _weights, recommend, render_answers, serve, task_titles
 from serving.client import Answer, Label, Ranked, SlateEntry, Value
+from serving.console.cli import console as console_command
 from tests.serving.client.fake_server import running
 
 app = typer.Typer()
@@ -81,6 +82,12 @@ def test_no_running_stack_is_an_error_with_the_fix(tmp_path: Path, monkeypatch: 
         recommend("42")
     with pytest.raises(ServingError, match="run `make demo` first"):
         serve()
+
+
+def test_a_console_without_its_bundle_says_which_option_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ServingError, match=r"current: holds no exported model; name .* with --bundle"):
+        console_command(url="127.0.0.1:1")
 
 
 def test_what_is_served_is_the_demo_of_the_scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
