@@ -88,7 +88,8 @@ class TransformerProcess:
                 raise ContractError(content["error"])
             reason = content.get("error", reason)
             time.sleep(0.1)
-        raise ServingError(f"the transformer was not ready within {seconds:g} s: {reason} (log: {self.log})")
+        fix = "; is the online store up that feature_store.yaml names?" if "feature store" in reason else ""
+        raise ServingError(f"the transformer was not ready within {seconds:g} s: {reason}{fix} (log: {self.log})")
 
     def load(self, seconds: float) -> None:
         """Let it serve the next release. Raises ServingError with the reason where it cannot."""
