@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 
 from polytask.atomic import sha256_file, sha256_folder
@@ -34,6 +35,13 @@ def git_commit() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     return done.stdout.strip() if done.returncode == 0 else "unknown"
+
+
+def code_sha256() -> str:
+    """Hex SHA-256 of this library's code: what a training does may change with any of it."""
+    package = Path(__file__).resolve().parent
+    code = [f"{path.relative_to(package)} {sha256_file(path)}" for path in sorted(package.rglob("*.py"))]
+    return sha256("\n".join(code).encode()).hexdigest()
 
 
 def data_checksum(path: Path) -> str:

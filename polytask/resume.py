@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from polytask.atomic import atomic_file, sha256_file
+from polytask.atomic import atomic_file
+from polytask.lineage import code_sha256
 from polytask.processes import Processes
 from polytask.tensor_file import save_tensors
 
@@ -110,9 +111,7 @@ class Resume:
 
 def training_key(*inputs: str) -> str:
     """Names a training by its inputs (checksums and texts) and by the code of this library."""
-    package = Path(__file__).resolve().parent
-    code = [f"{path.relative_to(package)} {sha256_file(path)}" for path in sorted(package.rglob("*.py"))]
-    return sha256("\n".join([*inputs, *code, torch.__version__]).encode()).hexdigest()
+    return sha256("\n".join([*inputs, code_sha256(), torch.__version__]).encode()).hexdigest()
 
 
 def _nested(saved: dict[str, Tensor], prefix: str) -> dict[int, dict[str, Any]]:

@@ -48,10 +48,10 @@ def train_on_nodes(
     place = Exchange(f"{exchange.rstrip('/')}/{name}")
     if (done := _done_before(place, target, say)) is not None:
         return done
-    say(f"{place.address}: {place.put_inputs(inputs)} files written, all others were there")
     reached = cluster or connect(namespace or own_namespace())
     seconds = SHARE_OF_STEP * 3600 * hours
     try:
+        say(f"{place.address}: {place.put_inputs(inputs)} files written, all others were there")
         _carry_out(reached, name, train_job(name, nodes, place.address, seconds), say, seconds, poll_seconds)
     except Refused as error:
         raise TrainingError(

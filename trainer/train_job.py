@@ -1,7 +1,6 @@
 """The TrainJob of Kubeflow Trainer that trains one model on several machines, checked by Kubeflow's own models."""
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from polytask.errors import TrainingError
-from polytask.lineage import REVISION, git_commit
+from polytask.lineage import code_sha256
 from polytask.scenario.resources import StepResources, amount
 from serving.rollout.cluster import Object, Resource
 
@@ -63,8 +62,7 @@ def job_name(scenario: str, nodes: Nodes, inputs: Mapping[str, Any]) -> str:
 
     What a node is given is no part of it: a training that ran out of memory goes on with more.
     """
-    code = os.environ.get(REVISION) or git_commit()
-    content = json.dumps([inputs, nodes.count, nodes.processes, nodes.image, code], sort_keys=True)
+    content = json.dumps([inputs, nodes.count, nodes.processes, nodes.image, code_sha256()], sort_keys=True)
     words = re.sub(r"[^a-z0-9]+", "-", scenario.lower()).strip("-")
     short = words[: NAME_LENGTH - len("train--") - 12].strip("-")
     return f"train-{short}-{sha256(content.encode()).hexdigest()[:12]}"

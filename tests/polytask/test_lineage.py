@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from polytask import lineage
 from polytask.lineage import REVISION, git_commit, lineage_of, shown
 from polytask.scenario import Scenario
 
@@ -36,3 +37,16 @@ def test_shown_are_the_ends_that_tell_apart() -> None:
     }
     assert shown(lineage) == ["parent_model 7", "git_commit 0123456789ab-dirty", "encoder package:a/model"]
     assert shown({"data_sha256": "a" * 64}) == ["data_sha256 aaaaaaaaaaaa"]
+
+
+def test_the_code_is_summed_up_file_by_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(lineage, "__file__", str(tmp_path / "lineage.py"))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "heads.py").write_text("a = 1")
+    before = lineage.code_sha256()
+    (tmp_path / "notes.txt").write_text("no code")
+    assert lineage.code_sha256() == before
+    (tmp_path / "model" / "heads.py").write_text("a = 2")
+    changed = lineage.code_sha256()
+    (tmp_path / "model" / "heads.py").rename(tmp_path / "heads.py")
+    assert len({before, changed, lineage.code_sha256()}) == 3

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file
@@ -119,7 +120,7 @@ class Step:
         self.nodes, self.inputs, self.cluster, self.folder = nodes, inputs, cluster, folder
         self.said: list[str] = []
 
-    def run(self, hours: float = 1.0, **changed: str) -> dict[str, str | float]:
+    def run(self, hours: float = 1.0, **changed: Any) -> dict[str, str | float]:
         settings = {"exchange": str(self.folder / "exchange"), "cluster": self.cluster, "poll_seconds": 0.005}
         settings |= changed
         return train_on_nodes(self.nodes, self.inputs, self.folder / "model", self.said.append, hours=hours, **settings)
@@ -245,3 +246,6 @@ def test_a_place_to_meet_and_a_namespace_are_needed(step: Step, state: State) ->
     assert state.calls == []
     with pytest.raises(TrainingError, match="training_namespace: is empty"):
         own_namespace()
+    with pytest.raises(TrainingError, match="training_namespace: is empty"):
+        step.run(cluster=None)
+    assert not list((step.folder / "exchange").glob("*/*"))  # asked before anything is sent

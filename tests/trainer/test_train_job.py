@@ -84,7 +84,6 @@ def test_what_kubeflow_does_not_know_is_refused(
 
 
 def test_a_name_is_of_inputs_code_and_processes(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("POLYTASK_REVISION", "a1")
     name = job_name("Small_data " * 9, nodes, {"files": {"a": "1"}})
     assert re.fullmatch(r"train-small-data[a-z-]*-[0-9a-f]{12}", name)
     assert len(name) <= 40
@@ -100,7 +99,7 @@ def test_a_name_is_of_inputs_code_and_processes(nodes: Nodes, monkeypatch: pytes
         job_name("Small_data " * 9, replace(nodes, processes=2), {"files": {"a": "1"}}),
         job_name("Small_data " * 9, replace(nodes, image="x"), {"files": {"a": "1"}}),
     ]
-    monkeypatch.setenv("POLYTASK_REVISION", "b2")
+    monkeypatch.setattr("trainer.train_job.code_sha256", lambda: "other")
     others.append(job_name("Small_data " * 9, nodes, {"files": {"a": "1"}}))
     assert len({name, *others}) == 6
 
