@@ -105,6 +105,16 @@ def of_two(monkeypatch, small_scenario):
     return make
 
 
+def test_each_process_works_on_a_part_of_its_own(of_two):
+    """Both would come to the same losses with the whole batch each, and save nothing."""
+    batch = Windows(np.arange(7), np.arange(21).reshape(7, 3), np.arange(21).reshape(7, 3) + 100)
+    parts = [of_two(index).share(batch) for index in range(2)]
+    assert [list(part.events) for part in parts] == [[0, 2, 4, 6], [1, 3, 5]]
+    for part in parts:
+        assert np.array_equal(part.inputs, batch.inputs[part.events])
+        assert np.array_equal(part.texts, batch.texts[part.events])
+
+
 def test_each_process_draws_numbers_of_its_own_and_the_first_those_of_one(of_two):
     drawn = []
     for index in range(2):
