@@ -13,6 +13,7 @@ from polytask.evaluation.query_check import Asked, query_report
 from polytask.evaluation.requests import split_requests
 from polytask.evaluation.study import MODEL, Method, baseline_methods, model_method, study
 from polytask.evaluation.summary import summary_of
+from polytask.growth.cold_start import load_cold_start
 from polytask.language_model import LanguageModel
 from polytask.model.multitask import MultiTaskModel
 from polytask.splits import Split
@@ -36,8 +37,9 @@ def candidate_results(
     are the baselines.
     """
     scenario = dataset.scenario
+    _, new_rows = load_cold_start(checkpoint)
     requests = {split: split_requests(dataset, split) for split in SPLITS}
-    methods: dict[str, list[Method]] = {MODEL: [model_method(model)]}
+    methods: dict[str, list[Method]] = {MODEL: [model_method(model, new_rows=new_rows)]}
     methods |= {name: [method] for name, method in baseline_methods(tuned).items()}
     studies = {split: study(requests[split], scenario.tasks, methods, resamples) for split in SPLITS}
     epochs = json.loads((checkpoint / HISTORY_FILE).read_text(encoding="utf-8"))["epochs"]
@@ -45,9 +47,9 @@ def candidate_results(
     return {
         **summary_of(scenario, [seed], studies, tuned, {}, resamples),
         "cold": {},
-        "queries": query_report([Asked(model, dataset, lambda texts: language_model.vectors(texts)[0])]),
+        "queries": query_report([Asked(model, dataset, lambda texts: language_model.vectors(texts)[0], new_rows)]),
         "calibration": calibration(requests["test"], {name: found[0] for name, found in methods.items()}),
-        "examples": examples(model, dataset),
+        "examples": examples(model, dataset, new_rows),
         "training": {str(seed): epochs},
         "seconds": {"train": round(sum(float(epoch["seconds"]) for epoch in epochs), 1)},
     }

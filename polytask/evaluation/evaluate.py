@@ -12,6 +12,7 @@ from polytask.evaluation.baselines import Tuned, tuned_baselines
 from polytask.evaluation.classification import Classification, classification_of
 from polytask.evaluation.measures import task_statistics
 from polytask.evaluation.requests import Requests, split_requests
+from polytask.evaluation.served import NO_ROWS, served_scores
 from polytask.evaluation.statistics import value_of
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Task
@@ -49,17 +50,25 @@ def evaluate_splits(
     dataset: Dataset,
     splits: tuple[Split, ...] = ("validation", "test"),
     tuned: Mapping[str, Mapping[str, Tuned]] | None = None,
+    new_rows: IntArray = NO_ROWS,
 ) -> dict[Split, Evaluation]:
-    """`evaluate` for several splits; the baselines are tuned once, on validation, unless they are given."""
+    """`evaluate` for several splits; the baselines are tuned once, on validation, unless they are given.
+
+    `new_rows` (n,) are item rows that joined after training, see `served_scores`.
+    """
     if tuned is None:
         tuned = tuned_baselines(dataset, split_requests(dataset, "validation"))
-    return {split: _evaluation(model, split_requests(dataset, split), split, tuned) for split in splits}
+    return {split: _evaluation(model, split_requests(dataset, split), split, tuned, new_rows) for split in splits}
 
 
 def _evaluation(
-    model: MultiTaskModel, requests: Requests, split: Split, tuned: Mapping[str, Mapping[str, Tuned]]
+    model: MultiTaskModel,
+    requests: Requests,
+    split: Split,
+    tuned: Mapping[str, Mapping[str, Tuned]],
+    new_rows: IntArray,
 ) -> Evaluation:
-    scores = model_scores(model, requests.dataset, requests.events, requests.history)
+    scores = request_scores(model, requests, new_rows)
     tasks = requests.dataset.scenario.tasks
     return Evaluation(
         split,
@@ -75,6 +84,13 @@ def _evaluation(
         {task: {name: baseline.settings for name, baseline in found.items()} for task, found in tuned.items()},
         {task.name: classification_of(requests, task, scores[task.name]) for task in tasks},
     )
+
+
+def request_scores(model: MultiTaskModel, requests: Requests, new_rows: IntArray = NO_ROWS) -> dict[str, Scores]:
+    """The scores per task, (m, N + 1) or (m, C), that the served model lists by; see `served_scores`."""
+    dataset = requests.dataset
+    scores = model_scores(model, dataset, requests.events, requests.history)
+    return served_scores(scores, dataset.scenario.tasks, requests.seen, new_rows)
 
 
 def model_scores(model: MultiTaskModel, dataset: Dataset, events: IntArray, history: IntArray) -> dict[str, Scores]:

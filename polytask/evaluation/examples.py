@@ -8,9 +8,10 @@ from scipy.special import expit, softmax
 
 from polytask.catalogue import PADDING_ROW, Catalogue
 from polytask.dataset import Dataset
-from polytask.evaluation.evaluate import model_scores
+from polytask.evaluation.evaluate import request_scores
 from polytask.evaluation.measures import listed_rows
 from polytask.evaluation.requests import Requests, split_requests
+from polytask.evaluation.served import NO_ROWS
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Task
 from polytask.tables import ITEMS
@@ -21,16 +22,17 @@ HISTORY_SHOWN = 8
 ANSWERS_SHOWN = 5
 
 
-def examples(model: MultiTaskModel, dataset: Dataset) -> list[dict[str, Any]]:
+def examples(model: MultiTaskModel, dataset: Dataset, new_rows: NDArray[np.int64] = NO_ROWS) -> list[dict[str, Any]]:
     """Per example: the user, the request's text, the newest items of the history, what the user did, and the answers.
 
     Answers of a task: `listed` titles, each with whether it is right, and the rank of what followed; or `classes` with
     their probability; or a `value`, beside the `label`. `judged` says whether the request has a label.
+    `new_rows` (n,) are item rows that joined after training.
     """
     requests = split_requests(dataset, "test")
     chosen = np.unique(np.linspace(0, len(requests) - 1, EXAMPLES).astype(np.int64))
     some = requests.at(chosen)
-    scores = model_scores(model, dataset, some.events, some.history)
+    scores = request_scores(model, some, new_rows)
     users = dataset.catalogues["users"]
     found: list[dict[str, Any]] = []
     for position, text in enumerate(some.texts):

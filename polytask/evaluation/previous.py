@@ -12,8 +12,10 @@ from polytask.dataset import Dataset
 from polytask.errors import DataError
 from polytask.evaluation.evaluate import model_scores
 from polytask.evaluation.requests import Requests
+from polytask.evaluation.served import served_scores
 from polytask.evaluation.study import Method
 from polytask.evaluation.variants import with_vectors
+from polytask.growth.cold_start import load_cold_start
 from polytask.language_model import LanguageModel
 from polytask.scenario.schema import Task
 from polytask.tables import ITEMS
@@ -32,7 +34,8 @@ def previous_method(
 
     It reads the same texts, through the language model it was trained with: `language_model` or a tuned one.
     `catalogues` are those that its rows stand for; by default the data set's, to which rows may have been appended
-    since. What it does not know is left out of a history and comes last in a list.
+    since. What it does not know is left out of a history and comes last in a list; what joined after its training
+    stands where serving lists it.
     Raises ContractError for another encoder, DataError where no task is the same.
     """
     scenario = dataset.scenario
@@ -40,6 +43,7 @@ def previous_method(
     model = load_checkpoint(checkpoint, own.sha256)
     if own.sha256 != language_model.sha256:
         dataset = with_vectors(dataset, own.vectors(dataset.distinct_texts)[0])
+    _, new_rows = load_cold_start(checkpoint)
     known = {task.name: task for task in model.scenario.tasks}
     shared = [task for task in scenario.tasks if task.name in known and _asks_the_same(task, known[task.name])]
     if not shared:
@@ -49,8 +53,11 @@ def previous_method(
     def answer(requests: Requests) -> Mapping[str, Scores]:
         asked = requests.dataset.catalogues
         theirs = {name: _rows(catalogue, name, sizes, catalogues) for name, catalogue in asked.items()}
-        history = theirs[ITEMS][requests.history] if ITEMS in theirs else requests.history
+        history, seen = requests.history, requests.seen
+        if ITEMS in theirs:
+            history, seen = theirs[ITEMS][history], theirs[ITEMS][seen]
         scores = model_scores(model, dataset, requests.events, history)
+        scores = served_scores(scores, shared, seen, new_rows)
         return {
             task.name: _at(scores[task.name], theirs[task.catalogue]) if task.catalogue else scores[task.name]
             for task in shared

@@ -1,17 +1,18 @@
 """Whether a typed query steers the list: the share of listed items that have what was asked for."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from polytask.dataset import Dataset
+from polytask.evaluation.evaluate import scores_with
 from polytask.evaluation.measures import LIST_LENGTH, listed_rows
 from polytask.evaluation.requests import Requests, split_requests
+from polytask.evaluation.served import NO_ROWS, served_scores
 from polytask.model.multitask import MultiTaskModel, follows_an_item
 from polytask.request import RequestFeatures
 from polytask.scenario.schema import QueryCheck, Task
@@ -27,11 +28,15 @@ WANTED = 0.8
 
 @dataclass(frozen=True)
 class Asked:
-    """A model that is asked, the data set whose text vectors it reads, and the encoder of further texts."""
+    """A model that is asked, the data set whose text vectors it reads, and the encoder of further texts.
+
+    `new_rows` (n,) are item rows that joined after training, see `served_scores`.
+    """
 
     model: MultiTaskModel
     dataset: Dataset
     encode: Encode
+    new_rows: IntArray = field(default_factory=lambda: NO_ROWS)
 
 
 def query_report(asked: Sequence[Asked]) -> list[dict[str, Any]]:
@@ -48,12 +53,12 @@ def query_report(asked: Sequence[Asked]) -> list[dict[str, Any]]:
         return []
     requests = _some(split_requests(dataset, "test"))
     numbers = dataset.texts[requests.events]
-    without = [_lists(one.model, task, requests, one.dataset.text_vectors[numbers]) for one in asked]
+    without = [_lists(one, task, requests, one.dataset.text_vectors[numbers]) for one in asked]
     report: list[dict[str, Any]] = []
     for check in checks:
         fits = fitting_items(dataset, check)
         texts = query_texts(dataset, requests, check.query)
-        lists = [_lists(one.model, task, requests, one.encode(texts)) for one in asked]
+        lists = [_lists(one, task, requests, one.encode(texts)) for one in asked]
         shares = [float(fits[rows].mean()) for rows in lists]
         report.append(
             {
@@ -97,9 +102,10 @@ def _some(requests: Requests) -> Requests:
     return requests.at(chosen)
 
 
-def _lists(model: MultiTaskModel, task: Task, requests: Requests, texts: NDArray[np.float32]) -> IntArray:
-    scores = model.score(torch.from_numpy(requests.history), torch.from_numpy(texts))[task.name].numpy()
-    return listed_rows(requests, task, scores, LIST_LENGTH)
+def _lists(asked: Asked, task: Task, requests: Requests, texts: NDArray[np.float32]) -> IntArray:
+    scores = scores_with(asked.model, requests.history, texts)
+    listed = served_scores(scores, [task], requests.seen, asked.new_rows)[task.name]
+    return listed_rows(requests, task, listed, LIST_LENGTH)
 
 
 def _overlap(lists: IntArray) -> float:

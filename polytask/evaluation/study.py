@@ -16,12 +16,14 @@ from polytask.evaluation.bootstrap import RESAMPLES, Sampled, average, sampled
 from polytask.evaluation.evaluate import model_scores
 from polytask.evaluation.measures import DESCRIPTIVE, LOWER_IS_BETTER, task_statistics
 from polytask.evaluation.requests import Requests
+from polytask.evaluation.served import NO_ROWS, served_scores
 from polytask.evaluation.slices import slices_of
 from polytask.evaluation.statistics import FloatArray, Statistic, Weights
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Task
 
 Scores = NDArray[np.float32]
+Rows = NDArray[np.int64]
 Method = Callable[[Requests], Mapping[str, Scores]]
 
 MODEL = "polytask"
@@ -124,11 +126,15 @@ def study(
     )
 
 
-def model_method(model: MultiTaskModel, dataset: Dataset | None = None) -> Method:
-    """A model as a method. `dataset` has the text vectors it was trained on where they are not the requests' own."""
+def model_method(model: MultiTaskModel, dataset: Dataset | None = None, new_rows: Rows = NO_ROWS) -> Method:
+    """A model as a method. `dataset` has the text vectors it was trained on where they are not the requests' own.
+
+    `new_rows` (n,) are item rows that joined after training, see `served_scores`.
+    """
 
     def answer(requests: Requests) -> Mapping[str, Scores]:
-        return model_scores(model, dataset or requests.dataset, requests.events, requests.history)
+        scores = model_scores(model, dataset or requests.dataset, requests.events, requests.history)
+        return served_scores(scores, requests.dataset.scenario.tasks, requests.seen, new_rows)
 
     return answer
 

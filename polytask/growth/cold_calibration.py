@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from polytask.catalogue import PADDING_ROW
 from polytask.dataset import Dataset
@@ -76,14 +75,16 @@ def logits_with_new(
         history = torch.from_numpy(requests.history[start : start + BATCH])
         histories = model.histories(history, catalogues).at(NEWEST)
         logits = started_logits(model, cold, torch.from_numpy(rows), histories, text, catalogues, task)
-        parts.append(masked(logits, requests.seen[start : start + BATCH]).numpy())
+        parts.append(masked_scores(logits.numpy(), requests.seen[start : start + BATCH]))
     return np.concatenate(parts)
 
 
-def masked(logits: Tensor, seen: NDArray[np.int64]) -> Tensor:
+def masked_scores(logits: NDArray[np.float32], seen: NDArray[np.int64]) -> NDArray[np.float32]:
     """What serving leaves out: the rows a user has seen (m, S), which padding fills up with row 0, and padding."""
-    hidden = np.concatenate([seen, np.full((len(seen), 1), PADDING_ROW, dtype=np.int64)], axis=1)
-    return logits.scatter(1, torch.from_numpy(hidden), MASKED_SCORE)
+    scores = logits.copy()
+    scores[:, PADDING_ROW] = MASKED_SCORE
+    np.put_along_axis(scores, seen, MASKED_SCORE, axis=1)
+    return scores
 
 
 def listed_scores(
