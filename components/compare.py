@@ -18,6 +18,7 @@ def compare(
     registry: str = "",
     namespace: str = "",
     inference_service: str = "recommender",
+    bundle: dsl.Input[dsl.Model] = None,
 ) -> None:
     """Ask the live model the same test requests and write the verdict, which `gate` carries out.
 
@@ -34,6 +35,7 @@ def compare(
             it is empty.
         namespace: Namespace of the InferenceService whose model is the live one; empty where the registry says it.
         inference_service: Its name.
+        bundle: See `evaluate`.
     """
     from pathlib import Path
 
@@ -58,6 +60,7 @@ def compare(
         live.version,
         Path(verdict.path),
         live_note=live.note,
+        bundle=Path(bundle.path) if bundle else None,
     )
     write_text(Path(summary.path), summary_of_verdict(loaded, found))
     print(found.line())

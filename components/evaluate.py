@@ -15,6 +15,7 @@ def evaluate(
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     report: dsl.Output[dsl.HTML],
+    bundle: dsl.Input[dsl.Model] = None,
 ) -> list:
     """Rank everything for every validation and test event, with the model and with the baselines.
 
@@ -27,6 +28,7 @@ def evaluate(
         evaluation: JSON with metrics and baselines per split and task.
         metrics: The model's test metrics of all tasks, for comparing runs in the user interface.
         report: The report of this model: intervals, slices, calibration, queries and examples.
+        bundle: Of a model that grew out of a version: its bundle, whose tasks and catalogues it has.
 
     Returns:
         The names of the tasks, each of which `show_task` shows.
@@ -44,6 +46,7 @@ def evaluate(
         Path(model.path),
         Path(evaluation.path),
         Path(report.path),
+        Path(bundle.path) if bundle else None,
     )
     for task, values in results["test"]["metrics"].items():
         for name, value in values.items():

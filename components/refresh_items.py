@@ -9,6 +9,7 @@ from components.image import IMAGE
 def refresh_items(
     scenario: str,
     target: str,
+    training_set: dsl.Input[dsl.Dataset],
     model: dsl.Output[dsl.Model],
     bundle: dsl.Output[dsl.Model],
     items: str = "",
@@ -19,6 +20,7 @@ def refresh_items(
     Args:
         scenario: Name of a scenario in the image, or path of a scenario file.
         target: The folder of all published versions.
+        training_set: What `build_training_set` wrote, whose test events the next version is measured on.
         model: Folder of the checkpoint.
         bundle: The bundle's folder.
         items: Path of an items table (.parquet or .csv); empty for the scenario's source as it is now.
@@ -50,6 +52,7 @@ def refresh_items(
             folder,
             print,
             lambda contract, place: write_repository(contract, place / REPOSITORY_FOLDER),
+            Path(training_set.path),
         )
     catalogue = Path(bundle.path) / done.contract.catalogues[ITEMS].path
     model.metadata["lineage"] = bundle.metadata["lineage"] = lineage_after(parent, catalogue)

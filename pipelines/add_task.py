@@ -11,6 +11,7 @@ from rich.console import Console
 from pipelines.grow import (
     BundleOption,
     CheckpointOption,
+    GateOption,
     ScenarioOption,
     WorkspaceOption,
     ground,
@@ -29,6 +30,7 @@ def add_task(
     workspace: WorkspaceOption = WORKSPACE,
     checkpoint: CheckpointOption = None,
     bundle: BundleOption = None,
+    gate: GateOption = True,
 ) -> None:
     """Train a new task on the frozen encoder of the last version and publish the next one.
 
@@ -46,6 +48,8 @@ def add_task(
     data = prepared(base.file, workspace, console)
     with base.workplace() as place:
         done = add_task_job(base.previous, entry, data.training_set, place, teller(console), write_repository)
+        if gate:
+            base.judge(place, data.tables, data.training_set, console)
         published = base.publish(place, data.training_set)
     console.print(metric_table(f"{entry.title} ({entry.name})", done.metrics))
     tell(console, f"[green]✓[/] all old weights are the same: SHA-256 {done.weights_sha256[:16]}")

@@ -1,19 +1,24 @@
 """New items for the live model. Wiring only."""
 
 from components.refresh_items import refresh_items
+from pipelines.data_steps import data_steps
 from pipelines.definition import pipeline, step
+from pipelines.gate_steps import gate_steps
 from pipelines.publish_steps import publish_steps
 
 
 @pipeline(
     name="refresh-catalogue",
     title="Refresh the catalogue",
-    description="Appends new items to the live model's catalogue by their texts and publishes it; no weight moves.",
+    description="New items join the live model's catalogue by their texts; no weight moves, and the gate decides.",
 )
 def refresh_catalogue(
     scenario: str = "movielens",
+    feature_store: str = "/mnt/feature-store",
     target: str = "/mnt/models/{scenario}",
     items: str = "",
+    code_version: str = "image",
+    feature_store_settings: str = "",
     storage: str = "",
     namespace: str = "",
     strategy: str = "rolling",
@@ -23,14 +28,22 @@ def refresh_catalogue(
 
     Args:
         scenario: Name of a scenario in the image, or path of a scenario file.
+        feature_store: Folder of the feature store (feature_store.yaml, registry).
         target: Folder that models are published to; its live version is the one that grows.
         items: Path of an items table (.parquet or .csv); empty for the scenario's source as it is now.
+        code_version: What tells one code from another where that is not the image: on a local run, a checksum.
+        feature_store_settings: A feature_store.yaml with the registry and the online store to use; by default both are
+            files of `feature_store`.
         storage: Where the cluster finds `target` (s3://..., pvc://...); empty where no InferenceService serves it.
         namespace: Namespace of the InferenceService `recommender`.
         strategy: How it changes to the new model: recreate, rolling, canary or shadow.
         registry: Address of Kubeflow Model Registry; empty where the registry is in `target`.
     """
-    grown = refresh_items(scenario=scenario, target=target, items=items, registry=registry)
+    # The gate asks for the test events, as the source has them now.
+    data = data_steps(scenario, code_version, feature_store, feature_store_settings)
+    rows = data.rows.outputs["training_set"]
+    grown = refresh_items(scenario=scenario, target=target, items=items, registry=registry, training_set=rows)
     # Neither which model is live nor what the source holds stands in an input.
     step(grown, "Append new items", "model", again=True, cached=False)
-    publish_steps(grown, grown, target, storage, namespace, strategy, registry)
+    judged = gate_steps(scenario, data, grown, target, namespace, registry, bundle=grown)
+    publish_steps(grown, grown, target, storage, namespace, strategy, registry, after=judged.gate)

@@ -10,6 +10,7 @@ from rich.console import Console
 from pipelines.grow import (
     BundleOption,
     CheckpointOption,
+    GateOption,
     ScenarioOption,
     WorkspaceOption,
     ground,
@@ -29,6 +30,7 @@ def fine_tune(
     learning_rate: Annotated[float, typer.Option(min=1e-8, help="Highest rate of the schedule.")] = LEARNING_RATE,
     checkpoint: CheckpointOption = None,
     bundle: BundleOption = None,
+    gate: GateOption = True,
 ) -> None:
     """Train the last version further on the source's current data; new users and items get rows of their own.
 
@@ -56,6 +58,8 @@ def fine_tune(
             learning_rate,
             write_repository,
         )
+        if gate:
+            base.judge(place, data.tables, data.training_set, console)
         published = base.publish(place, data.training_set)
     for task in done.contract.scenario.tasks:
         rows = {"last version": done.before["test"][task.name], "this version": done.after["test"][task.name]}

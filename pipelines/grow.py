@@ -20,6 +20,8 @@ from polytask.contract import REPOSITORY_FOLDER, Contract, load_contract
 from polytask.environment import stay_on_this_machine
 from polytask.errors import ContractError, DataError
 from polytask.registry.files import CHECKPOINTS
+from polytask.registry.folder import FolderRegistry
+from polytask.registry.version import ModelVersion
 from polytask.scenario import load_scenario, scenario_path
 
 if TYPE_CHECKING:  # torch takes seconds to import: only the commands that run pay for it
@@ -29,6 +31,10 @@ ScenarioOption = Annotated[str, typer.Option(help="Name of a scenario, or the pa
 WorkspaceOption = Annotated[Path, typer.Option(help="Workspace of the demo that trained the last version.")]
 CheckpointOption = Annotated[Path | None, typer.Option(help="Folder of the model; default: the last version's.")]
 BundleOption = Annotated[Path | None, typer.Option(help="Folder of its bundle; default: the published one.")]
+GateOption = Annotated[
+    bool,
+    typer.Option(help="Publish only what passes its gate baselines and is no worse than the live model."),
+]
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,35 @@ class Ground:
 
         lineage = lineage_after(self.previous.contract(), data)
         return publish(made / "bundle", self.places.published, made / "model", lineage)
+
+    def judge(self, made: Path, tables: Path, training_set: Path, console: Console) -> None:
+        """Compare what lies in `made` with its gate baselines and with the model that it would replace.
+
+        That is the live one of the workspace, or else the version it grew from. The verdict is printed.
+        Raises GateError, with every task and number, where it is refused.
+        """
+        from polytask.evaluation.gate import GateError
+        from polytask.growth.version import Version
+        from polytask.promotion import judge_grown
+
+        version = Version(made / "model", made / "bundle")
+        scenario = load_scenario(self.file)
+        verdict = judge_grown(scenario, tables, training_set, version, self._rival(), made, teller(console))
+        if not verdict.passed:
+            raise GateError(verdict.line())
+        tell(console, f"[green]\N{CHECK MARK}[/] gate: {escape(verdict.line())}")
+
+    def _rival(self) -> ModelVersion:
+        contract = self.previous.contract()
+        live = FolderRegistry(self.places.published).live()
+        if live is not None and live.version != contract.model_version:
+            return live
+        return ModelVersion(
+            version=contract.model_version,
+            scenario=contract.scenario.name,
+            bundle=str(self.previous.bundle),
+            checkpoint=str(self.previous.checkpoint),
+        )
 
     @contextmanager
     def workplace(self) -> Iterator[Path]:

@@ -16,8 +16,9 @@ def publish_steps(
     namespace: Text,
     strategy: Text,
     registry: Text,
+    after: PipelineTask | None = None,
 ) -> None:
-    """Deploy the outputs `bundle` and `model` of two steps (or one), and ask for every task afterwards."""
+    """Deploy the outputs `bundle` and `model` of two steps (or one) once `after` is done, and ask for every task."""
     deployed = deploy(
         bundle=bundle.outputs["bundle"],
         model=model.outputs["model"],
@@ -29,5 +30,7 @@ def publish_steps(
     )
     # Publishing is a side effect: it has to happen even where nothing has changed since the last run.
     step(deployed, "Deploy", "light", cached=False)
+    if after is not None:
+        deployed.after(after)
     asked = smoke(published=deployed.output, storage=storage, namespace=namespace, strategy=strategy)
     step(asked, "Smoke test", "light", again=True, cached=False)

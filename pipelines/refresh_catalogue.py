@@ -11,6 +11,7 @@ from rich.console import Console
 from pipelines.grow import (
     BundleOption,
     CheckpointOption,
+    GateOption,
     ScenarioOption,
     WorkspaceOption,
     ground,
@@ -31,6 +32,7 @@ def refresh_catalogue(
     workspace: WorkspaceOption = WORKSPACE,
     checkpoint: CheckpointOption = None,
     bundle: BundleOption = None,
+    gate: GateOption = True,
 ) -> None:
     """Append new items to the catalogue of the last version and publish the next one; no weight moves.
 
@@ -42,13 +44,18 @@ def refresh_catalogue(
     console = Console(file=sys.stdout)
     base = ground(scenario, workspace, checkpoint, bundle)
 
+    from pipelines.prepare import prepared
     from polytask.growth.jobs import refresh_job
     from polytask.ingest import ingest_items
     from polytask.tables import ITEMS
 
     table = ingest_items(base.previous.contract().scenario, items)
+    data = prepared(base.file, workspace, console) if gate else None
+    rows = None if data is None else data.training_set
     with base.workplace() as place:
-        done = refresh_job(base.previous, table, place, teller(console), write_repository)
+        done = refresh_job(base.previous, table, place, teller(console), write_repository, rows)
+        if data is not None:
+            base.judge(place, data.tables, data.training_set, console)
         published = base.publish(place, place / "bundle" / done.contract.catalogues[ITEMS].path)
     if done.changed:
         shown = ", ".join(map(str, done.changed[:IDS_SHOWN])) + (", ..." if len(done.changed) > IDS_SHOWN else "")

@@ -3,13 +3,14 @@
 from components.add_task import add_task as grow
 from pipelines.data_steps import data_steps
 from pipelines.definition import pipeline, step
+from pipelines.gate_steps import gate_steps
 from pipelines.publish_steps import publish_steps
 
 
 @pipeline(
     name="add-task",
     title="Add a task",
-    description="Trains one more task on the live model, whose other answers keep every bit, and publishes it.",
+    description="Trains one more task on the live model; its other answers keep every bit, and the gate decides.",
 )
 def add_task(
     scenario: str = "movielens",
@@ -38,10 +39,10 @@ def add_task(
         strategy: How it changes to the new model: recreate, rolling, canary or shadow.
         registry: Address of Kubeflow Model Registry; empty where the registry is in `target`.
     """
-    _, _, _, rows = data_steps(scenario, code_version, feature_store, feature_store_settings)
-    grown = grow(
-        scenario=scenario, task=task, target=target, training_set=rows.outputs["training_set"], registry=registry
-    )
+    data = data_steps(scenario, code_version, feature_store, feature_store_settings)
+    rows = data.rows.outputs["training_set"]
+    grown = grow(scenario=scenario, task=task, target=target, training_set=rows, registry=registry)
     # Which model is live stands in no input.
     step(grown, "Add the task", "training", cached=False)
-    publish_steps(grown, grown, target, storage, namespace, strategy, registry)
+    judged = gate_steps(scenario, data, grown, target, namespace, registry, bundle=grown)
+    publish_steps(grown, grown, target, storage, namespace, strategy, registry, after=judged.gate)

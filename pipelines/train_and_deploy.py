@@ -1,14 +1,11 @@
 """From events to a served model: data, training, evaluation, gate, export, deploy, smoke test. Wiring only."""
 
-from components.compare import compare
-from components.evaluate import evaluate
 from components.export import export
-from components.gate import gate
 from components.train import train
 from pipelines.data_steps import data_steps
 from pipelines.definition import pipeline, step
+from pipelines.gate_steps import gate_steps
 from pipelines.publish_steps import publish_steps
-from pipelines.task_charts import task_charts
 
 
 @pipeline(
@@ -59,10 +56,11 @@ def train_and_deploy(
         training_runtime: The ClusterTrainingRuntime of the TrainJob.
         training_namespace: Its namespace; that of the pipeline's pods where it is empty.
     """
-    version, tables, _, rows = data_steps(scenario, code_version, feature_store, feature_store_settings)
+    data = data_steps(scenario, code_version, feature_store, feature_store_settings)
+    tables, rows = data.tables, data.rows
     model = train(
         scenario=scenario,
-        code_version=version,
+        code_version=data.code_version,
         tables=tables.outputs["tables"],
         training_set=rows.outputs["training_set"],
         work_folder=work_folder,
@@ -75,39 +73,17 @@ def train_and_deploy(
         training_namespace=training_namespace,
     )
     step(model, "Train", "training")
-    evaluation = evaluate(
-        scenario=scenario,
-        code_version=version,
-        tables=tables.outputs["tables"],
-        training_set=rows.outputs["training_set"],
-        model=model.outputs["model"],
-    )
-    step(evaluation, "Evaluate", "model")
-    task_charts(evaluation)
-    verdict = compare(
-        scenario=scenario,
-        tables=tables.outputs["tables"],
-        training_set=rows.outputs["training_set"],
-        model=model.outputs["model"],
-        evaluation=evaluation.outputs["evaluation"],
-        target=target,
-        registry=registry,
-        namespace=namespace,
-    )
-    # Which model is live stands in no input.
-    step(verdict, "Compare with baselines and live model", "model", cached=False)
-    allowed = gate(verdict=verdict.outputs["verdict"])
-    step(allowed, "Gate", "light", cached=False)
+    judged = gate_steps(scenario, data, model, target, namespace, registry)
     bundle = export(
         scenario=scenario,
-        code_version=version,
+        code_version=data.code_version,
         tables=tables.outputs["tables"],
         training_set=rows.outputs["training_set"],
         model=model.outputs["model"],
-        evaluation=evaluation.outputs["evaluation"],
+        evaluation=judged.evaluation.outputs["evaluation"],
         gpu=gpu,
         tensorrt=tensorrt,
     )
     step(bundle, "Export", "model")
-    bundle.after(allowed)
+    bundle.after(judged.gate)
     publish_steps(bundle, model, target, storage, namespace, strategy, registry)

@@ -29,6 +29,8 @@ from polytask.evaluation.report import render_report
 from polytask.evaluation.requests import split_requests
 from polytask.export.bundle import Exported, export_bundle
 from polytask.following import learn_priorities
+from polytask.growth.cold_start import load_cold_start
+from polytask.growth.version import Version, scenario_of
 from polytask.language_model import LanguageModel
 from polytask.model.multitask import MultiTaskModel
 from polytask.processes import process_state
@@ -70,6 +72,23 @@ def dataset_over(
 def state_file(scenario: Scenario, work: Path) -> Path:
     """Where the state of an interrupted training lies in the folder `work`."""
     return work / f"{scenario.name}.resume.safetensors"
+
+
+def candidate_dataset(
+    scenario: Scenario, tables: Path, training_set: Path, checkpoint: Path, bundle: Path | None, say: Say
+) -> tuple[Dataset, LanguageModel]:
+    """What a candidate is measured on, and its language model; the data set has the candidate's scenario.
+
+    `bundle` is that of a candidate that grew out of a version: its rows are those of the bundle's catalogues, and its
+    tasks those of the bundle, with the gates of `scenario`.
+    """
+    if bundle is None:
+        language_model = language_model_of(checkpoint, scenario)
+        return load_dataset(scenario, tables, training_set, language_model, say), language_model
+    grown = Version(checkpoint, bundle)
+    own = scenario_of(grown, scenario)
+    language_model = language_model_of(checkpoint, own)
+    return dataset_over(own, grown.catalogues(), training_set, language_model, say), language_model
 
 
 def train_model(
@@ -158,16 +177,19 @@ def evaluate_model(
     checkpoint: Path,
     target: Path,
     report: Path | None = None,
+    bundle: Path | None = None,
+    say: Say = print,
 ) -> Any:
-    """Evaluate a checkpoint on validation and test, write the JSON `target` and return its content.
+    """Evaluate a checkpoint, as it is served, on validation and test, write the JSON `target` and return its content.
 
-    `report` is an HTML file that shows the same, with intervals, slices and examples.
+    `report` is an HTML file that shows the same, with intervals, slices and examples. `bundle`: as `candidate_dataset`.
     """
-    language_model = language_model_of(checkpoint, scenario)
-    dataset = load_dataset(scenario, tables, training_set, language_model, print)
+    dataset, language_model = candidate_dataset(scenario, tables, training_set, checkpoint, bundle, say)
     model = load_checkpoint(checkpoint, language_model.sha256)
+    _, new_rows = load_cold_start(checkpoint)
     tuned = tuned_baselines(dataset, split_requests(dataset, "validation"))
-    content = {split: asdict(found) for split, found in evaluate_splits(model, dataset, tuned=tuned).items()}
+    measured = evaluate_splits(model, dataset, tuned=tuned, new_rows=new_rows)
+    content = {split: asdict(found) for split, found in measured.items()}
     if report is not None:
         results = candidate_results(model, checkpoint, dataset, language_model, tuned)
         # As read back from a file: the page is made of what JSON knows.

@@ -1,7 +1,10 @@
 """Whether a candidate may be deployed: each task beside its gate baseline and beside the model that is live.
 
 A candidate passes if no task falls below its baseline and none is worse than the live model beyond the paired bootstrap
-interval, all on the same test requests and by the task's first metric.
+interval, all on the same test requests and by the task's first metric. Both are scored as they are served.
+
+Items that the live model does not have take places in the lists before any event asks for them: so the candidate must
+be no worse without them, and with them may lose what new items are calibrated to cost.
 """
 
 import math
@@ -26,12 +29,28 @@ class GateError(PolytaskError):
 
 @dataclass(frozen=True)
 class Difference:
-    """The candidate minus the live model on the same requests: value, 95% interval, better, worse or level."""
+    """The candidate minus the live model on the same requests: value, 95% interval, better, worse or level.
+
+    Where the candidate lists new items that the live model does not have, `alone` is the difference without them, and
+    `allowed` is what the candidate may lose with them.
+    """
 
     live: float
     mean: float
     interval: tuple[float, float]
     verdict: str
+    allowed: float = 0.0
+    alone: "Difference | None" = None
+
+    def words(self) -> str:
+        """Verdict, mean and interval in a few words."""
+        low, high = self.interval
+        return f"{self.verdict}: {self.mean:+.4f}, {low:+.4f} to {high:+.4f}"
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the whole interval is worse than what is allowed."""
+        return self.verdict == "worse" and min(abs(bound) for bound in self.interval) > self.allowed
 
 
 @dataclass(frozen=True)
@@ -52,10 +71,10 @@ class TaskVerdict:
         if self.baseline is not None:
             words += f", {self.baseline} {_number(self.baseline_value)}"
         if self.live is not None:
-            low, high = self.live.interval
-            words += (
-                f", live {self.live.live:.4f} ({self.live.verdict}: {self.live.mean:+.4f}, {low:+.4f} to {high:+.4f})"
-            )
+            words += f", live {self.live.live:.4f} ({self.live.words()}"
+            if self.live.alone is not None:
+                words += f"; new items may cost {self.live.allowed:.4f}; without them {self.live.alone.words()}"
+            words += ")"
         return words
 
 
@@ -86,13 +105,15 @@ class Verdict:
 
 def verdict_of(content: Mapping[str, Any]) -> Verdict:
     """The verdict out of what `Verdict.content` wrote."""
-    tasks = []
-    for entry in content["tasks"]:
-        live = entry["live"]
-        if live is not None:
-            live = Difference(**{**live, "interval": tuple(live["interval"])})
-        tasks.append(TaskVerdict(**{**entry, "live": live}))
+    tasks = (TaskVerdict(**{**entry, "live": _difference_of(entry["live"])}) for entry in content["tasks"])
     return Verdict(tuple(tasks), content["live"], content["note"])
+
+
+def _difference_of(content: Mapping[str, Any] | None) -> Difference | None:
+    if content is None:
+        return None
+    alone = _difference_of(content["alone"])
+    return Difference(**{**content, "interval": tuple(content["interval"]), "alone": alone})
 
 
 def judge(
@@ -124,13 +145,20 @@ def _task(task: Task, test: Mapping[str, Any], validation: Mapping[str, Any], li
             f"{task.name} {metric} {_number(value)} falls below its gate baseline {name} {_number(bar)} "
             "(`gate: none` in the task leaves this bar out)"
         )
-    if live is not None and live.verdict == "worse":
-        low, high = live.interval
-        reasons.append(
-            f"{task.name} {metric} {_number(value)} is worse than the live model's {live.live:.4f} "
-            f"by {abs(live.mean):.4f} (95%: {low:+.4f} to {high:+.4f})"
-        )
+    if live is not None and live.is_worse:
+        more = f", more than the {live.allowed:.4f} that new items may cost" if live.alone is not None else ""
+        reasons.append(f"{task.name} {metric} {_number(value)} is {_worse(live)}{more}")
+    if live is not None and live.alone is not None and live.alone.is_worse:
+        reasons.append(f"{task.name} {metric} without the new items is {_worse(live.alone)}")
     return TaskVerdict(task.name, metric, value, name, bar, live, "; ".join(reasons))
+
+
+def _worse(difference: Difference) -> str:
+    low, high = difference.interval
+    return (
+        f"worse than the live model's {difference.live:.4f} by {abs(difference.mean):.4f} "
+        f"(95%: {low:+.4f} to {high:+.4f})"
+    )
 
 
 def gate_of(task: Task, validation: Mapping[str, Metrics]) -> str | None:

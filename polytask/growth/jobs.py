@@ -16,7 +16,7 @@ from polytask.checkpoint import language_model_of, load_checkpoint, save_checkpo
 from polytask.contract import Contract
 from polytask.dataset import Dataset
 from polytask.errors import DataError
-from polytask.evaluation.evaluate import TaskMetrics, model_scores, task_metrics
+from polytask.evaluation.evaluate import TaskMetrics, request_scores, task_metrics
 from polytask.evaluation.requests import split_requests
 from polytask.following import learn_priorities
 from polytask.growth.add_task import add_task, scenario_with, weights_sha256
@@ -87,10 +87,10 @@ def add_task_job(
     grown, history = add_task(model, dataset, _teller(say))
     before = weights_sha256(model)
     assert weights_sha256(grown, list(model.state_dict())) == before, "a weight of the old model has moved"
-    metrics = {split: of_task[task.name] for split, of_task in _metrics(grown, dataset, (task,)).items()}
+    cold, new_rows = load_cold_start(previous.checkpoint)
+    metrics = {split: of_task[task.name] for split, of_task in _metrics(grown, dataset, (task,), new_rows).items()}
     say(f"test: {_words(metrics['test'])}")
     save_checkpoint(grown, history, language_model.sha256, target / MODEL, language_model.tuned)
-    cold, new_rows = load_cold_start(previous.checkpoint)
     if cold is not None:
         save_cold_start(cold, new_rows, target / MODEL)
     requests = parity_requests(scenario, dataset.events)
@@ -128,14 +128,17 @@ def fine_tune_job(
     model = load_checkpoint(previous.checkpoint, language_model.sha256)
     cold, new_rows = load_cold_start(previous.checkpoint)
     grown = grown_for(model, dataset, item_vectors(dataset, language_model, say), cold)
-    before = _metrics(grown, dataset, scenario.tasks)
+    grows_items = next_item_task(scenario) is not None
+    if grows_items:
+        new_rows = np.union1d(new_rows, newer[ITEMS].new_rows)
+    before = _metrics(grown, dataset, scenario.tasks, new_rows)
     history = fine_tune(grown, dataset, _teller(say))
-    after = _metrics(grown, dataset, scenario.tasks)
     save_checkpoint(grown, history, language_model.sha256, target / MODEL, language_model.tuned)
-    if next_item_task(scenario) is not None:
+    if grows_items:
         # Items that training events have seen by now are no longer new.
-        new_rows = np.setdiff1d(np.union1d(new_rows, newer[ITEMS].new_rows), dataset.item_rows[dataset.train])
+        new_rows = np.setdiff1d(new_rows, dataset.item_rows[dataset.train])
         _calibrate(grown, dataset, new_rows, target / MODEL, say)
+    after = _metrics(grown, dataset, scenario.tasks, new_rows)
     requests = parity_requests(scenario, dataset.events)
     exported = export_next(
         previous,
@@ -152,11 +155,17 @@ def fine_tune_job(
 
 
 def refresh_job(
-    previous: Version, items: pd.DataFrame, target: Path, say: Say, finish: Finish | None = None
+    previous: Version,
+    items: pd.DataFrame,
+    target: Path,
+    say: Say,
+    finish: Finish | None = None,
+    training_set: Path | None = None,
 ) -> RefreshedItems:
     """Append the items that the last version does not know; see `refresh`.
 
-    The answers of all tasks that list no items must keep every bit, unless a known item has another text.
+    With a `training_set` the metrics are measured anew, on its test events; without one the next version keeps those of
+    the last. The answers of all tasks that list no items must keep every bit, unless a known item has another text.
     Raises DataError when there is nothing to do.
     """
     old = previous.contract()
@@ -170,15 +179,21 @@ def refresh_job(
     say(f"{len(done.new_rows)} new items, {len(done.changed_rows)} with another text")
     save_checkpoint(done.model, [], language_model.sha256, target / MODEL, language_model.tuned)
     if cold is not None:
-        save_cold_start(cold, np.union1d(new_rows, done.new_rows), target / MODEL)
+        new_rows = np.union1d(new_rows, done.new_rows)
+        save_cold_start(cold, new_rows, target / MODEL)
     requests = _requests_on(old.scenario, catalogues[ITEMS])
     newest = _requests_on(old.scenario, done.items)
+    catalogues[ITEMS] = done.items
+    metrics = old.metrics
+    if training_set is not None:
+        dataset = dataset_over(old.scenario, catalogues, training_set, language_model, say)
+        metrics = _metrics(done.model, dataset, old.scenario.tasks, new_rows)["test"]
     exported = export_next(
         previous,
         target / MODEL,
-        {**catalogues, ITEMS: done.items},
+        catalogues,
         requests + newest,
-        old.metrics,
+        metrics,
         target / BUNDLE,
         finish,
     )
@@ -216,12 +231,12 @@ def _calibrate(
     return found
 
 
-def _metrics(model: MultiTaskModel, dataset: Dataset, tasks: tuple[Task, ...]) -> Metrics:
+def _metrics(model: MultiTaskModel, dataset: Dataset, tasks: tuple[Task, ...], new_rows: NDArray[np.int64]) -> Metrics:
     found: Metrics = {}
     splits: tuple[Split, ...] = ("validation", "test")
     for split in splits:
         requests = split_requests(dataset, split)
-        scores = model_scores(model, dataset, requests.events, requests.history)
+        scores = request_scores(model, requests, new_rows)
         found[split] = {task.name: task_metrics(requests, task, scores[task.name]) for task in tasks}
     return found
 

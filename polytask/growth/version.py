@@ -15,6 +15,7 @@ from polytask.export.parity import bundle_outputs
 from polytask.export.text_encoder import KnownEncoder
 from polytask.priorities import Priorities, load_priorities
 from polytask.request import RequestEncoder, RequestFeatures
+from polytask.scenario.schema import Scenario
 from polytask.tables import USERS
 from polytask.text import TextTokenizer
 
@@ -37,6 +38,14 @@ class Version:
             name: load_catalogue(contract.scenario, name, self.bundle / spec.path)
             for name, spec in contract.catalogues.items()
         }
+
+
+def scenario_of(version: Version, named: Scenario) -> Scenario:
+    """The scenario of a version, its tasks with the gates that the scenario `named` gives them now."""
+    scenario = version.contract().scenario
+    gates = {task.name: task.gate for task in named.tasks}
+    tasks = tuple(task.model_copy(update={"gate": gates.get(task.name, task.gate)}) for task in scenario.tasks)
+    return scenario.model_copy(update={"tasks": tasks})
 
 
 def export_next(

@@ -1,5 +1,6 @@
 """The commands that grow a model, one after the other, each on the version that the last one published."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from pipelines.refresh_catalogue import refresh_catalogue
 from polytask.atomic import sha256_file
 from polytask.contract import load_contract
 from polytask.errors import DataError, ScenarioError
+from polytask.evaluation.gate import GateError
 from polytask.export.parity import bundle_outputs
 from polytask.growth.cold_start import learn_cold_start, save_cold_start
 from polytask.growth.version import Version
@@ -25,12 +27,14 @@ from polytask.request import RequestEncoder, RequestFeatures
 from polytask.tables import write_tables
 from polytask.text import TextTokenizer
 from serving.publish import publish
+from tests.blunted import blunted
 from tests.small import training_frame
 
 TASK = """
 - name: liked
   title: Will rate it 4 or more
   kind: binary
+  gate: none
   label: {source: interaction, column: rating, at_least: 4}
 """
 
@@ -77,6 +81,9 @@ def test_one_version_after_the_other(small_scenario_file, workspace, tables, tmp
     first = load_contract(current(workspace))
 
     output = run(add_task, "--task", task, *options)
+    assert passed(output) == {"item": "level", "user": "level", "scene": "level"}
+    assert "live model" in output
+    assert "has no liked to compare with" in output
     assert "equal in every bit: item_ids, item_scores, user_ids, user_scores, scene_scores" in output
     second = load_contract(current(workspace))
     assert f"version {second.model_version} in" in output
@@ -92,8 +99,12 @@ def test_one_version_after_the_other(small_scenario_file, workspace, tables, tmp
     output = run(refresh_catalogue, "--items", tmp_path / "items.csv", *options)
     assert "equal in every bit: user_ids, user_scores, scene_scores, liked_scores" in output
     assert "1 items appended" in output
+    assert passed(output)["scene"] == passed(output)["liked"] == "level"
+    assert re.search(r"item ndcg@10 .*; new items may cost 0\.00\d\d; without them level: \+0\.0000, \+0\.0000", output)
     third = load_contract(current(workspace))
     assert third.new_items == (61,)
+    # Measured as it is served: with the new item, which the others pay for, and below the first of them.
+    assert f"item ndcg@10 {third.metrics['item']['ndcg@10']:.4f}, popularity" in output
     assert third.checksum != second.checksum
     places = answered(current(workspace), tables)
     assert places.index(5001) == 5  # below the first others
@@ -101,8 +112,10 @@ def test_one_version_after_the_other(small_scenario_file, workspace, tables, tmp
     with pytest.raises(DataError, match="there is nothing to refresh"):
         run(refresh_catalogue, "--items", tmp_path / "items.csv", *options)
 
-    output = run(fine_tune, "--epochs", 1, *options)
+    # An epoch on so few events makes lists worse rather than better.
+    output = run(fine_tune, "--epochs", 1, "--no-gate", *options)
     assert "appended: 0 users, 0 items" in output
+    assert "gate:" not in output
     last = load_contract(current(workspace))
     assert last.catalogues["items"].rows == 61
     assert last.new_items == (61,)  # no event has seen it
@@ -119,6 +132,12 @@ def test_one_version_after_the_other(small_scenario_file, workspace, tables, tmp
     assert sorted(path.name for path in (workspace / "small").iterdir()) == ["pipeline", "published"]
 
 
+def passed(output: str) -> dict[str, str]:
+    """How each task stands beside the live model, as the gate's line says it."""
+    line = output[output.index("gate: passed [") :].split("]")[0]
+    return dict(re.findall(r"(\w+) \w+(?:@\d+)? 0\.\d{4}(?:, \w+ 0\.\d{4})?, live 0\.\d{4} \((\w+):", line))
+
+
 def answered(bundle: Path, tables) -> list[object]:
     """The items that the served graph lists for a user who has seen all old ones but the first twelve."""
     contract = load_contract(bundle)
@@ -128,6 +147,32 @@ def answered(bundle: Path, tables) -> list[object]:
     encoder = RequestEncoder(contract.scenario, catalogues)
     rows = bundle_outputs(bundle, contract, tokenizer, encoder, [request])["item_ids"][0]
     return [catalogues["items"].external(int(row)) for row in rows if row]
+
+
+def test_what_is_worse_is_not_published(
+    small_scenario_file, small_checkpoint, small_bundle, language_model, tmp_path, monkeypatch
+):
+    """The new model ranks by noise; it is compared with the live one, or else with the one it grew from."""
+    published = tmp_path / "small" / "published"
+    publish(small_bundle, published, small_checkpoint)
+
+    def fine_tuned(previous, tables, training_set, target, *rest):
+        blunted(small_checkpoint, language_model.sha256, target / "model")
+        shutil.copytree(previous.bundle, target / "bundle")
+
+    monkeypatch.setattr("polytask.growth.jobs.fine_tune_job", fine_tuned)
+    options = ["--scenario", small_scenario_file, "--workspace", tmp_path]
+    before = published.joinpath("current").readlink()
+    with pytest.raises(
+        GateError, match=r"^refused: item ndcg@10 .* falls below .* is worse than the live model's 0\.2907"
+    ):
+        run(fine_tune, *options)
+    assert published.joinpath("current").readlink() == before
+    assert sorted(path.name for path in (tmp_path / "small").iterdir()) == ["published"]
+    shutil.rmtree(published)
+    given = ["--checkpoint", small_checkpoint, "--bundle", small_bundle]
+    with pytest.raises(GateError, match=r"is worse than the live model's 0\.2907"):
+        run(fine_tune, *options, *given)
 
 
 @pytest.mark.parametrize(

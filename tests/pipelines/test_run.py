@@ -1,5 +1,7 @@
 """`polytask run`: pipelines on this machine, one after the other in one workspace, and what it refuses."""
 
+import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,16 +13,20 @@ from typer.testing import CliRunner
 
 from components.add_task import add_task
 from pipelines.catalogue_of_pipelines import PIPELINES
+from pipelines.failure import PipelineError
 from pipelines.run import chosen, run
+from pipelines.workspace import Places
 from polytask.contract import load_contract
 from polytask.errors import DataError, ScenarioError
 from polytask.registry.folder import FolderRegistry
+from polytask.registry.version import ModelVersion
 from polytask.scenario import Scenario
 from polytask.scenario.load import read_task
 from polytask.tables import Tables
 from serving.publish import publish
 from tests.small import training_frame
 
+DATA = ["fingerprint", "ingest", "build-features", "build-training-set"]
 TASK = "{name: liked, title: Will like it, kind: binary, label: {source: interaction, column: rating, at_least: 4}}"
 
 
@@ -41,29 +47,69 @@ def workspace(small_bundle: Path, small_checkpoint: Path, small_store: Path, tmp
     return tmp_path
 
 
-def test_new_items_and_then_recommendations_to_all(
-    workspace: Path, small_scenario_file: Path, small_bundle: Path, tables: Tables, tmp_path: Path
+def test_new_items_a_new_task_and_recommendations_to_all(
+    workspace: Path, small_scenario_file: Path, small_bundle: Path, tables: Tables, tmp_path: Path, steps_run_here: None
 ) -> None:
     where = ["--scenario", small_scenario_file, "--workspace", workspace]
+    registry = FolderRegistry(workspace / "small" / "published")
+    first = load_contract(small_bundle).model_version
     new = pd.DataFrame({"item_id": [5001], "title": ["A comedy"], "year": [1999], "genres": ["Comedy"]})
     old = tables.items.assign(genres=tables.items["genres"].map("|".join))
     pd.concat([new, old]).to_csv(tmp_path / "items.csv", index=False)
     output = started("refresh_catalogue", *where, "--set", f"items={tmp_path / 'items.csv'}")
     assert "1 items appended, 0 with another text, 0 gone" in output
-    assert "smoke" in output
-    live = FolderRegistry(workspace / "small" / "published").live()
-    assert live is not None
-    assert live.lineage["parent_model"] == str(load_contract(small_bundle).model_version)
-    assert live.checkpoint is not None
-    assert load_contract(Path(live.bundle)).catalogues["items"].rows == 61
+    assert steps(output) == [*DATA, "refresh-items", "evaluate", "compare", "gate", "deploy", "smoke"]
+    second = live(registry)
+    assert second.lineage["parent_model"] == str(first)
+    assert second.checkpoint is not None
+    contract = load_contract(Path(second.bundle))
+    assert contract.catalogues["items"].rows == 61
+    summary = made(workspace, "compare", "summary").read_text(encoding="utf-8")
+    assert f"Live model: {first}." in summary
+    verdict = json.loads(made(workspace, "compare", "verdict").read_text(encoding="utf-8"))
+    assert [(task["task"], task["refused"]) for task in verdict["tasks"]] == [("item", ""), ("user", ""), ("scene", "")]
+    item = verdict["tasks"][0]
+    assert item["value"] == pytest.approx(contract.metrics["item"]["ndcg@10"])
+    assert item["live"]["allowed"] == pytest.approx(0.03 * item["live"]["live"])
+    assert item["live"]["mean"] < 0
+    assert item["live"]["alone"]["mean"] == 0
+    assert made(workspace, "evaluate", "report").stat().st_size > 10_000
+
+    # Two epochs on so few events do not tell what will be liked: the task has to clear its bar first.
+    with pytest.raises(PipelineError, match=r"step 'gate' failed .*: refused: liked auc .* falls below its gate"):
+        started("add_task", *where, "--set", f"task={TASK}")
+    assert live(registry).version == second.version
+    output = started("add_task", *where, "--set", f"task={TASK.replace('kind', 'gate: none, kind')}")
+    assert steps(output) == [*DATA, "add-task", "evaluate", "compare", "gate", "deploy", "smoke"]
+    assert "has no liked to compare with" in output
+    third = live(registry)
+    assert third.lineage["parent_model"] == str(second.version)
+    assert set(third.metrics) == {"item", "user", "scene", "liked"}
+    assert "liked: 16 requests, values from" in (workspace / "small" / "pipeline" / "pipeline.log").read_text()
 
     file = tmp_path / "all.parquet"
     output = started("batch_recommend", *where, "--set", "k=2", "--set", f"output={file}")
-    assert f"180 rows for 30 users, model {live.version}: {file}" in output
+    assert f"for 30 users, model {third.version}: {file}" in output
     assert "the runner itself took" in output
-    assert pq.read_metadata(file).num_rows == 180
+    assert pq.read_metadata(file).num_rows == 210
     with pytest.raises(DataError, match="pipeline 'tarin' is not known; allowed: train_and_deploy, refresh_features"):
         started("tarin", *where)
+
+
+def steps(output: str) -> list[str]:
+    """The steps that ended, those from the cache among them."""
+    return re.findall(r"\N{CHECK MARK} ([\w-]+): ", output)
+
+
+def live(registry: FolderRegistry) -> ModelVersion:
+    found = registry.live()
+    assert found is not None
+    return found
+
+
+def made(workspace: Path, step: str, output: str) -> Path:
+    """The newest output of a step in a workspace."""
+    return Places(workspace, "small").step_file(step, output)
 
 
 class Output:
@@ -85,9 +131,8 @@ def test_the_step_that_adds_a_task(
     contract = load_contract(Path(bundle.path))
     assert [task.name for task in contract.scenario.tasks] == ["item", "user", "scene", "liked"]
     assert bundle.metadata["model_version"] == contract.model_version
-    live = FolderRegistry(workspace / "small" / "published").live()
-    assert live is not None
-    assert model.metadata["lineage"]["parent_model"] == str(live.version)
+    parent = live(FolderRegistry(workspace / "small" / "published"))
+    assert model.metadata["lineage"]["parent_model"] == str(parent.version)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["bundle", "model"]
 
 

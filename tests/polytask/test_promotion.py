@@ -2,14 +2,11 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from polytask.catalogue import Catalogue
-from polytask.checkpoint import load_checkpoint, save_checkpoint
 from polytask.evaluation.previous import previous_method
 from polytask.evaluation.requests import split_requests
 from polytask.jobs import evaluate_model
@@ -17,6 +14,7 @@ from polytask.promotion import compare_with_live
 from polytask.registry.folder import FolderRegistry
 from polytask.registry.version import ModelVersion
 from serving.publish import publish
+from tests.blunted import blunted
 from tests.small import training_frame
 
 
@@ -35,17 +33,6 @@ def live(small_bundle, small_checkpoint, tmp_path) -> ModelVersion:
     found = FolderRegistry(tmp_path / "published").live()
     assert found is not None
     return found
-
-
-def blunted(checkpoint: Path, sha256: str, folder: Path) -> Path:
-    """A model that ranks by noise."""
-    model = load_checkpoint(checkpoint, sha256)
-    generator = torch.Generator().manual_seed(1)
-    for tensor in model.state_dict().values():
-        if tensor.is_floating_point():
-            tensor.copy_(torch.randn(tensor.shape, generator=generator))
-    save_checkpoint(model, [], sha256, folder)
-    return folder
 
 
 def lenient(scenario):

@@ -32,7 +32,7 @@ def render_report(results: Mapping[str, Any]) -> str:
         results=results,
         tasks=[_task(results, about) for about in tasks.values()],
         verdicts=[verdict(results, about) for about in tasks.values()],
-        curves=plots.curves(results["training"], titles),
+        curves=plots.curves(results["training"], titles) if any(results["training"].values()) else None,
         ablations=_ablations(results, tasks),
         cold=_cold(results["cold"]),
         calibrations={

@@ -111,6 +111,41 @@ def test_beside_the_live_model(ungated, found, passed):
         assert "item ndcg@10 0.1200 is worse than the live model's 0.1500 by 0.0300 (95%: -0.0500" in verdict.line()
 
 
+LEVEL = Difference(0.15, 0.0, (-0.01, 0.01), "level")
+WORSE = Difference(0.15, -0.03, (-0.05, -0.01), "worse")
+
+
+@pytest.mark.parametrize(
+    ("allowed", "alone", "words"),
+    [
+        (0.012, LEVEL, None),
+        (0.008, LEVEL, "-0.0100), more than the 0.0080 that new items may cost [item"),
+        (0.012, WORSE, "refused: item ndcg@10 without the new items is worse than the live model's 0.1500 by 0.0300"),
+    ],
+)
+def test_new_items_may_cost_so_much_and_the_model_itself_nothing(ungated, allowed, alone, words):
+    difference = Difference(0.15, -0.03, (-0.05, -0.01), "worse", allowed, alone)
+    verdict = judge(ungated, split(), split(), {"item": difference}, 7, "")
+    assert verdict.passed is (words is None)
+    assert (words or "passed [") in verdict.line()
+    numbers = f"; new items may cost {allowed:.4f}; without them {alone.verdict}: {alone.mean:+.4f}, "
+    assert f"live 0.1500 (worse: -0.0300, -0.0500 to -0.0100{numbers}" in verdict.line()
+    assert verdict_of(verdict.content()) == verdict
+    text = summary_of_verdict(ungated, verdict)
+    low, high = alone.interval
+    assert f"(-0.0500 to -0.0100); without the new items {alone.mean:+.4f} ({low:+.4f} to {high:+.4f}) |" in text
+    assert f"may cost item {allowed:.4f}; without them no task may be worse." in text
+
+
+def test_less_error_than_allowed_is_told_from_more(ungated):
+    """The end of the interval that is nearer to nought decides, on either side of it."""
+    more, less = (
+        Difference(0.15, mean, ends, "worse", 0.02) for mean, ends in ((0.05, (0.03, 0.07)), (0.02, (0.01, 0.03)))
+    )
+    assert more.is_worse
+    assert not less.is_worse
+
+
 def test_the_summary_names_each_task_and_number(ungated):
     difference = Difference(0.15, -0.03, (-0.05, -0.01), "worse")
     text = summary_of_verdict(ungated, judge(ungated, split(), split(), {"item": difference}, 7, "a | b"))
