@@ -4,11 +4,19 @@ import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
+from polytask.atomic import sha256_file
 from polytask.catalogue import Catalogue
+from polytask.checkpoint import save_checkpoint
+from polytask.contract import load_contract
 from polytask.evaluation.previous import previous_method
 from polytask.evaluation.requests import split_requests
+from polytask.growth.cold_start import ColdStart, save_cold_start
+from polytask.growth.rows import with_rows
+from polytask.growth.version import Version
 from polytask.jobs import evaluate_model
 from polytask.promotion import compare_with_live
 from polytask.registry.folder import FolderRegistry
@@ -125,3 +133,62 @@ def test_an_earlier_model_whose_rows_stand_elsewhere(small_dataset, small_checkp
     scores = previous_method(small_checkpoint, small_dataset, language_model, fewer)(requests)
     assert np.isneginf(scores["item"][:, 21:]).all()
     assert np.isfinite(scores["item"][:, 1:21]).all()
+
+
+@pytest.fixture
+def with_a_comedy(small_bundle, small_checkpoint, small_training, language_model, tmp_path) -> Version:
+    """The live model with one more item, as a refresh leaves it, but for the served graph."""
+    made = Version(tmp_path / "made" / "model", tmp_path / "made" / "bundle")
+    shutil.copytree(small_bundle, made.bundle)
+    contract = load_contract(made.bundle)
+    items, spec = made.catalogues()["items"], contract.catalogues["items"]
+    comedy = {"item_id": 5001, "title": "A comedy", "year": 1999, "genres": ["Comedy"]}
+    longer = Catalogue("items", "item_id", pd.concat([items.table, pd.DataFrame([comedy])], ignore_index=True))
+    longer.save(made.bundle / spec.path)
+    spec = spec.model_copy(update={"rows": 61, "sha256": sha256_file(made.bundle / spec.path)})
+    contract.model_copy(update={"catalogues": {**contract.catalogues, "items": spec}}).save(made.bundle)
+    vectors = torch.from_numpy(language_model.vectors(["A comedy (1999), Comedy"])[0])
+    model = with_rows(small_training[0], vectors)
+    model.heads["item"].bias.data[-1] = 50.0  # above all others, wherever it may stand
+    save_checkpoint(model, [], language_model.sha256, made.checkpoint)
+    return made
+
+
+def test_new_items_are_told_from_the_model_that_lists_them(
+    small_scenario, data, live, language_model, with_a_comedy, tmp_path
+):
+    tables, rows, evaluation = data
+    made = with_a_comedy
+
+    def item(training_set):
+        verdict = compare_with_live(
+            lenient(small_scenario),
+            tables,
+            training_set,
+            made.checkpoint,
+            evaluation,
+            live,
+            tmp_path / "verdict.json",
+            bundle=made.bundle,
+        )
+        return verdict.tasks[0]
+
+    first = item(rows)  # in the first place, where serving would list it: it has not been calibrated
+    assert first.baseline is None  # the scenario's file has dropped the gate that the bundle still has
+    assert first.live.allowed == pytest.approx(0.03 * first.live.live)
+    assert (first.live.alone.verdict, first.live.alone.mean) == ("level", 0.0)
+    save_cold_start(ColdStart(language_model.dim, 16), np.array([61]), made.checkpoint)
+    sixth = item(rows)
+    assert first.live.mean < sixth.live.mean < 0
+    assert first.live.is_worse
+    assert "more than the 0.0087 that new items may cost" in first.refused
+
+    # Training events may have asked for it by now; what the model was not trained on stays new to it.
+    frame = pd.read_parquet(rows)
+    frame.loc[frame.groupby("user_id").head(1).index[:3], "item_id"] = 5001
+    frame.to_parquet(tmp_path / "newer.parquet")
+    assert item(tmp_path / "newer.parquet").live.alone is not None
+    save_cold_start(ColdStart(language_model.dim, 16), np.array([]), made.checkpoint)
+    trained = item(tmp_path / "newer.parquet")
+    assert trained.live.alone is None
+    assert trained.live.allowed == 0
