@@ -29,6 +29,13 @@ def rollout(
     take_over: Annotated[bool, typer.Option(help="Take over fields that someone else has set.")] = False,
     ready_seconds: Annotated[float, typer.Option(min=1, help="How long the pods may take to start.")] = 900,
     answer_seconds: Annotated[float, typer.Option(min=1, help="How long right answers may take after that.")] = 120,
+    registry: Annotated[
+        str,
+        typer.Option(
+            help="Registry to tell what is live then: a folder of published versions, or an address of "
+            "Kubeflow Model Registry; by default none is told."
+        ),
+    ] = "",
 ) -> None:
     """Bring a published bundle into service on a cluster, and back when it does not answer.
 
@@ -36,8 +43,17 @@ def rollout(
       polytask rollout --bundle current --storage s3://models --namespace staging
       polytask rollout --bundle current --storage s3://models --namespace live --strategy canary
     """
+    from polytask.contract import load_contract
+    from serving.registry.address import open_registry
+    from serving.registry.rolled_out import check_registered, tell_registry
     from serving.rollout.deploy import deploy
 
+    opened, version = None, 0
+    if registry:
+        contract = load_contract(bundle, verify_files=False)
+        version = contract.model_version
+        opened = open_registry(registry, bundle.resolve().parent, contract.scenario.name)
+        check_registered(opened, version)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     outcome = deploy(
@@ -55,4 +71,10 @@ def rollout(
         answer_seconds=answer_seconds,
         upload=upload,
     )
-    Console().print(str(outcome), highlight=False)
+    told = "no registry was told which version is live; --registry names one"
+    if outcome.action == "shadowing":
+        told = "a shadow is not live; no registry was told"
+    elif opened is not None:
+        told = tell_registry(opened, version)
+    for line in (str(outcome), told):
+        Console().print(line, highlight=False, soft_wrap=True)

@@ -33,12 +33,16 @@ def curves(training: Mapping[str, Sequence[Mapping[str, Any]]], titles: Mapping[
             points = [(epoch["number"], epoch["losses"].get(task)) for epoch in epochs]
             points = [(number, loss) for number, loss in points if loss is not None]
             style = ("-", "--", ":", "-.")[place % 4]
+            if not points:
+                continue
             axis.plot(*zip(*points, strict=True), color=MODEL, linestyle=style, marker="o", markersize=2.5, label=seed)
         axis.set_title(title, loc="left", fontsize=10, color=INK)
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes[0].set_ylabel("mean training loss")
-    axes[0].legend(title="seed", frameon=False, fontsize=8, title_fontsize=8)
+    # Of a model that a task was added to, that task alone was trained.
+    trained = next((axis for axis in axes if axis.lines), axes[0])
+    trained.legend(title="seed", frameon=False, fontsize=8, title_fontsize=8)
     return _svg(figure, f"Training loss per epoch of {', '.join(titles.values())}")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from polytask.registry.folder import FolderRegistry
 from polytask.scenario import Scenario
 from polytask.tables import Tables
 from serving.rollout.cluster import Cluster
@@ -51,12 +52,14 @@ def test_a_bundle_is_rolled_out_and_the_second_time_nothing_changes(
     tables: Tables,
     tmp_path: Path,
 ):
-    contract = write_bundle(tmp_path / "bundle", small_scenario, tables)
+    published = tmp_path / "published"
+    contract = write_bundle(published / str(VERSION), small_scenario, tables)
+    registry = FolderRegistry(published)
     state.contracts[str(VERSION)] = contract.checksum
     state.stale_reads = 0
-    arguments = ["--bundle", str(tmp_path / "bundle"), "--storage", "s3://models/small"]
+    arguments = ["--bundle", str(published / str(VERSION)), "--storage", "s3://models/small"]
     arguments += ["--url", server.url + "/services/{name}"]
-    done = run(kubeconfig, *arguments)
+    done = run(kubeconfig, *arguments, "--registry", str(published))
     assert done.returncode == 0, done.stderr
     assert f"deployed: model {VERSION} in " in done.stdout
     assert address(state) == f"s3://models/small/{VERSION}/repository"
@@ -67,3 +70,8 @@ def test_a_bundle_is_rolled_out_and_the_second_time_nothing_changes(
     written = [key for key in object_store.objects if key.startswith(f"models/small/{VERSION}/repository/")]
     assert len(object_store.written) == len(object_store.objects) > len(written) > 3
     assert f"unchanged: model {VERSION} in " in again.stdout
+    assert f"registry {published}: version {VERSION} is live\n" in done.stdout
+    assert "no registry was told which version is live; --registry names one" in again.stdout
+    live = registry.live()
+    assert live is not None
+    assert live.version == VERSION

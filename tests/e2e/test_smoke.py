@@ -1,0 +1,50 @@
+"""The smoke step through a service that runs: every task answers; another model and a missing task are refused."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from components.smoke import smoke
+from polytask.contract import load_contract
+from serving.local import LocalStack
+from serving.rollout.errors import NotServing
+from serving.smoke import smoke_through_service
+
+
+@pytest.fixture(autouse=True)
+def service(small_stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The stack as the InferenceService `recommender` in the namespace `shop`."""
+    host = small_stack.rest_url.removeprefix("http://")
+    monkeypatch.setattr("serving.smoke.Settings.url", "http://{name}:{namespace}@" + host)
+    monkeypatch.setattr("serving.smoke.Settings.poll_seconds", 0.01)
+    return f"http://recommender:shop@{host}"
+
+
+def test_each_task_is_asked_and_answers(small_bundle: Path, service: str, capsys: pytest.CaptureFixture[str]) -> None:
+    version = load_contract(small_bundle).model_version
+    smoke.python_func(published=str(small_bundle), storage="s3://models", namespace="shop")
+    assert capsys.readouterr().out == f"{service} answers item, user, scene with model {version}\n"
+
+
+def test_another_model_is_refused(small_bundle: Path, tmp_path: Path) -> None:
+    contract = load_contract(small_bundle)
+    contract.model_copy(update={"model_version": 78}).save(tmp_path)
+    with pytest.raises(NotServing, match=r"answers with model version 77, contract \w{12}; deployed: 78, \w{12}"):
+        smoke_through_service(tmp_path, "recommender", "shop", seconds=0)
+    contract.model_copy(update={"metrics": {"item": {"ndcg@10": 0.5}}}).save(tmp_path)
+    with pytest.raises(
+        NotServing, match=rf"contract {contract.checksum[:12]}; deployed: 77, (?!{contract.checksum[:12]})"
+    ):
+        smoke_through_service(tmp_path, "recommender", "shop", seconds=0)
+
+
+def test_a_task_that_is_not_answered_is_refused(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contract = load_contract(small_bundle)
+    tasks = [*contract.scenario.tasks, SimpleNamespace(name="liked")]
+    more = SimpleNamespace(
+        model_version=contract.model_version, checksum=contract.checksum, scenario=SimpleNamespace(tasks=tasks)
+    )
+    monkeypatch.setattr("serving.smoke.load_contract", lambda folder, verify_files: more)
+    with pytest.raises(NotServing, match="liked"):
+        smoke_through_service(small_bundle, "recommender", "shop", seconds=0)
