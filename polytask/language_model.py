@@ -1,6 +1,6 @@
 """The pretrained transformer: where it lies, its text vectors, and the cache that keeps each text's vector."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -8,17 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 from transformers.utils import logging as transformers_logging
 
-from polytask.atomic import atomic_file, sha256_file
+from polytask.atomic import sha256_file
 from polytask.errors import DataError
 from polytask.packages import cache_folder, package_path
 from polytask.scenario.schema import Scenario
-from polytask.tensor_file import save_tensors
 from polytask.text import TextTokenizer, batches_by_length
+from polytask.vector_shards import VectorShards
 
 ENCODE_BATCH = 64
 TOKENIZER_FILE = "tokenizer.json"
@@ -137,8 +136,8 @@ class LanguageModel:
         self.dim = self.encoder.dim
         self._check_sizes(scenario.text.max_tokens)
         self.sha256 = _weights_sha256(folder, self.tokenizer_file, scenario.encoder.layers)
-        name = f"{self.sha256[:16]}-{scenario.encoder.pooling}-{scenario.text.max_tokens}.safetensors"
-        self._cache_file = (cache or cache_folder()) / "text-vectors" / name
+        name = f"{self.sha256[:16]}-{scenario.encoder.pooling}-{scenario.text.max_tokens}"
+        self._shards = VectorShards((cache or cache_folder()) / "text-vectors" / name, self.dim)
 
     def vectors(
         self, texts: Sequence[str], progress: Callable[[int, int], None] | None = None
@@ -148,13 +147,18 @@ class LanguageModel:
         `progress(done, total)` is called after each batch of new texts.
         """
         keys = [sha256(text.encode()).hexdigest() for text in texts]
-        known = self._load_cache()
-        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
-        reused = len(set(keys)) - len(new)
-        if new:
-            known.update(self._encode_all(new, progress))
-            self._save_cache(known)
-        return np.stack([known[key] for key in keys]), reused
+        text_of = dict(zip(keys, texts, strict=True))
+        rows = {key: row for row, key in enumerate(text_of)}
+        vectors = np.empty((len(rows), self.dim), dtype=np.float32)
+        found = self._shards.read(list(rows), vectors)
+        # Sorted, so that texts of equal length stay in one order, whatever order they came in.
+        new = sorted(key for key, row in rows.items() if not found[row])
+        for start in range(0, len(new), self._shards.rows):
+            part = new[start : start + self._shards.rows]
+            made = self._encode_all([text_of[key] for key in part], start, len(new), progress)
+            self._shards.add(part, made)
+            vectors[[rows[key] for key in part]] = made
+        return vectors[[rows[key] for key in keys]], int(found.sum())
 
     def _check_sizes(self, max_tokens: int) -> None:
         config, known = self.encoder.config, self.tokenizer.vocabulary
@@ -168,18 +172,18 @@ class LanguageModel:
             raise DataError(f"encoder.model: {self.tokenizer_file} has {known} tokens, the model {config.vocab_size}")
 
     def _encode_all(
-        self, new: Mapping[str, str], progress: Callable[[int, int], None] | None
-    ) -> dict[str, NDArray[np.float32]]:
-        """Vectors by key for texts by key, on a GPU where there is one."""
-        keys = sorted(new)  # texts of equal length then stay in one order, whatever order they came in
-        vectors: dict[str, NDArray[np.float32]] = {}
+        self, texts: Sequence[str], before: int, total: int, progress: Callable[[int, int], None] | None
+    ) -> NDArray[np.float32]:
+        """Vectors (n, D) of texts, on a GPU where there is one. `before` of `total` texts were encoded already."""
+        vectors = np.empty((len(texts), self.dim), dtype=np.float32)
+        done = before
         self.encoder.to("cuda" if torch.cuda.is_available() else "cpu")
         try:
-            for numbers in batches_by_length([new[key] for key in keys], ENCODE_BATCH):
-                batch = [keys[number] for number in numbers]
-                vectors.update(zip(batch, self._encode([new[key] for key in batch]), strict=True))
+            for numbers in batches_by_length(texts, ENCODE_BATCH):
+                vectors[numbers] = self._encode([texts[number] for number in numbers])
+                done += len(numbers)
                 if progress is not None:
-                    progress(len(vectors), len(keys))
+                    progress(done, total)
         finally:
             self.encoder.cpu()
         return vectors
@@ -190,18 +194,6 @@ class LanguageModel:
         with torch.inference_mode():
             vectors: NDArray[np.float32] = self.encoder(input_ids, attention_mask).cpu().numpy()
         return vectors
-
-    def _load_cache(self) -> dict[str, NDArray[np.float32]]:
-        if not self._cache_file.is_file():
-            return {}
-        content = load_file(self._cache_file)
-        return {key.tobytes().hex(): vector for key, vector in zip(content["keys"], content["vectors"], strict=True)}
-
-    def _save_cache(self, known: dict[str, NDArray[np.float32]]) -> None:
-        keys = np.frombuffer(bytes.fromhex("".join(known)), dtype=np.uint8).reshape(len(known), -1)
-        with atomic_file(self._cache_file) as temporary:
-            vectors = np.stack(list(known.values()))
-            save_tensors({"keys": torch.from_numpy(keys.copy()), "vectors": torch.from_numpy(vectors)}, temporary)
 
 
 def _weights_sha256(folder: Path, tokenizer_file: Path, layers: tuple[int, ...]) -> str:
