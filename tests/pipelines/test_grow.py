@@ -150,7 +150,7 @@ def answered(bundle: Path, tables) -> list[object]:
 
 
 def test_what_is_worse_is_not_published(
-    small_scenario_file, small_checkpoint, small_bundle, language_model, tmp_path, monkeypatch
+    small_scenario_file, small_checkpoint, small_bundle, ruled_bundle, language_model, tmp_path, monkeypatch
 ):
     """The new model ranks by noise; it is compared with the live one, or else with the one it grew from."""
     published = tmp_path / "small" / "published"
@@ -169,8 +169,11 @@ def test_what_is_worse_is_not_published(
         run(fine_tune, *options)
     assert published.joinpath("current").readlink() == before
     assert sorted(path.name for path in (tmp_path / "small").iterdir()) == ["published"]
-    shutil.rmtree(published)
     given = ["--checkpoint", small_checkpoint, "--bundle", small_bundle]
+    publish(ruled_bundle, published)
+    with pytest.raises(GateError, match="live model 77 was published without its checkpoint"):
+        run(fine_tune, *options, *given)
+    shutil.rmtree(published)
     with pytest.raises(GateError, match=r"is worse than the live model's 0\.2907"):
         run(fine_tune, *options, *given)
 
