@@ -102,7 +102,7 @@ def check_console(port: int) -> None:
         with contextlib.suppress(httpx.TransportError):
             page = httpx.get(f"http://127.0.0.1:{port}/?user=10").text
         time.sleep(0.1)
-    assert "Last 10, newest first" in page
+    assert "History: last 10, newest first" in page
 
 
 def check_explanation(folder: Path) -> None:

@@ -74,7 +74,7 @@ def test_versions_of_another_registry(registry: FolderRegistry, small_scenario_f
         (first, second) = json.loads(run(registry, small_scenario_file, "--json", *arguments).output)
         assert (first["live"], second["live"]) == (True, False)
         empty = run(registry, small_scenario_file, "--registry", f"{url}?model=none").output
-        assert empty == f"no versions in {url}, model none\n"
+        assert empty == f"no versions in {url}, model none; a demo publishes the first\n"
 
 
 def test_no_versions(small_scenario_file: Path, tmp_path: Path) -> None:
