@@ -1,5 +1,6 @@
 """The Parquet files behind the feature views, written from the ingested tables."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -48,13 +49,13 @@ def write_sources(scenario: Scenario, tables: Tables, folder: Path) -> None:
         return
     items = tables.items.assign(**{STAMP: stamp})
     _write(source_file(folder, ITEM_CATALOGUE), items, _schema(entities.items, entities.items.columns))
-    history = history_as_of(scenario, tables.interactions)
-    history = history.rename(columns={entities.interactions.timestamp: STAMP})
     keys = pa.list_(_ARROW[entities.items.key_type])
     schema = pa.schema(
         {entities.users.key: _ARROW[entities.users.key_type], STAMP: TIME, HISTORY: keys, SEEN: keys},
     )
-    _write(source_file(folder, USER_HISTORY), history, schema)
+    history = history_as_of(scenario, tables.interactions, ROWS_PER_GROUP)
+    parts = (part.rename(columns={entities.interactions.timestamp: STAMP}) for part in history)
+    _write_parts(source_file(folder, USER_HISTORY), parts, schema)
 
 
 def _schema(entity: Table, columns: dict[str, Column]) -> pa.Schema:
@@ -63,7 +64,12 @@ def _schema(entity: Table, columns: dict[str, Column]) -> pa.Schema:
 
 
 def _write(path: Path, table: pd.DataFrame, schema: pa.Schema) -> None:
+    groups = range(0, len(table), ROWS_PER_GROUP)
+    _write_parts(path, (table.iloc[start : start + ROWS_PER_GROUP] for start in groups), schema)
+
+
+def _write_parts(path: Path, parts: Iterable[pd.DataFrame], schema: pa.Schema) -> None:
+    """Each part becomes a row group. There is never more than one of them in memory."""
     with atomic_file(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
-        for start in range(0, len(table), ROWS_PER_GROUP):
-            rows = table.iloc[start : start + ROWS_PER_GROUP]
+        for rows in parts:
             writer.write_table(pa.Table.from_pandas(rows, schema=schema, preserve_index=False))

@@ -1,9 +1,11 @@
 """What a user had done as of each event: the arrays that Feast stores and training joins back."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from polytask.scenario.schema import Scenario
 from polytask.tables import EVENT_ID
@@ -14,36 +16,36 @@ from polytask.tensors import HISTORY, SEEN
 AFTER_EVENT = pd.Timedelta(1, "us")
 
 
-def history_as_of(scenario: Scenario, interactions: pd.DataFrame) -> pd.DataFrame:
+def history_as_of(scenario: Scenario, interactions: pd.DataFrame, rows: int) -> Iterator[pd.DataFrame]:
     """One row per event: user key, timestamp (event + 1 microsecond), `history` and `seen`, by user and time.
 
-    Both hold item keys from oldest to newest, the event's own item last: at most `history_length` and `seen_length`.
-    The arrays are views of one array of items, so that the frame costs a few bytes per row and not per array element.
+    In frames of at most `rows` rows. Both arrays hold item keys from oldest to newest, the event's own item last, and
+    at most `history_length` and `seen_length` of them. They are views of one array of items, so that a frame costs a
+    few bytes per row and not per array element.
     """
     user, item = scenario.entities.users.key, scenario.items.key
     timestamp = scenario.entities.interactions.timestamp
-    events = interactions.sort_values([user, timestamp, EVENT_ID], ignore_index=True)
+    lengths = {HISTORY: scenario.features.history_length, SEEN: scenario.features.seen_length}
+    events = interactions[[user, item, timestamp, EVENT_ID]].sort_values([user, timestamp, EVENT_ID], ignore_index=True)
     items = events[item].to_numpy()
     starts = np.searchsorted(codes := pd.factorize(events[user])[0], codes)
-    ends = np.arange(1, len(events) + 1)
-    return pd.DataFrame(
-        {
-            user: events[user],
-            timestamp: events[timestamp] + AFTER_EVENT,
-            HISTORY: _windows(items, starts, ends, scenario.features.history_length),
-            SEEN: _windows(items, starts, ends, scenario.features.seen_length),
-        }
-    )
+    for first in range(0, len(events), rows):
+        part = events.iloc[first : first + rows]
+        begin, ends = starts[first : first + rows], np.arange(first, first + len(part)) + 1
+        yield pd.DataFrame(
+            {
+                user: part[user],
+                timestamp: part[timestamp] + AFTER_EVENT,
+                **{name: _windows(items, begin, ends, length) for name, length in lengths.items()},
+            }
+        )
 
 
-def _windows(items: np.ndarray, starts: np.ndarray, ends: np.ndarray, length: int) -> pd.Series:
+def _windows(
+    items: NDArray[Any], starts: NDArray[np.int64], ends: NDArray[np.int64], length: int
+) -> NDArray[np.object_]:
     """For each row the view items[max(start, end - length):end]."""
-    first = np.maximum(starts, ends - length)
-
-    def views() -> Iterator[np.ndarray]:
-        for start, end in zip(first.tolist(), ends.tolist(), strict=True):
-            yield items[start:end]
-
-    windows = pd.Series(index=range(len(items)), dtype=object)
-    windows[:] = list(views())
+    windows = np.empty(len(ends), dtype=object)
+    for row, (start, end) in enumerate(zip(np.maximum(starts, ends - length).tolist(), ends.tolist(), strict=True)):
+        windows[row] = items[start:end]
     return windows

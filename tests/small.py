@@ -123,7 +123,7 @@ def training_frame(scenario: Scenario, tables: Tables) -> pd.DataFrame:
     user, time = scenario.entities.users.key, scenario.entities.interactions.timestamp
     events = tables.interactions.sort_values([user, time, "event_id"], ignore_index=True)
     events = events.merge(tables.users[[user, *scenario.features.profile]], on=user, how="left", validate="m:1")
-    after = history_as_of(scenario, tables.interactions)
+    (after,) = history_as_of(scenario, tables.interactions, len(events))
     first = ~events[user].duplicated()
     for column in ("history", "seen"):
         before = after[column].shift(1)

@@ -7,7 +7,10 @@ from polytask.history import AFTER_EVENT, history_as_of
 
 def test_every_row_against_a_plain_loop(small_scenario, tables):
     shuffled = tables.interactions.sample(frac=1, random_state=1)
-    rows = history_as_of(small_scenario, shuffled)
+    # Parts that end within a user's events.
+    parts = list(history_as_of(small_scenario, shuffled, 7))
+    assert {len(part) for part in parts[:-1]} == {7} and 1 <= len(parts[-1]) <= 7
+    rows = pd.concat(parts)
     assert rows.columns.tolist() == ["user_id", "timestamp", "history", "seen"]
     assert len(rows) == len(tables.interactions)
     expected = []
@@ -21,8 +24,8 @@ def test_every_row_against_a_plain_loop(small_scenario, tables):
 
 
 def test_arrays_are_views_of_one_array(small_scenario, tables):
-    rows = history_as_of(small_scenario, tables.interactions)
-    assert rows["seen"].iloc[-1].base is rows["seen"].iloc[0].base is not None
+    first, *_, last = history_as_of(small_scenario, tables.interactions, 7)
+    assert last["seen"].iloc[-1].base is first["history"].iloc[0].base is not None
 
 
 def test_stamp_lies_after_the_event_and_before_the_next(tables):
