@@ -11,7 +11,7 @@ from feast import FeatureStore
 
 from feature_repo.definitions import definitions
 from feature_repo.sources import STAMP, USER_HISTORY, source_file, views_of, write_sources
-from feature_repo.store import known_warnings_ignored, write_store
+from feature_repo.store import known_warnings_ignored, open_batch_store, write_store
 from polytask.scenario.schema import Scenario
 from polytask.tables import read_tables
 
@@ -37,7 +37,7 @@ def build_store(
     store = write_store(scenario, folder, settings)
     LOGGER.info("applying the definitions of %s", scenario.feature_service)
     apply_definitions(store, scenario, folder)
-    materialize(store, folder, views, late)
+    materialize(open_batch_store(folder), folder, views, late)
     return folder
 
 

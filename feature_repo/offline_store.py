@@ -6,18 +6,21 @@ numbers alone; the values are read afterwards, row group by row group, and come 
 The tests compare it with Feast's join on the same data.
 """
 
+from datetime import datetime
 from typing import Any
 
 import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from feast import FeatureView, FileSource, OnDemandFeatureView, RepoConfig
+from feast import FeatureView, OnDemandFeatureView, RepoConfig
+from feast.data_source import DataSource
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import FeastConfigBaseModel
 
-from feature_repo.parquet_rows import rows_of
+from feature_repo.latest_rows import LatestRows
+from feature_repo.parquet_rows import parquet_path, quoted, rows_of
 from polytask.errors import DataError
 
 ENTITY_TIME = "event_timestamp"
@@ -33,7 +36,7 @@ class AsofDuckDBOfflineStoreConfig(FeastConfigBaseModel):
 
 
 class AsofDuckDBOfflineStore(OfflineStore):
-    """`get_historical_features` over a data frame with the column `event_timestamp`, and nothing else."""
+    """`get_historical_features` over a data frame with the column `event_timestamp`, and what materialize reads."""
 
     @staticmethod
     def get_historical_features(
@@ -59,14 +62,27 @@ class AsofDuckDBOfflineStore(OfflineStore):
         return AsofJoin(entity_df, feature_views, feature_refs, on_demand)
 
     @staticmethod
-    def pull_latest_from_table_or_query(*args: Any, **kwargs: Any) -> RetrievalJob:
-        """Not here: raises DataError."""
-        raise DataError("this offline store only joins: materialize through the store that feature_store.yaml names")
+    def pull_latest_from_table_or_query(
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None,
+        start_date: datetime,
+        end_date: datetime,
+    ) -> RetrievalJob:
+        """The newest row of each entity from `start_date` to `end_date`, for materialize.
+
+        Raises DataError for a source that is not one Parquet file.
+        """
+        path = parquet_path(data_source)
+        return LatestRows(path, join_key_columns, feature_name_columns, timestamp_field, start_date, end_date)
 
     @staticmethod
     def pull_all_from_table_or_query(*args: Any, **kwargs: Any) -> RetrievalJob:
         """Not here: raises DataError."""
-        raise DataError("this offline store only joins: read the sources through what feature_store.yaml names")
+        raise DataError("this offline store does not list sources: read them through what feature_store.yaml names")
 
 
 class AsofJoin(RetrievalJob):
@@ -109,7 +125,7 @@ class AsofJoin(RetrievalJob):
             joined = joined.take(pa.array(positions))
         for number, view in enumerate(self._views):
             columns = self._columns(view)
-            values = rows_of(_parquet(view), list(columns.values()), found[f"row_{number}"])
+            values = rows_of(parquet_path(view.batch_source), list(columns.values()), found[f"row_{number}"])
             for name, column in columns.items():
                 joined = joined.append_column(name, values[column])
         return joined
@@ -121,7 +137,7 @@ class AsofJoin(RetrievalJob):
         for number, (view, keys) in enumerate(zip(self._views, keys_of, strict=True)):
             joins.append(_asof(number, view, keys))
             selected.append(_row(number, view))
-            parameters.append(_parquet(view))
+            parameters.append(parquet_path(view.batch_source))
             for theirs in keys.values():
                 parameters += [_plain(self._entities[theirs].min()), _plain(self._entities[theirs].max())]
         used = dict.fromkeys([ENTITY_TIME, *(theirs for keys in keys_of for theirs in keys.values())])
@@ -148,14 +164,14 @@ def _keys(view: FeatureView) -> dict[str, str]:
 
 def _asof(number: int, view: FeatureView, keys: dict[str, str]) -> str:
     """The join to a view, as `f0`, `f1`, ...; its parameters are the file, and the bounds of each key."""
-    own = {theirs: _quoted(_column(view, key)) for key, theirs in keys.items()}
-    met = [f"e.{_quoted(theirs)} = f{number}.{column}" for theirs, column in own.items()]
+    own = {theirs: quoted(_column(view, key)) for key, theirs in keys.items()}
+    met = [f"e.{quoted(theirs)} = f{number}.{column}" for theirs, column in own.items()]
     # No other rows can join; DuckDB skips the row groups outside of these bounds, which it does not find by itself.
     bounds = " AND ".join(f"{column} BETWEEN ? AND ?" for column in own.values()) or "true"
-    moment = f"{_quoted(view.batch_source.timestamp_field)}::TIMESTAMPTZ AS moment"
+    moment = f"{quoted(view.batch_source.timestamp_field)}::TIMESTAMPTZ AS moment"
     columns = ", ".join([*own.values(), moment, "file_row_number"])
     rows = f"SELECT {columns} FROM read_parquet(?, file_row_number = true) WHERE {bounds}"  # noqa: S608 - quoted
-    on = " AND ".join([*met, f"e.{_quoted(ENTITY_TIME)} >= f{number}.moment"])
+    on = " AND ".join([*met, f"e.{quoted(ENTITY_TIME)} >= f{number}.moment"])
     return f"ASOF LEFT JOIN ({rows}) f{number} ON {on}"
 
 
@@ -163,27 +179,14 @@ def _row(number: int, view: FeatureView) -> str:
     """The number of the row that was met, or null where it is older than the view's TTL."""
     row = f"f{number}.file_row_number"
     if view.ttl:
-        age = f"epoch_us(e.{_quoted(ENTITY_TIME)}) - epoch_us(f{number}.moment)"
+        age = f"epoch_us(e.{quoted(ENTITY_TIME)}) - epoch_us(f{number}.moment)"
         row = f"CASE WHEN {age} <= {round(view.ttl.total_seconds() * 1_000_000)} THEN {row} END"
     return f"{row} AS row_{number}"
-
-
-def _parquet(view: FeatureView) -> str:
-    source = view.batch_source
-    if not isinstance(source, FileSource) or not source.path.endswith(".parquet"):
-        raise DataError(f"{view.name}: its source is {source.name!r}; the ASOF join reads one Parquet file")
-    if source.created_timestamp_column:
-        raise DataError(f"{view.name}: its source has a created timestamp, which the ASOF join does not look at")
-    return str(source.path)
 
 
 def _column(view: FeatureView, name: str) -> str:
     """The column of the source behind a name of the view."""
     return next((old for old, new in view.batch_source.field_mapping.items() if new == name), name)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _plain(value: Any) -> Any:

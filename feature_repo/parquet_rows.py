@@ -3,6 +3,10 @@
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from feast import FileSource
+from feast.data_source import DataSource
+
+from polytask.errors import DataError
 
 
 def rows_of(path: str, columns: list[str], numbers: pa.ChunkedArray) -> pa.Table:
@@ -41,3 +45,17 @@ def rows_of(path: str, columns: list[str], numbers: pa.ChunkedArray) -> pa.Table
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
     return found.take(pa.array(back))
+
+
+def parquet_path(source: DataSource) -> str:
+    """The file of a source. Raises DataError for a source of another kind, or with times at which rows were made."""
+    if not isinstance(source, FileSource) or not source.path.endswith(".parquet"):
+        raise DataError(f"source {source.name!r}: is to be one Parquet file")
+    if source.created_timestamp_column:
+        raise DataError(f"source {source.name!r}: has a created timestamp, which is not looked at here")
+    return str(source.path)
+
+
+def quoted(name: str) -> str:
+    """The name of a column in SQL."""
+    return '"' + name.replace('"', '""') + '"'

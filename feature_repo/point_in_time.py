@@ -9,7 +9,7 @@ from feast import OnDemandFeatureView
 
 from feature_repo.definitions import REQUEST_TIME
 from feature_repo.sources import STAMP
-from feature_repo.store import known_warnings_ignored, open_training_store
+from feature_repo.store import known_warnings_ignored, open_batch_store
 from polytask.errors import DataError
 from polytask.scenario.schema import Scenario
 from polytask.tables import EVENT_ID
@@ -20,7 +20,7 @@ class PointInTimeJoin:
 
     def __init__(self, store_folder: Path, scenario: Scenario) -> None:
         self._scenario = scenario
-        self._store = open_training_store(store_folder)
+        self._store = open_batch_store(store_folder)
         self._name = type(self._store._get_provider().offline_store).__name__
         service = self._store.get_feature_service(scenario.feature_service)
         asked = [

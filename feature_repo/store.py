@@ -22,7 +22,7 @@ OFFLINE_STORE = {"type": "duckdb"}
 # entity, and turns those into messages all at once.
 MATERIALIZATION = {"pull_latest_features": True, "online_write_batch_size": 10_000}
 # Not named in feature_store.yaml: serving reads that file and does not have this package.
-_POINT_IN_TIME = {"duckdb": "feature_repo.offline_store.AsofDuckDBOfflineStore"}
+_FOR_LARGE_ARRAYS = {"duckdb": "feature_repo.offline_store.AsofDuckDBOfflineStore"}
 
 
 def write_store(scenario: Scenario, folder: Path, settings: Path | None = None) -> FeatureStore:
@@ -70,14 +70,14 @@ def open_store(folder: Path) -> FeatureStore:
     return FeatureStore(repo_path=str(_checked(folder)))
 
 
-def open_training_store(folder: Path) -> FeatureStore:
-    """The same store with the point-in-time join that stands large arrays, where its offline store has one."""
+def open_batch_store(folder: Path) -> FeatureStore:
+    """The same store with the join and the reading that stand large arrays, where its offline store has them."""
     path = _checked(folder) / STORE_FILE
     # As Feast reads it: secrets may be named as ${VARIABLE}. Its own reading would import what is replaced here.
     settings = yaml.safe_load(os.path.expandvars(path.read_text(encoding="utf-8")))
     offline = settings.get("offline_store")
-    if isinstance(offline, dict) and offline.get("type") in _POINT_IN_TIME:
-        settings["offline_store"] = {**offline, "type": _POINT_IN_TIME[offline["type"]]}
+    if isinstance(offline, dict) and offline.get("type") in _FOR_LARGE_ARRAYS:
+        settings["offline_store"] = {**offline, "type": _FOR_LARGE_ARRAYS[offline["type"]]}
     return FeatureStore(repo_path=str(folder), config=RepoConfig(**settings, repo_path=folder))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from feature_repo.definitions import REQUEST_TIME
 from feature_repo.offline_store import AsofJoin
-from feature_repo.store import known_warnings_ignored, open_store, open_training_store
+from feature_repo.store import known_warnings_ignored, open_batch_store, open_store
 from polytask.errors import DataError
 
 
@@ -46,7 +46,7 @@ def test_equal_to_feasts_own_join(small_scenario, ingested, rows, tmp_path, ttl_
     scenario = small_scenario.model_copy(update={"features": features})
     store = build_store(scenario, ingested, tmp_path / "store")
     theirs = joined(open_store(store), scenario.feature_service, rows)
-    ours = joined(open_training_store(store), scenario.feature_service, rows)
+    ours = joined(open_batch_store(store), scenario.feature_service, rows)
     assert len(ours) == len(rows)
     assert ours["history"].isna().any()
     assert ours["history"].notna().any()
@@ -56,7 +56,7 @@ def test_equal_to_feasts_own_join(small_scenario, ingested, rows, tmp_path, ttl_
 @pytest.fixture
 def job(small_store, small_scenario, rows):
     """The join of all rows, in an order that is neither the source's nor that of time."""
-    store = open_training_store(small_store)
+    store = open_batch_store(small_store)
     mixed = rows.sample(frac=1, random_state=4)
     return mixed, store.get_historical_features(mixed, ["user_history:history", "user_profile:age"])
 
@@ -84,25 +84,25 @@ def test_a_mapped_column_is_read_by_its_own_name(small_store, rows):
 
 @pytest.mark.parametrize("asked", [{"full_feature_names": True}, {"filter_by_created_timestamp": True}])
 def test_what_the_join_does_not_do_is_refused(small_store, rows, asked):
-    store = open_training_store(small_store)
+    store = open_batch_store(small_store)
     with pytest.raises((DataError, NotImplementedError), match="support"):
         store.get_historical_features(rows, ["user_profile:age"], **asked)
 
 
 def test_a_source_of_another_kind_is_refused(small_store, rows):
-    store = open_training_store(small_store)
+    store = open_batch_store(small_store)
     view = store.get_feature_view("user_profile")
     view.batch_source.created_timestamp_column = "made_at"
-    with pytest.raises(DataError, match="user_profile: its source has a created timestamp"):
+    with pytest.raises(DataError, match="source 'user_profile_source': has a created timestamp"):
         AsofJoin(rows, [view], ["user_profile:age"], []).to_arrow()
     view.batch_source.file_options.uri = "s3://bucket/profiles"
-    with pytest.raises(DataError, match="the ASOF join reads one Parquet file"):
+    with pytest.raises(DataError, match="'user_profile_source': is to be one Parquet file"):
         AsofJoin(rows, [view], ["user_profile:age"], []).to_arrow()
 
 
 def test_the_yaml_names_feasts_own_store(small_store):
     assert open_store(small_store).config.offline_store.type == "duckdb"
-    assert open_training_store(small_store).config.offline_store.type.endswith("AsofDuckDBOfflineStore")
+    assert open_batch_store(small_store).config.offline_store.type.endswith("AsofDuckDBOfflineStore")
 
 
 def test_known_warnings_alone_are_ignored():

@@ -10,7 +10,7 @@ import pytest
 
 from feature_repo.definitions import REQUEST_TIME
 from feature_repo.push import online_history, push_event
-from feature_repo.store import known_warnings_ignored, open_store, open_training_store
+from feature_repo.store import known_warnings_ignored, open_batch_store, open_store
 from polytask.errors import DataError
 
 NOW = datetime(2026, 6, 6, 20, 30, tzinfo=UTC)  # a Saturday evening
@@ -24,7 +24,7 @@ def test_online_equals_offline_as_of_now(small_store, small_scenario, tables):
     entities = pd.DataFrame(
         {"user_id": users, "event_timestamp": pd.Timestamp(NOW), REQUEST_TIME: int(NOW.timestamp())}
     )
-    training = open_training_store(small_store)
+    training = open_batch_store(small_store)
     with known_warnings_ignored():
         job = training.get_historical_features(entities, training.get_feature_service("small_v1"))
         offline = job.to_arrow().to_pandas().set_index("user_id").loc[users].reset_index()
