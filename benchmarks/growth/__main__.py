@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -26,6 +27,10 @@ JOIN_BAR = 2.0
 SECONDS_BAR, GIB_BAR = 300, 6
 
 Measure = Callable[[str, Path], dict[str, Any]]
+
+
+class StepKilled(Exception):
+    """A step was ended from outside: on a machine without memory left, by the kernel."""
 
 
 def main(
@@ -53,27 +58,40 @@ def grow(
     for count in events:
         found["load_before"] = round(os.getloadavg()[0], 2)
         with TemporaryDirectory() as name:
-            found["sizes"][str(count)] = size = one_size(count, Path(name), rounds, say, measure, epoch)
-        say(
-            f"{count:,} events: {size['step_seconds']:.0f} s (bar {SECONDS_BAR} at 1,000,000), {size['peak_gib']:.1f} "
-            f"GiB (bar {GIB_BAR}); join {size['join_over_plain_asof']:.2f} times a plain ASOF join (bar {JOIN_BAR:g})"
-        )
+            size = found["sizes"][str(count)] = {}
+            try:
+                one_size(count, Path(name), rounds, say, measure, epoch, size)
+            except StepKilled as killed:
+                # What was measured before it counts; how far a machine gets is a result too.
+                size["killed"] = str(killed)
+                say(f"[red]{count:,} events: {killed}[/]")
         write_text(out, json.dumps(found, indent=2) + "\n")
         plot(found["sizes"], out.with_suffix(".svg"))
     return found
 
 
 def one_size(
-    count: int, folder: Path, rounds: int, say: Callable[[str], None], measure: Measure, epoch: bool
-) -> dict[str, Any]:
-    """The steps in the order of the pipeline, then both joins in turn."""
+    count: int,
+    folder: Path,
+    rounds: int,
+    say: Callable[[str], None],
+    measure: Measure,
+    epoch: bool,
+    steps: dict[str, Any],
+) -> None:
+    """The steps in the order of the pipeline, then both joins in turn; each goes into `steps` once it is measured."""
     scenario = write_data(count, folder / "raw")
     write_text(folder / "scenario.json", scenario.model_dump_json())
-    steps: dict[str, Any] = {}
     for step in ONCE:
         steps[step] = measure(step, folder)
         say(f"{count:,} events: {step}: {steps[step]['seconds']:.1f} s, {steps[step]['peak_gib']:.2f} GiB")
-    sides: dict[str, list[dict[str, Any]]] = {"join": [], "plain_asof": []}
+    steps["step_seconds"] = round(sum(steps[step].get("process_seconds", steps[step]["seconds"]) for step in ONCE), 1)
+    steps["peak_gib"] = max(steps[step]["peak_gib"] for step in ONCE)
+    say(
+        f"{count:,} events: {steps['step_seconds']:.0f} s (bar {SECONDS_BAR} at 1,000,000), "
+        f"{steps['peak_gib']:.1f} GiB (bar {GIB_BAR})"
+    )
+    steps |= (sides := {"join": [], "plain_asof": []})
 
     def side(step: str) -> Callable[[int], float]:
         def run(_: int) -> float:
@@ -83,23 +101,21 @@ def one_size(
         return run
 
     seconds = interleaved(rounds, {step: side(step) for step in sides})
-    steps |= sides
+    steps["join_over_plain_asof"] = ratio = round(median(seconds["join"]) / median(seconds["plain_asof"]), 3)
+    say(f"{count:,} events: join {ratio:.2f} times a plain ASOF join (bar {JOIN_BAR:g})")
     if epoch:
         steps["epoch"] = measure("epoch", folder)
         say(f"{count:,} events: epoch: {steps['epoch']['epoch_seconds']:.0f} s in {steps['epoch']['batches']} batches")
-    return {
-        **steps,
-        "step_seconds": round(sum(steps[step].get("process_seconds", steps[step]["seconds"]) for step in ONCE), 1),
-        "peak_gib": max(steps[step]["peak_gib"] for step in ONCE),
-        "join_over_plain_asof": round(median(seconds["join"]) / median(seconds["plain_asof"]), 3),
-    }
 
 
 def in_own_process(step: str, folder: Path) -> dict[str, Any]:
-    """A step as the pipeline runs it; `process_seconds` counts the imports too."""
+    """A step as the pipeline runs it; `process_seconds` counts the imports too. Raises StepKilled."""
     began = time.monotonic()
     command = [sys.executable, "-m", "benchmarks.growth.steps", step, str(folder)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=DEADLINE_SECONDS, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=DEADLINE_SECONDS, check=False)
+    if done.returncode < 0:
+        raise StepKilled(f"{step} was ended by {signal.Signals(-done.returncode).name}")
+    done.check_returncode()
     found: dict[str, Any] = json.loads(done.stdout.rstrip().rpartition("\n")[2])
     return {**found, "process_seconds": round(time.monotonic() - began, 2)}
 
@@ -110,10 +126,10 @@ def plot(sizes: dict[str, Any], path: Path) -> None:
 
     drawn = Plot(figsize=(9, 3.5), layout="constrained")
     left, right = drawn.subplots(1, 2)
-    counts = [int(count) for count in sizes]
     for step in ONCE:
-        left.plot(counts, [size[step]["seconds"] for size in sizes.values()], marker="o", label=step)
-        right.plot(counts, [size[step]["peak_gib"] for size in sizes.values()], marker="o", label=step)
+        measured = {int(count): size[step] for count, size in sizes.items() if step in size}
+        left.plot(list(measured), [one["seconds"] for one in measured.values()], marker="o", label=step)
+        right.plot(list(measured), [one["peak_gib"] for one in measured.values()], marker="o", label=step)
     left.set(xscale="log", yscale="log", xlabel="events", ylabel="seconds")
     right.set(xscale="log", xlabel="events", ylabel="largest memory, GiB")
     left.legend()
