@@ -40,10 +40,12 @@ class InProcess:
         feed = self.encode(tensors) if INPUT_IDS in tensors else tensors
         return dict(zip(self._outputs, self._multitask.run(self._outputs, feed), strict=True))
 
-    def loop(self, calls: Sequence[dict[str, NDArray[Any]]]) -> Loop:
-        """Answer all calls."""
+    def loop(self, calls: Sequence[dict[str, NDArray[Any]]], pause: float = 0.0) -> Loop:
+        """Answer all calls, each after a pause of so many seconds, which no latency counts."""
 
         def one(call: dict[str, NDArray[Any]]) -> float:
+            if pause:
+                time.sleep(pause)
             start = time.perf_counter()
             self.answer(call)
             return time.perf_counter() - start

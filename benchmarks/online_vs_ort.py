@@ -27,6 +27,8 @@ CONCURRENCY = 8
 # Calls of one round, by their number of users.
 CALLS = {1: 400, 16: 64}
 CALLS_ALONE = 100
+# About what passes between two calls of one caller who asks one at a time, for the process that runs the models.
+PAUSE_SECONDS = 0.005
 KNOWN_TEXTS = 8
 
 
@@ -81,35 +83,52 @@ def _rates(
 
 
 def _added(bench: Workbench, rounds: int) -> Figure:
-    """One call at a time; the text is new, so that both sides encode it."""
+    """One call at a time, with a new text, which both sides encode, or a known one, which neither does.
+
+    The loop has no pauses, which a server that waits for its next call has: what they cost the models stands beside it.
+    """
     size = bench.size(CALLS_ALONE, least=4)
-    loop = InProcess(bench.published, bench.contract, 1, bench.cores)
+    ways = [InProcess(bench.published, bench.contract, 1, threads) for threads in sorted({1, bench.cores})]
     parts: dict[str, list[float]] = {}
+    beside: dict[str, list[float]] = {}
     details: dict[str, Any] = {}
     known = [bench.calls.query() for _ in range(KNOWN_TEXTS)]
     for what, texts in (("new text", None), ("known text", known)):
         calls = [bench.calls.new(size, 1, texts) for _ in range(rounds + 1)]
         tensors = [[bench.calls.tensors(call, bench.reader) for call in of_round] for of_round in calls]
-        feeds = tensors if texts is None else [[loop.encode(call) for call in of_round] for of_round in tensors]
+        feeds = tensors if texts is None else [[ways[0].encode(call) for call in of_round] for of_round in tensors]
         send(bench, calls[-1], 1)
-        loop.loop(feeds[-1])
+        quickest = min(ways, key=lambda way: _p50(way, feeds[-1]))
         found = interleaved(
             rounds,
             {
                 "online": lambda number, calls=calls: 1000 * send(bench, calls[number], 1).p50,
-                "in process": lambda number, feeds=feeds: 1000 * loop.loop(feeds[number]).p50,
+                "in process": lambda number, feeds=feeds, way=quickest: _p50(way, feeds[number]),
+                "with pauses": lambda number, feeds=feeds, way=quickest: _p50(way, feeds[number], PAUSE_SECONDS),
             },
         )
-        parts[what] = [online - alone for online, alone in zip(found["online"], found["in process"], strict=True)]
-        details[what] = {f"{side}_p50_ms": [round(value, 3) for value in values] for side, values in found.items()}
+        alone = found["in process"]
+        parts[what] = [online - loop for online, loop in zip(found["online"], alone, strict=True)]
+        beside[f"models with pauses, {what}"] = [
+            paused - loop for paused, loop in zip(found["with pauses"], alone, strict=True)
+        ]
+        details[what] = {
+            **{f"{side}_p50_ms": [round(value, 3) for value in values] for side, values in found.items()},
+            "in_process": f"{quickest.threads} threads",
+        }
     return Figure(
         "added_p50_ms",
         "milliseconds that the online path adds to the p50 of the same model work, one call at a time, Redis",
         parts,
         ADDED_BAR_MS,
         "at most",
+        beside=beside,
         details=details,
     )
+
+
+def _p50(way: InProcess, feeds: Sequence[dict[str, NDArray[Any]]], pause: float = 0.0) -> float:
+    return 1000 * way.loop(feeds, pause).p50
 
 
 def send(bench: Workbench, calls: Sequence[UserCall], concurrency: int) -> Loop:
