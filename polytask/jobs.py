@@ -2,16 +2,14 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
-import torch
 
 from polytask.atomic import sha256_file, sha256_folder, write_text
-from polytask.catalogue import Catalogue, catalogues_of
 from polytask.checkpoint import (
     checkpoint_sha256,
     language_model_of,
@@ -20,7 +18,6 @@ from polytask.checkpoint import (
     trained_on,
 )
 from polytask.contract import Contract
-from polytask.dataset import Dataset
 from polytask.encoder_tuning import EncoderTuning
 from polytask.evaluation.baselines import tuned_baselines
 from polytask.evaluation.candidate import candidate_results
@@ -30,65 +27,18 @@ from polytask.evaluation.requests import split_requests
 from polytask.export.bundle import Exported, export_bundle
 from polytask.following import learn_priorities
 from polytask.growth.cold_start import load_cold_start
-from polytask.growth.version import Version, scenario_of
+from polytask.job_inputs import Say, candidate_dataset, item_texts, item_vectors, load_dataset, parity_requests
 from polytask.language_model import LanguageModel
 from polytask.model.multitask import MultiTaskModel
 from polytask.processes import process_state
-from polytask.progress import every
-from polytask.request import RequestFeatures, requests_of
 from polytask.resume import Resume, training_key
 from polytask.scenario.schema import Scenario
-from polytask.splits import split_events
-from polytask.tables import ITEMS, read_tables
-from polytask.text import item_text
 from polytask.training import Epoch, train
-
-Say = Callable[[str], None]
-
-# Requests that the exported graphs are compared with torch on.
-PARITY_REQUESTS = 64
-
-
-def load_dataset(
-    scenario: Scenario, tables: Path, training_set: Path, language_model: LanguageModel, say: Say
-) -> Dataset:
-    """The training set of a scenario with the text vectors of its requests."""
-    return dataset_over(scenario, _catalogues(scenario, tables), training_set, language_model, say)
-
-
-def dataset_over(
-    scenario: Scenario, catalogues: dict[str, Catalogue], training_set: Path, language_model: LanguageModel, say: Say
-) -> Dataset:
-    """`load_dataset` over given catalogues: those of a model that is there already."""
-
-    def encode(texts: list[str]) -> Any:
-        vectors, reused = language_model.vectors(texts, every(5, say, "texts encoded:"))
-        say(f"request texts: {len(texts)}, {reused} of them from the cache")
-        return vectors
-
-    return Dataset(scenario, pd.read_parquet(training_set), catalogues, encode)
 
 
 def state_file(scenario: Scenario, work: Path) -> Path:
     """Where the state of an interrupted training lies in the folder `work`."""
     return work / f"{scenario.name}.resume.safetensors"
-
-
-def candidate_dataset(
-    scenario: Scenario, tables: Path, training_set: Path, checkpoint: Path, bundle: Path | None, say: Say
-) -> tuple[Dataset, LanguageModel]:
-    """What a candidate is measured on, and its language model; the data set has the candidate's scenario.
-
-    `bundle` is that of a candidate that grew out of a version: its rows are those of the bundle's catalogues, and its
-    tasks those of the bundle, with the gates of `scenario`.
-    """
-    if bundle is None:
-        language_model = language_model_of(checkpoint, scenario)
-        return load_dataset(scenario, tables, training_set, language_model, say), language_model
-    grown = Version(checkpoint, bundle)
-    own = scenario_of(grown, scenario)
-    language_model = language_model_of(checkpoint, own)
-    return dataset_over(own, grown.catalogues(), training_set, language_model, say), language_model
 
 
 def train_model(
@@ -152,24 +102,6 @@ def _save(
         save_checkpoint(model, history, tuned.sha256, target, tuned.tuned)
 
 
-def item_texts(dataset: Dataset) -> list[str]:
-    """The texts (N,) of the catalogue's items, from row 1 on; none for a scenario without items."""
-    items = dataset.catalogues.get(ITEMS)
-    if items is None:
-        return []
-    return [item_text(dataset.scenario.text, items.record(row)) for row in range(1, len(items) + 1)]
-
-
-def item_vectors(dataset: Dataset, language_model: LanguageModel, say: Say) -> torch.Tensor | None:
-    """The text vectors (N, D) of the catalogue's items; None for a scenario without items."""
-    texts = item_texts(dataset)
-    if not texts:
-        return None
-    vectors, reused = language_model.vectors(texts, every(5, say, "item texts encoded:"))
-    say(f"item texts: {len(texts)}, {reused} of them from the cache")
-    return torch.from_numpy(vectors)
-
-
 def evaluate_model(
     scenario: Scenario,
     tables: Path,
@@ -226,18 +158,6 @@ def export_model(
         gpu=gpu,
         priorities=priorities,
     )
-
-
-def parity_requests(scenario: Scenario, rows: pd.DataFrame) -> list[RequestFeatures]:
-    """Some test requests out of a training set, a cold start, a query, and requests that name negatives."""
-    test = rows[(split_events(scenario, rows) == "test").to_numpy()].head(PARITY_REQUESTS)
-    requests = requests_of(scenario, test)
-    requests += [RequestFeatures(), RequestFeatures(query="something else", context=requests[0].context)]
-    return requests + [replace(request, negative=request.seen[-3:]) for request in requests[:3]]
-
-
-def _catalogues(scenario: Scenario, tables: Path) -> dict[str, Catalogue]:
-    return catalogues_of(scenario, read_tables(tables))
 
 
 def _sha256(path: Path) -> str:

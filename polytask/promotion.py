@@ -23,7 +23,8 @@ from polytask.evaluation.study import MODEL, PREVIOUS, Method, Study, model_meth
 from polytask.growth.cold_calibration import WARM_LOSS
 from polytask.growth.cold_start import load_cold_start
 from polytask.growth.version import Version, scenario_of
-from polytask.jobs import Say, candidate_dataset, evaluate_model
+from polytask.job_inputs import Say, candidate_dataset
+from polytask.jobs import evaluate_model
 from polytask.registry.version import ModelVersion
 from polytask.scenario.schema import Scenario, Task
 from polytask.tables import ITEMS

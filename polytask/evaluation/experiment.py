@@ -34,6 +34,7 @@ from polytask.evaluation.study import (
 from polytask.evaluation.summary import ABLATION, summary_of
 from polytask.evaluation.trainings import Trained, Trainings, data_sha256
 from polytask.evaluation.variants import Variant, variants_of, with_scenario, with_seed, with_vectors
+from polytask.job_inputs import item_vectors, load_dataset
 from polytask.language_model import LanguageModel
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Scenario
@@ -68,7 +69,7 @@ class Experiment:
         """Train what is not trained yet, measure everything, and return the content of metrics.json."""
         with self._timed("load"):
             language_model = LanguageModel(self.scenario)
-            dataset = jobs.load_dataset(self.scenario, self.tables, self.training_set, language_model, self.say)
+            dataset = load_dataset(self.scenario, self.tables, self.training_set, language_model, self.say)
         trainings = Trainings(self.output, [data_sha256(self.tables, self.training_set)])
         models = {seed: self._seed(trainings, seed, dataset, language_model) for seed in self.seeds}
         variants = self._variants(trainings, dataset, language_model)
@@ -117,7 +118,7 @@ class Experiment:
         if self.scenario.encoder.training != "frozen":
             self.done("no variants: they are trained on given text vectors, and here the language model is trained")
             return {}
-        items = jobs.item_vectors(dataset, language_model, self.say)
+        items = item_vectors(dataset, language_model, self.say)
         return {
             seed: [
                 (variant, self._variant(trainings, f"{variant.name}-{seed}", variant, language_model.sha256))
@@ -153,7 +154,7 @@ class Experiment:
             variant = Variant("held-out-items", "held-out-items", "a tenth of the items held out", held, items)
             return self._variant(trainings, f"{variant.name}-{self.seeds[0]}", variant, language_model.sha256).model
 
-        items = jobs.item_vectors(dataset, language_model, self.say)
+        items = item_vectors(dataset, language_model, self.say)
         return cold_report(with_scenario(dataset, scenario), _encode(language_model), trained, self.seeds[0])
 
     def _methods(

@@ -4,75 +4,34 @@ Every job writes the folders `model` (checkpoint) and `bundle` below its target.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from polytask.catalogue import Catalogue
 from polytask.checkpoint import language_model_of, load_checkpoint, save_checkpoint
 from polytask.contract import Contract
 from polytask.dataset import Dataset
 from polytask.errors import DataError
-from polytask.evaluation.evaluate import TaskMetrics, request_scores, task_metrics
-from polytask.evaluation.requests import split_requests
 from polytask.following import learn_priorities
 from polytask.growth.add_task import add_task, scenario_with, weights_sha256
 from polytask.growth.catalogues import extended
 from polytask.growth.cold_calibration import Measured, calibrated
 from polytask.growth.cold_start import load_cold_start, next_item_task, save_cold_start
 from polytask.growth.fine_tune import fine_tune, gentle, grown_for
+from polytask.growth.outcomes import AddedTask, FineTuned, RefreshedItems, metrics_of, requests_on, teller, words_of
 from polytask.growth.refresh import refresh
 from polytask.growth.version import Version, check_same_answers, export_next
-from polytask.jobs import Say, dataset_over, item_vectors, load_dataset, parity_requests
+from polytask.job_inputs import Say, dataset_over, item_vectors, load_dataset, parity_requests
 from polytask.model.multitask import MultiTaskModel
-from polytask.request import RequestFeatures
 from polytask.scenario.schema import Scenario, Task
-from polytask.splits import Split
 from polytask.tables import ITEMS, Tables
 from polytask.tensors import all_scores, task_outputs
-from polytask.training import Epoch
 
 Finish = Callable[[Contract, Path], None]
-Metrics = dict[str, dict[str, TaskMetrics]]
-
 MODEL = "model"
 BUNDLE = "bundle"
-REQUESTS = 16
-HISTORY = 20
-
-
-@dataclass(frozen=True)
-class AddedTask:
-    """The next version; the new task's metrics per split, outputs found equal in every bit, the old weights' sum."""
-
-    contract: Contract
-    metrics: dict[str, TaskMetrics]
-    same_outputs: list[str]
-    weights_sha256: str
-
-
-@dataclass(frozen=True)
-class FineTuned:
-    """The next version; metrics per split and task of the last version and of this one; rows that were appended."""
-
-    contract: Contract
-    before: Metrics
-    after: Metrics
-    new_rows: dict[str, int]
-
-
-@dataclass(frozen=True)
-class RefreshedItems:
-    """The next version; how many items are new, have another text, are gone from the table; outputs found equal."""
-
-    contract: Contract
-    new: int
-    changed: list[object]
-    missing: int
-    same_outputs: list[str]
 
 
 def add_task_job(
@@ -84,12 +43,12 @@ def add_task_job(
     language_model = language_model_of(previous.checkpoint, scenario)
     model = load_checkpoint(previous.checkpoint, language_model.sha256)
     dataset = dataset_over(scenario, previous.catalogues(), training_set, language_model, say)
-    grown, history = add_task(model, dataset, _teller(say))
+    grown, history = add_task(model, dataset, teller(say))
     before = weights_sha256(model)
     assert weights_sha256(grown, list(model.state_dict())) == before, "a weight of the old model has moved"
     cold, new_rows = load_cold_start(previous.checkpoint)
-    metrics = {split: of_task[task.name] for split, of_task in _metrics(grown, dataset, (task,), new_rows).items()}
-    say(f"test: {_words(metrics['test'])}")
+    metrics = {split: of_task[task.name] for split, of_task in metrics_of(grown, dataset, (task,), new_rows).items()}
+    say(f"test: {words_of(metrics['test'])}")
     save_checkpoint(grown, history, language_model.sha256, target / MODEL, language_model.tuned)
     if cold is not None:
         save_cold_start(cold, new_rows, target / MODEL)
@@ -131,14 +90,14 @@ def fine_tune_job(
     grows_items = next_item_task(scenario) is not None
     if grows_items:
         new_rows = np.union1d(new_rows, newer[ITEMS].new_rows)
-    before = _metrics(grown, dataset, scenario.tasks, new_rows)
-    history = fine_tune(grown, dataset, _teller(say))
+    before = metrics_of(grown, dataset, scenario.tasks, new_rows)
+    history = fine_tune(grown, dataset, teller(say))
     save_checkpoint(grown, history, language_model.sha256, target / MODEL, language_model.tuned)
     if grows_items:
         # Items that training events have seen by now are no longer new.
         new_rows = np.setdiff1d(new_rows, dataset.item_rows[dataset.train])
         _calibrate(grown, dataset, new_rows, target / MODEL, say)
-    after = _metrics(grown, dataset, scenario.tasks, new_rows)
+    after = metrics_of(grown, dataset, scenario.tasks, new_rows)
     requests = parity_requests(scenario, dataset.events)
     exported = export_next(
         previous,
@@ -181,13 +140,13 @@ def refresh_job(
     if cold is not None:
         new_rows = np.union1d(new_rows, done.new_rows)
         save_cold_start(cold, new_rows, target / MODEL)
-    requests = _requests_on(old.scenario, catalogues[ITEMS])
-    newest = _requests_on(old.scenario, done.items)
+    requests = requests_on(old.scenario, catalogues[ITEMS])
+    newest = requests_on(old.scenario, done.items)
     catalogues[ITEMS] = done.items
     metrics = old.metrics
     if training_set is not None:
         dataset = dataset_over(old.scenario, catalogues, training_set, language_model, say)
-        metrics = _metrics(done.model, dataset, old.scenario.tasks, new_rows)["test"]
+        metrics = metrics_of(done.model, dataset, old.scenario.tasks, new_rows)["test"]
     exported = export_next(
         previous,
         target / MODEL,
@@ -229,30 +188,3 @@ def _calibrate(
         f"which costs the others {found.warm_loss:.1%} of NDCG@10 (validation)"
     )
     return found
-
-
-def _metrics(model: MultiTaskModel, dataset: Dataset, tasks: tuple[Task, ...], new_rows: NDArray[np.int64]) -> Metrics:
-    found: Metrics = {}
-    splits: tuple[Split, ...] = ("validation", "test")
-    for split in splits:
-        requests = split_requests(dataset, split)
-        scores = request_scores(model, requests, new_rows)
-        found[split] = {task.name: task_metrics(requests, task, scores[task.name]) for task in tasks}
-    return found
-
-
-def _requests_on(scenario: Scenario, items: Catalogue) -> list[RequestFeatures]:
-    """Requests with histories over all of a catalogue, its newest rows among them, and one without any."""
-    random = np.random.default_rng(scenario.training.seed)
-    rows = random.integers(1, len(items) + 1, (REQUESTS, HISTORY))
-    rows[:, -1] = len(items) - np.arange(REQUESTS) % len(items)
-    histories = [[items.external(int(row)) for row in history] for history in rows]
-    return [RequestFeatures(), *(RequestFeatures(history=history, seen=history) for history in histories)]
-
-
-def _teller(say: Say) -> Callable[[Epoch], None]:
-    return lambda epoch: say(f"epoch {epoch.number}: loss {_words(epoch.losses)} ({epoch.seconds:.1f} s)")
-
-
-def _words(values: TaskMetrics) -> str:
-    return ", ".join(f"{name} {value:.3f}" for name, value in values.items())

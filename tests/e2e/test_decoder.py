@@ -9,7 +9,8 @@ from tritonclient import grpc as triton
 from polytask.checkpoint import language_model_of, load_checkpoint
 from polytask.contract import RECOMMENDER, REPOSITORY_FOLDER, load_contract
 from polytask.export.parity import outputs_of
-from polytask.jobs import evaluate_model, export_model, load_dataset, train_model
+from polytask.job_inputs import load_dataset
+from polytask.jobs import evaluate_model, export_model, train_model
 from polytask.language_model import LanguageModel
 from polytask.scenario import Scenario
 from polytask.tables import write_tables

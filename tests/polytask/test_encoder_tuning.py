@@ -7,7 +7,7 @@ import torch
 from polytask.dataset import Dataset
 from polytask.encoder_tuning import EncoderTuning
 from polytask.errors import ScenarioError
-from polytask.jobs import item_texts
+from polytask.job_inputs import item_texts
 from polytask.language_model import LanguageModel, TextEncoder
 from polytask.resume import Resume
 from polytask.scenario.schema import Encoder, Lora

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from polytask.evaluation.cold import _text_knn, cold_report, hold_out
-from polytask.jobs import item_texts
+from polytask.job_inputs import item_texts
 from polytask.training import train
 
 
