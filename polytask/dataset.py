@@ -1,6 +1,8 @@
 """The training set as arrays: per event its item, its place in the user's sequence, its request text and its split."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,13 +54,16 @@ class Dataset:
         number: dict[str, int] = {}
         profiles = list(self.scenario.features.profile)
         words = self.scenario.context_words
-        rows = self.events[[*profiles, *words]].to_dict("records")
-        texts = (request_text(text, {p: row[p] for p in profiles}, {c: row[c] for c in words}) for row in rows)
+        rows = zip(_values(self.events, profiles), _values(self.events, words), strict=True)
+        texts = (
+            request_text(text, dict(zip(profiles, profile, strict=True)), dict(zip(words, context, strict=True)))
+            for profile, context in rows
+        )
         self.texts = np.array([number.setdefault(rendered, len(number)) for rendered in texts], dtype=np.int64)
         self.request_texts = len(number)
         # A missing word as '', which the texts show alike: two missing values are never equal.
-        contexts = self.events[list(words)].astype(object).fillna("").apply(tuple, axis=1)
-        self.contexts, distinct = pd.factorize(contexts)
+        shown = self.events[list(words)].astype(object).fillna("")
+        self.contexts, distinct = pd.factorize(pd.Series(list(_values(shown, words)), dtype=object))
         self.query_texts = np.array(
             [
                 [
@@ -100,3 +105,10 @@ class Dataset:
 
 def _last(history: NDArray[np.generic]) -> object:
     return history[-1] if len(history) else None
+
+
+def _values(frame: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """The values of some columns, row by row: a dictionary per row would take more memory than the frame."""
+    if not columns:
+        return repeat((), len(frame))
+    return zip(*(frame[name].tolist() for name in columns), strict=True)

@@ -19,6 +19,7 @@ from polytask.scenario.schema import Scenario
 from polytask.splits import split_events
 from polytask.tables import ITEMS, read_tables
 from polytask.text import item_text
+from polytask.training_rows import read_training_set
 
 Say = Callable[[str], None]
 
@@ -43,7 +44,7 @@ def dataset_over(
         say(f"request texts: {len(texts)}, {reused} of them from the cache")
         return vectors
 
-    return Dataset(scenario, pd.read_parquet(training_set), catalogues, encode)
+    return Dataset(scenario, read_training_set(scenario, training_set), catalogues, encode)
 
 
 def candidate_dataset(

@@ -7,8 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pandas as pd
-
 from polytask.atomic import sha256_file, sha256_folder, write_text
 from polytask.checkpoint import (
     checkpoint_sha256,
@@ -34,6 +32,7 @@ from polytask.processes import process_state
 from polytask.resume import Resume, training_key
 from polytask.scenario.schema import Scenario
 from polytask.training import Epoch, train
+from polytask.training_rows import read_training_set
 
 
 def state_file(scenario: Scenario, work: Path) -> Path:
@@ -141,7 +140,7 @@ def export_model(
     gpu: bool = False,
 ) -> Exported:
     """Write the bundle `target`; see `export_bundle`. Compared are the `parity_requests`."""
-    requests = parity_requests(scenario, pd.read_parquet(training_set))
+    requests = parity_requests(scenario, read_training_set(scenario, training_set))
     metrics = json.loads(evaluation.read_text(encoding="utf-8"))["test"]["metrics"]
     language_model = language_model_of(checkpoint, scenario)
     dataset = load_dataset(scenario, tables, training_set, language_model, print)

@@ -79,12 +79,12 @@ def _plain_asof(folder: Path, scenario: Scenario) -> dict[str, Any]:
 
 def _epoch(folder: Path, scenario: Scenario) -> dict[str, Any]:
     """Some batches of an epoch, over text vectors drawn at random: what the language model adds is no matter here."""
-    import pandas as pd
     import torch
 
     from polytask.batches import BatchLosses
     from polytask.dataset import Dataset
     from polytask.training import build_model, set_seed
+    from polytask.training_rows import read_training_set
     from polytask.windows import WindowPlan
 
     random = np.random.default_rng(0)
@@ -92,7 +92,7 @@ def _epoch(folder: Path, scenario: Scenario) -> dict[str, Any]:
     set_seed(scenario.training.seed, scenario.training.threads)
     dataset = Dataset(
         scenario,
-        pd.read_parquet(folder / "rows.parquet"),
+        read_training_set(scenario, folder / "rows.parquet"),
         catalogues,
         lambda texts: random.normal(size=(len(texts), TEXT_DIM)).astype(np.float32),
     )
