@@ -1,5 +1,6 @@
 """`polytask submit` against a server that behaves like Kubeflow Pipelines' API."""
 
+import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,7 +159,10 @@ def test_what_cannot_be_submitted(url: str, state: State, tmp_path: Path) -> Non
     assert state.calls == []
 
 
-def test_an_endpoint_that_is_away_is_named_in_one_line(state: State, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_endpoint_that_is_away_is_named_in_one_line(
+    state: State, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.NOTSET)  # as in a program that starts
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(
@@ -167,6 +171,7 @@ def test_an_endpoint_that_is_away_is_named_in_one_line(state: State, capfd: pyte
             run("http://127.0.0.1:1")
     assert "\n" not in str(raised.value)
     assert capfd.readouterr().err == ""
+    assert caplog.records == []
     with pytest.raises(EndpointError, match="allowed: an address that starts with http"):
         run("localhost:8888")
 
