@@ -8,7 +8,7 @@ import pytest
 
 from feature_repo.latest_rows import LatestRows
 from feature_repo.sources import source_file
-from feature_repo.store import open_batch_store, open_store
+from feature_repo.store import known_warnings_ignored, open_batch_store, open_store
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -19,7 +19,8 @@ def pulled(store, view, first, last):
     job = store._get_provider().offline_store.pull_latest_from_table_or_query(
         store.config, source, ["user_id"], columns, source.timestamp_field, None, first, last
     )
-    table = job.to_arrow().select(["user_id", *columns, source.timestamp_field])
+    with known_warnings_ignored():
+        table = job.to_arrow().select(["user_id", *columns, source.timestamp_field])
     stamps = table[source.timestamp_field].cast(pa.timestamp("us", tz="UTC"))
     return table.set_column(table.num_columns - 1, source.timestamp_field, stamps).sort_by("user_id").to_pydict()
 
