@@ -37,7 +37,7 @@ def build_store(
     store = write_store(scenario, folder, settings)
     LOGGER.info("applying the definitions of %s", scenario.feature_service)
     apply_definitions(store, scenario, folder)
-    materialize(open_batch_store(folder), folder, views, late)
+    materialize(store, folder, views, late)
     return folder
 
 
@@ -54,6 +54,8 @@ def materialize(store: FeatureStore, folder: Path, views: Sequence[str], late: t
     that, for events that came late. Profiles and items have no time of their own (all carry one stamp), so a change of
     one could not be told by it: there is one row an entity, and they are written whole.
     """
+    # Whole histories must not go through the search for the newest.
+    store = open_batch_store(Path(store.repo_path))
     spans = {view: _span(source_file(folder, view)) for view in views}
     whole = list(views)
     known = None if late is None or USER_HISTORY not in views else _known_until(store, USER_HISTORY)

@@ -8,15 +8,14 @@ from datetime import datetime
 from typing import Any
 
 import duckdb
-import pandas as pd
 import pyarrow as pa
 from feast import OnDemandFeatureView
-from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
+from feast.infra.offline_stores.offline_store import RetrievalMetadata
 
-from feature_repo.parquet_rows import quoted, rows_of
+from feature_repo.parquet_rows import RowsJob, quoted, rows_of
 
 
-class LatestRows(RetrievalJob):
+class LatestRows(RowsJob):
     """The newest row of each entity from `first` to `last`, both included; of two of one time the later in the file.
 
     It reads the file when its result is asked for: an Arrow table of the columns `keys`, `features` and `time`.
@@ -29,11 +28,6 @@ class LatestRows(RetrievalJob):
         self._first, self._last = first, last
 
     @property
-    def full_feature_names(self) -> bool:
-        """Never: there is one view."""
-        return False
-
-    @property
     def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
         """None: what Feast computes on demand is not stored."""
         return []
@@ -42,9 +36,6 @@ class LatestRows(RetrievalJob):
     def metadata(self) -> RetrievalMetadata:
         """What was asked."""
         return RetrievalMetadata(self._features, self._keys, self._first, self._last)
-
-    def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
-        return self._to_arrow_internal(timeout).to_pandas()
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
         columns = [*self._keys, *self._features, self._time]

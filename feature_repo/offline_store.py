@@ -20,7 +20,7 @@ from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import FeastConfigBaseModel
 
 from feature_repo.latest_rows import LatestRows
-from feature_repo.parquet_rows import parquet_path, quoted, rows_of
+from feature_repo.parquet_rows import RowsJob, parquet_path, quoted, rows_of
 from polytask.errors import DataError
 
 ENTITY_TIME = "event_timestamp"
@@ -85,7 +85,7 @@ class AsofDuckDBOfflineStore(OfflineStore):
         raise DataError("this offline store does not list sources: read them through what feature_store.yaml names")
 
 
-class AsofJoin(RetrievalJob):
+class AsofJoin(RowsJob):
     """The join of some entity rows; it runs when its result is asked for."""
 
     def __init__(
@@ -98,11 +98,6 @@ class AsofJoin(RetrievalJob):
         self._entities, self._views, self._references, self._on_demand = entities, views, references, on_demand
 
     @property
-    def full_feature_names(self) -> bool:
-        """Never: two views with a feature of one name are not told apart."""
-        return False
-
-    @property
     def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
         """The views that Feast computes from the result."""
         return self._on_demand
@@ -113,9 +108,6 @@ class AsofJoin(RetrievalJob):
         times = self._entities[ENTITY_TIME]
         keys = [column for column in self._entities.columns if column != ENTITY_TIME]
         return RetrievalMetadata(self._references, keys, times.min().to_pydatetime(), times.max().to_pydatetime())
-
-    def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
-        return self._to_arrow_internal(timeout).to_pandas()
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
         found = self._row_numbers()

@@ -34,7 +34,7 @@ from polytask.evaluation.study import (
 from polytask.evaluation.summary import ABLATION, summary_of
 from polytask.evaluation.trainings import Trained, Trainings, data_sha256
 from polytask.evaluation.variants import Variant, variants_of, with_scenario, with_seed, with_vectors
-from polytask.job_inputs import item_vectors, load_dataset
+from polytask.job_inputs import Say, item_vectors, load_dataset
 from polytask.language_model import LanguageModel
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Scenario
@@ -42,7 +42,6 @@ from polytask.splits import Split
 from polytask.training import train
 
 SPLITS: tuple[Split, ...] = ("validation", "test")
-Say = Callable[[str], None]
 
 
 @dataclass

@@ -6,8 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from feature_repo.apply import build_store
 from feature_repo.latest_rows import LatestRows
-from feature_repo.sources import source_file
+from feature_repo.sources import source_file, views_of
 from feature_repo.store import known_warnings_ignored, open_batch_store, open_store
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -34,6 +35,14 @@ def test_equal_to_what_feasts_own_store_reads(small_store, view):
         ours = pulled(open_batch_store(small_store), view, first, last)
         assert ours == pulled(open_store(small_store), view, first, last)
         assert len(set(ours["user_id"])) == len(ours["user_id"]) > 1
+
+
+def test_materialize_reads_in_this_way(small_scenario, ingested, tmp_path, monkeypatch):
+    read = []
+    numbers = LatestRows._numbers
+    monkeypatch.setattr(LatestRows, "_numbers", lambda self: read.append(self._path) or numbers(self))
+    store = build_store(small_scenario, ingested, tmp_path / "store")
+    assert sorted(read) == sorted(str(source_file(store, view)) for view in views_of(small_scenario))
 
 
 def read(path, keys, first=MOMENT, last=MOMENT + timedelta(days=9)):
