@@ -9,7 +9,7 @@ from polytask.catalogue import Catalogue
 from polytask.export.negatives import Negatives
 from polytask.growth.cold_start import below_the_first
 from polytask.model.heads import answer
-from polytask.model.multitask import NEWEST, Catalogues, MultiTaskModel
+from polytask.model.multitask import Catalogues, MultiTaskModel
 from polytask.model.transition import TransitionTables
 from polytask.scenario.schema import Task
 from polytask.tables import ITEMS, USERS
@@ -62,7 +62,7 @@ class ServingGraph(nn.Module):
         excluded = {
             name: _known_rows(rows, vectors[name]) for name, rows in ((ITEMS, seen), (USERS, user)) if rows is not None
         }
-        histories = self.model.histories(history, catalogues).at(NEWEST)
+        histories = self.model.newest(history, catalogues)
         logits = self.model.logits(histories, text_vector, catalogues)
         if negative is not None and self.negatives is not None:
             negative = _known_rows(negative, self.items)

@@ -11,7 +11,7 @@ from polytask.dataset import Dataset
 from polytask.evaluation.metrics import ndcg_of_rank, ranks_of, top_rows
 from polytask.evaluation.requests import Requests, split_requests
 from polytask.growth.cold_start import ColdStart, below_the_first, learn_cold_start, next_item_task, started_logits
-from polytask.model.multitask import NEWEST, MultiTaskModel
+from polytask.model.multitask import MultiTaskModel
 from polytask.tensors import MASKED_SCORE
 
 LIST_LENGTH = 10
@@ -73,7 +73,7 @@ def logits_with_new(
         events = requests.events[start : start + BATCH]
         text = torch.from_numpy(dataset.text_vectors[dataset.texts[events]])
         history = torch.from_numpy(requests.history[start : start + BATCH])
-        histories = model.histories(history, catalogues).at(NEWEST)
+        histories = model.newest(history, catalogues)
         logits = started_logits(model, cold, torch.from_numpy(rows), histories, text, catalogues, task)
         parts.append(masked_scores(logits.numpy(), requests.seen[start : start + BATCH]))
     return np.concatenate(parts)

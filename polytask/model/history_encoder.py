@@ -27,10 +27,25 @@ class Block(nn.Module):
         batch, length, dim = states.shape
         qkv = self.qkv(self.attention_norm(states)).view(batch, length, 3, self.heads, dim // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        return self._from(states, query, key, value, allowed)
+
+    def newest(self, states: Tensor, allowed: Tensor) -> Tensor:
+        """The newest position alone, (B, L, d) -> (B, 1, d): it asks, and all answer. `allowed` (B, 1, 1, L)."""
+        batch, length, dim = states.shape
+        normed = self.attention_norm(states)
+        weights, biases = self.qkv.weight, self.qkv.bias
+        query = F.linear(normed[:, -1:], weights[:dim], biases[:dim])
+        answers = F.linear(normed, weights[dim:], biases[dim:]).view(batch, length, 2, self.heads, dim // self.heads)
+        query = query.view(batch, 1, self.heads, dim // self.heads).transpose(1, 2)
+        key, value = answers.permute(2, 0, 3, 1, 4)
+        return self._from(states[:, -1:], query, key, value, allowed)
+
+    def _from(self, states: Tensor, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor) -> Tensor:
+        """What becomes of the states (B, Q, d) that ask `query` (B, h, Q, d / h); `allowed` (B, 1, Q, L)."""
         attended = F.scaled_dot_product_attention(
             query, key, value, attn_mask=allowed, dropout_p=self.dropout if self.training else 0.0
         )
-        attended = attended.transpose(1, 2).reshape(batch, length, dim)
+        attended = attended.transpose(1, 2).reshape(states.shape)
         states = states + self.residual_dropout(self.output(attended))
         output: Tensor = states + self.residual_dropout(self.feed_forward(states))
         return output
@@ -52,12 +67,25 @@ class HistoryEncoder(nn.Module):
 
     def forward(self, history: Tensor, item_table: Tensor) -> Tensor:
         """`item_table` (N + 1, d)."""
-        states = self.dropout(F.embedding(history, item_table) + self.positions)
-        real = (history != PADDING_ROW)[:, None, None, :]
-        # Each position also looks at itself: an empty history then has a state instead of a softmax over nothing.
-        itself = torch.eye(history.shape[1], dtype=torch.bool, device=history.device)
-        allowed = (self.causal & real) | itself
+        states, allowed = self._start(history, item_table)
         for block in self.blocks:
             states = block(states, allowed)
         normed: Tensor = self.norm(states)
         return normed
+
+    def newest(self, history: Tensor, item_table: Tensor) -> Tensor:
+        """The state of the newest position alone, (B, d): nobody reads the others of the last block."""
+        states, allowed = self._start(history, item_table)
+        *blocks, last = self.blocks
+        for block in blocks:
+            states = block(states, allowed)
+        normed: Tensor = self.norm(last.newest(states, allowed[:, :, -1:]))
+        return normed[:, 0]
+
+    def _start(self, history: Tensor, item_table: Tensor) -> tuple[Tensor, Tensor]:
+        """States (B, L, d) before the first block, and which position may look at which (B, 1, L, L)."""
+        states = self.dropout(F.embedding(history, item_table) + self.positions)
+        real = (history != PADDING_ROW)[:, None, None, :]
+        # Each position also looks at itself: an empty history then has a state instead of a softmax over nothing.
+        itself = torch.eye(history.shape[1], dtype=torch.bool, device=history.device)
+        return states, (self.causal & real) | itself

@@ -29,7 +29,7 @@ class Histories(NamedTuple):
     state: Tensor
     transition: Tensor
 
-    def at(self, position: Tensor | tuple[slice, int]) -> "Histories":
+    def at(self, position: Tensor) -> "Histories":
         """Some positions of all histories; no history is the same at all of them."""
         if self.state.ndim == 0:
             return self
@@ -39,8 +39,6 @@ class Histories(NamedTuple):
 # What a scenario without items has: a state that adds nothing, and no transitions.
 NO_HISTORY = Histories(torch.zeros(()), torch.zeros(()))
 NO_TRANSITIONS = TransitionTables(torch.zeros(0), torch.zeros(0))
-# The newest position of every history (B, L, ...).
-NEWEST = (slice(None), -1)
 
 
 class MultiTaskModel(nn.Module):
@@ -109,6 +107,14 @@ class MultiTaskModel(nn.Module):
         state = self.history_encoder(history, catalogues.vectors[ITEMS]) + self.transition_state(transition)
         return Histories(state, transition)
 
+    def newest(self, history: Tensor | None, catalogues: Catalogues) -> Histories:
+        """As `histories`, of the newest position alone (B, ...), which is all that an answer needs."""
+        if history is None or not self.scenario.has_items:
+            return NO_HISTORY
+        transition = self.transition.newest(history, catalogues.transitions)
+        state = self.history_encoder.newest(history, catalogues.vectors[ITEMS]) + self.transition_state(transition)
+        return Histories(state, transition)
+
     def logits(
         self, histories: Histories, text: Tensor, catalogues: Catalogues, tasks: Sequence[Task] | None = None
     ) -> dict[str, Tensor]:
@@ -137,7 +143,7 @@ class MultiTaskModel(nn.Module):
         """Logits (B, ...) per task for whole requests: history (B, L), text (B, D). Sets evaluation mode."""
         self.eval()
         catalogues = self.catalogues()
-        return self.logits(self.histories(history, catalogues).at(NEWEST), text, catalogues)
+        return self.logits(self.newest(history, catalogues), text, catalogues)
 
 
 def follows_an_item(task: Task) -> bool:

@@ -46,3 +46,11 @@ class Transition(nn.Module):
             total = total + F.pad(sources[:, :-lag], (0, 0, lag, 0)) * self.lag_weights[lag]
         out: Tensor = self.dropout(total)
         return out
+
+    def newest(self, history: Tensor, tables: TransitionTables) -> Tensor:
+        """The newest position alone, (B, r)."""
+        lags = min(LAGS, history.shape[1])
+        sources = F.embedding(history[:, -lags:], tables.sources)
+        weighted = sources * self.lag_weights[:lags].flip(0)[:, None]
+        out: Tensor = self.dropout(weighted.sum(dim=1))
+        return out

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from polytask.model.item_table import ItemTable
-from polytask.model.multitask import NEWEST, Histories, MultiTaskModel
+from polytask.model.multitask import Histories, MultiTaskModel
 from polytask.model.transition import LAGS
 
 ITEMS, USERS, TEXT = 12, 7, 6
@@ -36,13 +36,32 @@ def test_later_items_do_not_change_earlier_states(model):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_newest_position_alone_is_what_it_is_among_all(small_scenario, layers):
+    torch.manual_seed(3)
+    sizes = small_scenario.model.model_copy(update={"layers": layers})
+    scenario = small_scenario.model_copy(update={"model": sizes})
+    model = MultiTaskModel(scenario, torch.randn(ITEMS + 1, TEXT), torch.randn(9, TEXT), users=USERS).eval()
+    catalogues = model.catalogues()
+    history = torch.randint(1, ITEMS + 1, (12, scenario.features.history_length))
+    length = history.shape[1]
+    for row in range(len(history)):
+        history[row, : max(0, length - row)] = 0  # row n has the n newest items, the first none
+    every = model.histories(history, catalogues)
+    newest = model.newest(history, catalogues)
+    torch.testing.assert_close(newest.state, every.state[:, -1], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(newest.transition, every.transition[:, -1], rtol=1e-5, atol=1e-6)
+    assert (newest.state[0] - newest.state[1]).abs().max() > 1e-3
+
+
+@torch.no_grad()
 def test_padding_counts_for_nothing(model):
     catalogues = model.catalogues()
     history = torch.tensor([[0, 0, 0, 0, 0, 0, 0, 3, 2, 1]])
-    before = model.histories(history, catalogues).at(NEWEST)
+    before = model.newest(history, catalogues)
     assert not catalogues.transitions.sources[0].any()
     catalogues.vectors["items"][0] = 5.0
-    after = model.histories(history, catalogues).at(NEWEST)
+    after = model.newest(history, catalogues)
     torch.testing.assert_close(after.state, before.state, rtol=0, atol=0)
     torch.testing.assert_close(after.transition, before.transition, rtol=0, atol=0)
 
@@ -54,7 +73,7 @@ def test_transition_is_a_weighted_sum_over_the_newest_items(model):
     weights = model.transition.lag_weights
     history = torch.tensor([[0, 0, 0, 0, 0, 0, 0, 3, 2, 1]])
     expected = weights[0] * sources[1] + weights[1] * sources[2] + weights[2] * sources[3]
-    got = model.histories(history, catalogues).at(NEWEST)
+    got = model.newest(history, catalogues)
     torch.testing.assert_close(got.transition[0], expected)
     text = torch.randn(1, TEXT)
     scores = model.logits(got, text, catalogues)
