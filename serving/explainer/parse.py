@@ -18,8 +18,8 @@ from serving.transformer.parse import (
     TIMESTAMP,
     USER_ID,
     Call,
+    CallParser,
     input_types,
-    parse_call,
 )
 from serving.transformer.wire import InputTensor
 
@@ -52,10 +52,10 @@ def parse_body(scenario: Scenario, body: Any, now: int) -> list[Wanted]:
         if not isinstance(body[TASKS], list):
             raise RequestError(TASKS, "allowed: a list of names")
         tasks = [InputTensor(TASKS, "BYTES", [len(body[TASKS])], body[TASKS])]
-    calls = []
+    calls, parser = [], CallParser(scenario)
     for place, instance in enumerate(instances):
         try:
-            call = parse_call(scenario, [*_tensors(scenario, instance), *tasks], (), now)
+            call = parser.parse([*_tensors(scenario, instance), *tasks], (), now)
             calls.append(Wanted(call, _targets(scenario, instance.get(TARGETS), call.tasks)))
         except RequestError as error:
             if error.field == TASKS:

@@ -1,6 +1,7 @@
 """Starts the transformer: parse, build, serve. KServe's arguments, and --bundle and --feature_store."""
 
 import argparse
+import gc
 import logging
 import sys
 from pathlib import Path
@@ -20,6 +21,9 @@ from serving.transformer.recommend import Recommender
 from serving.transformer.release import Release, Releases, next_release
 from serving.transformer.server import make_server
 from serving.transformer.traces import start_traces
+
+# So many more objects made than freed start a collection; calls leave few cycles.
+YOUNG_OBJECTS = 10_000
 
 
 def parse() -> argparse.Namespace:
@@ -86,7 +90,18 @@ def main() -> None:
     releases = Releases(first, open_next, seconds)
     model = RecommenderModel(arguments.model_name, releases, metrics, admission, seconds)
     server = make_server(model, admission, arguments.http_port, arguments.grpc_port, seconds, arguments.host)
+    spare_the_collector()
     server.start([model])
+
+
+def spare_the_collector() -> None:
+    """Leave what was loaded until now to no collection of garbage, and start one less often.
+
+    The modules and the bundle are half a million objects that stay; looking through them took 6% of the CPU time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
 
 
 def open_release(arguments: argparse.Namespace, metrics: Metrics, folder: Path, predictor_host: str) -> Release:

@@ -61,6 +61,9 @@ class Admission:
         return not left
 
     async def _wait(self, deadline: Deadline) -> None:
+        if not self._places.locked():
+            await self._places.acquire()  # which is at once: no timer is needed
+            return
         self.waiting += 1
         try:
             async with asyncio.timeout(deadline.remaining("a place among the calls in work")):

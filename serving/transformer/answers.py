@@ -109,7 +109,7 @@ class AnswerWriter:
         order = np.argsort(-scores, axis=1, kind="stable")
         return [
             AnswerTensor(f"{task.name}_labels", "BYTES", self._labels[task.name][order]),
-            AnswerTensor(name, "FP32", np.take_along_axis(scores, order, axis=1)),
+            AnswerTensor(name, "FP32", scores[np.arange(len(scores))[:, None], order]),
         ]
 
     def _retrieval(
@@ -117,22 +117,19 @@ class AnswerWriter:
     ) -> list[AnswerTensor]:
         assert task.catalogue is not None
         catalogue = self._catalogues[task.catalogue]
-        listed = (scores > MASKED_SCORE / 2) & (rows != PADDING_ROW)
-        if listed.any() and not 1 <= (least := rows[listed].min()) <= (most := rows[listed].max()) <= len(catalogue):
+        rows, kept = _front(rows, scores, counts)
+        if rows.min(initial=PADDING_ROW) < 0 or rows.max(initial=PADDING_ROW) > len(catalogue):
+            listed = rows[rows != PADDING_ROW]
             raise ContractError(
-                f"{task.name}_ids: rows {least} to {most}, catalogue {catalogue.name} has rows 1 to {len(catalogue)}"
+                f"{task.name}_ids: rows {listed.min()} to {listed.max()}, "
+                f"catalogue {catalogue.name} has rows 1 to {len(catalogue)}"
             )
-        # What is listed moves to the front, in its order; behind it and behind the wanted length stands padding.
-        order = np.argsort(~listed, axis=1, kind="stable")[:, : max(counts)]
-        wanted = np.minimum(listed.sum(axis=1), counts)[:, None] > np.arange(order.shape[1])
-        rows = np.where(wanted, np.take_along_axis(rows, order, axis=1), PADDING_ROW)
-        kept = np.where(wanted, np.take_along_axis(scores, order, axis=1), np.float32(MASKED_SCORE))
         titles = np.empty(rows.shape, dtype=object)
         titles.ravel()[:] = [self._title(task.catalogue, row) for row in rows.ravel().tolist()]
         integer = _key_datatype(self._scenario, task) == "INT64"
         return [
             AnswerTensor(f"{task.name}_ids", "INT64" if integer else "BYTES", self._ids(task.catalogue, integer)[rows]),
-            AnswerTensor(f"{task.name}_scores", "FP32", kept.astype(np.float32, copy=False)),
+            AnswerTensor(f"{task.name}_scores", "FP32", kept),
             AnswerTensor(f"{task.name}_titles", "BYTES", titles),
         ]
 
@@ -143,6 +140,20 @@ class AnswerWriter:
 
     def _make_title(self, name: str, row: int) -> str:
         return "" if row == PADDING_ROW else title_of(self._scenario, self._catalogues[name], row)
+
+
+def _front(rows: NDArray[Any], scores: NDArray[Any], counts: Sequence[int]) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    """The lists (B, max(counts)): what is listed, in its order; padding behind it and behind the wanted length."""
+    width = max(counts)
+    whole, best = rows[:, :width], scores[:, :width]
+    if min(counts) == width <= rows.shape[1] and whole.all() and best.min() > MASKED_SCORE / 2:
+        return whole, best.astype(np.float32, copy=False)  # nothing is masked and all are as long: nearly always
+    listed = (scores > MASKED_SCORE / 2) & (rows != PADDING_ROW)
+    order = np.argsort(~listed, axis=1, kind="stable")[:, :width]
+    wanted = np.minimum(listed.sum(axis=1), counts)[:, None] > np.arange(order.shape[1])
+    rows = np.where(wanted, np.take_along_axis(rows, order, axis=1), PADDING_ROW)
+    kept = np.where(wanted, np.take_along_axis(scores, order, axis=1), np.float32(MASKED_SCORE))
+    return rows, kept.astype(np.float32, copy=False)
 
 
 def title_of(scenario: Scenario, catalogue: Catalogue, row: int) -> str:

@@ -106,20 +106,34 @@ class FeatureReader:
         self._kind = "int64_val" if scenario.entities.users.key_type == "integer" else "string_val"
         self._stop = threading.Event()
         joint = RedisViews.fits(self._online)
-        self._read_views = (
-            RedisViews(self._store.config, self._online, self._entity_key) if joint else self._read_one_by_one
-        )
+        self._joint = RedisViews(self._store.config, self._online, self._entity_key) if joint else None
+        # `read` for an event loop, None where the store can only be read by who blocks.
+        self.in_loop = None if self._joint is None else self._read_in_loop
 
     def read(self, users: Sequence[int | str], moments: Sequence[int]) -> list[OnlineFeatures]:
         """Features of `users` at `moments` (unix seconds). Raises Unavailable when the online store fails."""
+        reads = self.reads  # for the whole call, whatever is refreshed meanwhile
+        try:
+            found = self._joint(reads, users) if self._joint else self._read_one_by_one(reads, users)
+        except Exception as error:  # each kind of online store raises errors of its own
+            raise _unavailable(error) from error
+        return self._features(reads, found, moments)
+
+    async def _read_in_loop(self, users: Sequence[int | str], moments: Sequence[int]) -> list[OnlineFeatures]:
+        assert self._joint is not None
+        reads = self.reads
+        try:
+            found = await self._joint.in_loop(reads, users)
+        except Exception as error:
+            raise _unavailable(error) from error
+        return self._features(reads, found, moments)
+
+    def _features(
+        self, reads: tuple[ViewRead, ...], found: Sequence[ViewRows], moments: Sequence[int]
+    ) -> list[OnlineFeatures]:
         zone = self._scenario.features.timezone
         words = {moment: time_context(datetime.fromtimestamp(moment, UTC), zone) for moment in set(moments)}
         stored = [Stored(moment, words[moment]) for moment in moments]
-        reads = self.reads  # for the whole call, whatever is refreshed meanwhile
-        try:
-            found = self._read_views(reads, users)
-        except Exception as error:  # each kind of online store raises errors of its own
-            raise Unavailable(f"feature store: {type(error).__name__}: {error}") from error
         for read, rows in zip(reads, found, strict=True):
             for row, (stamp, values) in zip(stored, rows, strict=True):
                 row.add(read.view.name, read.features, stamp, values or {}, read.ttl)
@@ -166,9 +180,15 @@ class FeatureReader:
 
         threading.Thread(target=run, name="feature-registry", daemon=True).start()
 
-    def close(self) -> None:
-        """End the background refresh."""
+    async def close(self) -> None:
+        """End the background refresh, and close the event loop's connection."""
         self._stop.set()
+        if self._joint is not None:
+            await self._joint.close()
+
+
+def _unavailable(error: Exception) -> Unavailable:
+    return Unavailable(f"feature store: {type(error).__name__}: {error}")
 
 
 def _python(value: Any) -> Any:

@@ -96,46 +96,82 @@ def input_types(scenario: Scenario) -> dict[str, tuple[str, list[int]]]:
     return {**types, SLATE: ("INT64", [-1, 1]), TASK_WEIGHTS: ("BYTES", [-1])}
 
 
-def parse_call(scenario: Scenario, tensors: Sequence[InputTensor], outputs: Sequence[str], now: int) -> Call:
-    """Check and read one call. `outputs` are the requested tensors, empty for all; `now` is in unix seconds.
+class CallParser:
+    """Reads the calls of one scenario."""
 
-    Raises RequestError with the name of the field.
-    """
-    known = input_types(scenario)
-    by_name: dict[str, InputTensor] = {}
-    for tensor in tensors:
-        if tensor.name not in known:
-            raise RequestError(tensor.name, f"is not a known input, allowed: {', '.join(known)}")
-        if tensor.name in by_name:
-            raise RequestError(tensor.name, "stands there twice, allowed: once")
-        by_name[tensor.name] = tensor
-    if USER_ID not in by_name:
-        raise RequestError(USER_ID, "is missing, the field is required")
-    read = _Reader(known, by_name)
-    users = read.column(USER_ID)
-    tasks, names = _wanted(scenario, read.values(TASKS), outputs)
-    slate = _slate(scenario, tasks, read, names)
-    if slate is not None and not outputs:
-        names += tuple(SLATE_TYPES)
-    queries = read.column(QUERY, _query) or [None] * len(users)
-    moments = read.column(TIMESTAMP, _moment) or [now] * len(users)
-    recent = read.table(RECENT_ITEMS, scenario.features.history_length) or [()] * len(users)
-    exclude = read.table(EXCLUDE_ITEMS, scenario.features.seen_length) or [()] * len(users)
-    negative = read.table(NEGATIVE_ITEMS, scenario.features.negative_length) or [()] * len(users)
-    counts = _counts(scenario, tasks, read)
-    texts = read.table(CONTEXT, len(scenario.features.context)) or [()] * len(users)
-    contexts = [_context(scenario, row) for row in texts]
-    requests = []
-    for row in zip(users, moments, queries, recent, exclude, negative, counts, contexts, strict=True):
-        request = Request(*row)
-        together = len(request.recent_items) + len(request.exclude_items)
-        if together > scenario.features.seen_length:
-            raise RequestError(
-                EXCLUDE_ITEMS,
-                f"{together} items together with {RECENT_ITEMS}, at most {scenario.features.seen_length}",
-            )
-        requests.append(request)
-    return Call(tuple(requests), tasks, names, slate, _filters(read))
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
+        self._inputs = input_types(scenario)
+        self._tasks = tuple(task.name for task in scenario.tasks)
+        # Which task an output belongs to, None for the flags; and how long a list each task can give.
+        self._owners = answer_names(scenario)
+        self._longest = {task.name: task.top_k for task in scenario.tasks if task.kind == "retrieval"}
+
+    def parse(self, tensors: Sequence[InputTensor], outputs: Sequence[str], now: int) -> Call:
+        """Check and read one call. `outputs` are the requested tensors, empty for all; `now` is in unix seconds.
+
+        Raises RequestError with the name of the field.
+        """
+        scenario, known = self._scenario, self._inputs
+        by_name: dict[str, InputTensor] = {}
+        for tensor in tensors:
+            if tensor.name not in known:
+                raise RequestError(tensor.name, f"is not a known input, allowed: {', '.join(known)}")
+            if tensor.name in by_name:
+                raise RequestError(tensor.name, "stands there twice, allowed: once")
+            by_name[tensor.name] = tensor
+        if USER_ID not in by_name:
+            raise RequestError(USER_ID, "is missing, the field is required")
+        read = _Reader(known, by_name)
+        users = read.column(USER_ID)
+        tasks, names = self._wanted(read.values(TASKS), outputs)
+        slate = _slate(scenario, tasks, read, names)
+        if slate is not None and not outputs:
+            names += tuple(SLATE_TYPES)
+        queries = read.column(QUERY, _query) or [None] * len(users)
+        moments = read.column(TIMESTAMP, _moment) or [now] * len(users)
+        recent = read.table(RECENT_ITEMS, scenario.features.history_length) or [()] * len(users)
+        exclude = read.table(EXCLUDE_ITEMS, scenario.features.seen_length) or [()] * len(users)
+        negative = read.table(NEGATIVE_ITEMS, scenario.features.negative_length) or [()] * len(users)
+        counts = self._counts(tasks, read)
+        texts = read.table(CONTEXT, len(scenario.features.context)) or [()] * len(users)
+        contexts = [_context(scenario, row) for row in texts]
+        requests = []
+        for row in zip(users, moments, queries, recent, exclude, negative, counts, contexts, strict=True):
+            request = Request(*row)
+            together = len(request.recent_items) + len(request.exclude_items)
+            if together > scenario.features.seen_length:
+                raise RequestError(
+                    EXCLUDE_ITEMS,
+                    f"{together} items together with {RECENT_ITEMS}, at most {scenario.features.seen_length}",
+                )
+            requests.append(request)
+        return Call(tuple(requests), tasks, names, slate, _filters(read))
+
+    def _wanted(self, tasks: list[str] | None, outputs: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The wanted tasks and the names of the tensors to answer with."""
+        every, owners = self._tasks, self._owners
+        for name in tasks or ():
+            if name not in every:
+                raise RequestError(TASKS, f"{name!r} is not a task, allowed: {', '.join(every)}")
+        if tasks is not None and outputs:
+            raise RequestError(TASKS, "stands there together with requested outputs, allowed: one of the two")
+        if tasks is not None and not tasks:
+            raise RequestError(TASKS, f"is empty, allowed: {', '.join(every)}")
+        chosen = tuple(name for name in every if tasks is None or name in tasks)
+        if not outputs:
+            return chosen, tuple(name for name, task in owners.items() if task is None or task in chosen)
+        for name in outputs:
+            if name not in owners and name not in SLATE_TYPES:
+                raise RequestError(name, f"is not an output, allowed: {', '.join([*owners, *SLATE_TYPES])}")
+        wanted = {owners[name] for name in outputs if name in owners}
+        if SLATE_TYPES.keys() & set(outputs):
+            wanted |= set(mergeable(self._scenario, every))
+        return tuple(name for name in every if name in wanted), tuple(dict.fromkeys(outputs))
+
+    def _counts(self, tasks: tuple[str, ...], read: "_Reader") -> list[int]:
+        limit = min([self._longest[name] for name in tasks if name in self._longest], default=1000)
+        return read.sizes(COUNT, limit) or [min(DEFAULT_COUNT, limit)] * read.batch
 
 
 class _Reader:
@@ -218,31 +254,6 @@ def _moment(value: int) -> int:
     return value
 
 
-def _wanted(
-    scenario: Scenario, tasks: list[str] | None, outputs: Sequence[str]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The wanted tasks and the names of the tensors to answer with."""
-    every = [task.name for task in scenario.tasks]
-    for name in tasks or ():
-        if name not in every:
-            raise RequestError(TASKS, f"{name!r} is not a task, allowed: {', '.join(every)}")
-    if tasks is not None and outputs:
-        raise RequestError(TASKS, "stands there together with requested outputs, allowed: one of the two")
-    if tasks is not None and not tasks:
-        raise RequestError(TASKS, f"is empty, allowed: {', '.join(every)}")
-    chosen = tuple(name for name in every if tasks is None or name in tasks)
-    owner = answer_names(scenario)
-    if not outputs:
-        return chosen, tuple(name for name, task in owner.items() if task is None or task in chosen)
-    for name in outputs:
-        if name not in owner and name not in SLATE_TYPES:
-            raise RequestError(name, f"is not an output, allowed: {', '.join([*owner, *SLATE_TYPES])}")
-    wanted = {owner[name] for name in outputs if name in owner}
-    if SLATE_TYPES.keys() & set(outputs):
-        wanted |= set(mergeable(scenario, every))
-    return tuple(name for name in every if name in wanted), tuple(dict.fromkeys(outputs))
-
-
 def _filters(read: _Reader) -> tuple[str, ...]:
     shape = read.shape(FILTERS)
     if shape is None:
@@ -254,11 +265,6 @@ def _filters(read: _Reader) -> tuple[str, ...]:
     if longest > MAX_FILTER_CHARACTERS:
         raise RequestError(FILTERS, f"{longest} characters, at most {MAX_FILTER_CHARACTERS}")
     return filters
-
-
-def _counts(scenario: Scenario, tasks: tuple[str, ...], read: _Reader) -> list[int]:
-    limit = min([scenario.task(name).top_k for name in tasks if scenario.task(name).kind == "retrieval"], default=1000)
-    return read.sizes(COUNT, limit) or [min(DEFAULT_COUNT, limit)] * read.batch
 
 
 def _slate(scenario: Scenario, tasks: tuple[str, ...], read: _Reader, outputs: Sequence[str]) -> Slate | None:

@@ -1,7 +1,7 @@
 """The transformer's work without its server: tensors in, features, texts, model calls, tensors out."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
@@ -30,7 +30,7 @@ from serving.transformer.deadline import Deadline, Unavailable
 from serving.transformer.features import OnlineFeatures, request_features
 from serving.transformer.filters import FILTERS, ItemFilters, Mask, best_allowed
 from serving.transformer.metrics import Metrics
-from serving.transformer.parse import Call, Request, Slate, parse_call
+from serving.transformer.parse import Call, CallParser, Request, Slate
 from serving.transformer.slate import entries_of, merge, slate_tensors
 from serving.transformer.text_cache_fill import common_texts, fill
 from serving.transformer.text_vectors import TextVectors
@@ -41,7 +41,11 @@ FEATURE_THREADS = 4
 
 
 class Features(Protocol):
-    """Where the features of users come from."""
+    """Where the features of users come from. `in_loop` is `read` for an event loop, where the store has that."""
+
+    @property
+    def in_loop(self) -> "Callable[[Sequence[int | str], Sequence[int]], Awaitable[list[OnlineFeatures]]] | None":
+        """None where only a thread can wait for the store."""
 
     def read(self, users: Sequence[int | str], moments: Sequence[int]) -> list[OnlineFeatures]:
         """Features of `users` at `moments`, in their order."""
@@ -73,6 +77,7 @@ class Recommender:
     ) -> None:
         self._bundle = bundle
         self._scenario = bundle.contract.scenario
+        self._parser = CallParser(self._scenario)
         self._features = features
         self._predictor = BatchedPredictor(
             predictor, [spec.name for task in self._scenario.tasks if (spec := all_scores(task))]
@@ -103,7 +108,7 @@ class Recommender:
         """
         record = record or CallRecord()
         deadline = record.deadline or Deadline(self._deadline_seconds)
-        call = parse_call(self._scenario, tensors, outputs, now)
+        call = self._parser.parse(tensors, outputs, now)
         allowed = self._filters.allowed(call.filters) if call.filters and self._filters is not None else None
         if call.filters and not self._bundle.contract.takes_filters:
             raise RequestError(FILTERS, "the served model was exported before there were filters, allowed: none")
@@ -222,7 +227,15 @@ class Recommender:
         """The features of the requests of several calls, from one look-up."""
         requests = [request for call in calls for request in call]
         users, moments = [request.user_id for request in requests], [request.timestamp for request in requests]
-        rows = iter(await self._threads.run(deadline, "feature store", self._features.read, users, moments))
+        if self._features.in_loop is None:
+            found = await self._threads.run(deadline, "feature store", self._features.read, users, moments)
+        else:
+            try:
+                async with asyncio.timeout(deadline.remaining("feature store")):
+                    found = await self._features.in_loop(users, moments)
+            except TimeoutError as error:
+                raise deadline.passed("feature store") from error
+        rows = iter(found)
         return [list(islice(rows, len(call))) for call in calls]
 
     async def _encode(

@@ -1,5 +1,7 @@
 """All views of the users from Feast's Redis store in one round trip: one HMGET a user, whose hash has all fields.
 
+The read is there twice: for who may block, and for an event loop, which then needs no thread that waits for Redis.
+
 `OnlineStore.online_read` asks for one view, so that two views cost two trips and two keys a user. What is called here
 are the store's own parts of that function: keys, fields, wire and values stay Feast's. They are no public interface;
 the version of Feast is pinned, and a test holds the result against `online_read`.
@@ -44,11 +46,27 @@ class RedisViews:
 
     def __call__(self, reads: tuple[ViewRead, ...], users: Sequence[int | str]) -> list[ViewRows]:
         """The rows of each view, in the order of `reads`."""
-        last = self._last
-        if last is None or last[0] is not reads:  # by identity: comparing views costs more than all the rest
-            self._last = last = (reads, self._layout(reads))
-        fields, views = last[1]
+        fields, views = self._layout(reads)
         rows = self._store._read_hash_fields(self._config, [(self._hash(user), fields) for user in users])
+        return self._rows(views, rows)
+
+    async def in_loop(self, reads: tuple[ViewRead, ...], users: Sequence[int | str]) -> list[ViewRows]:
+        """As a call, by a connection of the event loop that awaits it; always of the same loop."""
+        fields, views = self._layout(reads)
+        client = await self._store._get_client_async(self._config.online_store)
+        async with client.pipeline(transaction=False) as pipe:
+            for user in users:
+                pipe.hmget(self._hash(user), fields)
+            rows = await pipe.execute()
+        return self._rows(views, rows)
+
+    async def close(self) -> None:
+        """Close the connection of the event loop."""
+        client = self._store._client_async
+        if client is not None:
+            await client.aclose()
+
+    def _rows(self, views: list[tuple[str, list[str], slice]], rows: Sequence[Sequence[Any]]) -> list[ViewRows]:
         return [
             self._store._convert_redis_values_to_protobuf([row[part] for row in rows], name, names)
             for name, names, part in views
@@ -59,6 +77,12 @@ class RedisViews:
         return bytes(found)
 
     def _layout(self, reads: tuple[ViewRead, ...]) -> Layout:
+        last = self._last
+        if last is None or last[0] is not reads:  # by identity: comparing views costs more than all the rest
+            self._last = last = (reads, self._make_layout(reads))
+        return last[1]
+
+    def _make_layout(self, reads: tuple[ViewRead, ...]) -> Layout:
         from feast.infra.online_stores.redis import _versioned_fv_name
 
         fields: list[Any] = []

@@ -47,7 +47,7 @@ class Served:
 
     async def close(self) -> None:
         """Close its connection, take no more work and end the refresh of its features."""
-        self.features.close()
+        await self.features.close()
         await self.predictor.close()
 
 

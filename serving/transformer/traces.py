@@ -43,6 +43,11 @@ def stop_traces(provider: "TracerProvider") -> None:
     provider.shutdown()
 
 
+def tracing() -> bool:
+    """Whether spans are made."""
+    return _tracer is not None
+
+
 @contextmanager
 def span(name: str, attributes: Mapping[str, Any] | None = None) -> Iterator[None]:
     """A span around the block, below the one around it. Free while traces are off.

@@ -54,6 +54,8 @@ class Memory:
             for user in tables.users.to_dict("records")
         }
 
+    in_loop = None
+
     def read(self, users: Sequence[int | str], moments: Sequence[int]) -> list[OnlineFeatures]:
         nobody = OnlineFeatures({"age": None, "occupation": None}, {"daypart": "evening", "weekpart": "weekday"})
         return [self._rows.get(int(user), nobody) for user in users]

@@ -99,6 +99,8 @@ def test_the_best_allowed_rows_are_those_of_a_full_sort():
 
 
 class Store:
+    in_loop = None
+
     def read(self, users: Any, moments: Any) -> list[OnlineFeatures]:
         words = {"daypart": "night", "weekpart": "weekday"}
         return [

@@ -7,7 +7,7 @@ import pytest
 from polytask.errors import RequestError
 from polytask.scenario import Scenario
 from serving.transformer.answers import SLATE_TYPES
-from serving.transformer.parse import Call, Slate, input_types, parse_call
+from serving.transformer.parse import Call, CallParser, Slate, input_types
 from serving.transformer.wire import InputTensor
 from tests.small import with_weather
 
@@ -23,7 +23,7 @@ def tensor(name: str, datatype: str, shape: list[int], *data: Any) -> InputTenso
 
 
 def parse(scenario: Scenario, *tensors: InputTensor, outputs: tuple[str, ...] = ()) -> Call:
-    return parse_call(scenario, tensors, outputs, NOW)
+    return CallParser(scenario).parse(tensors, outputs, NOW)
 
 
 def test_a_user_alone_is_enough(small_scenario: Scenario):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from polytask.errors import RequestError
 from serving.transformer.answers import SLATE_TYPES, answer_names
-from serving.transformer.parse import LATEST, MAX_QUERY_CHARACTERS, MAX_SLATE, MAX_WEIGHT, input_types, parse_call
+from serving.transformer.parse import LATEST, MAX_QUERY_CHARACTERS, MAX_SLATE, MAX_WEIGHT, CallParser, input_types
 from serving.triton.repository import MAX_BATCH_SIZE
 from tests.serving.calls import calls
 
@@ -19,7 +19,7 @@ def check_call(scenario, tensors, outputs):
     """Parse, and check what comes out. Returns whether the call was taken."""
     names = {tensor.name for tensor in tensors}
     try:
-        call = parse_call(scenario, tensors, outputs, NOW)
+        call = CallParser(scenario).parse(tensors, outputs, NOW)
     except RequestError as error:
         assert error.field in {*input_types(scenario), *names, *outputs}
         assert len(str(error)) < 3000

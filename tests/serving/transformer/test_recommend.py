@@ -30,6 +30,8 @@ class Store:
     def __init__(self, delay: float = 0, error: Exception | None = None) -> None:
         self.delay, self.error = delay, error
 
+    in_loop = None
+
     def read(self, users: Sequence[int | str], moments: Sequence[int]) -> list[OnlineFeatures]:
         time.sleep(self.delay)
         if self.error is not None:

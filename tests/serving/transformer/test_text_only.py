@@ -16,7 +16,7 @@ from serving.transformer.bundle import load_bundle
 from serving.transformer.deadline import Deadline
 from serving.transformer.features import OnlineFeatures
 from serving.transformer.metrics import Metrics
-from serving.transformer.parse import input_types, parse_call
+from serving.transformer.parse import CallParser, input_types
 from serving.transformer.recommend import Recommender
 from serving.transformer.wire import InputTensor
 from tests.serving.bundle import write_bundle
@@ -29,6 +29,8 @@ class Store:
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
+
+    in_loop = None
 
     def read(self, users: Sequence[int | str], moments: Sequence[int]) -> list[OnlineFeatures]:
         values = {"age": 40, "title": None, "note": "a sharp bread knife is good"}
@@ -76,7 +78,7 @@ def test_a_call_takes_no_items(text_only_scenario: Scenario):
     ]
     recent = InputTensor("recent_items", "INT64", [1, 1], data=[3])
     with pytest.raises(RequestError, match="recent_items: is not a known input, allowed: user_id, query"):
-        parse_call(text_only_scenario, [users(KNOWN), recent], [], now=0)
+        CallParser(text_only_scenario).parse([users(KNOWN), recent], [], now=0)
 
 
 def test_text_alone_is_read_and_every_kind_answers(folder: Path, text_only_scenario: Scenario):
