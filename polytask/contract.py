@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from polytask.atomic import sha256_file, write_text
 from polytask.errors import ContractError
 from polytask.scenario.schema import Scenario
-from polytask.tensors import TensorSpec, all_scores, answer_outputs
+from polytask.tensors import ENCODED_TEXT, TensorSpec, all_scores, answer_outputs
 
 CONTRACT_FILE = "contract.json"
 TOKENIZER_FILE = "tokenizer.json"
@@ -106,6 +106,22 @@ class Contract(BaseModel):
         names = {spec.name for spec in self.outputs}
         wanted = [spec.name for task in self.scenario.tasks if (spec := all_scores(task))]
         return bool(wanted) and names.issuperset(wanted)
+
+    @property
+    def tells_vectors(self) -> bool:
+        """Whether the model tells the text vectors that it read: a new text then takes one call, to the ensemble."""
+        return any(spec.name == ENCODED_TEXT for spec in self.outputs)
+
+    @property
+    def ensemble_inputs(self) -> list[TensorSpec]:
+        """What the ensemble of both models reads."""
+        between = {spec.name for spec in self.text_outputs}
+        return [*self.text_inputs, *(spec for spec in self.multitask_inputs if spec.name not in between)]
+
+    @property
+    def ensemble_outputs(self) -> list[TensorSpec]:
+        """What the ensemble answers: all tasks, and the text vectors where the model tells them."""
+        return [*self.answers, *(spec for spec in self.outputs if spec.name == ENCODED_TEXT)]
 
     @property
     def checksum(self) -> str:

@@ -14,6 +14,7 @@ HISTORY = "history"
 SEEN = "seen"
 USER = "user"
 NEGATIVE = "negative"
+ENCODED_TEXT = "encoded_text"
 
 # Scores of rows that may not be answered (padding, seen items, the user itself). Finite, so that no arithmetic turns
 # it into NaN; far below any real logit.
@@ -90,6 +91,15 @@ def answer_outputs(scenario: Scenario) -> list[TensorSpec]:
     return [spec for task in scenario.tasks for spec in task_outputs(task)]
 
 
+def encoded_text() -> TensorSpec:
+    """`encoded_text` (B, D): the text vectors that the multi-task model read, for who asks the ensemble and keeps them.
+
+    The ensemble cannot show them itself: what goes from step to step is no output (ADR 0002).
+    """
+    return TensorSpec(name=ENCODED_TEXT, dtype="FP32", shape=(-1,))
+
+
 def multitask_outputs(scenario: Scenario) -> list[TensorSpec]:
-    """What the multi-task model answers: the answers of all tasks, then all scores of those that list items."""
-    return [*answer_outputs(scenario), *(spec for task in scenario.tasks if (spec := all_scores(task)))]
+    """What the multi-task model answers: all tasks, then all scores of those that list items, then the text vectors."""
+    every = [spec for task in scenario.tasks if (spec := all_scores(task))]
+    return [*answer_outputs(scenario), *every, encoded_text()]

@@ -4,7 +4,15 @@ from collections.abc import Iterable, Sequence
 
 from polytask.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER
 from polytask.scenario import Scenario
-from polytask.tensors import TensorSpec, answer_outputs, multitask_inputs, multitask_outputs, text_inputs, text_outputs
+from polytask.tensors import (
+    TensorSpec,
+    answer_outputs,
+    encoded_text,
+    multitask_inputs,
+    multitask_outputs,
+    text_inputs,
+    text_outputs,
+)
 from serving.explainer.occlusion import MAX_PARTS, MAX_QUERY_GROUPS
 from serving.explainer.parse import FIELDS, MAX_INSTANCES
 from serving.transformer import parse
@@ -141,7 +149,7 @@ def _models(scenario: Scenario) -> Iterable[str]:
     vector = text_outputs(-1)
     outer = [*text_inputs(), *inputs[1:]]
     for model, read, written in (
-        (RECOMMENDER, outer, answer_outputs(scenario)),
+        (RECOMMENDER, outer, [*answer_outputs(scenario), encoded_text()]),
         (TEXT_ENCODER, text_inputs(), vector),
         (MULTITASK, inputs, outputs),
     ):
@@ -151,7 +159,7 @@ def _models(scenario: Scenario) -> Iterable[str]:
 
 def _specs(specs: Sequence[TensorSpec], way: str) -> Iterable[tuple[str, str, str]]:
     for spec in specs:
-        letter = {"text_vector": "D", "input_ids": "T", "attention_mask": "T"}.get(spec.name, "N")
+        letter = {"text_vector": "D", "encoded_text": "D", "input_ids": "T", "attention_mask": "T"}.get(spec.name, "N")
         yield f"`{spec.name}` ({way})", spec.dtype, _shape([-1, *spec.shape], letter)
 
 

@@ -80,7 +80,7 @@ class ServingGraph(nn.Module):
                 outputs += _best_rows(task, scores)
                 if task.catalogue == ITEMS:
                     all_scores.append(scores)
-        return (*outputs, *all_scores)
+        return (*outputs, *all_scores, text_vector.clone())
 
 
 def _known_rows(rows: Tensor, catalogue: Tensor) -> Tensor:

@@ -76,8 +76,9 @@ class HistoryEncoder(nn.Module):
     def newest(self, history: Tensor, item_table: Tensor) -> Tensor:
         """The state of the newest position alone, (B, d): nobody reads the others of the last block."""
         states, allowed = self._start(history, item_table)
-        *blocks, last = self.blocks
-        for block in blocks:
+        *others, last = self.blocks
+        assert isinstance(last, Block)
+        for block in others:
             states = block(states, allowed)
         normed: Tensor = self.norm(last.newest(states, allowed[:, :, -1:]))
         return normed[:, 0]

@@ -3,11 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from polytask.contract import MULTITASK, TEXT_ENCODER, Contract
+from polytask.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER, Contract
 from polytask.errors import ContractError
 from polytask.tensors import TensorSpec
 
-SERVED_MODELS = (TEXT_ENCODER, MULTITASK)
+
+def asked_models(contract: Contract) -> tuple[str, ...]:
+    """The models that the transformer asks."""
+    return (TEXT_ENCODER, MULTITASK, *((RECOMMENDER,) if contract.tells_vectors else ()))
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ def check_agreement(contract: Contract, served: ServedModel) -> None:
     inputs, outputs = {
         TEXT_ENCODER: (contract.text_inputs, contract.text_outputs),
         MULTITASK: (contract.multitask_inputs, contract.outputs),
+        RECOMMENDER: (contract.ensemble_inputs, contract.ensemble_outputs),
     }[served.name]
     _compare(served.name, "input", served.inputs, inputs)
     _compare(served.name, "output", served.outputs, outputs)

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from serving.transformer.deadline import Deadline
 from serving.triton.repository import INSTANCES, MAX_BATCH_SIZE
 
-# From this many rows on, a batch of a model costs so much by the row that it gains little from more of them: a second
-# one then starts beside it, for the model's other instance.
-ENOUGH_ROWS = 16
+# So many rows start a second batch beside the one under way, for the model's other instance: half of what eight callers
+# send. With fewer, all batches stay small; with more, everybody waits for the same batch while a core idles (ADR 0031).
+ENOUGH_ROWS = 4
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.contract import MULTITASK, TEXT_ENCODER
+from polytask.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER
 from polytask.errors import ContractError, RequestError
 from polytask.tables import ITEMS
-from polytask.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR, all_scores
+from polytask.tensors import ATTENTION_MASK, ENCODED_TEXT, INPUT_IDS, TEXT_VECTOR, all_scores
 from serving.transformer.answers import (
     COLD_START,
     STALE_FEATURES,
@@ -53,13 +53,18 @@ class Features(Protocol):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A call that is ready for the multi-task model. `allowed` (N + 1,): the item rows that its filters leave."""
+    """A call that is ready for the multi-task model, or, where all its texts are `new_texts`, for the ensemble.
+
+    `truncated` says of each text whether it was cut. `allowed` (N + 1,): the item rows that its filters leave.
+    """
 
     call: Call
     deadline: Deadline
     inputs: Mapping[str, NDArray[Any]]
     flags: Sequence[AnswerTensor]
     record: CallRecord
+    truncated: Sequence[bool]
+    new_texts: Sequence[str] = ()
     allowed: Mask | None = None
 
 
@@ -132,28 +137,46 @@ class Recommender:
         with record.stage("text"):
             texts = [self._bundle.encoder.text(features) for features in batch]
             inputs: dict[str, NDArray[Any]] = {}
-            if call.tasks:
+            new_texts: list[str] = []
+            if not call.tasks:
+                truncated = self._bundle.tokenizer.was_truncated(texts)
+            elif allowed is None and self._bundle.contract.tells_vectors and self._vectors.all_new(texts):
+                new_texts = texts
+                input_ids, attention_mask, truncated = self._bundle.tokenizer.tokens(texts)
+                inputs = {INPUT_IDS: input_ids, ATTENTION_MASK: attention_mask, **self._bundle.encoder.rows(batch)}
+            else:
                 vectors, truncated = await self._vectors(texts, deadline)
                 inputs = {TEXT_VECTOR: vectors, **self._bundle.encoder.rows(batch)}
-            else:
-                truncated = self._bundle.tokenizer.was_truncated(texts)
             flags = {
                 COLD_START: [not row.known for row in online],
                 TRUNCATED: truncated,
                 STALE_FEATURES: [row.stale for row in online],
             }
             record.flags = {name: sum(values) for name, values in flags.items()}
-        return Prepared(call, deadline, inputs, [flag(*one) for one in flags.items()], record, allowed)
+        return Prepared(
+            call, deadline, inputs, [flag(*one) for one in flags.items()], record, truncated, new_texts, allowed
+        )
 
     async def predict(self, prepared: Prepared) -> dict[str, NDArray[Any]]:
         """The model's tensors for the wanted tasks. Raises Unavailable when the predictor is down or slow."""
         outputs = model_outputs(self._scenario, prepared.call.tasks)
         if not outputs:
             return {}
+        if prepared.new_texts:
+            return await self._with_texts(prepared, outputs)
         if prepared.allowed is None:
             with prepared.record.stage("predictor"):
                 return await self._infer(MULTITASK, prepared.inputs, outputs, prepared.deadline)
         return await self._filtered(prepared, prepared.allowed, outputs)
+
+    async def _with_texts(self, prepared: Prepared, outputs: list[str]) -> dict[str, NDArray[Any]]:
+        """As `predict`, of texts that nobody has asked yet: one call for their vectors too, which are kept."""
+        texts = prepared.new_texts
+        self._metrics.texts("miss", len(texts))
+        with prepared.record.stage("predictor"), self._vectors.encoding(texts) as made:
+            tensors = await self._infer(RECOMMENDER, prepared.inputs, [*outputs, ENCODED_TEXT], prepared.deadline)
+            made.update(self._vectors.encoded(texts, tensors.pop(ENCODED_TEXT), prepared.truncated))
+        return tensors
 
     async def _filtered(self, prepared: Prepared, allowed: Mask, outputs: list[str]) -> dict[str, NDArray[Any]]:
         """As `predict`, with the lists of items made here, of the scores of all items."""

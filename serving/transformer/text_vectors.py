@@ -3,7 +3,8 @@
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -91,23 +92,41 @@ class TextVectors:
 
     async def _encode_new(self, texts: list[str], deadline: Deadline) -> Vectors:
         """Encode some texts while other calls may wait for them."""
+        with self.encoding(texts) as made:
+            input_ids, attention_mask, truncated = self._tokenizer.tokens(texts)
+            vectors = await self._encode(input_ids, attention_mask, deadline)
+            made.update(self.encoded(texts, vectors, truncated))
+        return made
+
+    def all_new(self, texts: Sequence[str]) -> bool:
+        """Whether no text is there twice, or cached, or being encoded for another call."""
+        with self._lock:
+            return len(set(texts)) == len(texts) and not any(
+                text in self._vectors or text in self._pending for text in texts
+            )
+
+    @contextmanager
+    def encoding(self, texts: Sequence[str]) -> Iterator[Vectors]:
+        """Encode texts inside the block, and put what comes out into what it gives; other calls wait for that."""
         made: Vectors = {}
         future: asyncio.Future[Vectors] = asyncio.get_running_loop().create_future()
         self._pending.update(dict.fromkeys(texts, future))
         try:
-            input_ids, attention_mask, truncated = self._tokenizer.tokens(texts)
-            vectors = await self._encode(input_ids, attention_mask, deadline)
-            if vectors.shape != (len(texts), self._dim):
-                raise ContractError(f"text vectors of shape {list(vectors.shape)}, expected {[len(texts), self._dim]}")
-            # Copies: a row of the batch would keep the whole batch alive.
-            rows = (np.array(vector, dtype=np.float32) for vector in vectors)
-            made.update(zip(texts, map(Encoded, rows, truncated), strict=True))
+            yield made
             self._keep(made)
-            return made
         finally:
             for text in texts:
-                del self._pending[text]
+                if self._pending.get(text) is future:
+                    del self._pending[text]
             future.set_result(made)
+
+    def encoded(self, texts: Sequence[str], vectors: NDArray[np.float32], truncated: Sequence[bool]) -> Vectors:
+        """What the cache holds of texts. Raises ContractError where `vectors` are not (B, D)."""
+        if vectors.shape != (len(texts), self._dim):
+            raise ContractError(f"text vectors of shape {list(vectors.shape)}, expected {[len(texts), self._dim]}")
+        # Copies: a row of the batch would keep the whole batch alive.
+        rows = (np.array(vector, dtype=np.float32) for vector in vectors)
+        return dict(zip(texts, map(Encoded, rows, truncated), strict=True))
 
     async def _wait(self, other: "asyncio.Future[Vectors]", deadline: Deadline) -> Vectors:
         try:

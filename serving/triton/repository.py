@@ -2,7 +2,7 @@
 
     text_encoder   input_ids, attention_mask        -> text_vector
     multitask      text_vector, history, seen, user, negative -> one tensor group per task
-    recommender    ensemble of the two, in this order; the text vector stays inside
+    recommender    ensemble of the two, in this order; of the text vector `multitask` tells a copy, `encoded_text`
 
 The files are complete: Triton runs with `--disable-auto-complete-config`, and both the C++ `onnxruntime` backend and
 the python-based one of `serving/triton/backend/` read them unchanged. One repository serves everywhere: an instance of
@@ -122,21 +122,19 @@ def onnx_config(
 
 
 def ensemble_config(contract: Contract) -> Message:
-    """The ModelConfig of `recommender`: both steps pinned to the contract's version, nothing between them exposed."""
-    between = {spec.name for spec in contract.text_outputs}
-    inputs = [*contract.text_inputs, *(spec for spec in contract.multitask_inputs if spec.name not in between)]
+    """The ModelConfig of `recommender`: both steps pinned to the contract's version, nothing between them an output."""
     return [
         ("name", RECOMMENDER),
         ("platform", "ensemble"),
         ("max_batch_size", MAX_BATCH_SIZE),
-        *[("input", _tensor(spec)) for spec in inputs],
-        *[("output", _tensor(spec)) for spec in contract.answers],
+        *[("input", _tensor(spec)) for spec in contract.ensemble_inputs],
+        *[("output", _tensor(spec)) for spec in contract.ensemble_outputs],
         ("version_policy", _version_policy(contract)),
         (
             "ensemble_scheduling",
             [
                 ("step", _step(TEXT_ENCODER, contract, contract.text_inputs, contract.text_outputs)),
-                ("step", _step(MULTITASK, contract, contract.multitask_inputs, contract.answers)),
+                ("step", _step(MULTITASK, contract, contract.multitask_inputs, contract.ensemble_outputs)),
             ],
         ),
     ]

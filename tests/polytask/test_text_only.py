@@ -181,9 +181,9 @@ def test_contract_names_the_text_alone(exported):
     folder, export = exported
     contract = load_contract(folder)
     assert [spec.name for spec in contract.multitask_inputs] == ["text_vector"]
-    assert [spec.name for spec in contract.outputs] == ["topic_scores", "liked_scores", "stars_values"]
+    assert [spec.name for spec in contract.outputs] == ["topic_scores", "liked_scores", "stars_values", "encoded_text"]
     assert set(contract.catalogues) == {"users"}
-    assert set(export.parity) == {"topic_scores", "liked_scores", "stars_values"}
+    assert set(export.parity) == {"topic_scores", "liked_scores", "stars_values", "encoded_text"}
 
 
 def test_graph_and_repository_take_the_text_alone(exported):
@@ -191,7 +191,7 @@ def test_graph_and_repository_take_the_text_alone(exported):
     session = ort.InferenceSession(str(folder / export.contract.models[MULTITASK].path))
     assert [tensor.name for tensor in session.get_inputs()] == ["text_vector"]
     vectors = np.zeros((5, export.contract.text_dim), dtype=np.float32)
-    topic, liked, stars = session.run(None, {"text_vector": vectors})
+    topic, liked, stars, _ = session.run(None, {"text_vector": vectors})
     assert topic.sum(axis=1) == pytest.approx(np.ones(5), abs=1e-5)
     assert (topic.shape, liked.shape, stars.shape) == ((5, 3), (5, 1), (5, 1))
     ensemble = (folder / REPOSITORY_FOLDER / "recommender" / "config.pbtxt").read_text()

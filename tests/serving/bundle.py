@@ -105,7 +105,10 @@ def _text_encoder() -> onnx.ModelProto:
 
 def _multitask(scenario: Scenario, rows: dict[str, int]) -> onnx.ModelProto:
     constants = [_ints("zero", [0]), _ints("one", [1]), _floats("masked", np.array([MASKED_SCORE]))]
-    nodes = [helper.make_node("Slice", ["text_vector", "zero", "one", "one"], ["text"])]
+    nodes = [
+        helper.make_node("Slice", ["text_vector", "zero", "one", "one"], ["text"]),
+        helper.make_node("Identity", ["text_vector"], ["encoded_text"]),
+    ]
     if scenario.has_items:
         # Negative items are left out; nothing is like anything here.
         nodes += [helper.make_node("Concat", ["seen", "negative"], ["unwanted"], axis=1)]

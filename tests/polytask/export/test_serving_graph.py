@@ -60,9 +60,14 @@ def test_shapes_and_types_are_those_of_the_contract(small_scenario, graph, feed)
     answers = answers_of(graph, **feed)
     types = {"INT64": torch.int64, "FP32": torch.float32}
     for spec in multitask_outputs(small_scenario):
-        sizes = [ITEMS + 1 if size == -1 else size for size in spec.shape]
+        open_length = TEXT if spec.name == "encoded_text" else ITEMS + 1
+        sizes = [open_length if size == -1 else size for size in spec.shape]
         assert answers[spec.name].shape == (BATCH, *sizes)
         assert answers[spec.name].dtype == types[spec.dtype]
+
+
+def test_the_text_vectors_are_told_as_they_came(graph, feed):
+    torch.testing.assert_close(answers_of(graph, **feed)["encoded_text"], feed["text"], rtol=0, atol=0)
 
 
 def test_best_rows_of_the_models_own_scores(graph, feed):

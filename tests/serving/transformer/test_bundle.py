@@ -91,5 +91,5 @@ def test_a_missing_output_is_refused(folder: Path):
     contract = load_contract(folder)
     face = served(contract)
     fewer = ServedModel(face.name, face.versions, face.inputs, dict(list(face.outputs.items())[1:]))
-    with pytest.raises(ContractError, match="the contract says item_all_scores, item_ids"):
+    with pytest.raises(ContractError, match="the contract says encoded_text, item_all_scores, item_ids"):
         check_agreement(contract, fewer)

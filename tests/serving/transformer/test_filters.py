@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from polytask.catalogue import catalogues_of
-from polytask.contract import MULTITASK, load_contract
+from polytask.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER, load_contract
 from polytask.errors import RequestError
 from polytask.export.in_process import session
 from polytask.scenario import Scenario
@@ -118,9 +118,14 @@ class OnnxPredictor:
         self.inputs: dict[str, Any] = {}
 
     async def infer(self, model: str, inputs: Any, outputs: Any, deadline: Any) -> dict[str, Any]:
+        feeds = dict(inputs)
+        if model == RECOMMENDER:
+            texts = {name: feeds.pop(name) for name in ("input_ids", "attention_mask")}
+            feeds["text_vector"] = self.sessions[TEXT_ENCODER].run(["text_vector"], texts)[0]
+            model = MULTITASK
         if model == MULTITASK:
-            self.asked, self.inputs = list(outputs), dict(inputs)
-        return dict(zip(outputs, self.sessions[model].run(list(outputs), dict(inputs)), strict=True))
+            self.asked, self.inputs = [name for name in outputs if name != "encoded_text"], feeds
+        return dict(zip(outputs, self.sessions[model].run(list(outputs), feeds), strict=True))
 
 
 def answer(folder: Path, predictor: OnnxPredictor, users: list[int], **inputs: Any) -> dict[str, Any]:

@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from polytask.contract import load_contract
 from polytask.scenario import Scenario
 from polytask.tables import Tables
+from polytask.tensors import ENCODED_TEXT, INPUT_IDS, TEXT_VECTOR
 from serving.transformer.bundle import load_bundle
 from serving.transformer.deadline import Deadline, Unavailable
 from serving.transformer.features import OnlineFeatures
 from serving.transformer.metrics import Metrics
 from serving.transformer.recommend import Recommender
 from serving.transformer.wire import InputTensor
-from tests.serving.bundle import write_bundle
+from tests.serving.bundle import TEXT_DIM, write_bundle
 from tests.small import with_weather
 
 USER = InputTensor("user_id", "INT64", [1, 1], data=[10])
@@ -40,9 +42,10 @@ class Store:
 
 
 class RecordingPredictor:
-    """Answers zeros of the right shapes and notes what was asked."""
+    """Answers zeros of the right shapes, or an error, and notes what was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
         self.asked: list[tuple[str, list[str]]] = []
         self.inputs: dict[str, dict[str, Any]] = {}
 
@@ -51,8 +54,14 @@ class RecordingPredictor:
     ) -> dict[str, Any]:
         self.asked.append((model, list(outputs)))
         self.inputs[model] = dict(inputs)
+        if self.error is not None:
+            raise self.error
         rows = len(next(iter(inputs.values())))
-        return {name: np.zeros((rows, 4), np.int64 if name.endswith("_ids") else np.float32) for name in outputs}
+        answer = {name: np.zeros((rows, 4), np.int64 if name.endswith("_ids") else np.float32) for name in outputs}
+        for name in {ENCODED_TEXT, TEXT_VECTOR} & set(outputs):  # a vector that says which text it is of
+            answer[name] = np.tile(inputs[INPUT_IDS].sum(axis=1, keepdims=True), TEXT_DIM).astype(np.float32)
+        await asyncio.sleep(0)
+        return answer
 
 
 @pytest.fixture
@@ -83,7 +92,7 @@ def answer(
 def test_the_model_is_asked_for_the_wanted_tasks_alone(folder: Path):
     predictor = RecordingPredictor()
     tensors = answer(folder, Store(), predictor, ["scene_labels", "cold_start"])
-    assert predictor.asked == [("text_encoder", ["text_vector"]), ("multitask", ["scene_scores"])]
+    assert predictor.asked == [("recommender", ["scene_scores", "encoded_text"])]
     assert [tensor.name for tensor in tensors] == ["scene_labels", "cold_start"]
 
 
@@ -93,10 +102,91 @@ def test_the_items_of_a_call_reach_the_model(folder: Path):
     lists = {"recent_items": [7, 999, 14], "exclude_items": [21], "negative_items": [28, 999]}
     tensors = (USER, *(InputTensor(name, "INT64", [1, len(ids)], data=ids) for name, ids in lists.items()))
     answer(folder, Store(), predictor, [], tensors)
-    rows = {name: array[0].tolist() for name, array in predictor.inputs["multitask"].items()}
+    rows = {name: array[0].tolist() for name, array in predictor.inputs["recommender"].items()}
+    del rows["input_ids"], rows["attention_mask"]
     assert rows["history"] == [0] * 8 + [1, 2]
     assert rows["seen"] == [1, 2, 3] + [0] * 45
     assert rows["negative"] == [4] + [0] * 15
+
+
+def texts(*queries: str) -> tuple[InputTensor, ...]:
+    """A call of as many users, each with a query."""
+    rows = len(queries)
+    users = InputTensor("user_id", "INT64", [rows, 1], data=[10 * (row + 1) for row in range(rows)])
+    return users, InputTensor("query", "BYTES", [rows, 1], data=list(queries))
+
+
+def calls(recommender: Recommender, *asked: tuple[InputTensor, ...], together: bool = False) -> list[Any]:
+    """The answers of several calls, or their errors, one after the other or all at once."""
+
+    async def one(tensors: tuple[InputTensor, ...]) -> Any:
+        prepared = await recommender.prepare(tensors, ["scene_scores"], now=0)
+        return recommender.answer(prepared, await recommender.predict(prepared))
+
+    async def run() -> list[Any]:
+        if together:
+            return await asyncio.gather(*map(one, asked), return_exceptions=True)
+        return [(await asyncio.gather(one(call), return_exceptions=True))[0] for call in asked]
+
+    return asyncio.run(run())
+
+
+def recommender_of(folder: Path, predictor: RecordingPredictor) -> Recommender:
+    return Recommender(load_bundle(folder), Store(), predictor, Metrics(CollectorRegistry()), 5.0, text_cache=10)
+
+
+ENSEMBLE = ("recommender", ["scene_scores", "encoded_text"])
+KNOWN = ("multitask", ["scene_scores"])
+
+
+def test_a_new_text_takes_one_call_which_tells_its_vector_for_the_next(folder: Path):
+    predictor = RecordingPredictor()
+    calls(recommender_of(folder, predictor), texts("a sad film", "a war film"), texts("a war film", "a sad film"))
+    assert predictor.asked == [ENSEMBLE, KNOWN]
+    of_rows = predictor.inputs["recommender"]["input_ids"].sum(axis=1)
+    assert of_rows[0] != of_rows[1]
+    assert predictor.inputs["multitask"]["text_vector"][:, 0].tolist() == of_rows[::-1].tolist()
+
+
+def test_beside_a_known_text_the_new_one_is_encoded_alone(folder: Path):
+    predictor = RecordingPredictor()
+    calls(recommender_of(folder, predictor), texts("a sad film"), texts("a sad film", "a war film"))
+    assert predictor.asked == [ENSEMBLE, ("text_encoder", ["text_vector"]), KNOWN]
+    assert len(predictor.inputs["text_encoder"]["input_ids"]) == 1
+
+
+def test_a_text_that_stands_there_twice_is_encoded_once(folder: Path):
+    predictor = RecordingPredictor()
+    calls(recommender_of(folder, predictor), texts("a sad film", "a sad film"))
+    assert predictor.asked == [("text_encoder", ["text_vector"]), KNOWN]
+    assert len(predictor.inputs["text_encoder"]["input_ids"]) == 1
+
+
+def test_a_text_under_way_in_the_ensemble_is_waited_for(folder: Path):
+    predictor = RecordingPredictor()
+    both = calls(recommender_of(folder, predictor), texts("a sad film"), texts("a sad film"), together=True)
+    assert predictor.asked == [ENSEMBLE, KNOWN]
+    assert not any(isinstance(one, Exception) for one in both)
+
+
+def test_a_failed_call_of_the_ensemble_leaves_its_text_to_the_next(folder: Path):
+    predictor = RecordingPredictor(Unavailable("predictor: away"))
+    recommender = recommender_of(folder, predictor)
+    both = calls(recommender, texts("a sad film"), texts("a sad film"), together=True)
+    assert [str(one) for one in both] == ["predictor: away"] * 2
+    predictor.error = None
+    predictor.asked.clear()
+    assert not isinstance(calls(recommender, texts("a sad film"))[0], Exception)
+    assert predictor.asked == [ENSEMBLE]
+
+
+def test_a_model_that_tells_no_vectors_is_asked_in_two_steps(folder: Path):
+    contract = load_contract(folder)
+    outputs = tuple(spec for spec in contract.outputs if spec.name != ENCODED_TEXT)
+    contract.model_copy(update={"outputs": outputs}).save(folder)
+    predictor = RecordingPredictor()
+    calls(recommender_of(folder, predictor), texts("a sad film"))
+    assert predictor.asked == [("text_encoder", ["text_vector"]), KNOWN]
 
 
 def test_flags_alone_ask_no_model(folder: Path):
@@ -131,4 +221,4 @@ def test_the_context_of_a_request_is_part_of_its_text(small_scenario: Scenario, 
     context = InputTensor("context", "BYTES", [1, 1], data=["weather=rain"])
     answer(tmp_path, Store(), predictor, ["scene_scores"], (USER, context))
     expected, _ = load_bundle(tmp_path).tokenizer(["rain, night"])
-    assert predictor.inputs["text_encoder"]["input_ids"].tolist() == expected.tolist()
+    assert predictor.inputs["recommender"]["input_ids"].tolist() == expected.tolist()

@@ -52,7 +52,7 @@ class TokenCounter:
         self, model: str, inputs: Mapping[str, Any], outputs: Sequence[str], deadline: Deadline
     ) -> dict[str, Any]:
         self.inputs.append(sorted(inputs))
-        counts = inputs["attention_mask"].sum(axis=1) if model == "text_encoder" else inputs["text_vector"][:, 0]
+        counts = inputs["text_vector"][:, 0] if model == "multitask" else inputs["attention_mask"].sum(axis=1)
         return {name: np.tile(counts[:, None].astype(np.float32), self.widths[name]) for name in outputs}
 
 
@@ -82,7 +82,7 @@ def test_a_call_takes_no_items(text_only_scenario: Scenario):
 
 
 def test_text_alone_is_read_and_every_kind_answers(folder: Path, text_only_scenario: Scenario):
-    predictor = TokenCounter({"text_vector": 4, "topic_scores": 3, "liked_scores": 1, "stars_values": 1})
+    predictor = TokenCounter({"encoded_text": 4, "topic_scores": 3, "liked_scores": 1, "stars_values": 1})
     recommender = Recommender(
         load_bundle(folder), Store(text_only_scenario), predictor, Metrics(CollectorRegistry()), 5.0, text_cache=10
     )
@@ -93,7 +93,7 @@ def test_text_alone_is_read_and_every_kind_answers(folder: Path, text_only_scena
         return recommender.answer(prepared, await recommender.predict(prepared))
 
     answer = {tensor.name: tensor.values for tensor in asyncio.run(run())}
-    assert predictor.inputs == [["attention_mask", "input_ids"], ["text_vector"]]
+    assert predictor.inputs == [["attention_mask", "input_ids"]]
     assert list(answer) == [
         *("topic_labels", "topic_scores", "liked_scores", "stars_values"),
         *("cold_start", "truncated", "stale_features"),

@@ -50,6 +50,7 @@ def test_models_carry_the_contracts_tensors(contract: Contract, tmp_path: Path) 
         "user_scores": ("TYPE_FP32", [10]),
         "scene_scores": ("TYPE_FP32", [4]),
         "item_all_scores": ("TYPE_FP32", [-1]),
+        "encoded_text": ("TYPE_FP32", [-1]),
     }
     for config in (text, tasks):
         assert config.backend == "onnxruntime"
@@ -66,18 +67,23 @@ def test_models_carry_the_contracts_tensors(contract: Contract, tmp_path: Path) 
         assert config.parameters["session.intra_op.allow_spinning"].string_value == "0"
 
 
-def test_ensemble_pins_both_steps_and_hides_the_text_vector(contract: Contract, tmp_path: Path) -> None:
+def test_ensemble_pins_both_steps_and_tells_the_text_vector_by_the_last_of_them(
+    contract: Contract, tmp_path: Path
+) -> None:
     write_models(contract, tmp_path)
     write_repository(contract, tmp_path)
     config = read_config(tmp_path, "recommender")
     assert config.platform == "ensemble"
     assert list(tensors(config.input)) == ["input_ids", "attention_mask", "history", "seen", "user", "negative"]
-    assert list(tensors(config.output)) == [spec.name for spec in contract.answers]
+    assert list(tensors(config.output)) == [*(spec.name for spec in contract.answers), "encoded_text"]
     steps = [(step.model_name, step.model_version) for step in config.ensemble_scheduling.step]
     assert steps == [("text_encoder", VERSION), ("multitask", VERSION)]
     first, second = config.ensemble_scheduling.step
     assert dict(first.output_map) == {"text_vector": "text_vector"}
     assert dict(second.input_map)["text_vector"] == "text_vector"
+    # What goes from step to step must be no output: Triton would wait for it for ever.
+    assert not set(dict(first.output_map).values()) & set(tensors(config.output))
+    assert dict(second.output_map)["encoded_text"] == "encoded_text"
     assert any((tmp_path / "recommender" / str(VERSION)).iterdir()), "an empty folder is lost on the way to a bucket"
 
 
