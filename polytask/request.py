@@ -80,7 +80,7 @@ class RequestEncoder:
             history[position, lengths.history_length - len(newest) :] = newest
             newest_seen = _known(items, features.seen)[-lengths.seen_length :]
             seen[position, : len(newest_seen)] = newest_seen
-            if self.scenario.takes_negatives:
+            if self.scenario.takes_negatives and features.negative:
                 newest_negative = _known(items, features.negative)[-lengths.negative_length :]
                 negative[position, : len(newest_negative)] = newest_negative
         rows = {HISTORY: history, SEEN: seen}
@@ -89,5 +89,4 @@ class RequestEncoder:
 
 def _known(items: Catalogue, externals: Sequence[Hashable]) -> NDArray[np.int64]:
     rows = items.rows(externals)
-    known: NDArray[np.int64] = rows[rows != PADDING_ROW]
-    return known
+    return rows if rows.all() else rows[rows != PADDING_ROW]
