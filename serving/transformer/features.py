@@ -49,7 +49,9 @@ class OnlineFeatures:
 
 
 class Stored:
-    """What the online store has of one user at a moment, filled view by view."""
+    """What the online store has of one user at a moment, filled view by view. Short: a call makes one for each user."""
+
+    __slots__ = ("_ages", "_context", "_moment", "_stale", "_values")
 
     def __init__(self, moment: int, context: Mapping[str, str]) -> None:
         self._moment = moment
@@ -64,8 +66,11 @@ class Stored:
         """Take a view's values (Feast's, by name), or what they were where they are missing or older than `ttl`."""
         if stamp is None:
             return
-        found = {name: _python(values[name]) for name in names if name in values}
-        if not any(value is not None for value in found.values()):
+        found = {}
+        for name in names:
+            if name in values and (value := _python(values[name])) is not None:
+                found[name] = value
+        if not found:
             return  # Redis says present for what is missing
         age = self._moment - stamp.timestamp()
         self._ages[view] = max(0.0, age)
@@ -74,11 +79,12 @@ class Stored:
         else:
             self._values |= found
 
-    def features(self, scenario: Scenario) -> OnlineFeatures:
-        """All of it; what is missing is None, or empty."""
-        profile = {name: self._values.get(name) for name in scenario.features.profile}
-        history, seen = self._values.get(HISTORY) or (), self._values.get(SEEN) or ()
-        known = bool(history or seen) or any(value is not None for value in profile.values())
+    def features(self, columns: Sequence[str]) -> OnlineFeatures:
+        """All of it, `columns` as the profile; what is missing is None, or empty."""
+        values = self._values
+        profile = {name: values.get(name) for name in columns}
+        history, seen = values.get(HISTORY, ()), values.get(SEEN, ())
+        known = bool(history or seen) or not values.keys().isdisjoint(profile)
         return OnlineFeatures(profile, self._context, history, seen, known, self._stale, self._ages)
 
 
@@ -137,7 +143,8 @@ class FeatureReader:
         for read, rows in zip(reads, found, strict=True):
             for row, (stamp, values) in zip(stored, rows, strict=True):
                 row.add(read.view.name, read.features, stamp, values or {}, read.ttl)
-        return [row.features(self._scenario) for row in stored]
+        columns = self._scenario.features.profile
+        return [row.features(columns) for row in stored]
 
     def _entity_key(self, user: int | str) -> "EntityKey":
         name = self._scenario.entities.users.key
@@ -218,9 +225,9 @@ def request_features(
     return RequestFeatures(
         user_id=user,
         profile=online.profile,
-        context={**online.context, **(context or {})},
-        history=(*online.history, *recent_items),
-        seen=(*online.seen, *recent_items, *exclude_items),
+        context={**online.context, **context} if context else online.context,
+        history=(*online.history, *recent_items) if recent_items else online.history,
+        seen=(*online.seen, *recent_items, *exclude_items) if recent_items or exclude_items else online.seen,
         negative=negative_items,
         query=query,
     )

@@ -57,20 +57,20 @@ class TritonPythonModel:
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Run the requests of one batch at once and split the answer. Triton batches requests of equal shapes only."""
         parts = [self._read(request) for request in requests]
-        wanted = sorted({name for request in requests for name in request.requested_output_names()} & self.outputs)
+        named = [self.outputs.intersection(request.requested_output_names()) for request in requests]
+        wanted = sorted(set().union(*named))
         if len(parts) == 1:
             feeds = parts[0]
         else:
             feeds = {name: np.concatenate([part[name] for part in parts]) for name in self.inputs}
         answers = dict(zip(wanted, self.session.run(wanted, feeds), strict=True))
-        if not self.batched:
-            return [self._response(requests[0], answers)]
+        if len(parts) == 1:
+            return [response(answers)]
         responses = []
         start = 0
-        for request, part in zip(requests, parts, strict=True):
+        for names, part in zip(named, parts, strict=True):
             end = start + len(part[self.inputs[0]])
-            rows = {name: answer[start:end] for name, answer in answers.items()}
-            responses.append(self._response(request, rows))
+            responses.append(response({name: answers[name][start:end] for name in names}))
             start = end
         return responses
 
@@ -84,13 +84,11 @@ class TritonPythonModel:
             tensors[name] = np.asarray(tensor.as_numpy(), dtype=self.types[name])
         return tensors
 
-    def _response(self, request: Any, answers: Mapping[str, Any]) -> Any:
-        requested = set(request.requested_output_names())
-        # A row slice of an answer is not always contiguous memory, which the stub copies as it lies.
-        tensors = [
-            triton.Tensor(name, np.ascontiguousarray(answer)) for name, answer in answers.items() if name in requested
-        ]
-        return triton.InferenceResponse(tensors)
+
+def response(answers: Mapping[str, Any]) -> Any:
+    """What one request gets. A slice of rows is not always contiguous memory, which the stub copies as it lies."""
+    tensors = [triton.Tensor(name, np.ascontiguousarray(answer)) for name, answer in answers.items()]
+    return triton.InferenceResponse(tensors)
 
 
 def session_options(config: Mapping[str, Any]) -> Any:

@@ -24,7 +24,7 @@ def row(scenario: Scenario, moment: int, age: int | None = 30, history: list[int
     items = Value() if history is None else Value(int64_list_val=Int64List(val=history))
     stored.add("user_profile", ("age", "occupation"), stamp, profile, 100.0 * DAY)
     stored.add("user_history", (HISTORY, SEEN), stamp, {HISTORY: items, SEEN: items}, 10.0 * DAY)
-    return stored.features(scenario)
+    return stored.features(scenario.features.profile)
 
 
 def test_fresh_features_are_taken(small_scenario: Scenario):
@@ -49,14 +49,14 @@ def test_what_the_store_calls_present_and_is_empty_is_missing(small_scenario: Sc
     assert (got.known, got.stale, got.history, got.ages) == (False, False, (), {})
     nothing = Stored(5, WORDS)
     nothing.add("user_profile", ("age", "occupation"), None, {}, 1.0)
-    assert nothing.features(small_scenario).profile == {"age": None, "occupation": None}
+    assert nothing.features(small_scenario.features.profile).profile == {"age": None, "occupation": None}
 
 
 def test_a_null_is_missing(small_scenario: Scenario):
     stored = Stored(1000, WORDS)
     values = {"age": Value(null_val=Null.NULL), "occupation": Value(string_val="writer")}
     stored.add("user_profile", ("age", "occupation"), datetime.fromtimestamp(1000, UTC), values, 1.0)
-    assert stored.features(small_scenario).profile == {"age": None, "occupation": "writer"}
+    assert stored.features(small_scenario.features.profile).profile == {"age": None, "occupation": "writer"}
 
 
 def test_a_value_of_the_future_has_no_age(small_scenario: Scenario):
