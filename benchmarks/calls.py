@@ -21,10 +21,13 @@ Tensors = dict[str, NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class UserCall:
-    """A call to the recommender: one row per user. `timestamp` is in unix seconds, the same for all rows."""
+    """A call to the recommender: one row per user. `timestamp` is in unix seconds, the same for all rows.
+
+    Without queries a row is a user id alone, and its text is the user's profile.
+    """
 
     users: tuple[Any, ...]
-    queries: tuple[str, ...]
+    queries: tuple[str | None, ...]
     timestamp: int
 
     def message(self, model: str) -> bytes:
@@ -32,9 +35,10 @@ class UserCall:
         import tritonclient.grpc as triton
 
         users = np.array([[user] for user in self.users], dtype=np.int64 if isinstance(self.users[0], int) else object)
-        texts = np.array([[query.encode()] for query in self.queries], dtype=object)
         moments = np.full((len(self.users), 1), self.timestamp, dtype=np.int64)
-        columns = {USER_ID: users, QUERY: texts, TIMESTAMP: moments}
+        columns = {USER_ID: users, TIMESTAMP: moments}
+        if any(query is not None for query in self.queries):
+            columns[QUERY] = np.array([[(query or "").encode()] for query in self.queries], dtype=object)
         inputs = []
         for name, values in columns.items():
             datatype = "INT64" if values.dtype == np.int64 else "BYTES"
@@ -63,6 +67,10 @@ class Calls:
                 texts = tuple(queries[(place * batch + row) % len(queries)] for row in range(batch))
             made.append(UserCall(users, texts, self._timestamp))
         return made
+
+    def ids(self, calls: int, batch: int) -> list[UserCall]:
+        """The same with user ids alone."""
+        return [UserCall(self._next_users(batch), (None,) * batch, self._timestamp) for _ in range(calls)]
 
     def mixed(self, calls: int, batch: int, known: Sequence[str], new_in: int) -> list[UserCall]:
         """The same with one new query in every `new_in`, the others of `known`."""

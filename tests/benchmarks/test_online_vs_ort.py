@@ -9,7 +9,9 @@ from serving.transformer_process import MODEL_NAME
 
 def test_both_sides_are_measured(bench: Workbench) -> None:
     throughput, added = measure(bench, rounds=1)
-    assert throughput.name == "online_vs_ort" and list(throughput.parts) == ["batch 1", "batch 16"]
+    assert throughput.name == "online_vs_ort" and list(throughput.parts) == [
+        f"batch {batch}, {calls}" for batch in (1, 16) for calls in ("user ids", "new texts")
+    ]
     assert all(value > 0 for values in throughput.parts.values() for value in values)
     assert added.name == "added_p50_ms" and added.bar_is == "at most"
     assert list(added.parts) == ["new text", "known text"]
