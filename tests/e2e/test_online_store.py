@@ -1,5 +1,6 @@
 """The feature look-up over real Feast stores: SQLite and Redis alike, fresh events, a changed registry."""
 
+import asyncio
 import shutil
 import threading
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ from feature_repo.store import open_store
 from polytask.errors import ContractError
 from polytask.scenario import Scenario
 from serving.redis import RedisServer
-from serving.transformer.features import FeatureReader
+from serving.transformer.deadline import Unavailable
+from serving.transformer.features import FeatureReader, OnlineFeatures
 
 MOMENT = 1_720_000_000
 USERS = [10, 20, 999_999, 300]
@@ -57,6 +59,42 @@ def test_redis_and_sqlite_answer_what_feasts_own_look_up_does(
         assert row.context == {name: values[name][position] for name in ("daypart", "weekpart")}
 
 
+def test_an_event_loop_reads_what_a_thread_does(small_scenario: Scenario, small_store: Path, redis_store: Path):
+    reader = FeatureReader(redis_store, small_scenario)
+    moments = [MOMENT] * len(USERS)
+
+    async def several() -> list[list[OnlineFeatures]]:
+        assert reader.in_loop is not None
+        found = [await reader.in_loop(USERS, moments), *await asyncio.gather(reader.in_loop([20], [5]))]
+        await reader.close()
+        return found
+
+    every, one = asyncio.run(several())
+    assert every == reader.read(USERS, moments)
+    assert one == reader.read([20], [5])
+    assert FeatureReader(small_store, small_scenario).in_loop is None  # SQLite blocks
+
+
+def test_an_event_loop_is_told_of_a_redis_that_is_away_and_reads_again_once_it_is_back(
+    small_scenario: Scenario, small_store: Path, tmp_path: Path
+):
+    with RedisServer(tmp_path / "redis", keep_data=True) as redis:
+        reader = FeatureReader(fill_redis(small_scenario, small_store, redis, tmp_path / "store"), small_scenario)
+        assert reader.in_loop is not None
+        read = reader.in_loop
+
+        async def run() -> None:
+            before = await read([10], [MOMENT])
+            redis.stop()
+            with pytest.raises(Unavailable, match="feature store: ConnectionError"):
+                await read([10], [MOMENT])
+            redis.start()
+            assert await read([10], [MOMENT]) == before
+            await reader.close()
+
+        asyncio.run(run())
+
+
 def test_a_pushed_event_is_in_the_next_look_up(small_scenario: Scenario, redis_store: Path):
     reader = FeatureReader(redis_store, small_scenario)
     before = reader.read([30], [MOMENT])[0]
@@ -82,7 +120,7 @@ def test_a_changed_ttl_counts_after_a_refresh_and_a_misfit_changes_nothing(
     try:
         assert told.wait(20)
     finally:
-        reader.close()
+        asyncio.run(reader.close())
     assert heard[0] == "ok"
     row = reader.read([10], [MOMENT])[0]
     assert (row.stale, row.history, row.profile["age"] is None) == (True, (), False)

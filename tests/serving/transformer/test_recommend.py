@@ -214,6 +214,21 @@ def test_a_slow_feature_store_is_unavailable_at_the_deadline(folder: Path):
     assert asyncio.run(run()) < 1.0
 
 
+class SilentStore(Store):
+    """Reads in the event loop, and never answers."""
+
+    async def in_loop(self, users: Sequence[int | str], moments: Sequence[int]) -> list[OnlineFeatures]:  # type: ignore[override]
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets the event")
+
+
+def test_a_store_that_never_answers_the_event_loop_is_unavailable_at_the_deadline(folder: Path):
+    start = time.monotonic()
+    with pytest.raises(Unavailable, match=r"feature store: no answer within the deadline of 0\.2 s"):
+        answer(folder, SilentStore(), RecordingPredictor(), [], seconds=0.2)
+    assert time.monotonic() - start < 2.0
+
+
 def test_the_context_of_a_request_is_part_of_its_text(small_scenario: Scenario, tables: Tables, tmp_path: Path):
     scenario = with_weather(small_scenario)
     write_bundle(tmp_path, scenario, tables)
