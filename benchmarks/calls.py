@@ -3,20 +3,26 @@
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.context import time_context
 from polytask.request import RequestFeatures
 from polytask.tables import USERS
 from polytask.tensors import ATTENTION_MASK, INPUT_IDS
 from serving.transformer.bundle import Bundle
 from serving.transformer.features import FeatureReader, request_features
 from serving.transformer.parse import QUERY, TIMESTAMP, USER_ID
+from serving.transformer.text_cache_fill import common_texts
 
 Tensors = dict[str, NDArray[np.int64]]
+
+# So many texts of profiles say how long one is.
+PROFILES = 200
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,9 @@ class Calls:
         self._random = np.random.default_rng(seed)
         self._users: list[Any] = []
         self._number = count(seed * 1_000_000)
+        self._filling = ""
+        missing = self._tokens(common_texts(bundle, timestamp, PROFILES)) - self._tokens([self._text(self.query())])
+        self._filling = " and more" * (max(0, missing) // 2)
 
     def new(self, calls: int, batch: int, queries: Sequence[str] | None = None) -> list[UserCall]:
         """`calls` calls of `batch` users each; their queries are new ones, or `queries` over and over."""
@@ -91,7 +100,17 @@ class Calls:
         for _ in range(4):
             number, digit = divmod(number, 26)
             letters.append(string.ascii_lowercase[digit])
-        return f"a film about {' '.join(letters)}"
+        return f"a film about {' '.join(letters)}{self._filling}"
+
+    def _text(self, query: str) -> str:
+        words = time_context(
+            datetime.fromtimestamp(self._timestamp, UTC), self._bundle.contract.scenario.features.timezone
+        )
+        return self._bundle.encoder.text(RequestFeatures(context=words, query=query))
+
+    def _tokens(self, texts: Sequence[str]) -> int:
+        """How many tokens half of the texts have at most."""
+        return int(np.median(self._bundle.tokenizer(texts)[1].sum(axis=1)))
 
     def tensors(self, call: UserCall, reader: FeatureReader) -> Tensors:
         """The model's integer tensors for a call, by the very functions of the transformer."""

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 
 from grpc_interceptor.exceptions import ResourceExhausted
 
@@ -33,24 +32,27 @@ class Admission:
         self.in_work = 0
         self.draining = False
 
-    @asynccontextmanager
-    async def place(self, deadline: Deadline) -> AsyncIterator[None]:
-        """A place for one call, for as long as the block lasts.
+    def place(self, deadline: Deadline) -> "_Place":
+        """A place for one call, for as long as an `async with` block lasts.
 
-        Raises Overloaded when the queue is full, Unavailable while the server drains or when no place comes free
-        before the deadline. Who waits already when the draining starts was accepted, and is served.
+        Entering raises Overloaded when the queue is full, Unavailable while the server drains or when no place comes
+        free before the deadline. Who waits already when the draining starts was accepted, and is served.
         """
+        return _Place(self, deadline)
+
+    async def enter(self, deadline: Deadline) -> None:
+        """See `place`."""
         if self.draining:
             raise Unavailable(DRAINING)
         if self._places.locked() and self.waiting >= self._max_queue:
             raise Overloaded(self._full)
         await self._wait(deadline)
         self.in_work += 1
-        try:
-            yield
-        finally:
-            self.in_work -= 1
-            self._places.release()
+
+    def leave(self) -> None:
+        """Give a place back."""
+        self.in_work -= 1
+        self._places.release()
 
     async def drain(self, seconds: float) -> bool:
         """Refuse new calls from now on and wait for those accepted; whether all of them ended within `seconds`."""
@@ -72,3 +74,21 @@ class Admission:
             raise deadline.passed("a place among the calls in work") from error
         finally:
             self.waiting -= 1
+
+
+class _Place:
+    """A class, since every call passes here and a generator's context costs several times as much."""
+
+    __slots__ = ("_admission", "_deadline")
+
+    def __init__(self, admission: Admission, deadline: Deadline) -> None:
+        self._admission = admission
+        self._deadline = deadline
+
+    async def __aenter__(self) -> None:
+        await self._admission.enter(self._deadline)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._admission.leave()

@@ -103,15 +103,13 @@ class RecommenderModel(ServedModel[Release]):
             outputs = [output.name for output in payload.request_outputs or ()]
         else:
             raise InvalidInput(f"request: the protocol is not known, allowed: /v2/models/{self.name}/infer, or gRPC")
-        with statuses():
-            recommender = current_release.get().recommender
-            return payload, await recommender.prepare(tensors, outputs, int(time.time()), current_record.get())
+        recommender = current_release.get().recommender
+        return payload, await recommender.prepare(tensors, outputs, int(time.time()), current_record.get())
 
     async def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
         """The model's inputs -> the model's outputs."""
         request, prepared = payload
-        with statuses():
-            return request, prepared, await current_release.get().recommender.predict(prepared)
+        return request, prepared, await current_release.get().recommender.predict(prepared)
 
     async def postprocess(
         self, result: Any, headers: Any = None, response_headers: Any = None
@@ -119,8 +117,7 @@ class RecommenderModel(ServedModel[Release]):
         """The model's outputs -> an Open Inference Protocol response of the request's kind."""
         request, prepared, tensors = result
         release = current_release.get()
-        with statuses():
-            answer = release.recommender.answer(prepared, tensors)
+        answer = release.recommender.answer(prepared, tensors)
         identifier = request.id or prepared.record.request_id
         version = str(release.bundle.contract.model_version)
         told = {
