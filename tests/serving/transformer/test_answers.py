@@ -34,6 +34,27 @@ def test_rows_become_ids_and_titles_and_masked_ones_are_left_out(
     assert answer["item_titles"][0] == [tables.items["title"][2], tables.items["title"][0], ""]
 
 
+def test_lists_are_those_of_a_loop_whatever_is_masked_and_however_long_they_are(
+    writer: AnswerWriter, small_scenario: Scenario
+):
+    random = np.random.default_rng(5)
+    kinds = set()
+    for _ in range(300):
+        rows = random.integers(0 if random.random() < 0.3 else 1, 61, (3, 6))
+        scores = -np.sort(-random.normal(size=(3, 6)).astype(np.float32), axis=1)
+        if random.random() < 0.3:
+            scores[random.random((3, 6)) < 0.2] = MASKED_SCORE
+        counts = random.integers(1, 7, 3).tolist() if random.random() < 0.5 else [int(random.integers(1, 7))] * 3
+        answer = by_name(writer.task(small_scenario.task("item"), {"item_ids": rows, "item_scores": scores}, counts))
+        for row, count in enumerate(counts):
+            listed = [p for p in range(6) if rows[row, p] != 0 and scores[row, p] > MASKED_SCORE / 2][:count]
+            padding = max(counts) - len(listed)
+            assert answer["item_ids"][row] == [*(7 * int(rows[row, p]) for p in listed), *[-1] * padding]
+            assert answer["item_scores"][row] == [*(scores[row, p] for p in listed), *[MASKED_SCORE] * padding]
+            kinds.add((len(listed) == count, count == max(counts)))
+    assert len(kinds) == 4
+
+
 def test_users_are_titled_by_their_profile(writer: AnswerWriter, small_scenario: Scenario, tables: Tables):
     tensors = {"user_ids": np.array([[4]]), "user_scores": np.ones((1, 1), np.float32)}
     answer = by_name(writer.task(small_scenario.task("user"), tensors, [1]))
@@ -57,6 +78,9 @@ def test_a_number_is_passed_through(writer: AnswerWriter):
 
 def test_a_row_past_the_catalogue_is_refused(writer: AnswerWriter, small_scenario: Scenario):
     tensors = {"item_ids": np.array([[61]]), "item_scores": np.ones((1, 1), np.float32)}
+    below = {**tensors, "item_ids": np.array([[-3]])}
+    with pytest.raises(ContractError, match="rows -3 to -3, catalogue items has rows 1 to 60"):
+        writer.task(small_scenario.task("item"), below, [1])
     with pytest.raises(ContractError, match="rows 61 to 61, catalogue items has rows 1 to 60"):
         writer.task(small_scenario.task("item"), tensors, [1])
 

@@ -64,9 +64,13 @@ def test_a_value_of_the_future_has_no_age(small_scenario: Scenario):
 
 
 def test_recent_items_join_history_and_seen_while_excluded_ones_are_seen_only(small_scenario: Scenario):
-    features = request_features(10, row(small_scenario, 1000, history=[7]), None, [21], [28], [35])
+    stored = row(small_scenario, 1000, history=[7])
+    features = request_features(10, stored, None, [21], [28], [35])
     assert (tuple(features.history), tuple(features.seen)) == ((7, 21), (7, 21, 28))
     assert tuple(features.negative) == (35,)
+    for recent, exclude, seen in (([], [28], (7, 28)), ([21], [], (7, 21)), ([], [], (7,))):
+        features = request_features(10, stored, None, recent, exclude)
+        assert (tuple(features.history), tuple(features.seen)) == ((7, *recent), seen)
 
 
 def test_the_offline_store_is_not_opened_and_variables_are_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -46,6 +46,7 @@ class RecordingPredictor:
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
+        self.gate: asyncio.Event | None = None
         self.asked: list[tuple[str, list[str]]] = []
         self.inputs: dict[str, dict[str, Any]] = {}
 
@@ -60,7 +61,8 @@ class RecordingPredictor:
         answer = {name: np.zeros((rows, 4), np.int64 if name.endswith("_ids") else np.float32) for name in outputs}
         for name in {ENCODED_TEXT, TEXT_VECTOR} & set(outputs):  # a vector that says which text it is of
             answer[name] = np.tile(inputs[INPUT_IDS].sum(axis=1, keepdims=True), TEXT_DIM).astype(np.float32)
-        await asyncio.sleep(0)
+        if self.gate is not None:
+            await self.gate.wait()
         return answer
 
 
@@ -164,9 +166,24 @@ def test_a_text_that_stands_there_twice_is_encoded_once(folder: Path):
 
 def test_a_text_under_way_in_the_ensemble_is_waited_for(folder: Path):
     predictor = RecordingPredictor()
-    both = calls(recommender_of(folder, predictor), texts("a sad film"), texts("a sad film"), together=True)
+    recommender = recommender_of(folder, predictor)
+
+    async def one() -> Any:
+        prepared = await recommender.prepare(texts("a sad film"), ["scene_scores"], now=0)
+        return recommender.answer(prepared, await recommender.predict(prepared))
+
+    async def run() -> None:
+        predictor.gate = asyncio.Event()
+        first, second = asyncio.create_task(one()), asyncio.create_task(one())
+        await asyncio.sleep(0.3)
+        assert predictor.asked == [ENSEMBLE]
+        predictor.gate.set()
+        await asyncio.wait_for(asyncio.gather(first, second), 2)
+
+    asyncio.run(run())
     assert predictor.asked == [ENSEMBLE, KNOWN]
-    assert not any(isinstance(one, Exception) for one in both)
+    vector = predictor.inputs["multitask"]["text_vector"][0, 0]
+    assert vector == predictor.inputs["recommender"]["input_ids"].sum()
 
 
 def test_a_failed_call_of_the_ensemble_leaves_its_text_to_the_next(folder: Path):
