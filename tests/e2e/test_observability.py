@@ -87,6 +87,25 @@ def test_metrics_count_calls_rows_tasks_and_refusals(small_stack: LocalStack, cl
     assert (served.labels, served.value) == ({"model_version": str(VERSION), "contract_checksum": checksum}, 1)
 
 
+def test_new_and_known_texts_are_counted_and_kserves_histograms_go_on(
+    small_stack: LocalStack, client: RecommenderClient
+):
+    def counts() -> list[float]:
+        texts = values(small_stack, "polytask_text_vectors", "polytask_text_vectors_total")
+        steps = [
+            values(small_stack, name, f"{name}_count").get(("recommender",), 0)
+            for name in ("request_preprocess_seconds", "request_predict_seconds", "request_postprocess_seconds")
+        ]
+        return [texts.get(("miss",), 0), texts.get(("hit",), 0), *steps]
+
+    before = counts()
+    questions = [Question(USER, "a film that nobody asked for"), Question(USER, "and another one")]
+    for _ in range(2):
+        client.recommend_many(questions)
+    wait_for(lambda: counts()[-1] > before[-1] + 1, "the second call is not counted")
+    assert [after - earlier for after, earlier in zip(counts(), before, strict=True)] == [2, 2, 2, 2, 2]
+
+
 def test_the_texts_of_profiles_are_encoded_before_anybody_asks(small_stack: LocalStack, client: RecommenderClient):
     # Thirty users, and an unknown one; the stack has been ready for a while, but filling does not delay that.
     wait_for(lambda: values(small_stack, AHEAD, f"{AHEAD}_total")[()] > 20, "no texts were encoded ahead")
