@@ -1,7 +1,6 @@
 """Starts the transformer: parse, build, serve. KServe's arguments, and --bundle and --feature_store."""
 
 import argparse
-import gc
 import logging
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from serving.transformer.admission import Admission
 from serving.transformer.bundle import load_bundle
 from serving.transformer.deadline import Unavailable
 from serving.transformer.features import FeatureReader
+from serving.transformer.garbage import spare_the_collector
 from serving.transformer.logs import configure_logs
 from serving.transformer.metrics import Metrics
 from serving.transformer.model import RecommenderModel
@@ -21,9 +21,6 @@ from serving.transformer.recommend import Recommender
 from serving.transformer.release import Release, Releases, next_release
 from serving.transformer.server import make_server
 from serving.transformer.traces import start_traces
-
-# So many more objects made than freed start a collection; calls leave few cycles.
-YOUNG_OBJECTS = 10_000
 
 
 def parse() -> argparse.Namespace:
@@ -92,16 +89,6 @@ def main() -> None:
     server = make_server(model, admission, arguments.http_port, arguments.grpc_port, seconds, arguments.host)
     spare_the_collector()
     server.start([model])
-
-
-def spare_the_collector() -> None:
-    """Leave what was loaded until now to no collection of garbage, and start one less often.
-
-    The modules and the bundle are half a million objects that stay; looking through them took 6% of the CPU time.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS)
 
 
 def open_release(arguments: argparse.Namespace, metrics: Metrics, folder: Path, predictor_host: str) -> Release:

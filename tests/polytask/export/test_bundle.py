@@ -103,6 +103,25 @@ def test_parity_of_every_output(small_bundle, small_checkpoint, small_dataset, l
         assert max(parity.values()) <= SCORE_TOLERANCE
 
 
+def test_an_answer_is_the_same_in_every_bit_alone_and_in_any_batch(small_bundle):
+    contract = load_contract(small_bundle)
+    graph = session(small_bundle / contract.models[MULTITASK].path, 1)
+    random, rows = np.random.default_rng(4), 24
+    feed = {
+        spec.name: random.normal(size=(rows, *spec.shape)).astype(np.float32)
+        if spec.dtype == "FP32"
+        else random.integers(0, 31, (rows, *spec.shape))
+        for spec in contract.multitask_inputs
+    }
+    names = [spec.name for spec in contract.outputs]
+    together = graph.run(names, feed)
+    for size in (1, 2, 5):
+        for start in range(0, rows - size, size):
+            part = graph.run(names, {name: values[start : start + size] for name, values in feed.items()})
+            for name, alone, among in zip(names, part, together, strict=True):
+                assert np.array_equal(alone, among[start : start + size]), (name, size, start)
+
+
 def test_same_model_same_version(small_bundle, small_checkpoint, small_dataset, requests, tmp_path):
     catalogues = small_dataset.catalogues
     priorities = load_priorities(small_bundle / PRIORITIES_FILE, catalogues["users"])

@@ -1,8 +1,8 @@
-"""What the start of the transformer does to its process."""
+"""What is loaded at the start is left to no collection."""
 
 import gc
 
-from serving.transformer.__main__ import YOUNG_OBJECTS, spare_the_collector
+from serving.transformer.garbage import YOUNG_OBJECTS, spare_the_collector
 
 
 def test_what_was_loaded_is_left_to_no_collection():
