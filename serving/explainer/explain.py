@@ -23,14 +23,14 @@ from polytask.tensors import ATTENTION_MASK, INPUT_IDS, MASKED_SCORE, TEXT_VECTO
 from serving.explainer.occlusion import HISTORY, Part, Titles, as_read, parts_of
 from serving.explainer.parse import TARGETS, Wanted
 from serving.transformer.answers import AnswerWriter, model_outputs
-from serving.transformer.blocking import BoundedThreads
 from serving.transformer.bundle import Bundle
 from serving.transformer.call_record import CallRecord
 from serving.transformer.deadline import Deadline
 from serving.transformer.features import request_features
 from serving.transformer.filters import FILTERS, ItemFilters, Mask, best_allowed
+from serving.transformer.look_up import Features, LookUp
 from serving.transformer.parse import Call, Request
-from serving.transformer.recommend import FEATURE_THREADS, Features, Predictor
+from serving.transformer.recommend import Predictor
 from serving.transformer.text_vectors import TextVectors
 
 Explanation = dict[str, Any]
@@ -42,11 +42,10 @@ class Explainer:
     def __init__(self, bundle: Bundle, features: Features, predictor: Predictor, text_cache: int = 20_000) -> None:
         self._bundle = bundle
         self._scenario = bundle.contract.scenario
-        self._features = features
         self._predictor = predictor
         self._vectors = TextVectors(bundle.tokenizer, self._encode, bundle.contract.text_dim, text_cache)
         self._writer = AnswerWriter(self._scenario, bundle.catalogues)
-        self._threads = BoundedThreads(FEATURE_THREADS, "features")
+        self._look_up = LookUp(features)
         items = bundle.catalogues.get(ITEMS)
         self._filters = None if items is None else ItemFilters(self._scenario, items)
         column = self._scenario.items.title_column if self._scenario.has_items else None
@@ -64,7 +63,7 @@ class Explainer:
         record.batch, record.tasks = len(calls), calls[0].tasks
         users, moments = [one.user_id for one in requests], [one.timestamp for one in requests]
         with record.stage("features"):
-            online = await self._threads.run(record.deadline, "feature store", self._features.read, users, moments)
+            online = await self._look_up(users, moments, record.deadline)
         explanations = []
         for place, (one, row) in enumerate(zip(wanted, online, strict=True)):
             request = one.call.requests[0]
@@ -178,7 +177,7 @@ class Explainer:
 
     def close(self) -> None:
         """Take no more work."""
-        self._threads.close()
+        self._look_up.close()
 
     async def _encode(
         self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], deadline: Deadline

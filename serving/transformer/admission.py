@@ -68,10 +68,8 @@ class Admission:
             return
         self.waiting += 1
         try:
-            async with asyncio.timeout(deadline.remaining("a place among the calls in work")):
+            async with deadline.limit("a place among the calls in work"):
                 await self._places.acquire()
-        except TimeoutError as error:
-            raise deadline.passed("a place among the calls in work") from error
         finally:
             self.waiting -= 1
 

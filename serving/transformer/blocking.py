@@ -25,14 +25,11 @@ class BoundedThreads:
     async def run(self, deadline: Deadline, what: str, function: Callable[..., Result], *arguments: Any) -> Result:
         """What the function returns or raises. Raises Unavailable when the deadline passes first."""
         loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(deadline.remaining(what)):
-                await self._places.acquire()
-                result: asyncio.Future[Result] = loop.create_future()
-                self._threads.submit(self._work, loop, result, function, arguments)
-                return await result
-        except TimeoutError as error:
-            raise deadline.passed(what) from error
+        async with deadline.limit(what):
+            await self._places.acquire()
+            result: asyncio.Future[Result] = loop.create_future()
+            self._threads.submit(self._work, loop, result, function, arguments)
+            return await result
 
     def close(self) -> None:
         """Take no more work; threads that still work are left to end by themselves."""

@@ -1,6 +1,9 @@
 """One time budget for a whole request, and the error that says a part it needs is down or slow."""
 
+import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 
 from polytask.errors import PolytaskError
@@ -36,6 +39,15 @@ class Deadline:
         if left <= 0:
             raise self.passed(waiting_for)
         return left
+
+    @asynccontextmanager
+    async def limit(self, waiting_for: str) -> AsyncIterator[None]:
+        """End what is awaited inside the block when the deadline passes, by Unavailable."""
+        try:
+            async with asyncio.timeout(self.remaining(waiting_for)):
+                yield
+        except TimeoutError as error:
+            raise self.passed(waiting_for) from error
 
     def passed(self, waiting_for: str) -> Unavailable:
         """The error for a wait that took too long."""

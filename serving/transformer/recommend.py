@@ -1,10 +1,10 @@
 """The transformer's work without its server: tensors in, features, texts, model calls, tensors out."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,32 +23,18 @@ from serving.transformer.answers import (
     model_outputs,
 )
 from serving.transformer.batching import BatchedPredictor, Batcher, Predictor
-from serving.transformer.blocking import BoundedThreads
 from serving.transformer.bundle import Bundle
 from serving.transformer.call_record import CallRecord
 from serving.transformer.deadline import Deadline, Unavailable
 from serving.transformer.features import OnlineFeatures, request_features
 from serving.transformer.filters import FILTERS, ItemFilters, Mask, best_allowed
+from serving.transformer.look_up import STORE, Features, LookUp
 from serving.transformer.metrics import Metrics
 from serving.transformer.parse import Call, CallParser, Request, Slate
 from serving.transformer.slate import entries_of, merge, slate_tensors
 from serving.transformer.text_cache_fill import common_texts, fill
 from serving.transformer.text_vectors import TextVectors
 from serving.transformer.wire import InputTensor
-
-# Feast spends its time in Python, so more threads would not read faster; a few keep one slow read from holding all.
-FEATURE_THREADS = 4
-
-
-class Features(Protocol):
-    """Where the features of users come from. `in_loop` is `read` for an event loop, where the store has that."""
-
-    @property
-    def in_loop(self) -> "Callable[[Sequence[int | str], Sequence[int]], Awaitable[list[OnlineFeatures]]] | None":
-        """None where only a thread can wait for the store."""
-
-    def read(self, users: Sequence[int | str], moments: Sequence[int]) -> list[OnlineFeatures]:
-        """Features of `users` at `moments`, in their order."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +69,10 @@ class Recommender:
         self._bundle = bundle
         self._scenario = bundle.contract.scenario
         self._parser = CallParser(self._scenario)
-        self._features = features
         self._predictor = BatchedPredictor(
             predictor, [spec.name for task in self._scenario.tasks if (spec := all_scores(task))]
         )
-        self._reads = Batcher(self._read_all, "feature store")
+        self._reads = Batcher(self._read_all, STORE)
         self._metrics = metrics
         self._deadline_seconds = deadline_seconds
         self._vectors = TextVectors(
@@ -100,7 +85,7 @@ class Recommender:
         items = bundle.catalogues.get(ITEMS)
         self._filters = None if items is None else ItemFilters(self._scenario, items)
         self._writer = AnswerWriter(self._scenario, bundle.catalogues)
-        self._threads = BoundedThreads(FEATURE_THREADS, "features")
+        self._look_up = LookUp(features)
         self._text_cache = text_cache
         self._filling: asyncio.Task[None] | None = None
 
@@ -237,7 +222,7 @@ class Recommender:
         """Take no more work."""
         if self._filling is not None:
             self._filling.cancel()
-        self._threads.close()
+        self._look_up.close()
 
     async def _read(self, call: Call, deadline: Deadline) -> list[OnlineFeatures]:
         try:
@@ -250,15 +235,7 @@ class Recommender:
         """The features of the requests of several calls, from one look-up."""
         requests = [request for call in calls for request in call]
         users, moments = [request.user_id for request in requests], [request.timestamp for request in requests]
-        if self._features.in_loop is None:
-            found = await self._threads.run(deadline, "feature store", self._features.read, users, moments)
-        else:
-            try:
-                async with asyncio.timeout(deadline.remaining("feature store")):
-                    found = await self._features.in_loop(users, moments)
-            except TimeoutError as error:
-                raise deadline.passed("feature store") from error
-        rows = iter(found)
+        rows = iter(await self._look_up(users, moments, deadline))
         return [list(islice(rows, len(call))) for call in calls]
 
     async def _encode(

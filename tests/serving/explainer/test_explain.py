@@ -59,7 +59,7 @@ def score(explainer: Explainer, features: RequestFeatures, item: int) -> float:
 def test_a_contribution_is_the_difference_to_the_request_without_the_part(explainer: Explainer, bundle: Bundle):
     (found,) = ask(explainer, Request(10, NOW, "a western film", recent_items=(7, 14)), tasks=["item", "scene"])
     answer = found["tasks"]["item"]["answer"]
-    online = explainer._features.read([10], [NOW])[0]
+    online = explainer._look_up.features.read([10], [NOW])[0]
     features = RequestFeatures(
         10, online.profile, online.context, (*online.history, 7, 14), (*online.seen, 7, 14), (), "a western film"
     )
@@ -92,7 +92,7 @@ def test_a_contribution_is_the_difference_to_the_request_without_the_part(explai
 
 def test_any_answer_of_a_list_can_be_explained(explainer: Explainer, predictor: OnnxPredictor):
     request = Request(10, NOW, recent_items=(7, 14))
-    online = explainer._features.read([10], [NOW])[0]
+    online = explainer._look_up.features.read([10], [NOW])[0]
     features = RequestFeatures(10, online.profile, online.context, (*online.history, 7, 14), (*online.seen, 7, 14))
     first = ask(explainer, request)[0]["tasks"]
     bundle = explainer._bundle
@@ -118,7 +118,7 @@ def test_any_answer_of_a_list_can_be_explained(explainer: Explainer, predictor: 
 
 def test_with_filters_the_best_that_pass_are_explained_exactly(explainer: Explainer, tables: Tables):
     request = Request(10, NOW)
-    online = explainer._features.read([10], [NOW])[0]
+    online = explainer._look_up.features.read([10], [NOW])[0]
     features = RequestFeatures(10, online.profile, online.context, online.history, online.seen)
     genres = tables.items.set_index("item_id")["genres"]
     for genre in ("Comedy", "Western"):
@@ -145,7 +145,7 @@ def test_filters_that_leave_nothing_leave_nothing_to_explain(explainer: Explaine
 
 def test_what_is_no_answer_is_refused_with_its_place(explainer: Explainer):
     requests = (Request(10, NOW), Request(20, NOW))
-    seen = explainer._features.read([10], [NOW])[0].seen[0]
+    seen = explainer._look_up.features.read([10], [NOW])[0].seen[0]
     with pytest.raises(RequestError, match=rf"{seen} is not among the 10 answers") as caught:
         ask(explainer, *requests, targets={"item": seen})
     assert caught.value.field == "instances[0].targets.item"
@@ -226,7 +226,7 @@ def test_explanations_are_faithful(explainer: Explainer, tables: Tables):
     for request in requests:
         (found,) = ask(explainer, request, tasks=["item"])
         task = found["tasks"]["item"]
-        online = explainer._features.read([request.user_id], [NOW])[0]
+        online = explainer._look_up.features.read([request.user_id], [NOW])[0]
         history = ((*online.history, *request.recent_items))[-10:]
         features = RequestFeatures(
             request.user_id, online.profile, online.context, history, (*online.seen, *request.recent_items)
