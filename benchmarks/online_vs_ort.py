@@ -34,7 +34,6 @@ CALLS_ALONE = 100
 # About what passes between two calls of one caller who asks one at a time, for the process that runs the models.
 PAUSE_SECONDS = 0.005
 KNOWN_TEXTS = 8
-USER_IDS, NEW_TEXTS = "user ids", "new texts"
 
 
 def measure(bench: Workbench, rounds: int) -> list[Figure]:
@@ -49,12 +48,12 @@ def _throughput(bench: Workbench, rounds: int) -> Figure:
     known = [bench.calls.query() for _ in range(KNOWN_TEXTS)]
     for batch, calls in CALLS.items():
         size = bench.size(calls, least=2 * CONCURRENCY)
-        for what, texts, into in (
-            (USER_IDS, None, parts),
-            (NEW_TEXTS, None, parts),
-            ("texts known to both", known, beside),
+        for what, make, encoded, into in (
+            ("user ids", bench.calls.ids, False, parts),
+            ("new texts", bench.calls.new, False, parts),
+            ("texts known to both", partial(bench.calls.new, queries=known), True, beside),
         ):
-            found, loop = _rates(bench, rounds, size, batch, texts, ids=what == USER_IDS)
+            found, loop = _rates(bench, rounds, [make(size, batch) for _ in range(rounds + 1)], encoded)
             into[f"batch {batch}, {what}"] = ratios(found["online"], found["in process"])
             details[f"batch {batch}, {what}"] = {
                 "calls_per_second": {side: [round(rate, 2) for rate in rates] for side, rates in found.items()},
@@ -71,18 +70,16 @@ def _throughput(bench: Workbench, rounds: int) -> Figure:
 
 
 def _rates(
-    bench: Workbench, rounds: int, size: int, batch: int, texts: Sequence[str] | None, ids: bool
+    bench: Workbench, rounds: int, calls: Sequence[Sequence[UserCall]], encoded: bool
 ) -> tuple[dict[str, list[float]], InProcess]:
-    """Calls per second of both sides in each round, over the same calls: of user `ids` alone, or with queries.
+    """Calls per second of both sides in each round, over the `calls` of each round and of a trial after the last.
 
-    With known `texts` neither side encodes them.
+    `encoded`: whether the loop has the vectors of the texts already, as the servers then have.
     """
-    make = bench.calls.ids if ids else partial(bench.calls.new, queries=texts)
-    calls = [make(size, batch) for _ in range(rounds + 1)]
     reader = bench.reader
     tensors = [[bench.calls.tensors(call, reader) for call in of_round] for of_round in calls]
     loop = fastest(bench.published, bench.contract, tensors[-1], bench.cores)
-    feeds = tensors if texts is None else [[loop.encode(call) for call in of_round] for of_round in tensors]
+    feeds = [[loop.encode(call) for call in of_round] for of_round in tensors] if encoded else tensors
     send(bench, calls[-1], CONCURRENCY)
     check_same_answers(bench, calls[-1][0], loop.answer(tensors[-1][0]))
     found = interleaved(

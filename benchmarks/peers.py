@@ -106,10 +106,10 @@ def _python_path() -> list[str]:
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     process.terminate()
-    with suppress(subprocess.TimeoutExpired):
+    with suppress(subprocess.TimeoutExpired):  # it is killed just below
         process.wait(STOP_SECONDS)
     # Its workers share its group, and a worker that outlives it would keep the cores busy.
-    with suppress(ProcessLookupError):
+    with suppress(ProcessLookupError):  # the whole group has ended by itself
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 

@@ -7,7 +7,8 @@ request's moment; what is older than its view's TTL counts as missing and is fla
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -119,19 +120,15 @@ class FeatureReader:
     def read(self, users: Sequence[int | str], moments: Sequence[int]) -> list[OnlineFeatures]:
         """Features of `users` at `moments` (unix seconds). Raises Unavailable when the online store fails."""
         reads = self.reads  # for the whole call, whatever is refreshed meanwhile
-        try:
+        with _failures():
             found = self._joint(reads, users) if self._joint else self._read_one_by_one(reads, users)
-        except Exception as error:  # each kind of online store raises errors of its own
-            raise _unavailable(error) from error
         return self._features(reads, found, moments)
 
     async def _read_in_loop(self, users: Sequence[int | str], moments: Sequence[int]) -> list[OnlineFeatures]:
         assert self._joint is not None
         reads = self.reads
-        try:
+        with _failures():
             found = await self._joint.in_loop(reads, users)
-        except Exception as error:
-            raise _unavailable(error) from error
         return self._features(reads, found, moments)
 
     def _features(
@@ -194,8 +191,13 @@ class FeatureReader:
             await self._joint.close()
 
 
-def _unavailable(error: Exception) -> Unavailable:
-    return Unavailable(f"feature store: {type(error).__name__}: {error}")
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Errors of the store as Unavailable, whatever its kind raises."""
+    try:
+        yield
+    except Exception as error:  # each kind of online store raises errors of its own
+        raise Unavailable(f"feature store: {type(error).__name__}: {error}") from error
 
 
 def _python(value: Any) -> Any:

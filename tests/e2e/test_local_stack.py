@@ -99,7 +99,7 @@ def check_console(port: int) -> None:
     deadline, page = time.monotonic() + 30, ""
     while "version 77, answered" not in page:
         assert time.monotonic() < deadline, page
-        with contextlib.suppress(httpx.TransportError):
+        with contextlib.suppress(httpx.TransportError):  # it is asked again until the deadline above
             page = httpx.get(f"http://127.0.0.1:{port}/?user=10").text
         time.sleep(0.1)
     assert "History: last 10, newest first" in page
