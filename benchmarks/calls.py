@@ -19,7 +19,7 @@ from serving.transformer.features import FeatureReader, request_features
 from serving.transformer.parse import QUERY, TIMESTAMP, USER_ID
 from serving.transformer.text_cache_fill import common_texts
 
-Tensors = dict[str, NDArray[np.int64]]
+Tensors = dict[str, NDArray[Any]]
 
 # So many texts of profiles say how long one is.
 PROFILES = 200
@@ -113,7 +113,7 @@ class Calls:
         return int(np.median(self._bundle.tokenizer(texts)[1].sum(axis=1)))
 
     def tensors(self, call: UserCall, reader: FeatureReader) -> Tensors:
-        """The model's integer tensors for a call, by the very functions of the transformer."""
+        """The model's input tensors for a call, by the very functions of the transformer."""
         encoder, tokenizer = self._bundle.encoder, self._bundle.tokenizer
         features = self.features(call, reader)
         input_ids, attention_mask = tokenizer([encoder.text(row) for row in features])
@@ -130,7 +130,7 @@ def tensor_message(model: str, version: int, tensors: Mapping[str, NDArray[Any]]
     """A ModelInferRequest that brings tensors, for a model of a predictor."""
     import tritonclient.grpc as triton
 
-    names = {np.dtype(np.int64): "INT64", np.dtype(np.float32): "FP32"}
+    names = {np.dtype(np.int64): "INT64", np.dtype(np.float32): "FP32", np.dtype(np.bool_): "BOOL"}
     inputs = [
         triton.InferInput(name, list(values.shape), names[values.dtype]).set_data_from_numpy(values)
         for name, values in tensors.items()

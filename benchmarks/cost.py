@@ -18,7 +18,7 @@ from polytask.catalogue import Catalogue
 from polytask.errors import ScenarioError
 from polytask.scenario import Scenario
 from polytask.tables import ITEMS, USERS
-from polytask.tensors import multitask_inputs, multitask_outputs
+from polytask.tensors import ALLOWED, multitask_inputs, multitask_outputs
 
 ITEM_COUNTS = (2_000, 20_000, 200_000, 1_000_000)
 HISTORY_LENGTHS = (10, 25, 50, 100, 200)
@@ -92,19 +92,22 @@ def random_graph(bench: Workbench, scenario: Scenario, count: int, path: Path) -
         len(bench.bundle.catalogues[USERS]),
     )
     graph = ServingGraph(model, Catalogue(ITEMS, known.key, table))
-    return export_graph(graph, multitask_inputs(scenario, bench.contract.text_dim), multitask_outputs(scenario), path)
+    dim = bench.contract.text_dim
+    inputs, outputs = multitask_inputs(scenario, dim), multitask_outputs(scenario, dim)
+    return export_graph(graph, inputs, outputs, path, {ALLOWED: count + 1})
 
 
 def random_feed(scenario: Scenario, count: int, text_dim: int) -> dict[str, Any]:
     """One request with a full history over `count` items."""
     random = np.random.default_rng(0)
     specs = multitask_inputs(scenario, text_dim)
-    return {
-        spec.name: random.normal(size=(1, *spec.shape)).astype(np.float32)
-        if spec.dtype == "FP32"
-        else random.integers(1, count + 1, (1, *spec.shape))
-        for spec in specs
-    }
+    feed: dict[str, Any] = {ALLOWED: np.ones((1, 1), dtype=np.bool_)}
+    for spec in specs:
+        if spec.dtype == "FP32":
+            feed[spec.name] = random.normal(size=(1, *spec.shape)).astype(np.float32)
+        elif spec.dtype == "INT64":
+            feed[spec.name] = random.integers(1, count + 1, (1, *spec.shape))
+    return feed
 
 
 def _figure(name: str, what: str, milliseconds: Mapping[str, list[float]]) -> Figure:

@@ -16,7 +16,7 @@ from benchmarks.workbench import Workbench
 from polytask.contract import TEXT_ENCODER
 from polytask.scenario import Scenario
 from polytask.tables import ITEMS, USERS
-from polytask.tensors import INPUT_IDS, TEXT_VECTOR, answer_outputs, multitask_inputs, multitask_outputs
+from polytask.tensors import ALLOWED, INPUT_IDS, TEXT_VECTOR, answer_outputs, multitask_inputs, multitask_outputs
 
 BAR = 0.4
 # Calls of one measurement, by their number of users.
@@ -91,7 +91,8 @@ def _one_task(bench: Workbench, task: str, folder: Path) -> OneTask:
     path = export_graph(
         ServingGraph(model, items),
         multitask_inputs(scenario, dim),
-        multitask_outputs(scenario),
+        multitask_outputs(scenario, dim),
         folder / f"{task}.onnx",
+        {} if items is None else {ALLOWED: len(items) + 1},
     )
     return OneTask(bench.published / bench.contract.models[TEXT_ENCODER].path, path, scenario)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from polytask.atomic import sha256_file, write_text
 from polytask.errors import ContractError
 from polytask.scenario.schema import Scenario
-from polytask.tensors import ENCODED_TEXT, TensorSpec, all_scores, answer_outputs
+from polytask.tensors import TensorSpec, answer_outputs
 
 CONTRACT_FILE = "contract.json"
 TOKENIZER_FILE = "tokenizer.json"
@@ -22,6 +22,9 @@ REPOSITORY_FOLDER = "repository"
 TEXT_ENCODER = "text_encoder"
 MULTITASK = "multitask"
 RECOMMENDER = "recommender"
+# Raised where a bundle that was written before cannot be served any more. 2: filters are the input `allowed`, outputs
+# have the sizes of their ONNX file.
+FORMAT: Literal[2] = 2
 
 
 class FileSum(BaseModel):
@@ -70,7 +73,7 @@ class Contract(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: int = 1
+    format: Literal[2] = FORMAT
     model_version: int
     scenario: Scenario
     text_dim: int
@@ -101,18 +104,6 @@ class Contract(BaseModel):
         return [spec for spec in self.outputs if spec.name in names]
 
     @property
-    def takes_filters(self) -> bool:
-        """Whether the model answers the scores of all items, which filters on items need."""
-        names = {spec.name for spec in self.outputs}
-        wanted = [spec.name for task in self.scenario.tasks if (spec := all_scores(task))]
-        return bool(wanted) and names.issuperset(wanted)
-
-    @property
-    def tells_vectors(self) -> bool:
-        """Whether the model tells the text vectors that it read: a new text then takes one call, to the ensemble."""
-        return any(spec.name == ENCODED_TEXT for spec in self.outputs)
-
-    @property
     def ensemble_inputs(self) -> list[TensorSpec]:
         """What the ensemble of both models reads."""
         between = {spec.name for spec in self.text_outputs}
@@ -120,8 +111,8 @@ class Contract(BaseModel):
 
     @property
     def ensemble_outputs(self) -> list[TensorSpec]:
-        """What the ensemble answers: all tasks, and the text vectors where the model tells them."""
-        return [*self.answers, *(spec for spec in self.outputs if spec.name == ENCODED_TEXT)]
+        """What the ensemble returns: the tensors of all tasks, and the text vectors."""
+        return list(self.outputs)
 
     @property
     def checksum(self) -> str:
@@ -157,6 +148,8 @@ def load_contract(folder: Path, verify_files: bool = True) -> Contract:
         raise ContractError(f"{path}: cannot be read: {error.strerror}") from error
     except json.JSONDecodeError as error:
         raise ContractError(f"{path}: is not JSON: {error}") from error
+    if isinstance(content, dict):
+        _check_format(path, content.get("format", FORMAT))
     written = content.pop("checksum", None) if isinstance(content, dict) else None
     try:
         contract = Contract.model_validate(content)
@@ -168,6 +161,14 @@ def load_contract(folder: Path, verify_files: bool = True) -> Contract:
         for file in [*contract.transformer_files(), *contract.models.values()]:
             _verify(folder / file.path, file.sha256)
     return contract
+
+
+def _check_format(path: Path, written: object) -> None:
+    if written == FORMAT:
+        return
+    newer = isinstance(written, int) and written > FORMAT
+    todo = "update this program, or export it again with it" if newer else "export it again"
+    raise ContractError(f"{path}: format {written}; this program reads format {FORMAT}: {todo}")
 
 
 def _verify(path: Path, expected: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from polytask.catalogue import PADDING_ROW, Catalogue
 from polytask.scenario.schema import Scenario
 from polytask.tables import ITEMS, USERS
-from polytask.tensors import HISTORY, NEGATIVE, SEEN, USER
+from polytask.tensors import ALLOWED, HISTORY, NEGATIVE, SEEN, USER
 from polytask.text import request_text
 
 
@@ -56,18 +57,21 @@ class RequestEncoder:
         """The text of one request."""
         return request_text(self.scenario.text, features.profile, features.context, features.query)
 
-    def rows(self, batch: Sequence[RequestFeatures]) -> dict[str, NDArray[np.int64]]:
-        """(B,) requests -> history (B, L), seen (B, S), user (B, 1), negative (B, M); those that the model reads.
+    def rows(self, batch: Sequence[RequestFeatures]) -> dict[str, NDArray[Any]]:
+        """(B,) requests -> history (B, L), seen (B, S), user (B, 1), negative (B, M) int64, allowed (B, 1) bool; those
+        that the model reads. Every item is allowed.
 
         History is padded on the left, so that the newest item is always last; unknown items are left out. Of more
         items than fit, the newest stay.
         """
-        rows: dict[str, NDArray[np.int64]] = {}
+        rows: dict[str, NDArray[Any]] = {}
         if self.items is not None:
             rows |= self._item_rows(batch, self.items)
         if self.scenario.lists_users:
             user = [[self.users.row(features.user_id)] for features in batch]
             rows[USER] = np.array(user, dtype=np.int64).reshape(len(batch), 1)
+        if self.scenario.lists_items:
+            rows[ALLOWED] = np.ones((len(batch), 1), dtype=np.bool_)
         return rows
 
     def _item_rows(self, batch: Sequence[RequestFeatures], items: Catalogue) -> dict[str, NDArray[np.int64]]:

@@ -5,7 +5,6 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from polytask.scenario.schema import Scenario, Task
-from polytask.tables import ITEMS
 
 INPUT_IDS = "input_ids"
 ATTENTION_MASK = "attention_mask"
@@ -14,6 +13,7 @@ HISTORY = "history"
 SEEN = "seen"
 USER = "user"
 NEGATIVE = "negative"
+ALLOWED = "allowed"
 ENCODED_TEXT = "encoded_text"
 
 # Scores of rows that may not be answered (padding, seen items, the user itself). Finite, so that no arithmetic turns
@@ -22,12 +22,16 @@ MASKED_SCORE = -1e9
 
 
 class TensorSpec(BaseModel):
-    """One tensor: `shape` leaves the batch axis out, -1 is a length that differs from call to call."""
+    """One tensor: `shape` leaves the batch axis out, -1 is a length that differs from call to call.
+
+    An output has no -1: Triton's C++ backend compares the sizes of outputs with those of the ONNX file and refuses to
+    load a model where they differ.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    dtype: Literal["INT64", "FP32"]
+    dtype: Literal["INT64", "FP32", "BOOL"]
     shape: tuple[int, ...]
 
 
@@ -48,7 +52,8 @@ def multitask_inputs(scenario: Scenario, dim: int) -> list[TensorSpec]:
     """What the multi-task model reads: text vector (B, D), history rows (B, L), seen rows (B, S), user row (B, 1).
 
     Without items there is no history, and nothing seen; the user is read where a task lists users. Rows of items that
-    are wanted less, (B, M), are read where `features.negative_length` M is not 0.
+    are wanted less, (B, M), are read where `features.negative_length` M is not 0. `allowed` (B, W) is read where a task
+    lists items: W is 1, and true, for all items, or catalogue rows + 1, and true for each row that may be listed.
     """
     specs = text_outputs(dim)
     if scenario.has_items:
@@ -58,6 +63,8 @@ def multitask_inputs(scenario: Scenario, dim: int) -> list[TensorSpec]:
         specs.append(TensorSpec(name=USER, dtype="INT64", shape=(1,)))
     if scenario.takes_negatives:
         specs.append(TensorSpec(name=NEGATIVE, dtype="INT64", shape=(scenario.features.negative_length,)))
+    if scenario.lists_items:
+        specs.append(TensorSpec(name=ALLOWED, dtype="BOOL", shape=(-1,)))
     return specs
 
 
@@ -78,28 +85,19 @@ def task_outputs(task: Task) -> list[TensorSpec]:
     return [TensorSpec(name=f"{task.name}_scores", dtype="FP32", shape=(classes,))]
 
 
-def all_scores(task: Task) -> TensorSpec | None:
-    """`<task>_all_scores` (B, N + 1) of a task that lists items: the score of every row, masked ones included.
-
-    It is for who filters items, and so part of no task's answer. None for other tasks.
-    """
-    return TensorSpec(name=f"{task.name}_all_scores", dtype="FP32", shape=(-1,)) if task.catalogue == ITEMS else None
-
-
 def answer_outputs(scenario: Scenario) -> list[TensorSpec]:
     """The tensors that answer all tasks, in the scenario's order."""
     return [spec for task in scenario.tasks for spec in task_outputs(task)]
 
 
-def encoded_text() -> TensorSpec:
-    """`encoded_text` (B, D): the text vectors that the multi-task model read, for who asks the ensemble and keeps them.
+def encoded_text(dim: int) -> TensorSpec:
+    """`encoded_text` (B, D): the text vectors that the multi-task model read, for ensemble callers that keep them.
 
-    The ensemble cannot show them itself: what goes from step to step is no output (ADR 0002).
+    The ensemble cannot return them itself: what goes from step to step is no output (ADR 0002).
     """
-    return TensorSpec(name=ENCODED_TEXT, dtype="FP32", shape=(-1,))
+    return TensorSpec(name=ENCODED_TEXT, dtype="FP32", shape=(dim,))
 
 
-def multitask_outputs(scenario: Scenario) -> list[TensorSpec]:
-    """What the multi-task model answers: all tasks, then all scores of those that list items, then the text vectors."""
-    every = [spec for task in scenario.tasks if (spec := all_scores(task))]
-    return [*answer_outputs(scenario), *every, encoded_text()]
+def multitask_outputs(scenario: Scenario, dim: int) -> list[TensorSpec]:
+    """What the multi-task model returns: the tensors of all tasks, then the text vectors (B, `dim`)."""
+    return [*answer_outputs(scenario), encoded_text(dim)]

@@ -5,9 +5,8 @@ from collections.abc import Iterable, Sequence
 from polytask.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER
 from polytask.scenario import Scenario
 from polytask.tensors import (
+    ALLOWED,
     TensorSpec,
-    answer_outputs,
-    encoded_text,
     multitask_inputs,
     multitask_outputs,
     text_inputs,
@@ -58,9 +57,9 @@ score without the part; with `at_least` it is that or more, because the answer f
 {MAX_PARTS} parts are tried, of a query {MAX_QUERY_GROUPS} groups of words."""
 TRITON = f"""Whoever has tensors may call Triton itself: `{RECOMMENDER}` is `{TEXT_ENCODER}` and `{MULTITASK}` in
 sequence. It checks no ids and knows no features. At most {MAX_BATCH_SIZE} rows a call; ask for the wanted
-outputs by name. Rows count from 1 in the order of the bundle's catalogues, 0 is padding. B is the batch, T
-the tokens, D the width of a text vector, N the rows of a
-catalogue with padding, which with all other shapes stands in `contract.json`."""
+outputs by name. Rows count from 1 in the order of the bundle's catalogues, 0 is padding. `{ALLOWED}` is [[true]]
+for every row where all items may be listed; else it has W = N + 1 values, true for each row that may be. B is the
+batch, T the tokens, D the width of a text vector, N the number of items; `contract.json` has all sizes."""
 
 
 def api_reference(scenario: Scenario) -> str:
@@ -145,11 +144,11 @@ def _parameters() -> Iterable[tuple[str, str]]:
 
 
 def _models(scenario: Scenario) -> Iterable[str]:
-    inputs, outputs = multitask_inputs(scenario, -1), multitask_outputs(scenario)
+    inputs, outputs = multitask_inputs(scenario, -1), multitask_outputs(scenario, -1)
     vector = text_outputs(-1)
     outer = [*text_inputs(), *inputs[1:]]
     for model, read, written in (
-        (RECOMMENDER, outer, [*answer_outputs(scenario), encoded_text()]),
+        (RECOMMENDER, outer, outputs),
         (TEXT_ENCODER, text_inputs(), vector),
         (MULTITASK, inputs, outputs),
     ):
@@ -159,7 +158,7 @@ def _models(scenario: Scenario) -> Iterable[str]:
 
 def _specs(specs: Sequence[TensorSpec], way: str) -> Iterable[tuple[str, str, str]]:
     for spec in specs:
-        letter = {"text_vector": "D", "encoded_text": "D", "input_ids": "T", "attention_mask": "T"}.get(spec.name, "N")
+        letter = {"input_ids": "T", "attention_mask": "T", ALLOWED: "W"}.get(spec.name, "D")
         yield f"`{spec.name}` ({way})", spec.dtype, _shape([-1, *spec.shape], letter)
 
 

@@ -35,7 +35,7 @@ from polytask.priorities import PRIORITIES_FILE, Priorities
 from polytask.request import RequestEncoder, RequestFeatures
 from polytask.scenario.schema import Scenario
 from polytask.tables import ITEMS
-from polytask.tensors import multitask_inputs, multitask_outputs, text_inputs, text_outputs
+from polytask.tensors import ALLOWED, multitask_inputs, multitask_outputs, text_inputs, text_outputs
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,9 @@ def export_bundle(
             MULTITASK: export_graph(
                 ServingGraph(model, catalogues.get(ITEMS), new_rows.tolist()),
                 multitask_inputs(model.scenario, dim),
-                multitask_outputs(model.scenario),
+                multitask_outputs(model.scenario, dim),
                 staging / "multitask.onnx",
+                {ALLOWED: len(catalogues[ITEMS]) + 1} if model.scenario.lists_items else {},
             ),
         }
         specs = {name: _save_catalogue(catalogue, folder) for name, catalogue in catalogues.items()}
@@ -100,7 +101,7 @@ def export_bundle(
             text_inputs=tuple(text_inputs()),
             text_outputs=tuple(text_outputs(dim)),
             multitask_inputs=tuple(multitask_inputs(model.scenario, dim)),
-            outputs=tuple(multitask_outputs(model.scenario)),
+            outputs=tuple(multitask_outputs(model.scenario, dim)),
             feature_service=model.scenario.feature_service,
             encoder_sha256=language_model.sha256,
             tokenizer=tokenizer,

@@ -2,7 +2,9 @@
 
 import logging
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import onnx
 import torch
@@ -16,12 +18,20 @@ EXAMPLE_BATCH = 3
 EXAMPLE_TOKENS = 16
 
 
-def export_graph(module: nn.Module, inputs: list[TensorSpec], outputs: list[TensorSpec], path: Path) -> Path:
+def export_graph(
+    module: nn.Module,
+    inputs: list[TensorSpec],
+    outputs: list[TensorSpec],
+    path: Path,
+    widths: Mapping[str, int] = MappingProxyType({}),
+) -> Path:
     """Write `module` as ONNX with these tensor names; the batch and every length of -1 stay open. Returns `path`.
 
-    `module` takes the inputs as keywords of the same names.
+    `module` takes the inputs as keywords of the same names. `widths` has the inputs (B, W) that an elementwise operator
+    broadcasts, with the W that they have there when it is not 1.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    inputs = [spec.model_copy(update={"shape": (widths.get(spec.name, spec.shape[0]),)}) for spec in inputs]
     batch = torch.export.Dim("batch", min=1, max=4096)
     tokens = torch.export.Dim("tokens", min=2, max=512)
     dynamic = {
@@ -46,6 +56,10 @@ def export_graph(module: nn.Module, inputs: list[TensorSpec], outputs: list[Tens
     assert program is not None
     model = program.model_proto
     _forget_the_source(model)
+    for value in model.graph.input:
+        # torch.export would fix W to the size of the other operand; in ONNX the same operator broadcasts W = 1 too.
+        if value.name in widths:
+            value.type.tensor_type.shape.dim[1].dim_param = f"{value.name}_width"
     onnx.save(model, path)
     return path
 
@@ -70,6 +84,6 @@ def _forget_the_source(model: onnx.ModelProto) -> None:
 
 def _example(spec: TensorSpec) -> Tensor:
     shape = (EXAMPLE_BATCH, *(EXAMPLE_TOKENS if size < 0 else size for size in spec.shape))
-    if spec.dtype == "INT64":
-        return torch.ones(shape, dtype=torch.int64)
+    if spec.dtype != "FP32":
+        return torch.ones(shape, dtype=torch.int64 if spec.dtype == "INT64" else torch.bool)
     return torch.linspace(-1.0, 1.0, int(torch.tensor(shape).prod())).reshape(shape)

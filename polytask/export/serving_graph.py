@@ -17,7 +17,8 @@ from polytask.tensors import MASKED_SCORE
 
 
 class ServingGraph(nn.Module):
-    """`text_vector` (B, D), `history` (B, L), `seen` (B, S), `user` (B, 1), `negative` (B, M) -> the outputs in order.
+    """`text_vector` (B, D), `history` (B, L), `seen` (B, S), `user` (B, 1), `negative` (B, M), `allowed` (B, W)
+    -> the outputs in order.
 
     It takes those of the inputs that the contract names, as keywords. Row numbers outside a catalogue count as padding:
     in a batch of many clients one bad number must not fail the rest.
@@ -53,6 +54,7 @@ class ServingGraph(nn.Module):
         seen: Tensor | None = None,
         user: Tensor | None = None,
         negative: Tensor | None = None,
+        allowed: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """See the class; scores are logits for retrieval and probabilities for classes."""
         vectors = {ITEMS: self.items, USERS: self.users}
@@ -70,17 +72,17 @@ class ServingGraph(nn.Module):
             for task in self.model.scenario.tasks:
                 logits[task.name] = self.negatives(task, logits[task.name], negative, self.items)
         outputs: list[Tensor] = []
-        all_scores: list[Tensor] = []
         for task in self.model.scenario.tasks:
             if task.catalogue is None:
                 outputs.append(answer(task, logits[task.name]))
             else:
                 new = self.new_items if self.has_new_items and task.catalogue == ITEMS else None
                 scores = _masked(logits[task.name], excluded[task.catalogue], new)
+                if allowed is not None and task.catalogue == ITEMS:
+                    # After the rule for new items: a filter takes rows out of the list and changes no score.
+                    scores = torch.where(allowed, scores, MASKED_SCORE)
                 outputs += _best_rows(task, scores)
-                if task.catalogue == ITEMS:
-                    all_scores.append(scores)
-        return (*outputs, *all_scores, text_vector.clone())
+        return (*outputs, text_vector.clone())
 
 
 def _known_rows(rows: Tensor, catalogue: Tensor) -> Tensor:

@@ -4,11 +4,13 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from polytask.contract import GraphPrecision
 from polytask.dataset import Dataset
@@ -20,7 +22,7 @@ from polytask.export.onnx import export_graph
 from polytask.export.precision_gate import PrecisionGate, failures
 from polytask.export.quantise_int8 import quantised
 from polytask.export.residual_sums import with_residual_sums
-from polytask.language_model import LanguageModel
+from polytask.language_model import LanguageModel, TextEncoder
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Scenario
 from polytask.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR, text_inputs, text_outputs
@@ -107,9 +109,28 @@ class TextEncoderExport:
         return GraphPrecision(precision=precision, reason="passes the gate", tasks=figures)
 
 
+class ServedTextEncoder(nn.Module):
+    """A text encoder as it is served: a token id outside of the vocabulary counts as the nearest one inside.
+
+    In a batch of many clients one such id would fail all requests of the batch (ADR 0002).
+    """
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.last_token = int(encoder.config.vocab_size) - 1
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """`input_ids`, `attention_mask` (B, T) int64 -> text vector (B, D) float32."""
+        # Max and Min rather than Clip, which TensorRT does not have for integers.
+        first, last = input_ids.new_zeros(()), input_ids.new_full((), self.last_token)
+        return cast(Tensor, self.encoder(torch.minimum(torch.maximum(input_ids, first), last), attention_mask))
+
+
 def write_float32(language_model: LanguageModel, target: Path, gpu: bool = False) -> onnx.ModelProto:
     """Write the ONNX file `target` in float32, and return the graph before it was made faster on a CPU."""
-    plain = onnx.load(export_graph(language_model.encoder, text_inputs(), text_outputs(language_model.dim), target))
+    served = ServedTextEncoder(language_model.encoder)
+    plain = onnx.load(export_graph(served, text_inputs(), text_outputs(language_model.dim), target))
     onnx.save(plain if gpu else with_residual_sums(plain), target)
     return plain
 

@@ -27,7 +27,7 @@ from polytask.job_inputs import Say, dataset_over, item_vectors, load_dataset, p
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Scenario, Task
 from polytask.tables import ITEMS, Tables
-from polytask.tensors import all_scores, task_outputs
+from polytask.tensors import task_outputs
 
 Finish = Callable[[Contract, Path], None]
 MODEL = "model"
@@ -159,7 +159,7 @@ def refresh_job(
     same: list[str] = []
     if not len(done.changed_rows):
         lists_items = [task for task in old.scenario.tasks if task.catalogue == ITEMS]
-        changing = {spec.name for task in lists_items for spec in (*task_outputs(task), all_scores(task)) if spec}
+        changing = {spec.name for task in lists_items for spec in task_outputs(task)}
         same = check_same_answers(previous.bundle, target / BUNDLE, requests, changing)
     changed: list[object] = [done.items.external(int(row)) for row in done.changed_rows]
     return RefreshedItems(exported.contract, len(done.new_rows), changed, done.missing, same)

@@ -152,6 +152,11 @@ class Scenario(Section):
         return (None, None) if column is None else (column.min, column.max)
 
     @property
+    def lists_items(self) -> bool:
+        """Whether a task lists items, so that a request may say which of them are allowed."""
+        return any(task.catalogue == "items" for task in self.tasks)
+
+    @property
     def lists_users(self) -> bool:
         """Whether a task answers with users, so that the model has a vector for each."""
         return any(task.catalogue == "users" for task in self.tasks)

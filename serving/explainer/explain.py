@@ -3,8 +3,9 @@ part.
 
 The request and all its occlusions are the rows of one call to the model, and their new texts of one call to the text
 encoder. The model returns the best K of a list only. An answer that has left them scores at most the last of them, so
-that its contribution is at least the difference to that one, and is marked so. With filters the scores of all items are
-asked for, as the transformer does, so that every contribution is exact.
+that its contribution is at least the difference to that one, and is marked so. With filters a first call finds the
+request's own lists, and in the second nothing else is allowed: the best K then hold every answer, and where one task
+lists items, every contribution to it is exact.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from polytask.errors import ContractError, RequestError
 from polytask.request import RequestFeatures
 from polytask.scenario.schema import Task
 from polytask.tables import ITEMS
-from polytask.tensors import ATTENTION_MASK, INPUT_IDS, MASKED_SCORE, TEXT_VECTOR, all_scores
+from polytask.tensors import ALLOWED, ATTENTION_MASK, INPUT_IDS, MASKED_SCORE, TEXT_VECTOR
 from serving.explainer.occlusion import HISTORY, Part, Titles, as_read, parts_of
 from serving.explainer.parse import TARGETS, Wanted
 from serving.transformer.answers import AnswerWriter, model_outputs
@@ -27,7 +28,7 @@ from serving.transformer.bundle import Bundle
 from serving.transformer.call_record import CallRecord
 from serving.transformer.deadline import Deadline
 from serving.transformer.features import request_features
-from serving.transformer.filters import FILTERS, ItemFilters, Mask, best_allowed
+from serving.transformer.filters import ItemFilters, Mask
 from serving.transformer.look_up import Features, LookUp
 from serving.transformer.parse import Call, Request
 from serving.transformer.recommend import Predictor
@@ -101,29 +102,32 @@ class Explainer:
             vectors, truncated = await self._vectors(texts, record.deadline)
         inputs = {TEXT_VECTOR: vectors, **self._bundle.encoder.rows(batch)}
         outputs = model_outputs(self._scenario, tasks)
-        every = self._all_scores(tasks) if allowed is not None else {}
-        lists = {f"{name}_{part}" for name in every for part in ("ids", "scores")}
-        outputs = [name for name in outputs if name not in lists] + list(every.values())
+        lists = [f"{name}_ids" for name in tasks if self._scenario.task(name).catalogue == ITEMS]
         with record.stage("predictor"):
+            if allowed is not None and lists:
+                listed = await self._listed(inputs, lists, allowed, record.deadline)
+                inputs[ALLOWED] = np.broadcast_to(listed, (len(batch), len(listed)))
             tensors = await self._predictor.infer(MULTITASK, inputs, outputs, record.deadline)
         with record.stage("post"):
             wanted = targets or {}
-            for name, scores in every.items():
-                tensors |= _filtered(self._scenario.task(name), tensors[scores], allowed)
             found = {name: self._task(self._scenario.task(name), tensors, parts, wanted.get(name)) for name in tasks}
             return found, truncated[0]
 
     def _allowed(self, call: Call) -> Mask | None:
         """The item rows that the filters of a call leave, None where it has none."""
-        if not call.filters or self._filters is None:
-            return None
-        if not self._bundle.contract.takes_filters:
-            raise RequestError(FILTERS, "the served model was exported before there were filters, allowed: none")
-        return self._filters.allowed(call.filters)
+        return self._filters.allowed(call.filters) if call.filters and self._filters is not None else None
 
-    def _all_scores(self, tasks: Sequence[str]) -> dict[str, str]:
-        """The lists of items among `tasks`, each with the name of its tensor of all scores."""
-        return {name: spec.name for name in tasks if (spec := all_scores(self._scenario.task(name)))}
+    async def _listed(
+        self, inputs: Mapping[str, NDArray[Any]], lists: Sequence[str], allowed: Mask, deadline: Deadline
+    ) -> Mask:
+        """(N + 1,): the item rows of the request's own `lists`, which are outputs, under its filters."""
+        first = {name: values[:1] for name, values in inputs.items()} | {ALLOWED: allowed[None]}
+        found = await self._predictor.infer(MULTITASK, first, lists, deadline)
+        mask = np.zeros_like(allowed)
+        for name in lists:
+            mask[found[name]] = True
+        mask[PADDING_ROW] = False
+        return mask
 
     def _task(
         self, task: Task, tensors: Mapping[str, NDArray[Any]], parts: Sequence[Part], target: int | str | None
@@ -184,18 +188,6 @@ class Explainer:
     ) -> NDArray[np.float32]:
         inputs = {INPUT_IDS: input_ids, ATTENTION_MASK: attention_mask}
         return (await self._predictor.infer(TEXT_ENCODER, inputs, [TEXT_VECTOR], deadline))[TEXT_VECTOR]
-
-
-def _filtered(task: Task, every: NDArray[Any], allowed: Mask | None) -> dict[str, NDArray[Any]]:
-    """From scores (B, N + 1) of all items the request's own list under its filters, in each row with that row's scores.
-
-    Every row (B, K) holds every answer then, and the contributions to it are exact.
-    """
-    assert allowed is not None
-    rows, _ = best_allowed(every[:1], allowed, task.top_k)
-    listed = rows[0]
-    scores = np.where(listed == PADDING_ROW, np.float32(MASKED_SCORE), every[:, listed])
-    return {f"{task.name}_ids": np.broadcast_to(rows, (len(every), len(listed))), f"{task.name}_scores": scores}
 
 
 def _scores(

@@ -7,10 +7,8 @@ from polytask.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER, Contract
 from polytask.errors import ContractError
 from polytask.tensors import TensorSpec
 
-
-def asked_models(contract: Contract) -> tuple[str, ...]:
-    """The models that the transformer asks."""
-    return (TEXT_ENCODER, MULTITASK, *((RECOMMENDER,) if contract.tells_vectors else ()))
+# The models that the transformer calls.
+MODELS = (TEXT_ENCODER, MULTITASK, RECOMMENDER)
 
 
 @dataclass(frozen=True)

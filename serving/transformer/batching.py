@@ -6,7 +6,7 @@ larger the batches: reads of the feature store and calls to Triton cost much by 
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -142,23 +142,17 @@ class _Rows:
 
 
 class BatchedPredictor:
-    """A predictor whose concurrent calls of one model and of equal shapes become one call.
+    """A predictor whose concurrent calls of one model and of equal shapes become one call."""
 
-    A call that wants one of the outputs `alone` is sent by itself: they are large, and would come for all others too.
-    """
-
-    def __init__(self, predictor: Predictor, alone: Collection[str] = ()) -> None:
+    def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
-        self._alone = frozenset(alone)
-        # As many as there are models and token-length buckets.
+        # As many as there are models and token-length buckets, each with filters and without.
         self._batchers: dict[Hashable, Batcher[_Rows, dict[str, NDArray[Any]]]] = {}
 
     async def infer(
         self, model: str, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str], deadline: Deadline
     ) -> dict[str, NDArray[Any]]:
         """See `Predictor`."""
-        if not self._alone.isdisjoint(outputs):
-            return await self._predictor.infer(model, inputs, outputs, deadline)
         key = (model, *((name, values.dtype, values.shape[1:]) for name, values in inputs.items()))
         if key not in self._batchers:
 

@@ -11,7 +11,7 @@ from polytask.errors import ContractError
 from polytask.priorities import Priorities, equal_priorities, load_priorities
 from polytask.request import RequestEncoder
 from polytask.tables import USERS
-from polytask.tensors import TensorSpec, answer_outputs, encoded_text, multitask_inputs, multitask_outputs
+from polytask.tensors import multitask_inputs, multitask_outputs
 from polytask.text import TextTokenizer
 
 
@@ -47,7 +47,7 @@ def load_bundle(folder: Path) -> Bundle:
     scenario = contract.scenario
     expected = {
         "multitask inputs": (list(contract.multitask_inputs), multitask_inputs(scenario, contract.text_dim)),
-        "outputs": (list(contract.outputs), _outputs(contract)),
+        "outputs": (list(contract.outputs), multitask_outputs(scenario, contract.text_dim)),
         "feature service": (contract.feature_service, scenario.feature_service),
         "token length": (contract.max_tokens, scenario.text.max_tokens),
     }
@@ -67,14 +67,6 @@ def load_bundle(folder: Path) -> Bundle:
         tokenizer=TextTokenizer(folder / contract.tokenizer.path, contract.max_tokens),
         encoder=RequestEncoder(scenario, catalogues),
     )
-
-
-def _outputs(contract: Contract) -> list[TensorSpec]:
-    """What the model should answer. An older one does without all scores, or without its text vectors."""
-    answers = answer_outputs(contract.scenario)
-    told = [encoded_text()] if contract.tells_vectors else []
-    every = [spec for spec in multitask_outputs(contract.scenario) if spec not in (*answers, encoded_text())]
-    return [*answers, *(every if contract.takes_filters else []), *told]
 
 
 def _priorities(folder: Path, contract: Contract, users: Catalogue) -> Priorities:

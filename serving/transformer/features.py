@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from polytask.context import time_context
@@ -241,8 +240,8 @@ def online_tensors(
     tokenizer: TextTokenizer,
     users: Sequence[int | str],
     moments: Sequence[int],
-) -> tuple[list[RequestFeatures], dict[str, NDArray[np.int64]]]:
-    """The online path from user ids to the model's integer tensors, to be compared with the offline path."""
+) -> tuple[list[RequestFeatures], dict[str, NDArray[Any]]]:
+    """The online path from user ids to the model's input tensors, to be compared with the offline path."""
     online = reader.read(users, moments)
     features = [request_features(user, row) for user, row in zip(users, online, strict=True)]
     input_ids, attention_mask = tokenizer([encoder.text(row) for row in features])

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from polytask.catalogue import PADDING_ROW, Catalogue
 from polytask.errors import RequestError
 from polytask.scenario.schema import Column, Scenario
-from polytask.tensors import MASKED_SCORE
 from polytask.text import is_missing
 
 FILTERS = "filters"
@@ -87,24 +86,6 @@ class ItemFilters:
                 raise RequestError(FILTERS, f"{name} has no value {value!r}, allowed: {shown}{more}")
             mask[positions[value] + 1] = True
         return mask
-
-
-def best_allowed(scores: NDArray[Any], allowed: Mask, count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Scores (B, N + 1) of all rows -> the `count` best allowed rows (B, count) and their scores, best first.
-
-    As in the served graph, equal scores stand in the order of their rows, and what is masked or missing is row 0.
-    """
-    rows = np.full((len(scores), count), PADDING_ROW, dtype=np.int64)
-    kept = np.full((len(scores), count), MASKED_SCORE, dtype=np.float32)
-    for position, row_scores in enumerate(scores):
-        listed = np.flatnonzero(allowed & (row_scores > MASKED_SCORE / 2))
-        if len(listed) > count:
-            bar = np.partition(row_scores[listed], -count)[-count]
-            listed = listed[row_scores[listed] >= bar]
-        best = listed[np.argsort(-row_scores[listed], kind="stable")][:count]
-        rows[position, : len(best)] = best
-        kept[position, : len(best)] = row_scores[best]
-    return rows, kept
 
 
 def _positions(values: Any) -> dict[str, NDArray[np.int64]]:

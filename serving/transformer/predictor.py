@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from polytask.contract import Contract
 from polytask.errors import ContractError
-from serving.transformer.agreement import ServedModel, asked_models, check_agreement
+from serving.transformer.agreement import MODELS, ServedModel, check_agreement
 from serving.transformer.deadline import Deadline, Unavailable
 
-DATATYPES: dict[str, np.dtype[Any]] = {"INT64": np.dtype("<i8"), "FP32": np.dtype("<f4")}
+DATATYPES: dict[str, np.dtype[Any]] = {"INT64": np.dtype("<i8"), "FP32": np.dtype("<f4"), "BOOL": np.dtype("?")}
 NAMES = {dtype: name for name, dtype in DATATYPES.items()}
 
 # A predictor that says one of these may answer a later or another call; anything else is a fault of ours.
@@ -43,7 +43,6 @@ class GrpcPredictor:
         self._contract = contract
         self._use_ssl = use_ssl
         self._version = str(contract.model_version)
-        self._models = asked_models(contract)
         self._channel: grpc.aio.Channel | None = None
         self._stub: Any = None
         self._agreed = False
@@ -76,7 +75,7 @@ class GrpcPredictor:
         """Compare the models the predictor serves with the contract, once for each time that it was not ready."""
         if self._agreed:
             return
-        for model in self._models:
+        for model in MODELS:
             # Without a version: the answer then names the versions there are, which the error must show.
             request = messages.ModelMetadataRequest(name=model)
             served = await self._call("ModelMetadata", request, f"predictor model {model}", deadline)
@@ -94,7 +93,7 @@ class GrpcPredictor:
     async def ready(self, deadline: Deadline) -> None:
         """Return when the predictor is ready with the contract's models; raise Unavailable or ContractError if not."""
         try:
-            for model in self._models:
+            for model in MODELS:
                 request = messages.ModelReadyRequest(name=model, version=self._version)
                 response = await self._call("ModelReady", request, f"predictor model {model}", deadline)
                 if not response.ready:

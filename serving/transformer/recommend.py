@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER
-from polytask.errors import ContractError, RequestError
+from polytask.errors import ContractError
 from polytask.tables import ITEMS
-from polytask.tensors import ATTENTION_MASK, ENCODED_TEXT, INPUT_IDS, TEXT_VECTOR, all_scores
+from polytask.tensors import ALLOWED, ATTENTION_MASK, ENCODED_TEXT, INPUT_IDS, TEXT_VECTOR
 from serving.transformer.answers import (
     COLD_START,
     STALE_FEATURES,
@@ -27,7 +27,7 @@ from serving.transformer.bundle import Bundle
 from serving.transformer.call_record import CallRecord
 from serving.transformer.deadline import Deadline, Unavailable
 from serving.transformer.features import OnlineFeatures, request_features
-from serving.transformer.filters import FILTERS, ItemFilters, Mask, best_allowed
+from serving.transformer.filters import ItemFilters
 from serving.transformer.look_up import STORE, Features, LookUp
 from serving.transformer.metrics import Metrics
 from serving.transformer.parse import Call, CallParser, Request, Slate
@@ -41,7 +41,7 @@ from serving.transformer.wire import InputTensor
 class Prepared:
     """A call that is ready for the multi-task model, or, where all its texts are `new_texts`, for the ensemble.
 
-    `truncated` says of each text whether it was cut. `allowed` (N + 1,): the item rows that its filters leave.
+    `truncated` says of each text whether it was cut.
     """
 
     call: Call
@@ -51,7 +51,6 @@ class Prepared:
     record: CallRecord
     truncated: Sequence[bool]
     new_texts: Sequence[str] = ()
-    allowed: Mask | None = None
 
 
 class Recommender:
@@ -69,9 +68,7 @@ class Recommender:
         self._bundle = bundle
         self._scenario = bundle.contract.scenario
         self._parser = CallParser(self._scenario)
-        self._predictor = BatchedPredictor(
-            predictor, [spec.name for task in self._scenario.tasks if (spec := all_scores(task))]
-        )
+        self._predictor = BatchedPredictor(predictor)
         self._reads = Batcher(self._read_all, STORE)
         self._metrics = metrics
         self._deadline_seconds = deadline_seconds
@@ -100,8 +97,6 @@ class Recommender:
         deadline = record.deadline or Deadline(self._deadline_seconds)
         call = self._parser.parse(tensors, outputs, now)
         allowed = self._filters.allowed(call.filters) if call.filters and self._filters is not None else None
-        if call.filters and not self._bundle.contract.takes_filters:
-            raise RequestError(FILTERS, "the served model was exported before there were filters, allowed: none")
         record.batch, record.tasks = len(call.requests), call.tasks
         with record.stage("features"):
             online = await self._read(call, deadline)
@@ -121,26 +116,26 @@ class Recommender:
         ]
         with record.stage("text"):
             texts = [self._bundle.encoder.text(features) for features in batch]
-            inputs: dict[str, NDArray[Any]] = {}
+            inputs: dict[str, NDArray[Any]] = self._bundle.encoder.rows(batch) if call.tasks else {}
+            if allowed is not None and any(self._scenario.task(name).catalogue == ITEMS for name in call.tasks):
+                inputs[ALLOWED] = np.broadcast_to(allowed, (len(batch), len(allowed)))
             new_texts: list[str] = []
             if not call.tasks:
                 truncated = self._bundle.tokenizer.was_truncated(texts)
-            elif allowed is None and self._bundle.contract.tells_vectors and self._vectors.all_new(texts):
+            elif self._vectors.all_new(texts):
                 new_texts = texts
                 input_ids, attention_mask, truncated = self._bundle.tokenizer.tokens(texts)
-                inputs = {INPUT_IDS: input_ids, ATTENTION_MASK: attention_mask, **self._bundle.encoder.rows(batch)}
+                inputs |= {INPUT_IDS: input_ids, ATTENTION_MASK: attention_mask}
             else:
                 vectors, truncated = await self._vectors(texts, deadline)
-                inputs = {TEXT_VECTOR: vectors, **self._bundle.encoder.rows(batch)}
+                inputs[TEXT_VECTOR] = vectors
             flags = {
                 COLD_START: [not row.known for row in online],
                 TRUNCATED: truncated,
                 STALE_FEATURES: [row.stale for row in online],
             }
             record.flags = {name: sum(values) for name, values in flags.items()}
-        return Prepared(
-            call, deadline, inputs, [flag(*one) for one in flags.items()], record, truncated, new_texts, allowed
-        )
+        return Prepared(call, deadline, inputs, [flag(*one) for one in flags.items()], record, truncated, new_texts)
 
     async def predict(self, prepared: Prepared) -> dict[str, NDArray[Any]]:
         """The model's tensors for the wanted tasks. Raises Unavailable when the predictor is down or slow."""
@@ -149,10 +144,8 @@ class Recommender:
             return {}
         if prepared.new_texts:
             return await self._with_texts(prepared, outputs)
-        if prepared.allowed is None:
-            with prepared.record.stage("predictor"):
-                return await self._infer(MULTITASK, prepared.inputs, outputs, prepared.deadline)
-        return await self._filtered(prepared, prepared.allowed, outputs)
+        with prepared.record.stage("predictor"):
+            return await self._infer(MULTITASK, prepared.inputs, outputs, prepared.deadline)
 
     async def _with_texts(self, prepared: Prepared, outputs: list[str]) -> dict[str, NDArray[Any]]:
         """As `predict`, of texts that nobody has asked yet: one call for their vectors too, which are kept."""
@@ -161,20 +154,6 @@ class Recommender:
         with prepared.record.stage("predictor"), self._vectors.encoding(texts) as made:
             tensors = await self._infer(RECOMMENDER, prepared.inputs, [*outputs, ENCODED_TEXT], prepared.deadline)
             made.update(self._vectors.encoded(texts, tensors.pop(ENCODED_TEXT), prepared.truncated))
-        return tensors
-
-    async def _filtered(self, prepared: Prepared, allowed: Mask, outputs: list[str]) -> dict[str, NDArray[Any]]:
-        """As `predict`, with the lists of items made here, of the scores of all items."""
-        tasks = [self._scenario.task(name) for name in prepared.call.tasks]
-        all_of = {task.name: spec.name for task in tasks if (spec := all_scores(task))}
-        lists = {f"{name}_{part}" for name in all_of for part in ("ids", "scores")}
-        asked = [name for name in outputs if name not in lists] + list(all_of.values())
-        with prepared.record.stage("predictor"):
-            tensors = await self._infer(MULTITASK, prepared.inputs, asked, prepared.deadline)
-        with prepared.record.stage("post"):
-            for name, every in all_of.items():
-                rows, scores = best_allowed(tensors[every], allowed, self._scenario.task(name).top_k)
-                tensors |= {f"{name}_ids": rows, f"{name}_scores": scores}
         return tensors
 
     def answer(self, prepared: Prepared, tensors: Mapping[str, NDArray[Any]]) -> list[AnswerTensor]:

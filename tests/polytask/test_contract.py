@@ -42,6 +42,16 @@ def test_a_contract_from_before_a_field_was_added_is_still_read(bundle):
     assert load_contract(bundle).checksum == content["checksum"]
 
 
+@pytest.mark.parametrize(
+    ("written", "todo"), [(1, "export it again"), (3, "update this program, or export it again with it")]
+)
+def test_a_bundle_of_another_format_is_refused_before_its_fields_are_read(bundle, written, todo):
+    file = bundle / CONTRACT_FILE
+    file.write_text(json.dumps({**json.loads(file.read_text()), "format": written, "a_field_of_that_format": 1}))
+    with pytest.raises(ContractError, match=f"contract.json: format {written}; this program reads format 2: {todo}$"):
+        load_contract(bundle)
+
+
 def test_edited_contract_names_both_checksums(bundle):
     file = bundle / CONTRACT_FILE
     content = json.loads(file.read_text())

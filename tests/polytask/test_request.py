@@ -16,8 +16,9 @@ def encoder(small_scenario, tables):
 
 def test_empty_request(encoder):
     rows = encoder.rows([RequestFeatures()])
-    shapes = {"history": (1, 10), "seen": (1, 48), "user": (1, 1), "negative": (1, 16)}
+    shapes = {"history": (1, 10), "seen": (1, 48), "user": (1, 1), "negative": (1, 16), "allowed": (1, 1)}
     assert {name: array.shape for name, array in rows.items()} == shapes
+    assert rows.pop("allowed").tolist() == [[True]]
     assert all(array.dtype == np.int64 and not array.any() for array in rows.values())
     assert encoder.text(RequestFeatures()) == ""
 

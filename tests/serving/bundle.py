@@ -22,6 +22,7 @@ from polytask.priorities import PRIORITIES_FILE, Priorities
 from polytask.scenario import Scenario
 from polytask.tables import Tables
 from polytask.tensors import (
+    ALLOWED,
     MASKED_SCORE,
     TensorSpec,
     multitask_inputs,
@@ -77,7 +78,7 @@ def write_bundle(folder: Path, scenario: Scenario, tables: Tables, version: int 
         text_inputs=tuple(text_inputs()),
         text_outputs=tuple(text_outputs(TEXT_DIM)),
         multitask_inputs=tuple(multitask_inputs(scenario, TEXT_DIM)),
-        outputs=tuple(multitask_outputs(scenario)),
+        outputs=tuple(multitask_outputs(scenario, TEXT_DIM)),
         feature_service=scenario.feature_service,
         encoder_sha256="0" * 64,
         tokenizer=FileSum(path=TOKENIZER_FILE, sha256=sha256_file(tokenizer)),
@@ -138,11 +139,11 @@ def _multitask(scenario: Scenario, rows: dict[str, int]) -> onnx.ModelProto:
                     "ScatterElements", [f"{t}_all", left_out, f"{left_out}_masked"], [f"{t}_left"], axis=1
                 ),
                 *(
-                    [helper.make_node("Identity", [f"{t}_left"], [f"{t}_all_scores"])]
+                    [helper.make_node("Where", [ALLOWED, f"{t}_left", "masked"], [f"{t}_kept"])]
                     if task.catalogue == "items"
-                    else []
+                    else [helper.make_node("Identity", [f"{t}_left"], [f"{t}_kept"])]
                 ),
-                helper.make_node("TopK", [f"{t}_left", f"{t}_k"], [f"{t}_scores", f"{t}_ids"], axis=1),
+                helper.make_node("TopK", [f"{t}_kept", f"{t}_k"], [f"{t}_scores", f"{t}_ids"], axis=1),
             ]
         else:
             steps = np.arange(len(task.classes or ("",)))[None]
@@ -151,7 +152,7 @@ def _multitask(scenario: Scenario, rows: dict[str, int]) -> onnx.ModelProto:
                 helper.make_node("Add", ["text", "history_part"], [f"{t}_state"]),
                 helper.make_node("Mul", [f"{t}_state", f"{t}_steps"], [task_outputs(task)[0].name]),
             ]
-    return _model(nodes, multitask_inputs(scenario, TEXT_DIM), multitask_outputs(scenario), constants)
+    return _model(nodes, multitask_inputs(scenario, TEXT_DIM), multitask_outputs(scenario, TEXT_DIM), constants)
 
 
 def _ints(name: str, values: list[int]) -> onnx.TensorProto:
@@ -170,5 +171,7 @@ def _model(nodes: list[Any], inputs: list[TensorSpec], outputs: list[TensorSpec]
 
 
 def _info(spec: TensorSpec) -> Any:
-    kind = TensorProto.INT64 if spec.dtype == "INT64" else TensorProto.FLOAT
-    return helper.make_tensor_value_info(spec.name, kind, ["batch", *("n" if s == -1 else s for s in spec.shape)])
+    kind = {"INT64": TensorProto.INT64, "FP32": TensorProto.FLOAT, "BOOL": TensorProto.BOOL}[spec.dtype]
+    return helper.make_tensor_value_info(
+        spec.name, kind, ["batch", *(f"{spec.name}_width" if s == -1 else s for s in spec.shape)]
+    )

@@ -1,5 +1,7 @@
 """The served graph: what may not be answered is not, and no row number breaks it."""
 
+import copy
+
 import pandas as pd
 import pytest
 import torch
@@ -33,9 +35,9 @@ def graph_of(scenario):
 
 
 @torch.inference_mode()
-def answers_of(graph, text, history, seen, user, negative=None):
-    names = [spec.name for spec in multitask_outputs(graph.model.scenario)]
-    return dict(zip(names, graph(text, history, seen, user, negative), strict=True))
+def answers_of(graph, text, history, seen, user, negative=None, allowed=None):
+    names = [spec.name for spec in multitask_outputs(graph.model.scenario, TEXT)]
+    return dict(zip(names, graph(text, history, seen, user, negative, allowed), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +61,8 @@ def feed():
 def test_shapes_and_types_are_those_of_the_contract(small_scenario, graph, feed):
     answers = answers_of(graph, **feed)
     types = {"INT64": torch.int64, "FP32": torch.float32}
-    for spec in multitask_outputs(small_scenario):
-        open_length = TEXT if spec.name == "encoded_text" else ITEMS + 1
-        sizes = [open_length if size == -1 else size for size in spec.shape]
-        assert answers[spec.name].shape == (BATCH, *sizes)
+    for spec in multitask_outputs(small_scenario, TEXT):
+        assert answers[spec.name].shape == (BATCH, *spec.shape)
         assert answers[spec.name].dtype == types[spec.dtype]
 
 
@@ -86,6 +86,46 @@ def test_seen_items_are_left_out_and_the_rest_move_up(graph, feed):
     after = answers_of(graph, **feed)["item_ids"]
     kept = [position for position in range(10) if position not in (0, 4, 9)]
     assert (after[:, :7] == before[:, kept]).all()
+
+
+def test_items_that_are_not_allowed_are_left_out_and_no_score_changes(graph, feed):
+    feed["seen"][:, :3] = torch.tensor([4, 8, 12])
+    every = answers_of(graph_with_whole_lists(graph), **feed)
+    allowed = torch.rand(BATCH, ITEMS + 1) < 0.3
+    feed["allowed"] = allowed
+    answers = answers_of(graph, **feed)
+    for row in range(BATCH):
+        kept = allowed[row, every["item_ids"][row]] & (every["item_ids"][row] > 0)
+        ids, scores = every["item_ids"][row][kept][:10], every["item_scores"][row][kept][:10]
+        assert len(ids) == 10
+        assert answers["item_ids"][row].tolist() == ids.tolist()
+        torch.testing.assert_close(answers["item_scores"][row], scores, rtol=0, atol=0)
+    others = answers_of(graph, **{**feed, "allowed": None})
+    for name in ("user_ids", "user_scores", "scene_scores"):
+        torch.testing.assert_close(answers[name], others[name], rtol=0, atol=0)
+
+
+def test_one_true_for_a_request_allows_every_item(graph, feed):
+    expected = answers_of(graph, **feed)
+    feed["allowed"] = torch.ones(BATCH, 1, dtype=torch.bool)
+    for name, value in answers_of(graph, **feed).items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=0)
+
+
+def test_a_list_of_which_nothing_is_allowed_is_empty(graph, feed):
+    feed["allowed"] = torch.zeros(BATCH, ITEMS + 1, dtype=torch.bool)
+    answers = answers_of(graph, **feed)
+    assert not answers["item_ids"].any()
+    assert (answers["item_scores"] == MASKED_SCORE).all()
+
+
+def graph_with_whole_lists(graph):
+    """The same weights, with lists of items as long as the catalogue."""
+    scenario = graph.model.scenario
+    tasks = tuple(task.model_copy(update={"top_k": ITEMS}) if task.name == "item" else task for task in scenario.tasks)
+    changed = copy.deepcopy(graph)
+    changed.model.scenario = scenario.model_copy(update={"tasks": tasks})
+    return changed
 
 
 def test_the_user_itself_is_left_out(graph, feed):

@@ -15,8 +15,9 @@ from polytask.dataset import Dataset
 from polytask.errors import ContractError
 from polytask.export import text_encoder as module
 from polytask.export.bundle import export_bundle
+from polytask.export.in_process import session
 from polytask.export.parity import check_parity
-from polytask.export.text_encoder import KnownEncoder, TextEncoderExport, onnx_encoder
+from polytask.export.text_encoder import KnownEncoder, ServedTextEncoder, TextEncoderExport, onnx_encoder
 from polytask.language_model import LanguageModel
 from polytask.scenario import Scenario
 from polytask.tensors import text_inputs, text_outputs
@@ -51,7 +52,8 @@ def trained(small_scenario, small_dataset, tables, tmp_path_factory):
 def exported_once(trained, tmp_path_factory):
     """Exporting the language model takes seconds and always gives the same graph: one export serves all tests."""
     plain = tmp_path_factory.mktemp("plain") / "text.onnx"
-    module.export_graph(trained[1].encoder, text_inputs(), text_outputs(trained[1].dim), plain)
+    served = ServedTextEncoder(trained[1].encoder)
+    module.export_graph(served, text_inputs(), text_outputs(trained[1].dim), plain)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "export_graph", lambda encoder, inputs, outputs, path: shutil.copyfile(plain, path))
         yield
@@ -99,6 +101,19 @@ def test_float32_without_a_gate(trained, precision, gate, reason, tmp_path):
     texts = ["a comedy on a weekday evening", "a quiet drama"]
     got = onnx_encoder(tmp_path / "text.onnx", trained[1].tokenizer, 1)(texts)
     np.testing.assert_allclose(got, trained[1].vectors(texts)[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8", "fp16"])
+def test_a_token_id_outside_of_the_vocabulary_is_clipped(trained, precision, tmp_path):
+    path = tmp_path / "text.onnx"
+    assert writer(trained, precision, gpu=precision == "fp16").write(path).precision == precision
+    graph, last = session(path, 1), trained[1].encoder.config.vocab_size - 1
+
+    def vectors(ids):
+        return graph.run(["text_vector"], {"input_ids": np.array(ids), "attention_mask": np.ones((3, 2), np.int64)})[0]
+
+    wild = [[5, last + 1], [-1, 7], [2**62, -(2**62)]]
+    np.testing.assert_array_equal(vectors(wild), vectors([[5, last], [0, 7], [last, 0]]))
 
 
 @pytest.mark.parametrize("asked", ["auto", "int8"])

@@ -35,7 +35,7 @@ def test_a_task_called_class_is_exported(text_only_scenario, tmp_path, fusion):
     scenario = Scenario.model_validate(content)
     torch.manual_seed(0)
     model = MultiTaskModel(scenario, None, torch.randn(10, 8), users=0)
-    inputs, outputs = multitask_inputs(scenario, 8), multitask_outputs(scenario)
+    inputs, outputs = multitask_inputs(scenario, 8), multitask_outputs(scenario, 8)
     path = export_graph(ServingGraph(model, None), inputs, outputs, tmp_path / "model.onnx")
     text = torch.randn(2, 8)
     answers = ort.InferenceSession(str(path)).run(["class_scores", "items_values"], {"text_vector": text.numpy()})

@@ -209,18 +209,16 @@ def test_a_large_call_does_not_wait_for_another_one_and_small_ones_do():
     assert asyncio.run(run(1)) == 1
 
 
-def test_large_outputs_are_asked_for_alone():
+def test_calls_with_filters_share_a_batch_of_their_own():
+    """What they send is as wide as the catalogue, and would come for all others too."""
+
     async def run():
         model = Summing()
-        predictor = BatchedPredictor(model, alone=["first"])
-        values = np.ones((1, 2), dtype=np.int64)
-        wanted = [["sum"], ["sum"], ["sum"], ["sum", "first"], ["first"]]
-        await asyncio.gather(*(predictor.infer("m", {"x": values}, outputs, Deadline(5)) for outputs in wanted))
-        assert sorted(model.calls) == [
-            ("m", 1, ["first"]),
-            ("m", 1, ["sum"]),
-            ("m", 1, ["sum", "first"]),
-            ("m", 2, ["sum"]),
-        ]
+        predictor = BatchedPredictor(model)
+        widths = [1, 1, 1, 9, 9, 9]
+        await asyncio.gather(
+            *(predictor.infer("m", {"x": np.ones((1, width), np.int64)}, ["sum"], Deadline(5)) for width in widths)
+        )
+        assert sorted(rows for _, rows, _ in model.calls) == [1, 1, 2, 2]
 
     asyncio.run(run())

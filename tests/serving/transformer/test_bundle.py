@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from polytask.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER, Contract, load_contract
+from polytask.contract import MULTITASK, RECOMMENDER, Contract, load_contract
 from polytask.errors import ContractError
 from polytask.scenario import Scenario
 from polytask.tables import Tables
 from polytask.tensors import TensorSpec
-from serving.transformer.agreement import ServedModel, asked_models, check_agreement
+from serving.transformer.agreement import ServedModel, check_agreement
 from serving.transformer.bundle import load_bundle
 from tests.serving.bundle import VERSION, write_bundle
 
@@ -87,9 +87,8 @@ def test_another_predictor_is_refused_with_both_values(
         check_agreement(contract, served(contract, version, **changed))
 
 
-def test_the_ensemble_is_asked_where_the_model_tells_its_vectors_and_has_to_agree_too(folder: Path):
+def test_the_ensemble_returns_the_text_vectors_and_has_to_agree_too(folder: Path):
     contract = load_contract(folder)
-    assert asked_models(contract) == (TEXT_ENCODER, MULTITASK, RECOMMENDER)
     inputs = {spec.name: (spec.dtype, [-1, *spec.shape]) for spec in contract.ensemble_inputs}
     outputs = {spec.name: (spec.dtype, [-1, *spec.shape]) for spec in contract.ensemble_outputs}
     assert "text_vector" not in {**inputs, **outputs}
@@ -97,13 +96,11 @@ def test_the_ensemble_is_asked_where_the_model_tells_its_vectors_and_has_to_agre
     del outputs["encoded_text"]
     with pytest.raises(ContractError, match=r"predictor model recommender: outputs .* the contract says encoded_text"):
         check_agreement(contract, ServedModel(RECOMMENDER, [str(VERSION)], inputs, outputs))
-    silent = contract.model_copy(update={"outputs": tuple(contract.answers)})
-    assert asked_models(silent) == (TEXT_ENCODER, MULTITASK)
 
 
 def test_a_missing_output_is_refused(folder: Path):
     contract = load_contract(folder)
     face = served(contract)
     fewer = ServedModel(face.name, face.versions, face.inputs, dict(list(face.outputs.items())[1:]))
-    with pytest.raises(ContractError, match="the contract says encoded_text, item_all_scores, item_ids"):
+    with pytest.raises(ContractError, match="the contract says encoded_text, item_ids"):
         check_agreement(contract, fewer)

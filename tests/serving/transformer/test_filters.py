@@ -1,7 +1,6 @@
 """Filters on item attributes: what passes, what is refused, and that the answer is the best of what is allowed."""
 
 import asyncio
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,9 @@ from polytask.errors import RequestError
 from polytask.export.in_process import session
 from polytask.scenario import Scenario
 from polytask.tables import Tables
-from polytask.tensors import MASKED_SCORE
 from serving.transformer.bundle import load_bundle
 from serving.transformer.features import OnlineFeatures
-from serving.transformer.filters import ItemFilters, best_allowed, filterable
+from serving.transformer.filters import ItemFilters, filterable
 from serving.transformer.metrics import Metrics
 from serving.transformer.recommend import Recommender
 from serving.transformer.wire import InputTensor
@@ -84,20 +82,6 @@ def test_a_wrong_filter_says_what_is_allowed(filters: ItemFilters, text: str, sa
     assert caught.value.field == "filters"
 
 
-def test_the_best_allowed_rows_are_those_of_a_full_sort():
-    random = np.random.default_rng(3)
-    for count in (1, 5, 40):
-        scores = random.integers(-3, 4, (6, 31)).astype(np.float32)  # many ties
-        scores[:, 0] = scores[:, 7] = MASKED_SCORE
-        allowed = random.random(31) < 0.5
-        rows, kept = best_allowed(scores, allowed, count)
-        for row in range(6):
-            order = [r for r in np.argsort(-scores[row], kind="stable") if allowed[r] and r not in (0, 7)][:count]
-            padding = count - len(order)
-            assert rows[row].tolist() == [*order, *[0] * padding]
-            assert kept[row].tolist() == [*scores[row][order].tolist(), *[MASKED_SCORE] * padding]
-
-
 class Store:
     in_loop = None
 
@@ -141,13 +125,25 @@ def answer(folder: Path, predictor: OnnxPredictor, users: list[int], **inputs: A
     return {tensor.name: tensor.values for tensor in asyncio.run(run())}
 
 
+def scores_of_every_item(predictor: OnnxPredictor) -> np.ndarray:
+    """(B, N + 1), by allowing one item at a time."""
+    rows = predictor.inputs["allowed"].shape[1]
+    found = [
+        predictor.sessions[MULTITASK].run(
+            ["item_scores"], {**predictor.inputs, "allowed": np.arange(rows)[None].repeat(2, axis=0) == row}
+        )[0][:, 0]
+        for row in range(rows)
+    ]
+    return np.stack(found, axis=1)
+
+
 def test_a_filtered_answer_is_the_best_of_all_allowed_items(small_bundle: Path, tables: Tables):
     """Against brute force: a trained model's scores of every item, what a user has seen and what is not allowed out."""
     predictor = OnnxPredictor(small_bundle)
     users = [30, 50]
     got = answer(small_bundle, predictor, users, filters=["genres=Horror|Western", "year=1955..1985"], k=[10])
-    assert predictor.asked == ["user_ids", "user_scores", "scene_scores", "item_all_scores"]
-    every = predictor.sessions[MULTITASK].run(["item_all_scores"], predictor.inputs)[0]
+    assert predictor.inputs["allowed"].shape == (2, len(tables.items) + 1)
+    every = scores_of_every_item(predictor)
     allowed = passing(tables, lambda i: {"Horror", "Western"} & set(i["genres"]) and 1955 <= _year(i) <= 1985)
     for row in range(len(users)):
         ranked = sorted((r for r in allowed if r not in (1, 2, 3)), key=lambda r: (-every[row, r], r))[:10]
@@ -155,26 +151,22 @@ def test_a_filtered_answer_is_the_best_of_all_allowed_items(small_bundle: Path, 
         assert got["item_ids"][row].tolist() == [7 * r for r in ranked]
         np.testing.assert_allclose(got["item_scores"][row], every[row, ranked])
     plain = answer(small_bundle, predictor, users, k=[10])
-    assert predictor.asked == ["item_ids", "item_scores", "user_ids", "user_scores", "scene_scores"]
+    assert predictor.inputs["allowed"].tolist() == [[True], [True]]
     assert not np.array_equal(plain["item_ids"], got["item_ids"])
     for name in ("user_ids", "scene_scores"):
         np.testing.assert_array_equal(plain[name], got[name])
 
 
+def test_a_filter_sends_no_mask_where_no_list_of_items_is_wanted(small_bundle: Path):
+    predictor = OnnxPredictor(small_bundle)
+    answer(small_bundle, predictor, [30], filters=["genres=Horror"], tasks=["scene", "user"])
+    assert predictor.inputs["allowed"].tolist() == [[True]]
+
+
 def test_a_filter_that_passes_all_changes_nothing(small_bundle: Path):
-    """Every item has a genre: this holds the lists of the graph and those made here against each other."""
+    """Every item has a genre."""
     predictor = OnnxPredictor(small_bundle)
     plain = answer(small_bundle, predictor, [30], k=[10])
     got = answer(small_bundle, predictor, [30], filters=["genres=" + "|".join(GENRES)], k=[10])
     for name in ("item_ids", "item_scores"):
         np.testing.assert_array_equal(plain[name], got[name])
-
-
-def test_a_bundle_of_before_answers_and_refuses_filters(small_bundle: Path, tmp_path: Path):
-    folder = shutil.copytree(small_bundle, tmp_path / "old")
-    contract = load_contract(folder)
-    contract.model_copy(update={"outputs": tuple(contract.answers)}).save(folder)
-    predictor = OnnxPredictor(small_bundle)
-    assert answer(folder, predictor, [30])["item_ids"].shape == (1, 10)
-    with pytest.raises(RequestError, match="filters: the served model was exported before"):
-        answer(folder, predictor, [30], filters=["genres=Horror"])

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from polytask.contract import load_contract
 from polytask.scenario import Scenario
 from polytask.tables import Tables
 from polytask.tensors import ENCODED_TEXT, INPUT_IDS, TEXT_VECTOR
@@ -195,15 +194,6 @@ def test_a_failed_call_of_the_ensemble_leaves_its_text_to_the_next(folder: Path)
     predictor.asked.clear()
     assert not isinstance(calls(recommender, texts("a sad film"))[0], Exception)
     assert predictor.asked == [ENSEMBLE]
-
-
-def test_a_model_that_tells_no_vectors_is_asked_in_two_steps(folder: Path):
-    contract = load_contract(folder)
-    outputs = tuple(spec for spec in contract.outputs if spec.name != ENCODED_TEXT)
-    contract.model_copy(update={"outputs": outputs}).save(folder)
-    predictor = RecordingPredictor()
-    calls(recommender_of(folder, predictor), texts("a sad film"))
-    assert predictor.asked == [("text_encoder", ["text_vector"]), KNOWN]
 
 
 def test_flags_alone_ask_no_model(folder: Path):

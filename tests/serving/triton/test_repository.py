@@ -42,6 +42,7 @@ def test_models_carry_the_contracts_tensors(contract: Contract, tmp_path: Path) 
         "seen": ("TYPE_INT64", [48]),
         "user": ("TYPE_INT64", [1]),
         "negative": ("TYPE_INT64", [16]),
+        "allowed": ("TYPE_BOOL", [-1]),
     }
     assert tensors(tasks.output) == {
         "item_ids": ("TYPE_INT64", [10]),
@@ -49,8 +50,7 @@ def test_models_carry_the_contracts_tensors(contract: Contract, tmp_path: Path) 
         "user_ids": ("TYPE_INT64", [10]),
         "user_scores": ("TYPE_FP32", [10]),
         "scene_scores": ("TYPE_FP32", [4]),
-        "item_all_scores": ("TYPE_FP32", [-1]),
-        "encoded_text": ("TYPE_FP32", [-1]),
+        "encoded_text": ("TYPE_FP32", [TEXT_DIM]),
     }
     for config in (text, tasks):
         assert config.backend == "onnxruntime"
@@ -74,7 +74,7 @@ def test_ensemble_pins_both_steps_and_tells_the_text_vector_by_the_last_of_them(
     write_repository(contract, tmp_path)
     config = read_config(tmp_path, "recommender")
     assert config.platform == "ensemble"
-    assert list(tensors(config.input)) == ["input_ids", "attention_mask", "history", "seen", "user", "negative"]
+    assert list(tensors(config.input)) == ["input_ids", "attention_mask", "history", "seen", "user", "negative", "allowed"]
     assert list(tensors(config.output)) == [*(spec.name for spec in contract.answers), "encoded_text"]
     steps = [(step.model_name, step.model_version) for step in config.ensemble_scheduling.step]
     assert steps == [("text_encoder", VERSION), ("multitask", VERSION)]

@@ -26,7 +26,7 @@ from serving.triton.server import TritonServer
 from tests.serving.triton.tiny import VERSION, Arrays, tiny_answers, tiny_contract, tiny_inputs, write_models
 
 TIMEOUT = 20.0
-DTYPES = {np.dtype(np.int64): "INT64", np.dtype(np.float32): "FP32"}
+DTYPES = {np.dtype(np.int64): "INT64", np.dtype(np.float32): "FP32", np.dtype(np.bool_): "BOOL"}
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,8 @@ from polytask.tensors import TensorSpec, multitask_inputs, multitask_outputs, te
 
 VERSION = 1_234_567_890
 TEXT_DIM = 6
-ONNX_TYPES = {"INT64": TensorProto.INT64, "FP32": TensorProto.FLOAT}
+ONNX_TYPES = {"INT64": TensorProto.INT64, "FP32": TensorProto.FLOAT, "BOOL": TensorProto.BOOL}
 Arrays = dict[str, NDArray[Any]]
-
-
-ANY_LENGTH = 61  # of an output whose length the contract leaves open
 
 
 def tiny_contract(scenario: Scenario) -> Contract:
@@ -32,7 +29,7 @@ def tiny_contract(scenario: Scenario) -> Contract:
         text_inputs=tuple(text_inputs()),
         text_outputs=tuple(text_outputs(TEXT_DIM)),
         multitask_inputs=tuple(multitask_inputs(scenario, TEXT_DIM)),
-        outputs=tuple(multitask_outputs(scenario)),
+        outputs=tuple(multitask_outputs(scenario, TEXT_DIM)),
         feature_service=scenario.feature_service,
         encoder_sha256="0" * 64,
         tokenizer=file,
@@ -61,20 +58,21 @@ def tiny_inputs(contract: Contract, batch: int, tokens: int, seed: int) -> Array
         "seen": random.integers(0, 60, (batch, lengths.seen_length), dtype=np.int64),
         "negative": random.integers(0, 60, (batch, lengths.negative_length), dtype=np.int64),
         "user": random.integers(0, 30, (batch, 1), dtype=np.int64),
+        "allowed": random.random((batch, 1)) < 0.5,
     }
 
 
 def tiny_answers(contract: Contract, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
     """What the two models answer, one after the other: small whole numbers, so that float32 is exact."""
     text = (inputs["input_ids"] * inputs["attention_mask"]).sum(1, keepdims=True).astype(np.float32)
-    rows = inputs["user"] + sum(inputs[name].sum(1, keepdims=True) for name in ("history", "seen", "negative"))
+    summed = ("history", "seen", "negative", "allowed")
+    rows = inputs["user"] + sum(inputs[name].sum(1, keepdims=True, dtype=np.int64) for name in summed)
     factors = {"INT64": rows, "FP32": text}
     return {spec.name: factors[spec.dtype] * _steps(spec) for spec in contract.outputs}
 
 
 def _steps(spec: TensorSpec) -> NDArray[Any]:
-    length = spec.shape[0] if spec.shape[0] > 0 else ANY_LENGTH
-    return np.arange(1, length + 1, dtype=np.int64 if spec.dtype == "INT64" else np.float32)[None]
+    return np.arange(1, spec.shape[0] + 1, dtype=np.int64 if spec.dtype == "INT64" else np.float32)[None]
 
 
 def _text_encoder(contract: Contract) -> onnx.ModelProto:
@@ -100,7 +98,10 @@ def _multitask(contract: Contract) -> onnx.ModelProto:
         helper.make_node("ReduceSum", ["seen", "axis"], ["seen_sum"], keepdims=1),
         helper.make_node("ReduceSum", ["negative", "axis"], ["negative_sum"], keepdims=1),
         helper.make_node("Add", ["history_sum", "seen_sum"], ["known"]),
-        helper.make_node("Add", ["known", "negative_sum"], ["items"]),
+        helper.make_node("Add", ["known", "negative_sum"], ["unwanted"]),
+        helper.make_node("Cast", ["allowed"], ["allowed_integers"], to=TensorProto.INT64),
+        helper.make_node("ReduceSum", ["allowed_integers", "axis"], ["allowed_sum"], keepdims=1),
+        helper.make_node("Add", ["unwanted", "allowed_sum"], ["items"]),
         helper.make_node("Add", ["items", "user"], ["rows"]),
         helper.make_node("Slice", ["text_vector", "zero", "one", "axis"], ["text"]),
     ]
@@ -120,5 +121,5 @@ def _model(nodes: list[Any], inputs: Any, outputs: Any, constants: list[Any]) ->
 
 
 def _info(spec: TensorSpec) -> Any:
-    shape = ["batch", *("tokens" if size == -1 else size for size in spec.shape)]
+    shape = ["batch", *(f"{spec.name}_width" if size == -1 else size for size in spec.shape)]
     return helper.make_tensor_value_info(spec.name, ONNX_TYPES[spec.dtype], shape)
