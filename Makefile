@@ -38,11 +38,15 @@ setup: $(VENV)/.installed ## Create .venv with everything, versions as locked
 
 $(VENV)/.installed: pyproject.toml locks/all.txt
 	@$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 13), f"Python 3.11 or 3.12 is needed, this is {sys.version.split()[0]}; name one: make PYTHON=python3.11"'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@test -x $(UV) || $(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(MAKE) --no-print-directory $(UV)
 	@echo "installing the locked packages into $(VENV) (about 2 GB; a few minutes on a slow line)"
 	@$(UV) pip install --python $(BIN)/python --editable ".[$(EXTRAS)]" --constraint locks/all.txt $(FIND_LINKS)
 	@touch $@
+
+# A lock that contradicts a changed pyproject.toml cannot be installed: `make lock` needs uv alone.
+$(UV):
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 demo: setup ## Run the whole chain: data, Feast, pipeline, Triton, answers
 	@$(BIN)/polytask demo --scenario $(SCENARIO)
@@ -85,12 +89,12 @@ format: setup ## Format the code
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-lock: setup ## Bring the locks up to date with pyproject.toml, keeping pinned versions where they still fit
+lock: $(UV) ## Bring the locks up to date with pyproject.toml, keeping pinned versions where they still fit
 	@$(COMPILE) pyproject.toml $(foreach extra,train serve traces cpu demo bench docs dev postgres,--extra $(extra)) -o locks/all.txt
 	@$(COMPILE) pyproject.toml --extra serve --extra traces --generate-hashes -o locks/serve.txt
 	@$(COMPILE) locks/triton-stub.in --generate-hashes -o locks/triton-stub.txt
 
-lock-check: setup ## Fail when a lock is not current
+lock-check: $(UV) ## Fail when a lock is not current
 	@mkdir -p build/locks && cp locks/all.txt locks/serve.txt locks/triton-stub.txt build/locks/
 	@$(COMPILE) pyproject.toml $(foreach extra,train serve traces cpu demo bench docs dev postgres,--extra $(extra)) -o build/locks/all.txt
 	@$(COMPILE) pyproject.toml --extra serve --extra traces --generate-hashes -o build/locks/serve.txt

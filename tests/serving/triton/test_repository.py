@@ -74,7 +74,8 @@ def test_ensemble_pins_both_steps_and_tells_the_text_vector_by_the_last_of_them(
     write_repository(contract, tmp_path)
     config = read_config(tmp_path, "recommender")
     assert config.platform == "ensemble"
-    assert list(tensors(config.input)) == ["input_ids", "attention_mask", "history", "seen", "user", "negative", "allowed"]
+    assert list(tensors(config.input)) == [spec.name for spec in contract.ensemble_inputs]
+    assert "text_vector" not in tensors(config.input)
     assert list(tensors(config.output)) == [*(spec.name for spec in contract.answers), "encoded_text"]
     steps = [(step.model_name, step.model_version) for step in config.ensemble_scheduling.step]
     assert steps == [("text_encoder", VERSION), ("multitask", VERSION)]
