@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import onnx
+import onnxruntime
+
 from polytask.atomic import atomic_folder, sha256_file
 from polytask.catalogue import Catalogue
 from polytask.checkpoint import language_model_of, load_checkpoint
@@ -26,9 +29,11 @@ from polytask.contract import (
     FileSum,
 )
 from polytask.dataset import Dataset
+from polytask.errors import ExportError
 from polytask.export.onnx import export_graph
 from polytask.export.parity import check_parity
 from polytask.export.serving_graph import ServingGraph
+from polytask.export.skip_layer_norm import with_skip_layer_norms
 from polytask.export.text_encoder import KnownEncoder, TextEncoderExport
 from polytask.growth.cold_start import load_cold_start
 from polytask.priorities import PRIORITIES_FILE, Priorities
@@ -36,6 +41,7 @@ from polytask.request import RequestEncoder, RequestFeatures
 from polytask.scenario.schema import Scenario
 from polytask.tables import ITEMS
 from polytask.tensors import ALLOWED, multitask_inputs, multitask_outputs, text_inputs, text_outputs
+from polytask.triton_image import ONNX_RUNTIME, TRITON_IMAGE
 
 
 @dataclass(frozen=True)
@@ -66,8 +72,9 @@ def export_bundle(
     earlier version with the same language model: it is taken over. `dataset` has the validation requests that a text
     encoder of less precision than float32 must pass; `gpu` says that the bundle is for one. Without `priorities` all
     tasks weigh alike.
-    Raises ContractError when an output differs.
+    Raises ContractError when an output differs, ExportError where the installed ONNX Runtime is not the supported one.
     """
+    _check_onnx_runtime()
     language_model = language_model_of(checkpoint, scenario)
     model = load_checkpoint(checkpoint, language_model.sha256)
     _, new_rows = load_cold_start(checkpoint)
@@ -87,6 +94,8 @@ def export_bundle(
                 {ALLOWED: len(catalogues[ITEMS]) + 1} if model.scenario.lists_items else {},
             ),
         }
+        if not gpu:
+            onnx.save(with_skip_layer_norms(onnx.load(graphs[MULTITASK])), graphs[MULTITASK])
         specs = {name: _save_catalogue(catalogue, folder) for name, catalogue in catalogues.items()}
         tokenizer = _copy(language_model.tokenizer_file, folder, TOKENIZER_FILE)
         learned = [] if priorities is None else [_save_priorities(priorities, folder)]
@@ -120,6 +129,15 @@ def export_bundle(
         if finish is not None:
             finish(contract, folder)
     return Exported(contract, parity)
+
+
+def _check_onnx_runtime() -> None:
+    """Parity and precision say nothing about a server that runs another ONNX Runtime."""
+    if onnxruntime.__version__ != ONNX_RUNTIME:
+        raise ExportError(
+            f"onnxruntime {onnxruntime.__version__} is installed; a bundle is exported with {ONNX_RUNTIME}, "
+            f"the version in Triton {TRITON_IMAGE}: make setup"
+        )
 
 
 def _version(checksums: list[str]) -> int:

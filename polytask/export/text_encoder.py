@@ -21,7 +21,7 @@ from polytask.export.in_process import session
 from polytask.export.onnx import export_graph
 from polytask.export.precision_gate import PrecisionGate, failures
 from polytask.export.quantise_int8 import quantised
-from polytask.export.residual_sums import with_residual_sums
+from polytask.export.skip_layer_norm import shapes_of, with_skip_layer_norms
 from polytask.language_model import LanguageModel, TextEncoder
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Scenario
@@ -87,7 +87,7 @@ class TextEncoderExport:
             if wanted == "int8":
                 texts = _training_texts(dataset)
                 activations = calibrate(plain, self._language_model.tokenizer, texts, self._threads, candidate)
-                onnx.save(with_residual_sums(quantised(plain, activations)), candidate)
+                onnx.save(with_skip_layer_norms(quantised(plain, activations), shapes_of(plain)), candidate)
             else:
                 onnx.save(in_half(plain), candidate)
             verdict = self._verdict(candidate, wanted, dataset)
@@ -131,7 +131,7 @@ def write_float32(language_model: LanguageModel, target: Path, gpu: bool = False
     """Write the ONNX file `target` in float32, and return the graph before it was made faster on a CPU."""
     served = ServedTextEncoder(language_model.encoder)
     plain = onnx.load(export_graph(served, text_inputs(), text_outputs(language_model.dim), target))
-    onnx.save(plain if gpu else with_residual_sums(plain), target)
+    onnx.save(plain if gpu else with_skip_layer_norms(plain), target)
     return plain
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from polytask.triton_image import ONNX_RUNTIME, TRITON_IMAGE
 from serving.manifests.problems import Document, Problem, name_of
 
 PREFIX = "serving.kserve.io/"
@@ -162,8 +163,14 @@ def _model(document: Document, spec: Spec) -> Findings:
         yield "spec.predictor.model.protocolVersion", f"{model['protocolVersion']!r} stands there; allowed: {allowed}"
     if not model.get("runtime"):
         yield "spec.predictor.model.runtime", "is missing: any runtime of the cluster could be chosen"
-    if not model.get("runtimeVersion") and not model.get("image"):
+    found = model.get("runtimeVersion")
+    if not found and not model.get("image"):
         yield "spec.predictor.model.runtimeVersion", "is missing: KServe's default Triton is of 2023"
+    elif found and found != TRITON_IMAGE:
+        yield (
+            "spec.predictor.model.runtimeVersion",
+            f"{found!r}; supported is {TRITON_IMAGE}, whose ONNX Runtime {ONNX_RUNTIME} the bundles were checked with",
+        )
 
 
 def _ports(document: Document, spec: Spec) -> Findings:
