@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -10,6 +10,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from polytask.errors import ExportError
 from polytask.tensors import TensorSpec
 
 OPSET = 20
@@ -29,7 +30,9 @@ def export_graph(
 
     `module` takes the inputs as keywords of the same names. `widths` has the inputs (B, W) that an elementwise operator
     broadcasts, with the W that they have there when it is not 1.
+    Raises ExportError where the graph that came out would not load in Triton with these specs, see `check_sizes`.
     """
+    specs = (inputs, outputs)
     path.parent.mkdir(parents=True, exist_ok=True)
     inputs = [spec.model_copy(update={"shape": (widths.get(spec.name, spec.shape[0]),)}) for spec in inputs]
     batch = torch.export.Dim("batch", min=1, max=4096)
@@ -60,8 +63,31 @@ def export_graph(
         # torch.export would fix W to the size of the other operand; in ONNX the same operator broadcasts W = 1 too.
         if value.name in widths:
             value.type.tensor_type.shape.dim[1].dim_param = f"{value.name}_width"
+    check_sizes(model, *specs)
     onnx.save(model, path)
     return path
+
+
+def check_sizes(model: onnx.ModelProto, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+    """Compare a graph with what `config.pbtxt` will say about it, by the rules of Triton's C++ ONNX Runtime backend.
+
+    The batch is open everywhere. The sizes of an output are equal; those of an input are equal or open in the graph.
+    Raises ExportError with the tensor and both shapes.
+    """
+    for side, values, specs in (("input", model.graph.input, inputs), ("output", model.graph.output, outputs)):
+        shapes = {
+            value.name: [dim.dim_value if dim.HasField("dim_value") else -1 for dim in value.type.tensor_type.shape.dim]
+            for value in values
+        }
+        if list(shapes) != [spec.name for spec in specs]:
+            raise ExportError(f"{side}s {list(shapes)} in the graph; expected {[spec.name for spec in specs]}")
+        for spec in specs:
+            shape, wanted = shapes[spec.name], [-1, *spec.shape]
+            fits = len(shape) == len(wanted) and all(
+                size == want or (side == "input" and size == -1) for size, want in zip(shape, wanted, strict=True)
+            )
+            if not fits or shape[0] != -1:
+                raise ExportError(f"{side} {spec.name}: shape {shape} in the graph; expected {wanted}")
 
 
 def _forget_the_source(model: onnx.ModelProto) -> None:

@@ -1,28 +1,32 @@
 """Install a real Triton server below the cache folder, without root and without a container.
 
-The server comes out of the `nvidia-pytriton` wheel, whose own dependencies are not needed. Beside it stands an
-environment for the Python backend's stub process, with numpy 1: numpy 2 corrupts tensors there without an error.
+The server comes out of the `nvidia-pytriton` wheel, whose own dependencies are not needed. `onnxruntime_backend.py`
+adds the backend that runs the models.
 """
 
 import fcntl
 import os
-import shutil
 import subprocess
 import sys
 import sysconfig
 import time
-import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
-from importlib.util import find_spec
 from pathlib import Path
 
-from polytask.atomic import atomic_folder, sha256_file
 from polytask.errors import ServingError
 from polytask.packages import Wheel, cache_folder, extract_wheel
 from serving.triton.known_answer import write_known_answer
+from serving.triton.onnxruntime_backend import (
+    INSTALL_DEADLINE_SECONDS,
+    MARKER,
+    STUB,
+    OnnxRuntimeBackend,
+    cpp_backend,
+    named_backend,
+    python_backend,
+)
 
 PYTRITON = Wheel(
     name="nvidia-pytriton",
@@ -31,11 +35,6 @@ PYTRITON = Wheel(
     sha256="21f063ff93bb426d0c06b7a55e7eb9efcfe62c0dddd9a908e9877e18710128df",
 )
 PREFIXES = ("pytriton/tritonserver/", "nvidia_pytriton.libs/")
-STUB = "triton_python_backend_stub"
-STUB_LOCK = Path(__file__).parents[2] / "locks" / "triton-stub.txt"
-BACKEND = Path(__file__).parent / "backend" / "model.py"
-MARKER = ".complete"
-INSTALL_DEADLINE_SECONDS = 900
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,7 @@ class TritonInstallation:
     """Where the parts of an installed Triton are. `reused` names the parts that were there already."""
 
     server: Path
-    backends: Path
-    environment: Path
+    backend: OnnxRuntimeBackend
     libraries: tuple[Path, ...]
     guard: Path
     reused: tuple[str, ...] = ()
@@ -53,12 +51,12 @@ class TritonInstallation:
 def install_triton(cache: Path | None = None) -> TritonInstallation:
     """Install what is missing of Triton below `cache` (default: `polytask.packages.cache_folder()`).
 
+    Its backend is the one that POLYTASK_ONNXRUNTIME_BACKEND names, else the python-based one.
     Raises ServingError when this machine lacks something that only its owner can install, DataError when the wheel
     cannot be had.
     """
     root = (cache or cache_folder()) / "triton"
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    library = find_libpython()
     with _only_one(root):
         found = root / "server" / MARKER
         reused = [f"Triton server of {PYTRITON.name} {PYTRITON.version}"] if found.is_file() else []
@@ -70,17 +68,16 @@ def install_triton(cache: Path | None = None) -> TritonInstallation:
             raise ServingError(f"{PYTRITON.file} has no Python backend for Python {python}; allowed: 3.11 or 3.12")
         for program in (server, stub):
             program.chmod(0o755)
-        libraries = (_library_folder(root, library), unpacked / "nvidia_pytriton.libs")
-        for program in (server, stub):
+        libraries = (_library_folder(root, find_libpython()), unpacked / "nvidia_pytriton.libs")
+        named = named_backend()
+        for program in (server,) if named else (server, stub):
             check_libraries(program, libraries)
-        environment = root / f"stub-{python}"
-        if _environment_stands(environment):
-            reused.append(f"stub environment {environment.name}")
+        if named:
+            backend = cpp_backend(named, root)
         else:
-            _create_environment(environment)
-        backends = _install_backends(root, triton / "backends" / "python", stub)
+            backend = python_backend(root, PYTRITON.sha256, triton / "backends" / "python", stub, reused)
         guard = write_known_answer(root)
-    return TritonInstallation(server, backends, environment, libraries, guard, tuple(reused))
+    return TritonInstallation(server, backend, (*libraries, *backend.libraries), guard, tuple(reused))
 
 
 def find_libpython() -> Path:
@@ -137,55 +134,3 @@ def _library_folder(root: Path, library: Path) -> Path:
         link.unlink(missing_ok=True)
         link.symlink_to(library)
     return folder
-
-
-def _environment_mark() -> str:
-    return f"{sha256_file(STUB_LOCK)} {sys.version.split()[0]} {sys.base_prefix}"
-
-
-def _environment_stands(environment: Path) -> bool:
-    marker = environment / MARKER
-    return marker.is_file() and marker.read_text(encoding="utf-8") == _environment_mark()
-
-
-def _create_environment(environment: Path) -> None:
-    """A virtual environment with the locked packages; hashes are required."""
-    with atomic_folder(environment) as temporary:
-        venv.EnvBuilder(symlinks=True, with_pip=False).create(temporary)
-        python = str(temporary / "bin" / "python3")
-        done = subprocess.run(
-            [*_installer(python), "--quiet", "--require-hashes", "-r", str(STUB_LOCK)],
-            capture_output=True,
-            text=True,
-            timeout=INSTALL_DEADLINE_SECONDS,
-        )
-        if done.returncode:
-            raise ServingError(f"the packages of {STUB_LOCK.name} cannot be installed: {done.stderr.strip()}")
-        (temporary / MARKER).write_text(_environment_mark(), encoding="utf-8")
-
-
-def _installer(python: str) -> list[str]:
-    """The command that installs into the environment of `python`: our own pip, or else uv."""
-    if find_spec("pip") is not None:
-        return [sys.executable, "-m", "pip", "--python", python, "install", "--only-binary", ":all:"]
-    beside = Path(sys.executable).parent / "uv"
-    uv = str(beside) if beside.is_file() else shutil.which("uv")
-    if uv is None:
-        raise ServingError(f"neither pip nor uv is installed beside {sys.executable}; one of them is needed")
-    return [uv, "pip", "install", "--python", python, "--only-binary", ":all:"]
-
-
-def _install_backends(root: Path, python_backend: Path, stub: Path) -> Path:
-    """The backend folder: it holds `onnxruntime`, made of Triton's Python backend and our `model.py`.
-
-    Its name follows its content: a server that runs on an older `model.py` keeps the files it started with.
-    """
-    content = sha256(f"{PYTRITON.sha256} {sha256_file(BACKEND)} {stub.parent.name}".encode()).hexdigest()[:16]
-    backends = root / f"backends-{content}"
-    if not backends.is_dir():
-        with atomic_folder(backends) as temporary:
-            folder = temporary / "onnxruntime"
-            shutil.copytree(python_backend, folder)
-            shutil.copy(stub, folder / STUB)
-            shutil.copy(BACKEND, folder / BACKEND.name)
-    return backends

@@ -63,8 +63,11 @@ def questions() -> list[tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]]
     return pairs
 
 
-def check_known_answer(http_port: int) -> None:
-    """Ask the server on this machine. Raises ServingError with the expected and the actual values of a wrong answer."""
+def check_known_answer(http_port: int, server: str) -> None:
+    """Ask the server on this machine, which errors call `server`.
+
+    Raises ServingError with the expected and the actual values of a wrong answer.
+    """
     for inputs, expected in questions():
         answers = _infer(http_port, inputs)
         for name, values in expected.items():
@@ -72,9 +75,17 @@ def check_known_answer(http_port: int) -> None:
             if actual is None or actual.dtype != values.dtype or not np.array_equal(actual, values):
                 found = "nothing" if actual is None else f"{actual.dtype} {actual.shape} {actual.ravel()[:8].tolist()}"
                 raise ServingError(
-                    f"Triton corrupts tensors: output {name!r} of the known-answer model, batch of {len(values)}: "
+                    f"{server} corrupts tensors: output {name!r} of the known-answer model, batch of {len(values)}: "
                     f"expected {values.dtype} {values.shape} {values.ravel()[:8].tolist()}, got {found}"
                 )
+
+
+def triton_version(http_port: int) -> str:
+    """The version that the server on this machine reports."""
+    status, content = call(http_port, "GET", "/v2", None, REQUEST_SECONDS)
+    if status != HTTPStatus.OK:
+        raise ServingError(f"Triton does not report its version: {content.decode(errors='replace')}")
+    return str(json.loads(content)["version"])
 
 
 def call(http_port: int, method: str, path: str, body: object, timeout: float) -> tuple[int, bytes]:

@@ -15,7 +15,7 @@ from typing import Self
 
 from polytask.errors import ServingError
 from serving.triton.install import TritonInstallation
-from serving.triton.known_answer import KNOWN_ANSWER, call, check_known_answer
+from serving.triton.known_answer import KNOWN_ANSWER, call, check_known_answer, triton_version
 
 HOST = "127.0.0.1"
 EXIT_SECONDS = 10
@@ -24,7 +24,7 @@ LOG_LINES = 12
 
 
 class TritonServer:
-    """Serve `repository` with the Python-based onnxruntime backend.
+    """Serve `repository` with the onnxruntime backend of `installation`.
 
     Entering waits until every model is ready and the known-answer model answers rightly; leaving stops the server,
     its stub processes and their shared memory. A port that is None becomes a free one. Raises ServingError with the
@@ -49,6 +49,7 @@ class TritonServer:
         self.http_port, self.grpc_port, self.metrics_port = choose_ports(http_port, grpc_port, metrics_port)
         self.threads = threads
         self.ready_seconds = ready_seconds
+        self.version = "not started"
         self._process: subprocess.Popen[bytes] | None = None
         # Every region of this server, and of no other, starts with this: what a killed stub leaves can be removed.
         self._shared_memory_prefix = f"polytask_{os.getpid()}_{secrets.token_hex(4)}_"
@@ -62,6 +63,10 @@ class TritonServer:
     def process_id(self) -> int | None:
         """The server's process id, which is also the id of its process group; None when it does not run."""
         return None if self._process is None else self._process.pid
+
+    def __str__(self) -> str:
+        """What runs, once it has started: versions of Triton and ONNX Runtime, and the kind of the backend."""
+        return f"Triton {self.version}, {self.installation.backend}"
 
     def __enter__(self) -> Self:
         self.start()
@@ -88,7 +93,8 @@ class TritonServer:
                 )
             atexit.register(self.stop)
             self._wait_until_ready()
-            check_known_answer(self.http_port)
+            self.version = triton_version(self.http_port)
+            check_known_answer(self.http_port, str(self))
             self._unload_known_answer()
         except BaseException:
             self.stop()
@@ -127,7 +133,7 @@ class TritonServer:
             "--metrics-address": HOST,
             "--metrics-port": str(self.metrics_port),
             "--allow-gpu-metrics": "false",
-            "--backend-directory": str(self.installation.backends),
+            "--backend-directory": str(self.installation.backend.folder),
             "--backend-config": f"python,shm-region-prefix-name={self._shared_memory_prefix}",
         }
         command = [str(self.installation.server)]
@@ -138,8 +144,10 @@ class TritonServer:
     def _environment(self) -> dict[str, str]:
         foreign = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_PRELOAD"}
         kept = {key: value for key, value in os.environ.items() if key not in foreign}
-        # The stub embeds Python and finds its packages through the `python3` that is first on PATH.
-        path = os.pathsep.join([str(self.installation.environment / "bin"), kept.get("PATH", os.defpath)])
+        path = kept.get("PATH", os.defpath)
+        if environment := self.installation.backend.environment:
+            # The stub embeds Python and finds its packages through the `python3` that is first on PATH.
+            path = os.pathsep.join([str(environment / "bin"), path])
         return {
             **kept,
             "PATH": path,

@@ -3,18 +3,21 @@
 import os
 from pathlib import Path
 
+import onnxruntime
 import pytest
 
 from polytask.errors import ServingError
+from polytask.triton_image import ONNX_RUNTIME
 from serving.triton import install
 from serving.triton.install import TritonInstallation, check_libraries, find_libpython, install_triton
+from serving.triton.onnxruntime_backend import VARIABLE, cpp_backend, named_backend
 
 
 def test_a_second_installation_reuses_everything(triton_installation: TritonInstallation) -> None:
     again = install_triton()
-    assert len(again.reused) == 2
+    assert len(again.reused) == (1 if again.backend.kind == "C++" else 2)
     assert again.server == triton_installation.server
-    assert again.backends == triton_installation.backends
+    assert again.backend == triton_installation.backend
     assert os.access(again.server, os.X_OK)
     assert (again.guard / "known_answer" / "1" / "model.onnx").is_file()
 
@@ -31,3 +34,34 @@ def test_a_missing_library_is_named_before_the_start(triton_installation: Triton
     stub.chmod(0o755)
     with pytest.raises(ServingError, match=r"libpython3\.8\.so\.1\.0"):
         check_libraries(stub, (tmp_path,))
+
+
+def test_the_python_based_backend_has_the_supported_onnx_runtime(
+    monkeypatch: pytest.MonkeyPatch, triton_installation: TritonInstallation
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    backend = install_triton().backend
+    assert (backend.kind, backend.onnx_runtime, backend.supported) == ("python-based", ONNX_RUNTIME, True)
+    assert str(backend) == f"ONNX Runtime {ONNX_RUNTIME}, python-based backend"
+
+
+def test_a_named_folder_is_linked_into_a_backend_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the ONNX Runtime of this environment, whose version is asked of the library itself."""
+    folder, root = tmp_path / "backend", tmp_path / "root"
+    folder.mkdir()
+    monkeypatch.setenv(VARIABLE, str(folder))
+    named = named_backend()
+    assert named == folder
+    with pytest.raises(ServingError, match=rf"{VARIABLE}: .*backend does not hold libtriton_onnxruntime\.so and lib"):
+        cpp_backend(named, root)
+    (folder / "libtriton_onnxruntime.so").touch()
+    (folder / "libonnxruntime.so.1").write_text("no library")
+    with pytest.raises(ServingError, match=r"libonnxruntime\.so\.1: cannot be loaded: "):
+        cpp_backend(named, root)
+    (library,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")
+    (folder / "libonnxruntime.so.1").unlink()
+    (folder / "libonnxruntime.so.1").symlink_to(library)
+    backend = cpp_backend(named, root)
+    assert (backend.kind, backend.onnx_runtime) == ("C++", onnxruntime.__version__)
+    assert (backend.folder / "onnxruntime").resolve() == folder.resolve()
+    assert cpp_backend(named, root) == backend
