@@ -15,7 +15,6 @@ def export(
     evaluation: dsl.Input[dsl.Artifact],
     bundle: dsl.Output[dsl.Model],
     gpu: bool = False,
-    tensorrt: bool = False,
 ) -> None:
     """Export to ONNX, compare every output with torch, write the contract and the Triton model repository.
 
@@ -28,7 +27,6 @@ def export(
         evaluation: What `evaluate` wrote; the test metrics go into the contract.
         bundle: The bundle's folder.
         gpu: Whether the repository is for GPUs: then `export.precision: auto` tries fp16 in place of int8.
-        tensorrt: Whether an instance on a GPU uses TensorRT in half precision; it implies `gpu`.
     """
     from pathlib import Path
 
@@ -44,8 +42,8 @@ def export(
         Path(model.path),
         Path(evaluation.path),
         Path(bundle.path),
-        finish=lambda contract, folder: write_repository(contract, folder / REPOSITORY_FOLDER, tensorrt=tensorrt),
-        gpu=gpu or tensorrt,
+        finish=lambda contract, folder: write_repository(contract, folder / REPOSITORY_FOLDER),
+        gpu=gpu,
     )
     for graph, precision in exported.contract.precisions.items():
         print(f"{graph}: {precision.precision}, {precision.reason}")

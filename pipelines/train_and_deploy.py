@@ -20,7 +20,6 @@ def train_and_deploy(
     code_version: str = "image",
     work_folder: str = "",
     gpu: bool = False,
-    tensorrt: bool = False,
     feature_store_settings: str = "",
     storage: str = "",
     namespace: str = "",
@@ -41,7 +40,6 @@ def train_and_deploy(
         code_version: What tells one code from another where that is not the image: on a local run, a checksum.
         work_folder: Folder that outlives a run, for the state of a training that is interrupted; none by default.
         gpu: Whether the model is served on GPUs: then its text encoder is tried in fp16 rather than int8.
-        tensorrt: Whether Triton uses TensorRT in half precision where it has a GPU; it implies `gpu`.
         feature_store_settings: A feature_store.yaml with the registry and the online store to use; by default both are
             files of `feature_store`.
         storage: Where the cluster finds `target` (s3://..., pvc://...); empty where no InferenceService serves it.
@@ -82,7 +80,6 @@ def train_and_deploy(
         model=model.outputs["model"],
         evaluation=judged.evaluation.outputs["evaluation"],
         gpu=gpu,
-        tensorrt=tensorrt,
     )
     step(bundle, "Export", "model")
     bundle.after(judged.gate)

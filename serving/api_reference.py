@@ -18,7 +18,7 @@ from serving.transformer import parse
 from serving.transformer.answers import SLATE_TYPES, answer_names, answer_types
 from serving.transformer.call_record import STAGES
 from serving.transformer.filters import FILTERS, MAX_FILTERS, filterable
-from serving.triton.repository import MAX_BATCH_SIZE
+from serving.triton.model_config import MAX_BATCH_SIZE
 
 STATUSES = (
     ("OK", "200", "The answer."),

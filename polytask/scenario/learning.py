@@ -83,7 +83,10 @@ class Export(Section):
     """How a trained model is written for serving.
 
     `precision` is that of the language model: `auto` tries int8, or fp16 where the export is for a GPU. Whatever is
-    tried must pass a gate on the validation requests, or else it is fp32 (docs/adr/0026-int8-by-row.md).
+    tried must pass a gate on the validation requests, or else it is fp32 (docs/adr/0026-int8-by-row.md). `instances` is
+    the number of instances of each model on each device: a second one takes the other core of a CPU where there is a
+    second batch, and overlaps copies with computation on a GPU.
     """
 
     precision: Precision = "auto"
+    instances: int = Field(default=2, ge=1, le=16)

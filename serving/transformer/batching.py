@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.transformer.deadline import Deadline
-from serving.triton.repository import INSTANCES, MAX_BATCH_SIZE
+from serving.triton.model_config import MAX_BATCH_SIZE
 
 # So many rows start a second batch beside the one under way, for the model's other instance: half of what eight callers
 # send. With fewer, all batches stay small; with more, everybody waits for the same batch while a core idles (ADR 0031).
@@ -142,10 +142,13 @@ class _Rows:
 
 
 class BatchedPredictor:
-    """A predictor whose concurrent calls of one model and of equal shapes become one call."""
+    """A predictor whose concurrent calls of one model and of equal shapes become one call. A model of the predictor has
+    so many `instances`, each of which may have a batch in flight.
+    """
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Predictor, instances: int) -> None:
         self._predictor = predictor
+        self._instances = instances
         # As many as there are models and token-length buckets, each with filters and without.
         self._batchers: dict[Hashable, Batcher[_Rows, dict[str, NDArray[Any]]]] = {}
 
@@ -159,7 +162,9 @@ class BatchedPredictor:
             async def run(batch: Sequence[_Rows], latest: Deadline) -> Sequence[dict[str, NDArray[Any]]]:
                 return await self._run(model, batch, latest)
 
-            self._batchers[key] = Batcher(run, f"predictor model {model}", in_flight=INSTANCES, enough_rows=ENOUGH_ROWS)
+            self._batchers[key] = Batcher(
+                run, f"predictor model {model}", in_flight=self._instances, enough_rows=ENOUGH_ROWS
+            )
         rows = _Rows(inputs, outputs)
         return await self._batchers[key](rows, rows.count, deadline)
 

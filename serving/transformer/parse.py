@@ -11,7 +11,7 @@ from serving.transformer.answers import SLATE_TYPES, answer_names
 from serving.transformer.filters import FILTERS, MAX_FILTER_CHARACTERS, MAX_FILTERS, filterable
 from serving.transformer.slate import mergeable
 from serving.transformer.wire import InputTensor, decode, key_datatype
-from serving.triton.repository import MAX_BATCH_SIZE
+from serving.triton.model_config import MAX_BATCH_SIZE
 
 USER_ID = "user_id"
 QUERY = "query"

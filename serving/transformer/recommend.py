@@ -68,7 +68,7 @@ class Recommender:
         self._bundle = bundle
         self._scenario = bundle.contract.scenario
         self._parser = CallParser(self._scenario)
-        self._predictor = BatchedPredictor(predictor)
+        self._predictor = BatchedPredictor(predictor, self._scenario.export.instances)
         self._reads = Batcher(self._read_all, STORE)
         self._metrics = metrics
         self._deadline_seconds = deadline_seconds

@@ -163,10 +163,7 @@ def test_a_task_may_be_given_as_text_or_as_a_file(tmp_path: Path) -> None:
 def test_parameters_get_the_types_of_the_pipeline() -> None:
     known = PIPELINES["batch_recommend"].parameters
     assert chosen(known, ["k=5", "output=a=b"]) == {"k": 5, "output": "a=b"}
-    assert chosen(PIPELINES["train_and_deploy"].parameters, ["gpu=False", "tensorrt=True"]) == {
-        "gpu": False,
-        "tensorrt": True,
-    }
+    assert chosen(PIPELINES["train_and_deploy"].parameters, ["gpu=False"]) == {"gpu": False}
     assert chosen(PIPELINES["refresh_features"].parameters, ["late_hours=1.5"]) == {"late_hours": 1.5}
 
 

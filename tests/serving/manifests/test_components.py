@@ -7,15 +7,24 @@ from typing import Any
 import pytest
 import yaml
 
+from polytask.errors import PolytaskError
 from serving.manifests.builtin_kinds import check_builtin
 from serving.manifests.inference_service_rules import check_inference_service
 from serving.manifests.pod_rules import check_pods
 from serving.manifests.render import documents, render
+from serving.triton.model_config import ENGINE_FOLDER
+from serving.triton.repository import config_file
 from tests.serving.manifests.conftest import ROOT, Overlays, find
 from trainer.train_job import LABELS, TRAIN_JOB
 
 MANIFESTS = ROOT / "manifests"
-COMBINATIONS = [("cpu", "knative"), ("gpu", "jwt"), ("cpu", "claims", "hpa"), ("gpu", "keda", "canary", "training")]
+COMBINATIONS = [
+    ("cpu", "knative"),
+    ("gpu", "jwt"),
+    ("gpu", "tensorrt"),
+    ("cpu", "claims", "hpa"),
+    ("gpu", "keda", "canary", "training"),
+]
 
 
 def combine(folder: Path, components: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -53,6 +62,31 @@ def test_every_component_is_in_an_overlay_or_a_combination():
     assert used == {path.name for path in (MANIFESTS / "components").iterdir()} - {"README.md"}
 
 
+def test_a_pod_for_gpus_takes_the_configuration_that_does_not_load_on_a_cpu(tmp_path: Path):
+    model = find(combine(tmp_path, ("gpu",)), "InferenceService/recommender")["spec"]["predictor"]["model"]
+    assert model["args"][-1] == "--model-config-name=gpu"
+    assert config_file("gpu") == "configs/gpu.pbtxt"
+
+
+def test_tensorrt_keeps_its_engines_and_is_given_the_time_to_build_them(tmp_path: Path):
+    rendered = combine(tmp_path, ("gpu", "tensorrt"))
+    predictor = find(rendered, "InferenceService/recommender")["spec"]["predictor"]
+    model = predictor["model"]
+    assert [arg for arg in model["args"] if "model-config" in arg] == ["--model-config-name=tensorrt"]
+    assert config_file("tensorrt") == "configs/tensorrt.pbtxt"
+    assert {"name": "tensorrt-engines", "mountPath": ENGINE_FOLDER} in model["volumeMounts"]
+    (volume,) = (volume for volume in predictor["volumes"] if volume["name"] == "tensorrt-engines")
+    claim = find(rendered, f"PersistentVolumeClaim/{volume['persistentVolumeClaim']['claimName']}")
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    probe = model["startupProbe"]
+    assert probe["failureThreshold"] * probe["periodSeconds"] >= 1800
+
+
+def test_tensorrt_without_a_gpu_is_no_environment(tmp_path: Path):
+    with pytest.raises(PolytaskError):
+        combine(tmp_path, ("cpu", "tensorrt"))
+
+
 def test_knative_scales_to_zero_and_serves_one_port(tmp_path: Path):
     spec = find(combine(tmp_path, ("cpu", "knative")), "InferenceService/recommender")["spec"]
     assert (spec["predictor"]["minReplicas"], spec["transformer"]["minReplicas"]) == (0, 0)
@@ -82,6 +116,7 @@ def test_gpu_and_cpu_differ_in_accelerator_settings_alone(tmp_path: Path):
     assert gpu["model"].pop("resources")["limits"]["nvidia.com/gpu"] == "1"
     assert "nvidia.com/gpu" not in cpu["model"].pop("resources")["limits"]
     assert gpu.pop("tolerations") and gpu.pop("nodeSelector")
+    assert gpu["model"]["args"].pop() == "--model-config-name=gpu"
     assert services["gpu"] == services["cpu"]
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from serving.transformer.batching import ENOUGH_ROWS, BatchedPredictor, Batcher
 from serving.transformer.deadline import Deadline, Unavailable
-from serving.triton.repository import INSTANCES
+
+INSTANCES = 2
 
 
 class Doubling:
@@ -164,7 +165,7 @@ class Summing:
 def test_every_call_gets_its_own_rows_and_outputs():
     async def run():
         model = Summing()
-        predictor = BatchedPredictor(model)
+        predictor = BatchedPredictor(model, INSTANCES)
 
         def call(start, rows, outputs, width=2):
             values = np.arange(start, start + rows * width, dtype=np.int64).reshape(rows, width)
@@ -197,7 +198,7 @@ class Waiting:
 def test_a_large_call_does_not_wait_for_another_one_and_small_ones_do():
     async def run(rows):
         model = Waiting()
-        predictor = BatchedPredictor(model)
+        predictor = BatchedPredictor(model, INSTANCES)
         values = np.ones((rows, 2), dtype=np.int64)
         calls = [asyncio.create_task(predictor.infer("m", {"x": values}, ["sum"], Deadline(5))) for _ in range(3)]
         await asyncio.sleep(0.01)
@@ -214,7 +215,7 @@ def test_calls_with_filters_share_a_batch_of_their_own():
 
     async def run():
         model = Summing()
-        predictor = BatchedPredictor(model)
+        predictor = BatchedPredictor(model, INSTANCES)
         widths = [1, 1, 1, 9, 9, 9]
         await asyncio.gather(
             *(predictor.infer("m", {"x": np.ones((1, width), np.int64)}, ["sum"], Deadline(5)) for width in widths)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from polytask.errors import RequestError
 from serving.transformer.answers import SLATE_TYPES, answer_names
 from serving.transformer.parse import LATEST, MAX_QUERY_CHARACTERS, MAX_SLATE, MAX_WEIGHT, CallParser, input_types
-from serving.triton.repository import MAX_BATCH_SIZE
+from serving.triton.model_config import MAX_BATCH_SIZE
 from tests.serving.calls import calls
 
 NOW = 1_700_000_000

@@ -21,8 +21,8 @@ def contract(small_scenario: Scenario) -> Contract:
     return tiny_contract(small_scenario)
 
 
-def read_config(repository: Path, model: str):
-    text = (repository / model / "config.pbtxt").read_text(encoding="utf-8")
+def read_config(repository: Path, model: str, file: str = "config.pbtxt"):
+    text = (repository / model / file).read_text(encoding="utf-8")
     return text_format.Parse(text, model_config_pb2.ModelConfig())
 
 
@@ -32,7 +32,7 @@ def tensors(entries) -> dict[str, tuple[str, list[int]]]:
 
 def test_models_carry_the_contracts_tensors(contract: Contract, tmp_path: Path) -> None:
     write_models(contract, tmp_path)
-    write_repository(contract, tmp_path, instances=2, threads=3)
+    write_repository(contract, tmp_path, threads=3)
     text, tasks = read_config(tmp_path, "text_encoder"), read_config(tmp_path, "multitask")
     assert tensors(text.input) == {"input_ids": ("TYPE_INT64", [-1]), "attention_mask": ("TYPE_INT64", [-1])}
     assert tensors(text.output) == {"text_vector": ("TYPE_FP32", [TEXT_DIM])}
@@ -57,8 +57,11 @@ def test_models_carry_the_contracts_tensors(contract: Contract, tmp_path: Path) 
         assert config.max_batch_size == 128
         assert config.HasField("dynamic_batching")
         assert config.dynamic_batching.max_queue_delay_microseconds == 0
-        assert list(config.dynamic_batching.preferred_batch_size) == [8, 32, 128]
-        assert not config.HasField("optimization")
+        assert not config.dynamic_batching.preferred_batch_size
+        queue = config.dynamic_batching.default_queue_policy
+        assert (queue.max_queue_size, queue.default_timeout_microseconds) == (512, 10_000_000)
+        assert queue.timeout_action == model_config_pb2.ModelQueuePolicy.REJECT
+        assert not queue.allow_timeout_override
         assert list(config.version_policy.specific.versions) == [VERSION]
         assert [(group.count, group.kind) for group in config.instance_group] == [
             (2, model_config_pb2.ModelInstanceGroup.KIND_AUTO)
@@ -88,29 +91,115 @@ def test_ensemble_pins_both_steps_and_tells_the_text_vector_by_the_last_of_them(
     assert any((tmp_path / "recommender" / str(VERSION)).iterdir()), "an empty folder is lost on the way to a bucket"
 
 
-def test_gpu_differs_in_the_instance_kind_alone(contract: Contract, tmp_path: Path) -> None:
-    write_models(contract, tmp_path)
-    texts = {}
-    for accelerator in ("cpu", "gpu"):
-        write_repository(contract, tmp_path, accelerator=accelerator)
-        texts[accelerator] = {path.parent.name: path.read_text() for path in tmp_path.glob("*/config.pbtxt")}
-    assert len(texts["cpu"]) == 3
-    for model, text in texts["cpu"].items():
-        assert text.replace("KIND_CPU", "KIND_GPU") == texts["gpu"][model]
-    assert "KIND_GPU" in texts["gpu"]["multitask"]
+GPU_FILES = ("configs/gpu.pbtxt", "configs/tensorrt.pbtxt")
 
 
-def test_tensorrt_is_for_instances_on_a_gpu_and_changes_nothing_else(contract: Contract, tmp_path: Path) -> None:
+def accelerators(config) -> dict[str, dict[str, str]]:
+    assert not config.optimization.execution_accelerators.cpu_execution_accelerator
+    providers = config.optimization.execution_accelerators.gpu_execution_accelerator
+    return {entry.name: dict(entry.parameters) for entry in providers}
+
+
+@pytest.mark.parametrize("model", ["text_encoder", "multitask"])
+def test_gpu_configurations_want_a_gpu_and_differ_in_what_concerns_it_alone(
+    contract: Contract, tmp_path: Path, model: str
+) -> None:
     write_models(contract, tmp_path)
     write_repository(contract, tmp_path)
-    plain = read_config(tmp_path, "multitask")
-    write_repository(contract, tmp_path, tensorrt=True)
-    config = read_config(tmp_path, "multitask")
-    (accelerator,) = config.optimization.execution_accelerators.gpu_execution_accelerator
-    assert (accelerator.name, accelerator.parameters["precision_mode"]) == ("tensorrt", "FP16")
-    assert not config.optimization.execution_accelerators.cpu_execution_accelerator
-    config.ClearField("optimization")
-    assert config == plain
+    default = read_config(tmp_path, model)
+    assert accelerators(default) == {"cuda": {"use_tf32": "0"}}
+    for file in GPU_FILES:
+        config = read_config(tmp_path, model, file)
+        assert [group.kind for group in config.instance_group] == [model_config_pb2.ModelInstanceGroup.KIND_GPU]
+        assert accelerators(config)["cuda"] == {"use_tf32": "0"}
+        for field in ("instance_group", "optimization", "model_warmup"):
+            config.ClearField(field)
+        other = read_config(tmp_path, model)
+        for field in ("instance_group", "optimization", "model_warmup"):
+            other.ClearField(field)
+        assert config == other
+    assert not (tmp_path / "recommender" / "configs").exists()
+
+
+def test_tensorrt_runs_the_text_encoder_alone_and_builds_no_engine_in_a_request(
+    contract: Contract, tmp_path: Path
+) -> None:
+    write_models(contract, tmp_path)
+    write_repository(contract, tmp_path)
+    assert list(accelerators(read_config(tmp_path, "multitask", "configs/tensorrt.pbtxt"))) == ["cuda"]
+    for file in ("config.pbtxt", "configs/gpu.pbtxt"):
+        assert list(accelerators(read_config(tmp_path, "text_encoder", file))) == ["cuda"]
+    config = read_config(tmp_path, "text_encoder", "configs/tensorrt.pbtxt")
+    assert list(accelerators(config)) == ["tensorrt", "cuda"]  # what TensorRT cannot run, CUDA does
+    parameters = accelerators(config)["tensorrt"]
+    assert not set(parameters) - TENSORRT_KEYS, "the C++ backend refuses an unknown key"
+    assert parameters["precision_mode"] == "FP16"
+    assert parameters["trt_engine_cache_path"] == f"/var/cache/tensorrt/text_encoder-{VERSION}"
+    assert parameters["trt_timing_cache_path"] == "/var/cache/tensorrt"
+    shapes = {}
+    for which in ("min", "opt", "max"):
+        entries = [entry.split(":") for entry in parameters[f"trt_profile_{which}_shapes"].split(",")]
+        shapes[which] = {name: tuple(map(int, sizes.split("x"))) for name, sizes in entries}
+    for which in shapes:
+        assert list(shapes[which]) == [tensor.name for tensor in config.input]
+    # Every batch size and every length that the tokenizer pads to is inside of the profile.
+    for name in shapes["min"]:
+        assert shapes["min"][name] == (1, 8)
+        assert shapes["max"][name] == (config.max_batch_size, contract.max_tokens)
+        assert shapes["min"][name] <= shapes["opt"][name] <= shapes["max"][name]
+    for warm_up in config.model_warmup:
+        for name, value in warm_up.inputs.items():
+            assert shapes["min"][name][1] <= value.dims[0] <= shapes["max"][name][1]
+
+
+# Those that the backend of 26.08 knows; with any other it does not load the model.
+TENSORRT_KEYS = {
+    "precision_mode",
+    "max_workspace_size_bytes",
+    "trt_engine_cache_enable",
+    "trt_engine_cache_path",
+    "trt_layer_norm_fp32_fallback",
+    "trt_profile_max_shapes",
+    "trt_profile_min_shapes",
+    "trt_profile_opt_shapes",
+    "trt_timing_cache_enable",
+    "trt_timing_cache_path",
+}
+
+
+def test_every_length_is_warmed_up_before_the_model_is_ready(contract: Contract, tmp_path: Path) -> None:
+    write_models(contract, tmp_path)
+    write_repository(contract, tmp_path)
+
+    def warmed(model: str, file: str) -> list[tuple[int, int]]:
+        config = read_config(tmp_path, model, file)
+        opened = [tensor.name for tensor in config.input if list(tensor.dims) == [-1]]
+        for request in config.model_warmup:
+            assert {name: list(value.dims) for name, value in request.inputs.items() if name not in opened} == {
+                tensor.name: list(tensor.dims) for tensor in config.input if tensor.name not in opened
+            }
+        return [(request.batch_size, request.inputs[opened[0]].dims[0]) for request in config.model_warmup]
+
+    assert warmed("text_encoder", "config.pbtxt") == [(1, 8), (1, 16), (1, 24), (1, 32)]
+    assert warmed("multitask", "config.pbtxt") == [(1, 1)]
+    for file in GPU_FILES:
+        lengths = [(batch, length) for length in (8, 16, 24, 32) for batch in (1, 128)]
+        assert warmed("text_encoder", file) == lengths
+        assert warmed("multitask", file) == [(1, 1), (128, 1)]
+
+
+def test_masks_of_filters_are_warmed_up_too(ruled_bundle: Path) -> None:
+    config = read_config(ruled_bundle / "repository", "multitask")
+    assert [request.inputs["allowed"].dims[0] for request in config.model_warmup] == [1, 61]
+
+
+def test_the_number_of_instances_is_the_scenarios(small_scenario: Scenario, tmp_path: Path) -> None:
+    export = small_scenario.export.model_copy(update={"instances": 5})
+    contract = tiny_contract(small_scenario.model_copy(update={"export": export}))
+    write_models(contract, tmp_path)
+    write_repository(contract, tmp_path)
+    for model in ("text_encoder", "multitask"):
+        assert [group.count for group in read_config(tmp_path, model).instance_group] == [5]
 
 
 def test_the_list_of_checksums_covers_every_file(contract: Contract, tmp_path: Path) -> None:

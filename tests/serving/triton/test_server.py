@@ -38,8 +38,7 @@ def contract(small_scenario: Scenario) -> Contract:
 def repository(contract: Contract, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
     write_models(contract, folder)
-    # TensorRT is for GPUs: a machine without one takes no notice.
-    write_repository(contract, folder, tensorrt=True)
+    write_repository(contract, folder)
     return folder
 
 
@@ -88,7 +87,40 @@ def test_instances_are_on_the_cpu_where_there_is_no_gpu(client: triton.Inference
     for model in ("text_encoder", "multitask"):
         config = client.get_model_config(model, as_json=True)["config"]
         assert [group["kind"] for group in config["instance_group"]] == ["KIND_CPU"]
-        assert config["optimization"]["execution_accelerators"]["gpu_execution_accelerator"][0]["name"] == "tensorrt"
+        assert config["optimization"]["execution_accelerators"]["gpu_execution_accelerator"][0]["name"] == "cuda"
+
+
+class ServerForGpus(TritonServer):
+    """As the component `gpu` starts it."""
+
+    def _command(self) -> list[str]:
+        return [*super()._command(), "--model-config-name=gpu"]
+
+
+def test_a_server_that_is_to_run_on_a_gpu_does_not_run_on_a_cpu(
+    repository: Path, triton_installation: TritonInstallation, tmp_path: Path
+) -> None:
+    with pytest.raises(ServingError, match="kind KIND_GPU but no GPUs are available"):
+        ServerForGpus(repository, triton_installation, tmp_path / "triton.log").start()
+
+
+def test_tensorrt_settings_load_where_no_gpu_runs_them(
+    repository: Path, triton_installation: TritonInstallation, tmp_path: Path
+) -> None:
+    """Triton parses them and runs the warm-up; the providers themselves are skipped on a CPU."""
+    changed = shutil.copytree(repository, tmp_path / "repository")
+    for model in ("text_encoder", "multitask"):
+        config = (changed / model / "configs" / "tensorrt.pbtxt").read_text().replace("KIND_GPU", "KIND_CPU")
+        (changed / model / "config.pbtxt").write_text(config)
+    with (
+        TritonServer(changed, triton_installation, tmp_path / "triton.log") as server,
+        triton.InferenceServerClient(server.grpc_address) as client,
+    ):
+        statistics = client.get_inference_statistics("text_encoder").model_stats[0]
+        config = client.get_model_config("text_encoder", as_json=True)["config"]
+    assert len(config["model_warmup"]) == 8
+    # Each of two instances has run every length with one row and with 128.
+    assert statistics.inference_count == 2 * 4 * (1 + 128)
 
 
 def test_only_requested_outputs_come(contract: Contract, client: triton.InferenceServerClient) -> None:
