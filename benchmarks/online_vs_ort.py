@@ -8,21 +8,18 @@ in the way that is quickest; the servers, Redis and the client share them. `adde
 path adds to the same model work.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.calls import UserCall
 from benchmarks.figures import Figure, interleaved, ratios
 from benchmarks.in_process import InProcess, fastest
 from benchmarks.load import Loop
+from benchmarks.overlap import Overlap, overlap_of
 from benchmarks.workbench import Workbench
-from polytask.errors import ContractError
-from polytask.tables import ITEMS
-from polytask.tensors import MASKED_SCORE
 from serving.transformer_process import MODEL_NAME
 
 THROUGHPUT_BAR = 0.8
@@ -34,6 +31,8 @@ CALLS_ALONE = 100
 # About what passes between two calls of one caller who asks one at a time, for the process that runs the models.
 PAUSE_SECONDS = 0.005
 KNOWN_TEXTS = 8
+# So many rows of a trial are compared.
+COMPARED_ROWS = 32
 
 
 def measure(bench: Workbench, rounds: int) -> list[Figure]:
@@ -53,11 +52,13 @@ def _throughput(bench: Workbench, rounds: int) -> Figure:
             ("new texts", bench.calls.new, False, parts),
             ("texts known to both", partial(bench.calls.new, queries=known), True, beside),
         ):
-            found, loop = _rates(bench, rounds, [make(size, batch) for _ in range(rounds + 1)], encoded)
+            found, loop, overlap = _rates(bench, rounds, [make(size, batch) for _ in range(rounds + 1)], encoded)
             into[f"batch {batch}, {what}"] = ratios(found["online"], found["in process"])
             details[f"batch {batch}, {what}"] = {
                 "calls_per_second": {side: [round(rate, 2) for rate in rates] for side, rates in found.items()},
                 "in_process": f"{loop.workers} calls at a time of {loop.threads} threads",
+                "overlap": round(overlap.share, 4),
+                "first_difference": overlap.first_difference,
             }
     return Figure(
         "online_vs_ort",
@@ -71,8 +72,9 @@ def _throughput(bench: Workbench, rounds: int) -> Figure:
 
 def _rates(
     bench: Workbench, rounds: int, calls: Sequence[Sequence[UserCall]], encoded: bool
-) -> tuple[dict[str, list[float]], InProcess]:
-    """Calls per second of both sides in each round, over the `calls` of each round and of a trial after the last.
+) -> tuple[dict[str, list[float]], InProcess, Overlap]:
+    """Calls per second of both sides in each round, over the `calls` of each round and of a trial after the last; how
+    the loop does it; and how far both rank the same.
 
     `encoded`: whether the loop has the vectors of the texts already, as the servers then have.
     """
@@ -81,7 +83,8 @@ def _rates(
     loop = fastest(bench.published, bench.contract, tensors[-1], bench.cores)
     feeds = [[loop.encode(call) for call in of_round] for of_round in tensors] if encoded else tensors
     send(bench, calls[-1], CONCURRENCY)
-    check_same_answers(bench, calls[-1][0], loop.answer(tensors[-1][0]))
+    trial = list(zip(calls[-1], tensors[-1], strict=True))[: max(1, COMPARED_ROWS // len(calls[-1][0].users))]
+    overlap = overlap_of(bench, [(call, loop.answer(feed)) for call, feed in trial])
     found = interleaved(
         rounds,
         {
@@ -89,7 +92,7 @@ def _rates(
             "in process": lambda number: loop.loop(feeds[number]).rate,
         },
     )
-    return found, loop
+    return found, loop, overlap
 
 
 def _added(bench: Workbench, rounds: int) -> Figure:
@@ -142,25 +145,3 @@ def _p50(ways: Sequence[InProcess], feeds: Sequence[dict[str, NDArray[Any]]], pa
 def send(bench: Workbench, calls: Sequence[UserCall], concurrency: int) -> Loop:
     """Ask the transformer all calls, so many at a time."""
     return bench.load.grpc(bench.stack.grpc_url, [call.message(MODEL_NAME) for call in calls], concurrency)
-
-
-def check_same_answers(bench: Workbench, call: UserCall, alone: Mapping[str, NDArray[Any]]) -> None:
-    """Raises ContractError where the servers rank other ids for a call than the loop does: then both are not the same
-    work.
-    """
-    from serving.client import Question, Ranked, RecommenderClient
-
-    questions = [Question(user, query, call.timestamp) for user, query in zip(call.users, call.queries, strict=True)]
-    with RecommenderClient(bench.stack.grpc_url) as client:
-        answers = client.recommend_many(questions)
-    for task in bench.contract.scenario.tasks:
-        if task.kind != "retrieval":
-            continue
-        catalogue = bench.bundle.catalogues[task.catalogue or ITEMS]
-        for row, answer in enumerate(answers):
-            served = [entry.id for entry in answer.tasks[task.name] if isinstance(entry, Ranked)]
-            rows, scores = alone[f"{task.name}_ids"][row], alone[f"{task.name}_scores"][row]
-            allowed = rows[np.asarray(scores) > MASKED_SCORE / 2][: len(served)]
-            ranked = [catalogue.external(int(number)) for number in allowed]
-            if served != ranked:
-                raise ContractError(f"{task.name}: the servers rank {served[:3]}, the loop ranks {ranked[:3]}")

@@ -152,6 +152,7 @@ def _ask(
         stack.start()
     try:
         console.print(f"[green]✓[/] serving: gRPC {stack.grpc_url}, REST {stack.rest_url}", highlight=False)
+        console.print(f"  {stack.triton}", highlight=False)
         with RecommenderClient(stack.grpc_url) as client:
             questions = [Question(user) for user in asked]
             questions += [Question(asked[0], context=words) for words in scenario.examples.contexts]

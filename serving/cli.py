@@ -169,6 +169,7 @@ def serve(
         console.print(f"gRPC    {stack.grpc_url}", highlight=False)
         console.print(f"REST    {stack.rest_url}/v2/models/recommender/infer", highlight=False)
         console.print(f"Triton  {stack.triton.grpc_address} (gRPC), {stack.triton.http_port} (REST)", highlight=False)
+        console.print(f"        {stack.triton}", highlight=False)
         console.print(f"logs    {', '.join(map(str, stack.log_files))}", highlight=False, soft_wrap=True)
         if explainer is not None:  # last: answers are not to wait for it
             _start_explainer(console, explainer)

@@ -118,6 +118,7 @@ class LocalStack:
             "rest": self.rest_url,
             "explainer": None if self.explainer is None else self.explainer.url,
             "triton_grpc": self.triton.grpc_address,
+            "triton": str(self.triton),
             "bundle": str(self.bundle),
             "feature_store": str(self.feature_store),
             "logs": [str(path) for path in self.log_files],

@@ -9,8 +9,10 @@ from polytask.contract import load_contract
 from polytask.errors import ContractError, DataError, PolytaskError
 from polytask.packages import cache_folder, package_path
 from polytask.scenario.schema import Scenario
+from polytask.triton_image import ONNX_RUNTIME, TRITON_IMAGE
 from serving.doctor.finding import Finding, fault, note, ok
 from serving.triton.install import PYTRITON, TritonInstallation, install_triton
+from serving.triton.onnxruntime_backend import VARIABLE, named_backend
 
 DEMO = "make demo makes it"
 PACKAGE = "package:"
@@ -20,14 +22,24 @@ def check_triton(
     installed: Callable[[], bool] = lambda: (cache_folder() / "triton" / "server" / ".complete").is_file(),
     install: Callable[[], TritonInstallation] = install_triton,
 ) -> Finding:
-    """Triton is installed and finds its libraries. What was never installed is not installed here."""
-    found = f"{PYTRITON.name} {PYTRITON.version} below {cache_folder()}"
+    """Triton is installed and finds its libraries. What was never installed is not installed here.
+
+    Which backend runs the models is part of what is found; an ONNX Runtime that is not the supported one is noted.
+    """
     if not installed():
         return note("triton", f"not in {cache_folder()} yet", "make demo and make serve install it from its wheel")
     try:
-        install()  # all is there: this compares checksums and asks the dynamic linker
+        backend = install().backend  # all is there: this compares checksums and asks the dynamic linker
     except (PolytaskError, OSError, subprocess.SubprocessError) as error:
-        return fault("triton", str(error), f"remove {cache_folder() / 'triton'}; the next start installs it anew")
+        remedy = f"remove {cache_folder() / 'triton'}; the next start installs it again"
+        if named_backend():
+            remedy = f"set {VARIABLE} to another folder, or unset it"
+        return fault("triton", str(error), remedy)
+    found = f"{PYTRITON.name} {PYTRITON.version} below {cache_folder()}; {backend}"
+    if not backend.supported:
+        return note(
+            "triton", found, f"bundles are checked with ONNX Runtime {ONNX_RUNTIME}, that of Triton {TRITON_IMAGE}"
+        )
     return ok("triton", found)
 
 
@@ -88,7 +100,8 @@ def check_running(state: Mapping[str, Any] | None, ask: Callable[[str], str] | N
     if said:
         logs = ", ".join(state.get("logs", []))
         return fault("recommender", f"{state['grpc']} is not ready: {said}", f"stop it and start it anew; logs: {logs}")
-    return ok("recommender", f"gRPC {state['grpc']}, REST {state['rest']}")
+    served = [f"gRPC {state['grpc']}, REST {state['rest']}", state.get("triton")]
+    return ok("recommender", "; ".join(filter(None, served)))
 
 
 def _ready(rest: str) -> str:

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
 
-from benchmarks.online_vs_ort import check_same_answers, measure
+from benchmarks.calls import UserCall
+from benchmarks.in_process import InProcess
+from benchmarks.online_vs_ort import measure
+from benchmarks.overlap import Overlap, overlap_of
 from benchmarks.workbench import Workbench
 from polytask.errors import ContractError, ServingError
 from serving.transformer_process import MODEL_NAME
@@ -13,20 +16,45 @@ def test_both_sides_are_measured(bench: Workbench) -> None:
         f"batch {batch}, {calls}" for batch in (1, 16) for calls in ("user ids", "new texts")
     ]
     assert all(value > 0 for values in throughput.parts.values() for value in values)
+    assert {(one["overlap"], one["first_difference"]) for one in throughput.details.values()} == {(1.0, None)}
     assert added.name == "added_p50_ms" and added.bar_is == "at most"
     assert list(added.parts) == ["new text", "known text"]
 
 
-def test_a_loop_that_answers_otherwise_is_found(bench: Workbench) -> None:
-    [call] = bench.calls.new(1, 1)
-    scores = np.arange(10, 0, -1, dtype=np.float32)[None]
-    wrong = {
-        f"{task}_{what}": values
-        for task in ("item", "user")
-        for what, values in (("ids", np.arange(1, 11)[None]), ("scores", scores))
-    }
-    with pytest.raises(ContractError, match=r"item: the servers rank \[.*, the loop ranks \[7, 14, 21\]"):
-        check_same_answers(bench, call, wrong)
+@pytest.fixture
+def answered(bench: Workbench) -> tuple[UserCall, dict[str, np.ndarray]]:
+    """A call, and what the loop of this process returns for it."""
+    [call] = bench.calls.new(1, 2)
+    loop = InProcess(bench.published, bench.contract, 1, 1)
+    return call, loop.answer(bench.calls.tensors(call, bench.reader))
+
+
+def test_equal_lists_overlap_wholly(bench: Workbench, answered: tuple[UserCall, dict[str, np.ndarray]]) -> None:
+    assert overlap_of(bench, [answered]) == Overlap(1.0, None)
+
+
+def test_one_entry_in_another_order_is_named_and_costs_no_overlap(
+    bench: Workbench, answered: tuple[UserCall, dict[str, np.ndarray]]
+) -> None:
+    call, outputs = answered
+    swapped = outputs["item_ids"].copy()
+    swapped[1, [3, 4]] = swapped[1, [4, 3]]
+    overlap = overlap_of(bench, [(call, {**outputs, "item_ids": swapped})])
+    assert overlap.share == 1.0
+    item, other = (7 * int(row) for row in (outputs["item_ids"][1, 3], outputs["item_ids"][1, 4]))
+    assert overlap.first_difference == (
+        f"item of user {call.users[1]}, place 4: the servers rank {item}, the loop ranks {other}"
+    )
+
+
+def test_lists_of_other_work_are_refused(bench: Workbench, answered: tuple[UserCall, dict[str, np.ndarray]]) -> None:
+    call, outputs = answered
+    wrong = {**outputs, "item_ids": outputs["item_ids"][:, ::-1] % 60 + 1}
+    message = (
+        r"item of user .*, place 1: the servers rank .*; 0\.\d{4} of the entries are in both lists, expected 0\.98"
+    )
+    with pytest.raises(ContractError, match=message):
+        overlap_of(bench, [(call, wrong)])
 
 
 def test_an_answer_that_is_an_error_ends_the_load(bench: Workbench) -> None:

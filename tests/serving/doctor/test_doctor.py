@@ -13,10 +13,13 @@ from typer.testing import CliRunner
 
 from polytask.errors import ScenarioError, ServingError
 from polytask.scenario import Scenario
+from polytask.triton_image import ONNX_RUNTIME
 from serving.doctor import cluster, machine, project
 from serving.doctor.cli import doctor, show
 from serving.doctor.finding import Finding, fault, note, ok
 from serving.transformer.deadline import Unavailable
+from serving.triton.install import TritonInstallation
+from serving.triton.onnxruntime_backend import VARIABLE, OnnxRuntimeBackend
 
 STATE = {"grpc": "127.0.0.1:1", "rest": "http://127.0.0.1:1", "logs": ["a.log", "b.log"]}
 
@@ -97,13 +100,29 @@ def test_ports_that_are_taken():
     assert machine.check_ports(lambda *ports: [1]).status == "ok"
 
 
-def test_triton():
+def test_triton(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     def broken():
         raise ServingError("tritonserver cannot run here; the dynamic linker does not find: libre2.so.9")
 
     assert project.check_triton(lambda: False, broken).status == "note"
+    monkeypatch.delenv(VARIABLE, raising=False)
     assert is_fault(project.check_triton(lambda: True, broken), "libre2.so.9", "remove")
-    assert project.check_triton(lambda: True, lambda: None).status == "ok"
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    assert is_fault(project.check_triton(lambda: True, broken), "libre2.so.9", f"set {VARIABLE} to another folder")
+
+
+def test_the_backend_that_runs_the_models(tmp_path: Path):
+    def installed(kind: str, version: str) -> TritonInstallation:
+        backend = OnnxRuntimeBackend(kind, tmp_path, version)
+        return TritonInstallation(tmp_path, backend, (), tmp_path)
+
+    found = project.check_triton(lambda: True, lambda: installed("python-based", ONNX_RUNTIME))
+    assert found.status == "ok"
+    assert found.found.endswith(f"; ONNX Runtime {ONNX_RUNTIME}, python-based backend")
+    other = project.check_triton(lambda: True, lambda: installed("C++", "1.19.2"))
+    assert other.status == "note"
+    assert "ONNX Runtime 1.19.2, C++ backend" in other.found
+    assert f"checked with ONNX Runtime {ONNX_RUNTIME}" in other.advice
 
 
 def test_the_model(ruled_bundle: Path, tmp_path: Path):
@@ -150,6 +169,8 @@ def test_a_recommender_that_hangs():
     assert is_fault(project.check_running(STATE), "127.0.0.1:1 is not ready", "a.log, b.log")
     assert is_fault(project.check_running(STATE, lambda rest: "Triton is not there"), "Triton is not there")
     assert project.check_running(STATE, lambda rest: "").status == "ok"
+    running = "Triton 2.51.0, ONNX Runtime 1.28.0, C++ backend"
+    assert project.check_running({**STATE, "triton": running}, lambda rest: "").found.endswith(f"; {running}")
 
 
 def test_the_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
