@@ -13,6 +13,7 @@ from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from starlette.exceptions import HTTPException
 
 from serving.transformer.admission import DRAINING, RETRY_AFTER_SECONDS, Admission, Overloaded
+from serving.transformer.body_format import BodyFormat
 from serving.transformer.deadline import Unavailable
 from serving.transformer.disconnects import CallsEndWithClients
 from serving.transformer.draining import DrainingServer
@@ -130,6 +131,7 @@ def make_server(
     server.dataplane = CheckedDataPlane(server.registered_models, admission, health)
     server.model_repository_extension = Reloading(model, server.registered_models)
     app: FastAPI = kserve.model_server.app
+    app.add_middleware(BodyFormat)
     app.add_middleware(CallsEndWithClients)
     app.add_exception_handler(RequestValidationError, bad_body)
     app.add_exception_handler(NotAvailable, not_available)
