@@ -2,7 +2,7 @@
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-JSON_LENGTH = b"inference-header-content-length"
+JSON_LENGTH = "inference-header-content-length"
 INFER = "/infer"
 
 
@@ -22,7 +22,7 @@ class BodyFormat:
         """Pass the request on; the Content-Type of an inference request is replaced."""
         if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].endswith(INFER):
             headers = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
-            binary = any(name == JSON_LENGTH for name, _ in headers)
+            binary = any(name == JSON_LENGTH.encode() for name, _ in headers)
             content_type = b"application/octet-stream" if binary else b"application/json"
             scope = {**scope, "headers": [*headers, (b"content-type", content_type)]}
         await self._app(scope, receive, send)

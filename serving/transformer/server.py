@@ -13,7 +13,8 @@ from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from starlette.exceptions import HTTPException
 
 from serving.transformer.admission import DRAINING, RETRY_AFTER_SECONDS, Admission, Overloaded
-from serving.transformer.body_format import BodyFormat
+from serving.transformer.binary_body import binary_request
+from serving.transformer.body_format import JSON_LENGTH, BodyFormat
 from serving.transformer.deadline import Unavailable
 from serving.transformer.disconnects import CallsEndWithClients
 from serving.transformer.draining import DrainingServer
@@ -43,12 +44,12 @@ class CheckedDataPlane(DataPlane):
         return registered if disable_predictor_health_check else registered and await self.ready()
 
     def decode_inference_request(self, body: Any, headers: Any, model_name: str) -> InferRequest:
-        """A body of the binary tensor extension; one that is cut short or lacks a field is the caller's fault."""
+        """A binary body is read here; FastAPI has read a JSON body already, which the SDK converts."""
+        if isinstance(body, bytes) and JSON_LENGTH in headers:
+            return binary_request(body, headers[JSON_LENGTH], model_name)
         try:
             return super().decode_inference_request(body, headers, model_name)
-        except KeyError as error:
-            raise InvalidInput(f"{error.args[0]}: is missing, the field is required") from error
-        except (TypeError, ValueError, AttributeError) as error:
+        except InvalidInput as error:
             raise InvalidInput(f"request body: {error}") from error
 
 

@@ -159,6 +159,7 @@ def test_binary_tensors_are_read_whatever_the_content_type_says(small_stack: Loc
     ("names", "body"),
     [
         ("user_id: datatype 'BYTES'", JSON_USER.replace(b"INT64", b"BYTES")),
+        ("request body: ", JSON_USER.replace(b"INT64", b"FP16")),
         ("user_id: inputs.0.shape.0", JSON_USER.replace(b"[1,1]", b'["one",1]')),
         ("user_id: inputs.0.data", b'{"name":"user_id","shape":[1,1],"datatype":"INT64"}'),
         ("inputs.0.name", b"{}"),
@@ -170,3 +171,69 @@ def test_a_malformed_body_without_a_content_type_names_its_field(small_stack: Lo
     status, _, answer = infer(small_stack, {}, b'{"inputs":[' + body + b"]}")
     assert status == 400
     assert json.loads(answer)["error"].startswith(names)
+
+
+def binary_body(tensors: list[dict[str, Any]], raw: bytes = b"") -> tuple[dict[str, str], bytes]:
+    """Headers and body of a binary request."""
+    head = json.dumps({"inputs": tensors}).encode()
+    return {"Inference-Header-Content-Length": str(len(head))}, head + raw
+
+
+def binary_tensor(name: str = "user_id", **changes: Any) -> dict[str, Any]:
+    """A tensor of 8 raw bytes."""
+    right = {"name": name, "datatype": "INT64", "shape": [1, 1], "parameters": {"binary_data_size": 8}}
+    return {key: value for key, value in {**right, **changes}.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("names", "tensors", "raw"),
+    [
+        ("query: an element is not UTF-8", [binary_tensor("query", datatype="BYTES")], b"\4\0\0\0\xff\xfe\xff\xfe"),
+        ("query: an element reaches past the 8", [binary_tensor("query", datatype="BYTES")], b"\x09\0\0\0abcd"),
+        ("k: datatype 'FP16'", [binary_tensor("k", datatype="FP16", shape=[1])], RAW_K),
+        ("k: datatype 'LONG'", [binary_tensor("k", datatype="LONG", shape=[1])], RAW_K),
+        ("recent_items: 1 elements, shape [1, 2]", [binary_tensor("recent_items", shape=[1, 2])], RAW_K),
+        ("k: shape [2, 1]", [binary_tensor("k", shape=[2, 1])], RAW_K),
+        ("k: shape [-1]", [binary_tensor("k", shape=[-1])], RAW_K),
+        ("k: inputs.1.shape.0", [binary_tensor("k", shape=["one"])], RAW_K),
+        ("k: inputs.1.shape: Field required", [binary_tensor("k", shape=None)], RAW_K),
+        ("inputs.1.name: Field required", [binary_tensor(name=None)], RAW_K),
+        ("inputs.1: ", [7], b""),
+        ("k: inputs.1.data: Field required", [binary_tensor("k", parameters=None)], b""),
+        ("k: inputs.1.parameters", [binary_tensor("k", parameters=[8])], RAW_K),
+        ("k: binary_data_size '8'", [binary_tensor("k", parameters={"binary_data_size": "8"})], RAW_K),
+        ("k: binary_data_size -8", [binary_tensor("k", parameters={"binary_data_size": -8})], RAW_K),
+        ("k: binary_data_size 9", [binary_tensor("k", parameters={"binary_data_size": 9})], RAW_K),
+    ],
+)
+def test_a_malformed_binary_body_names_its_field(small_stack: LocalStack, names: str, tensors: list[Any], raw: bytes):
+    headers, body = binary_body([binary_tensor(), *tensors], RAW_USER + raw)
+    status, _, answer = infer(small_stack, headers, body)
+    assert (status, json.loads(answer)["error"][: len(names)]) == (400, names)
+
+
+@pytest.mark.parametrize("length", ["-1", "5000", "many", "", "9" * 5000])
+def test_a_wrong_length_of_the_json_is_named(small_stack: LocalStack, length: str):
+    _, body = binary_body([binary_tensor()], RAW_USER)
+    status, _, answer = infer(small_stack, {"Inference-Header-Content-Length": length}, body)
+    assert status == 400
+    assert json.loads(answer)["error"].startswith(f"inference-header-content-length: {length[:20]!r}")
+
+
+@pytest.mark.parametrize(
+    ("names", "head"),
+    [
+        ("request body: is not JSON", b"{nothing"),
+        ("request body: is not JSON", b"\xff\xfe"),
+        ("request body: ", b"[1]"),
+        ("inputs: Field required", b"{}"),
+        ("inputs: ", b'{"inputs":{}}'),
+        ("outputs.0.name: ", b'{"inputs":[],"outputs":[{}]}'),
+        ("parameters", b'{"inputs":[],"parameters":[]}'),
+        ("id: ", b'{"inputs":[],"id":7}'),
+        ("user_id: is missing", b'{"inputs":[]}'),
+    ],
+)
+def test_malformed_json_of_a_binary_body_names_its_field(small_stack: LocalStack, names: str, head: bytes):
+    status, _, answer = infer(small_stack, {"Inference-Header-Content-Length": str(len(head))}, head + RAW_USER)
+    assert (status, json.loads(answer)["error"][: len(names)]) == (400, names)

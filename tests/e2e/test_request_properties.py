@@ -79,9 +79,9 @@ def test_over_grpc(stub, small_scenario, data):
     }
 
 
-def post(stack, body):
+def post(stack, body, headers=None):
     request = urllib.request.Request(
-        f"{stack.rest_url}/v2/models/recommender/infer", body, {"content-type": "application/json"}
+        f"{stack.rest_url}/v2/models/recommender/infer", body, {"content-type": "application/json", **(headers or {})}
     )
     try:
         with urllib.request.urlopen(request, timeout=10) as response:
@@ -110,6 +110,49 @@ def test_over_rest(small_stack, small_scenario, data):
         names = st.one_of(st.sampled_from(["item_ids", "scene_scores", "slate_ids", "cold_start"]), st.text(max_size=5))
         body["outputs"] = [{"name": name} for name in data.draw(st.lists(names, max_size=3))]
     check_rest(small_stack, body)
+
+
+def binary(tensors):
+    """The tensors as REST has them with raw bytes, where they have any: the JSON, and the bytes that follow it."""
+    entries, raws = [], []
+    for tensor in tensors:
+        raw = tensor.raw if tensor.raw is not None else pack(tensor)
+        entry = as_json(tensor)
+        if raw is not None:
+            del entry["data"]
+            entry["parameters"] = {"binary_data_size": len(raw)}
+            raws.append(raw)
+        entries.append(entry)
+    return entries, b"".join(raws)
+
+
+@PROPERTY
+@given(data=st.data())
+def test_over_rest_with_raw_bytes(small_stack, small_scenario, data):
+    entries, raw = binary(data.draw(calls(small_scenario, raw=True)))
+    head = json.dumps({"inputs": entries, "outputs": [{"name": "scene_scores"}]}).encode()
+    raw = raw[: data.draw(st.sampled_from([len(raw), len(raw), len(raw) // 2]))]
+    length = data.draw(st.sampled_from([len(head), len(head), len(head), len(head) + 1, len(head) // 2, -1]))
+    status, answer = post(small_stack, head + raw, {"inference-header-content-length": str(length)})
+    assert status in (200, 400), (status, answer)
+    if status == 400:
+        assert answer["error"]
+    else:
+        user = next(tensor for tensor in entries if tensor["name"] == "user_id")
+        assert answer["outputs"][0]["shape"][0] == user["shape"][0]
+
+
+@PROPERTY
+@given(data=st.data())
+def test_any_json_for_a_tensor_with_raw_bytes(small_stack, small_scenario, data):
+    right = {"name": "user_id", "datatype": "INT64", "shape": [1, 1], "parameters": {"binary_data_size": 8}}
+    field = data.draw(st.sampled_from(["name", "datatype", "shape", "data", "parameters", "more"]))
+    name = data.draw(st.sampled_from(sorted(input_types(small_scenario))))
+    broken = {**right, "name": name, field: data.draw(ANY_JSON)}
+    head = json.dumps({"inputs": [right, broken]}).encode()
+    headers = {"inference-header-content-length": str(len(head))}
+    status, answer = post(small_stack, head + (10).to_bytes(8, "little") * 2, headers)
+    assert status in (200, 400), (status, answer)
 
 
 ANY_JSON = st.recursive(
