@@ -90,20 +90,6 @@ def test_instances_are_on_the_cpu_where_there_is_no_gpu(client: triton.Inference
         assert config["optimization"]["execution_accelerators"]["gpu_execution_accelerator"][0]["name"] == "cuda"
 
 
-class ServerForGpus(TritonServer):
-    """As the component `gpu` starts it."""
-
-    def _command(self) -> list[str]:
-        return [*super()._command(), "--model-config-name=gpu"]
-
-
-def test_a_server_that_is_to_run_on_a_gpu_does_not_run_on_a_cpu(
-    repository: Path, triton_installation: TritonInstallation, tmp_path: Path
-) -> None:
-    with pytest.raises(ServingError, match="kind KIND_GPU but no GPUs are available"):
-        ServerForGpus(repository, triton_installation, tmp_path / "triton.log").start()
-
-
 def test_tensorrt_settings_load_where_no_gpu_runs_them(
     repository: Path, triton_installation: TritonInstallation, tmp_path: Path
 ) -> None:
