@@ -24,7 +24,7 @@ MULTITASK = "multitask"
 RECOMMENDER = "recommender"
 # Raised where a bundle that was written before cannot be served any more. 2: filters are the input `allowed`, outputs
 # have the sizes of their ONNX file.
-FORMAT: Literal[2] = 2
+FORMAT: Literal[1, 2] = 2
 
 
 class FileSum(BaseModel):
@@ -73,7 +73,7 @@ class Contract(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal[2] = FORMAT
+    format: Literal[1, 2] = FORMAT
     model_version: int
     scenario: Scenario
     text_dim: int
@@ -118,9 +118,10 @@ class Contract(BaseModel):
     def checksum(self) -> str:
         """Hex SHA-256 of the canonical JSON: equal contracts have equal checksums whatever the file's white space.
 
-        Defaults are left out: a field that a later release adds changes no contract that was written before.
+        Defaults are left out: a field that a later release adds changes no contract that was written before. So is the
+        format, for the same reason.
         """
-        content = self.model_dump(mode="json", exclude_defaults=True)
+        content = self.model_dump(mode="json", exclude_defaults=True, exclude={"format"})
         return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def transformer_files(self) -> list[FileSum]:
@@ -136,9 +137,11 @@ class Contract(BaseModel):
         return path
 
 
-def load_contract(folder: Path, verify_files: bool = True) -> Contract:
+def load_contract(folder: Path, verify_files: bool = True, older: bool = False) -> Contract:
     """Read `contract.json` in `folder`; with `verify_files` compare the checksum of every file it names.
 
+    With `older` a bundle of an older format is read too: it cannot be served, but its scenario, metrics and catalogues
+    can be compared with those of another version.
     Raises ContractError with both values where something does not match.
     """
     path = folder / CONTRACT_FILE
@@ -149,7 +152,7 @@ def load_contract(folder: Path, verify_files: bool = True) -> Contract:
     except json.JSONDecodeError as error:
         raise ContractError(f"{path}: is not JSON: {error}") from error
     if isinstance(content, dict):
-        _check_format(path, content.get("format", FORMAT))
+        _check_format(path, content.get("format", FORMAT), older)
     written = content.pop("checksum", None) if isinstance(content, dict) else None
     try:
         contract = Contract.model_validate(content)
@@ -163,10 +166,10 @@ def load_contract(folder: Path, verify_files: bool = True) -> Contract:
     return contract
 
 
-def _check_format(path: Path, written: object) -> None:
-    if written == FORMAT:
+def _check_format(path: Path, written: object, older: bool) -> None:
+    newer = not isinstance(written, int) or written > FORMAT
+    if written == FORMAT or (older and not newer):
         return
-    newer = isinstance(written, int) and written > FORMAT
     todo = "update this program, or export it again with it" if newer else "export it again"
     raise ContractError(f"{path}: format {written}; this program reads format {FORMAT}: {todo}")
 

@@ -52,6 +52,17 @@ def test_a_bundle_of_another_format_is_refused_before_its_fields_are_read(bundle
         load_contract(bundle)
 
 
+def test_a_bundle_of_an_older_format_can_be_read_to_compare_with_it(bundle):
+    file = bundle / CONTRACT_FILE
+    written = load_contract(bundle)
+    file.write_text(json.dumps({**json.loads(file.read_text()), "format": 1}))
+    older = load_contract(bundle, older=True)
+    assert (older.format, older.checksum, older.scenario) == (1, written.checksum, written.scenario)
+    file.write_text(json.dumps({**json.loads(file.read_text()), "format": 3}))
+    with pytest.raises(ContractError, match="format 3; this program reads format 2"):
+        load_contract(bundle, older=True)
+
+
 def test_edited_contract_names_both_checksums(bundle):
     file = bundle / CONTRACT_FILE
     content = json.loads(file.read_text())

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -93,7 +94,9 @@ def test_a_worse_candidate_is_refused(
     assert item.live is not None
     assert item.live.verdict == "worse"
     assert item.live.live + item.live.mean == pytest.approx(measured["item"]["ndcg@10"])
-    # The other way round, the same two are no reason to refuse.
+    # The other way round, the same two are no reason to refuse, nor is a live bundle of an older format.
+    contract = Path(live.bundle) / "contract.json"
+    contract.write_text(json.dumps({**json.loads(contract.read_text()), "format": 1}))
     shutil.rmtree(live.checkpoint)
     shutil.copytree(candidate, live.checkpoint)
     evaluation = data[2]
