@@ -20,7 +20,7 @@ from tests.polytask.tiny_language_models import write_language_model
 from tests.small import training_frame
 
 TIMEOUT = 20.0
-DTYPES = {np.dtype(np.int64): "INT64", np.dtype(np.float32): "FP32"}
+DTYPES = {np.dtype(np.int64): "INT64", np.dtype(np.float32): "FP32", np.dtype(np.bool_): "BOOL"}
 
 
 @pytest.fixture(scope="module")

@@ -95,7 +95,7 @@ def test_a_guide_runs_from_its_tables_to_answers(build, name: str):
     encoder = RequestEncoder(scenario, catalogues_of(scenario, read_tables(built.tables)))
     tokenizer = TextTokenizer(built.bundle / contract.tokenizer.path, contract.max_tokens)
     outputs = bundle_outputs(built.bundle, contract, tokenizer, encoder, requests_of(scenario, test))
-    assert set(outputs) == {spec.name for spec in multitask_outputs(scenario)}
+    assert set(outputs) == {spec.name for spec in multitask_outputs(scenario, contract.text_dim)}
     listed = next(task for task in scenario.tasks if task.catalogue == "items")
     wanted = encoder.items.rows(test[scenario.items.key])
     found = (outputs[f"{listed.name}_ids"][:, :10] == wanted[:, None]).any(axis=1)
