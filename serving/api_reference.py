@@ -58,8 +58,9 @@ score without the part; with `at_least` it is that or more, because the answer f
 TRITON = f"""Whoever has tensors may call Triton itself: `{RECOMMENDER}` is `{TEXT_ENCODER}` and `{MULTITASK}` in
 sequence. It checks no ids and knows no features. At most {MAX_BATCH_SIZE} rows a call; ask for the wanted
 outputs by name. Rows count from 1 in the order of the bundle's catalogues, 0 is padding. `{ALLOWED}` is [[true]]
-for every row where all items may be listed; else it has W = N + 1 values, true for each row that may be. B is the
-batch, T the tokens, D the width of a text vector, N the number of items; `contract.json` has all sizes."""
+for every row where all items may be listed; else it has W = N + 1 values, true for each row that may be; its bytes
+are 0 or 1. B is the batch, T the tokens, D the width of a text vector, N the number of items; `contract.json`
+has all sizes."""
 
 
 def api_reference(scenario: Scenario) -> str:

@@ -12,7 +12,7 @@ from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
 
 from polytask.atomic import write_text
-from polytask.contract import REPOSITORY_FOLDER
+from polytask.contract import REPOSITORY_FOLDER, load_contract
 from polytask.errors import PolytaskError, ServingError
 from serving.explainer.process import ExplainerProcess
 from serving.transformer_process import TransformerProcess, last_lines
@@ -245,6 +245,8 @@ def _repository(bundle: Path) -> Path:
     folder = bundle / REPOSITORY_FOLDER
     if not folder.is_dir():
         raise ServingError(f"{bundle}: holds no exported model; run `make demo` first, or name a --bundle")
+    # Before Triton starts, whose own refusal of a bundle of another format says nothing about the format.
+    load_contract(bundle, verify_files=False)
     return folder
 
 

@@ -132,7 +132,7 @@ def export_bundle(
 
 
 def _check_onnx_runtime() -> None:
-    """Parity and precision say nothing about a server that runs another ONNX Runtime."""
+    """Parity and precision hold for servers with the same ONNX Runtime alone."""
     if onnxruntime.__version__ != ONNX_RUNTIME:
         raise ExportError(
             f"onnxruntime {onnxruntime.__version__} is installed; a bundle is exported with {ONNX_RUNTIME}, "

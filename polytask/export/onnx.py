@@ -69,7 +69,7 @@ def export_graph(
 
 
 def check_sizes(model: onnx.ModelProto, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
-    """Compare a graph with what `config.pbtxt` will say about it, by the rules of Triton's C++ ONNX Runtime backend.
+    """Compare a graph with the sizes that `config.pbtxt` will have, by the rules of Triton's C++ ONNX Runtime backend.
 
     The batch is open everywhere. The sizes of an output are equal; those of an input are equal or open in the graph.
     Raises ExportError with the tensor and both shapes.

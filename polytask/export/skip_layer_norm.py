@@ -37,7 +37,7 @@ def with_skip_layer_norms(model: onnx.ModelProto, shapes: Shapes | None = None) 
 
 
 def shapes_of(model: onnx.ModelProto) -> Shapes:
-    """Name -> shape of every tensor whose shape a model states; a symbol stands for an open size."""
+    """Name -> shape of every tensor whose shape a model states; an open size is a symbol."""
     stated = [*model.graph.value_info, *model.graph.input, *model.graph.output]
     found: dict[str, tuple[int | str, ...]] = {
         value.name: tuple(dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim)
@@ -70,7 +70,8 @@ class _Adds:
         last_axis = attributes.get("axis", -1) in (-1, len(shape) - 1)
         if self._shapes.get(terms[0]) != shape:
             terms.reverse()
-        fit = self._shapes.get(terms[0]) == shape and self._shapes.get(terms[1]) in (shape, shape[1:])
+        skips = (shape, shape[1:]) if len(shape) == 3 else (shape,)  # the kernel wants two sizes or more
+        fit = self._shapes.get(terms[0]) == shape and self._shapes.get(terms[1]) in skips
         if not last_axis or not fit or len(shape) not in (2, 3) or total in self.gone:
             return None
         self.gone.add(total)

@@ -58,6 +58,11 @@ class VersionFiles:
         link = self.folder / CURRENT
         return int(link.readlink().name) if link.is_symlink() else None
 
+    def check_servable(self, number: int) -> None:
+        """Raise ContractError where the bundle of a version is here and cannot be served any more."""
+        if self.holds(number):
+            load_contract(self.bundle(number), verify_files=False)
+
     def point(self, number: int) -> None:
         """Point `current` at a version."""
         point(self.folder / CURRENT, str(number))

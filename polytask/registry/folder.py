@@ -60,6 +60,7 @@ class FolderRegistry:
     def promote(self, version: int) -> ModelVersion:
         """Point `current` at a version; it counts as the newest."""
         known = self._version(version)
+        self._files.check_servable(version)
         # The record first: a link that cannot be followed by a record would be a live version of unknown age.
         record = self._write(known.model_copy(update={"promoted": now()}))
         self._files.point(version)
@@ -69,6 +70,7 @@ class FolderRegistry:
         """Point `current` at an earlier version; when it was promoted stays as it is, so that the next goes further."""
         live = self.live()
         target = self._version(version_before(self.versions(), live, str(self), to))
+        self._files.check_servable(target.version)
         assert live is not None, "version_before refuses a registry without a live version"
         self._files.point(target.version)
         self.tag(live.version, ROLLED_BACK, f"{now()} to {target.version}: {reason}")

@@ -60,12 +60,15 @@ class ModelRegistry(Protocol):
         """Note something about a version. Raises RegistryError for an unknown one."""
 
     def promote(self, version: int) -> ModelVersion:
-        """Make a version the live one. Raises RegistryError for an unknown one."""
+        """Make a version the live one.
+
+        Raises RegistryError for an unknown one, ContractError for one whose bundle cannot be served any more.
+        """
 
     def roll_back(self, reason: str, to: int | None = None) -> ModelVersion:
         """Make the version that was promoted before the live one, or `to`, live again, and tag the one it leaves.
 
-        Raises RegistryError where there is none.
+        Raises RegistryError where there is none, ContractError where its bundle cannot be served any more.
         """
 
 

@@ -153,7 +153,7 @@ class Scenario(Section):
 
     @property
     def lists_items(self) -> bool:
-        """Whether a task lists items, so that a request may say which of them are allowed."""
+        """Whether a task lists items, so that requests state which of them are allowed."""
         return any(task.catalogue == "items" for task in self.tasks)
 
     @property

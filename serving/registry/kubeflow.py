@@ -99,6 +99,7 @@ class KubeflowRegistry:
 
     def promote(self, version: int) -> ModelVersion:
         """Make a version the live one, and point `current` at it where its files are here."""
+        self._files.check_servable(version)
 
         async def run(calls: "ModelRegistryAPIClient") -> ModelVersion:
             model = await self._required(calls)
@@ -112,6 +113,7 @@ class KubeflowRegistry:
         """Make an earlier version live; when it was promoted stays as it is, so that the next goes further."""
         live = self.live()
         number = version_before(self.versions(), live, str(self), to)
+        self._files.check_servable(number)
         assert live is not None, "version_before refuses a registry without a live version"
 
         async def run(calls: "ModelRegistryAPIClient") -> ModelVersion:

@@ -18,6 +18,8 @@ from pydantic import BaseModel, ValidationError
 from serving.transformer.body_format import JSON_LENGTH
 
 SIZE = "binary_data_size"
+# No body is as long as a number with so many digits.
+DIGITS = 20
 
 
 class BinaryInput(BaseModel):
@@ -44,10 +46,7 @@ def binary_request(body: bytes, length: str, model_name: str) -> InferRequest:
 
     Raises InvalidInput or RequestValidationError with the name of the field.
     """
-    try:
-        end = int(length)
-    except ValueError:
-        end = -1
+    end = int(length) if length.isascii() and length.isdigit() and len(length) < DIGITS else -1
     if not 0 <= end <= len(body):
         raise InvalidInput(f"{JSON_LENGTH}: {length[:20]!r}, allowed: 0 to {len(body)}, the bytes of the body")
     try:
@@ -66,6 +65,8 @@ def binary_request(body: bytes, length: str, model_name: str) -> InferRequest:
             start, end = end, end + _size(position, tensor, len(body) - end)
             read._raw_data = body[start:end]
         inputs.append(read)
+    if inputs and end != len(body):
+        raise InvalidInput(f"request body: {len(body) - end} bytes follow the last input, allowed: none")
     outputs = [RequestedOutput(output.name, output.parameters) for output in request.outputs or ()]
     return InferRequest(
         model_name, inputs, request_id=request.id, parameters=request.parameters, request_outputs=outputs or None

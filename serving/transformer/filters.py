@@ -1,4 +1,4 @@
-"""Filters on item attributes: which rows of the catalogue a call allows, and the best of them. ADR 0027.
+"""Filters on item attributes: which rows of the catalogue a call allows. ADR 0040.
 
 The attributes are the columns of the items, but for the one that names them: texts and lists of texts are filtered by
 values, `genres=Horror|Comedy`, numbers by a range, `year=1990..1999`, `year=1990..` or `year=1994`.

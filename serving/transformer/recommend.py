@@ -41,7 +41,7 @@ from serving.transformer.wire import InputTensor
 class Prepared:
     """A call that is ready for the multi-task model, or, where all its texts are `new_texts`, for the ensemble.
 
-    `truncated` says of each text whether it was cut.
+    `truncated` (B,): whether each text was cut.
     """
 
     call: Call

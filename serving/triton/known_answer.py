@@ -64,7 +64,7 @@ def questions() -> list[tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]]
 
 
 def check_known_answer(http_port: int, server: str) -> None:
-    """Ask the server on this machine, which errors call `server`.
+    """Send the known requests to the server on this machine; `server` is its description in errors.
 
     Raises ServingError with the expected and the actual values of a wrong answer.
     """

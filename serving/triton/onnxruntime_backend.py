@@ -112,7 +112,7 @@ def python_backend(
 
 
 def _library_version(library: Path) -> str:
-    """Asked in a process of its own, since this one may have loaded another ONNX Runtime."""
+    """Read in a process of its own, since this one may have loaded another ONNX Runtime."""
     try:
         done = subprocess.run(
             [sys.executable, "-c", PRINT_VERSION, str(library)], capture_output=True, text=True, timeout=VERSION_SECONDS

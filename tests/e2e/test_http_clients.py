@@ -212,7 +212,13 @@ def test_a_malformed_binary_body_names_its_field(small_stack: LocalStack, names:
     assert (status, json.loads(answer)["error"][: len(names)]) == (400, names)
 
 
-@pytest.mark.parametrize("length", ["-1", "5000", "many", "", "9" * 5000])
+def test_bytes_after_the_last_tensor_are_refused(small_stack: LocalStack):
+    headers, body = binary_body([binary_tensor()], RAW_USER + b"zzzz")
+    status, _, answer = infer(small_stack, headers, body)
+    assert (status, json.loads(answer)["error"]) == (400, "request body: 4 bytes follow the last input, allowed: none")
+
+
+@pytest.mark.parametrize("length", ["-1", "5000", "many", "", "9" * 5000, "1_0"])
 def test_a_wrong_length_of_the_json_is_named(small_stack: LocalStack, length: str):
     _, body = binary_body([binary_tensor()], RAW_USER)
     status, _, answer = infer(small_stack, {"Inference-Header-Content-Length": length}, body)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -182,6 +183,26 @@ def test_missing_parts_are_named_before_anything_starts(small_bundle: Path, tmp_
         LocalStack(tmp_path, tmp_path)
     with pytest.raises(ServingError, match=r"holds no feature_store\.yaml"):
         LocalStack(small_bundle, tmp_path)
+
+
+def test_a_bundle_of_an_older_format_is_refused_before_anything_starts(
+    ruled_bundle: Path, small_store: Path, triton_installation: TritonInstallation, tmp_path: Path
+) -> None:
+    older = shutil.copytree(ruled_bundle, tmp_path / "older")
+    contract = older / "contract.json"
+    contract.write_text(json.dumps({**json.loads(contract.read_text()), "format": 1}))
+    message = "contract.json: format 1; this program reads format 2: export it again$"
+    with pytest.raises(ContractError, match=message):
+        LocalStack(older, small_store, installation=triton_installation, logs=tmp_path / "logs")
+    source = tmp_path / "current"
+    source.symlink_to(ruled_bundle)
+    with LocalStack(source, small_store, installation=triton_installation, logs=tmp_path / "logs") as stack:
+        served = stack.bundle
+        source.unlink()
+        source.symlink_to(older)
+        with pytest.raises(ContractError, match=message):
+            stack.reload()
+        assert stack.bundle == served
 
 
 def test_a_state_file_of_a_dead_process_counts_as_none(tmp_path: Path):

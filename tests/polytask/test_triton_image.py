@@ -1,4 +1,4 @@
-"""The pair of Triton image and ONNX Runtime is stated once; what has to repeat it says the same."""
+"""The pair of Triton image and ONNX Runtime is stated once; every place that repeats it agrees."""
 
 import re
 import tomllib

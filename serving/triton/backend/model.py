@@ -5,7 +5,7 @@ of Polytask. It reads the same `config.pbtxt` as the C++ backend and loads and r
 of `tests/serving/triton/verdicts.yaml` was measured on the C++ backend and is tested on both. Tensors go by name, and
 a request that ONNX Runtime refuses fails together with its batch-mates. Two differences are deliberate: every
 `session.*` parameter reaches ONNX Runtime, where the C++ backend ignores all but one, and what this backend cannot do
-(ragged batches, sequences, states, custom operators, BF16) is refused at load.
+(ragged batches, sequences, batch inputs, custom operators, BF16) is refused at load.
 """
 
 import json
@@ -56,6 +56,8 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         name = config.get("default_model_filename") or "model.onnx"
         path = Path(args["model_repository"]) / args["model_version"] / name
+        if path.is_dir():
+            path /= "model.onnx"
         if not path.is_file():
             raise triton.TritonModelException(f"unable to find '{path}' for model '{args['model_name']}'")
         check_features(config)
@@ -125,7 +127,7 @@ def session_options(config: Mapping[str, Any]) -> Any:
     """ONNX Runtime's options from the parameters of a ModelConfig, under the names that the C++ backend gives them."""
     parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
     options = onnxruntime.SessionOptions()
-    # 0 and less stand for ONNX Runtime's own number.
+    # For 0 and less ONNX Runtime chooses the number.
     options.intra_op_num_threads = max(0, _integer(parameters, "intra_op_thread_count", 0))
     options.inter_op_num_threads = max(0, _integer(parameters, "inter_op_thread_count", 0))
     options.enable_cpu_mem_arena = _boolean(parameters, "enable_mem_arena")
@@ -166,8 +168,8 @@ def check_inputs(entries: Sequence[Any], session: Any, batched: bool) -> None:
     nodes = {node.name: node for node in session.get_inputs()}
     initializers = {node.name: node for node in session.get_overridable_initializers()}
     optional = {entry["name"] for entry in entries if entry.get("optional")}
-    required = {entry["name"] for entry in entries} - optional
-    if required != nodes.keys() or not optional <= initializers.keys():
+    required = [entry["name"] for entry in entries if entry["name"] not in optional]
+    if sorted(required) != sorted(nodes) or not optional <= initializers.keys():
         raise triton.TritonModelException(
             f"inputs {sorted(required)} (optional: {sorted(optional)}) in the configuration, "
             f"the model has {sorted(nodes)} (optional: {sorted(initializers)})"
@@ -230,7 +232,7 @@ def _integer(parameters: Mapping[str, str], key: str, default: int) -> int:
     if key not in parameters:
         return default
     found = re.match(r"\s*[+-]?\d+", parameters[key])
-    if found is None or abs(int(found[0])) > INT_MAX:
+    if found is None or not -INT_MAX - 1 <= int(found[0]) <= INT_MAX:
         raise triton.TritonModelException(f"parameter '{key}': {parameters[key]!r}; allowed: an integer of 32 bits")
     return int(found[0])
 

@@ -73,6 +73,19 @@ def test_a_graph_of_unknown_shapes_is_left_alone():
     assert operators(with_skip_layer_norms(model, shapes)).count("SkipLayerNormalization") == 1
 
 
+def test_a_vector_that_is_added_to_rows_is_no_skip():
+    shape = ["n", SIZE]
+    constants = [numpy_helper.from_array(np.ones(SIZE, np.float32), name) for name in ("v", "g", "b")]
+    nodes = [
+        helper.make_node("Add", ["x", "v"], ["sum"]),
+        helper.make_node("LayerNormalization", ["sum", "g", "b"], ["y"], axis=-1),
+    ]
+    x, y, total = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", "y", "sum"))
+    made = helper.make_graph(nodes, "rows", [x], [y], constants, value_info=[total])
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    assert operators(with_skip_layer_norms(model)) == ["Add", "LayerNormalization"]
+
+
 def test_applying_it_twice_changes_nothing_more():
     once = with_skip_layer_norms(graph())
     assert with_skip_layer_norms(once).SerializeToString() == once.SerializeToString()

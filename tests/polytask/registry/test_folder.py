@@ -1,10 +1,13 @@
 """What is peculiar to the registry in a folder; what every registry does is in tests/serving/registry."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from polytask.contract import CONTRACT_FILE
+from polytask.errors import ContractError
 from polytask.registry.files import point
 from polytask.registry.folder import FolderRegistry
 from polytask.registry.version import RegistryError
@@ -42,6 +45,19 @@ def test_a_version_from_before_there_were_records(small_scenario: Scenario, tmp_
     assert (live.version, live.checkpoint, live.promoted) == (8, None, None)
     registry.tag(8, "note", "old")
     assert registry.versions()[0].tags == {"note": "old"}
+
+
+def test_a_version_of_an_older_format_is_listed_and_cannot_be_made_live(registry: FolderRegistry) -> None:
+    contract = registry.folder / "1" / CONTRACT_FILE
+    contract.write_text(json.dumps({**json.loads(contract.read_text()), "format": 1}))
+    assert [version.version for version in registry.versions()] == [1, 2, 3]
+    before = registry.versions()
+    for change in (lambda: registry.promote(1), lambda: registry.roll_back("a reason", 1)):
+        with pytest.raises(ContractError, match=r"1/contract\.json: format 1; .* export it again"):
+            change()
+    assert registry.versions() == before
+    live = registry.live()
+    assert live is not None and live.version == 3
 
 
 def test_a_broken_record_names_its_file(registry: FolderRegistry) -> None:

@@ -46,7 +46,7 @@ def test_the_python_based_backend_has_the_supported_onnx_runtime(
 
 
 def test_a_named_folder_is_linked_into_a_backend_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the ONNX Runtime of this environment, whose version is asked of the library itself."""
+    """With the ONNX Runtime of this environment, whose version is read from the library itself."""
     folder, root = tmp_path / "backend", tmp_path / "root"
     folder.mkdir()
     monkeypatch.setenv(VARIABLE, str(folder))
