@@ -50,6 +50,7 @@ BY_HAND = {
     "make test": "runs the tests",
     "make test-spark": "runs a test that needs what it fetches",
     ".venv/bin/python -m": "runs the tests",
+    "export POLYTASK_ONNXRUNTIME_BACKEND=/opt/tritonserver/backends/onnxruntime": "names a build that is not ours",
     "source .venv/bin/activate": "a shell's own",
 }
 
