@@ -3,17 +3,26 @@
 import subprocess
 from pathlib import Path
 
+import onnx
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from polytask.atomic import sha256_file
-from polytask.contract import Contract
+from polytask.contract import Contract, load_contract
 from polytask.errors import ContractError
+from polytask.export.onnx import check_sizes
 from polytask.scenario import Scenario
+from polytask.tensors import TensorSpec
 from serving.triton.checksums import check_sums
 from serving.triton.repository import write_repository
-from tests.serving.triton.tiny import TEXT_DIM, VERSION, tiny_contract, write_models
+from tests.serving.triton.tiny import ONNX_TYPES, TEXT_DIM, VERSION, tiny_contract, write_models
+
+DTYPES = {
+    model_config_pb2.TYPE_INT64: "INT64",
+    model_config_pb2.TYPE_FP32: "FP32",
+    model_config_pb2.TYPE_BOOL: "BOOL",
+}
 
 
 @pytest.fixture
@@ -220,3 +229,23 @@ def test_a_missing_onnx_file_is_named(contract: Contract, tmp_path: Path) -> Non
     (tmp_path / "multitask" / str(VERSION)).rename(tmp_path / "multitask" / "1")
     with pytest.raises(ContractError, match=f"multitask/{VERSION}/model.onnx: is missing"):
         write_repository(contract, tmp_path)
+
+
+@pytest.mark.parametrize("bundle", ["small_bundle", "ruled_bundle"])
+@pytest.mark.parametrize("file", ["config.pbtxt", *GPU_FILES])
+def test_exported_configurations_fit_their_onnx_files_by_the_rules_of_the_c_backend(
+    bundle: str, file: str, request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(bundle)
+    contract = load_contract(folder)
+    for model in ("text_encoder", "multitask"):
+        config = read_config(folder / "repository", model, file)
+        graph = onnx.load(folder / contract.models[model].path)
+        sides = [
+            [TensorSpec(name=entry.name, dtype=DTYPES[entry.data_type], shape=tuple(entry.dims)) for entry in entries]
+            for entries in (config.input, config.output)
+        ]
+        check_sizes(graph, *sides)
+        values = {value.name: value for value in (*graph.graph.input, *graph.graph.output)}
+        for spec in (*sides[0], *sides[1]):
+            assert ONNX_TYPES[spec.dtype] == values[spec.name].type.tensor_type.elem_type, spec.name
