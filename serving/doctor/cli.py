@@ -52,6 +52,7 @@ def examine(demo: Path) -> list[Finding]:
         project.check_features(demo / "feature_store", scenario),
         project.check_running(read_state(STATE_FILE)),
         cluster.check_cluster(cluster.kubeconfig()),
+        cluster.check_storage_containers(cluster.kubeconfig()),
     ]
 
 

@@ -1,7 +1,7 @@
-"""The cluster that a kubeconfig names: whether it answers, and whether KServe is there."""
+"""The cluster that a kubeconfig names: whether it responds, whether KServe is there, and whether it can copy models."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,13 @@ from serving.doctor.finding import Finding, fault, note, ok
 CALL_SECONDS = 5
 NEEDED = "inferenceservices.serving.kserve.io"
 USEFUL = ("servingruntimes.serving.kserve.io", "clusterservingruntimes.serving.kserve.io")
+
+APPLY = (
+    "kubectl apply --server-side --field-manager=polytask-platform -k manifests/components/storage-container; "
+    "until then only pvc:// works in a restricted namespace"
+)
+
+Objects = list[Mapping[str, Any]]
 
 
 def kubeconfig() -> Path | None:
@@ -46,6 +53,63 @@ def _look(config: Path) -> tuple[str, set[str]]:
     version = client.VersionApi(api).get_code(_request_timeout=CALL_SECONDS).git_version
     found = client.ApiextensionsV1Api(api).list_custom_resource_definition(_request_timeout=CALL_SECONDS)
     return version, {definition.metadata.name for definition in found.items}
+
+
+def check_storage_containers(config: Path | None, look: Callable[[Path], Objects] | None = None) -> Finding:
+    """The containers in which KServe copies models run in namespaces that enforce `restricted`.
+
+    Args:
+        config: The kubeconfig, None where there is none.
+        look: Returns the cluster's ClusterStorageContainers.
+
+    Returns:
+        A fault where a container lacks a setting that PodSecurity requires: no pod with such a container is created.
+    """
+    if config is None:
+        return note("storage container", "no kubeconfig", "only polytask rollout needs a cluster")
+    try:
+        found = (look or _storage_containers)(config)
+    except Exception as error:  # noqa: BLE001 - as above
+        advice = "needs KServe, and the right to list clusterstoragecontainers.serving.kserve.io"
+        return note("storage container", _short(error), advice)
+    enabled = [entry for entry in found if not entry.get("disabled")]
+    if not enabled:
+        return note("storage container", "the cluster has no ClusterStorageContainer", "install KServe's runtimes")
+    missing = []
+    for entry in enabled:
+        settings = unrestricted((entry.get("spec") or {}).get("container") or {})
+        if settings:
+            missing.append(f"{entry['metadata']['name']} lacks {', '.join(settings)}")
+    if missing:
+        return fault("storage container", "; ".join(missing), APPLY)
+    names = ", ".join(entry["metadata"]["name"] for entry in enabled)
+    return ok("storage container", f"{names}: admitted in restricted namespaces")
+
+
+def unrestricted(container: Mapping[str, Any]) -> list[str]:
+    """The settings of a container's security context that the Pod Security Standard `restricted` finds missing."""
+    security = container.get("securityContext") or {}
+    required = {
+        "allowPrivilegeEscalation: false": security.get("allowPrivilegeEscalation") is False,
+        "runAsNonRoot: true": security.get("runAsNonRoot") is True,
+        "capabilities.drop: [ALL]": "ALL" in ((security.get("capabilities") or {}).get("drop") or ()),
+        "seccompProfile: RuntimeDefault": (security.get("seccompProfile") or {}).get("type")
+        in ("RuntimeDefault", "Localhost"),
+    }
+    return [name for name, met in required.items() if not met]
+
+
+def _storage_containers(config: Path) -> Objects:
+    from kubernetes import client
+    from kubernetes.config import new_client_from_config
+
+    api: Any = new_client_from_config(config_file=str(config))
+    api.configuration.retries = False
+    found = client.CustomObjectsApi(api).list_cluster_custom_object(
+        "serving.kserve.io", "v1alpha1", "clusterstoragecontainers", _request_timeout=CALL_SECONDS
+    )
+    items: Objects = found["items"]
+    return items
 
 
 def _short(error: Exception) -> str:

@@ -8,6 +8,7 @@ KUBERNETES = "1.36"
 # Kinds of other projects, by API version. InferenceServices have checks of their own; the others have no schema here.
 FOREIGN = {
     ("serving.kserve.io/v1beta1", "InferenceService"),
+    ("serving.kserve.io/v1alpha1", "ClusterStorageContainer"),
     ("gateway.networking.k8s.io/v1", "HTTPRoute"),
     ("gateway.networking.k8s.io/v1", "GRPCRoute"),
     ("monitoring.coreos.com/v1", "PodMonitor"),

@@ -8,6 +8,9 @@ from serving.rollout.cluster import INFERENCE_SERVICE, Cluster, Object
 from serving.rollout.errors import NotServing
 
 FAILED = ("BlockedByFailedLoad", "InvalidSpec")
+# What the API server reports for a pod that its namespace does not admit. The same pod is refused each time.
+REFUSED = "violates PodSecurity"
+STORAGE_CONTAINER = "storage-initializer"
 
 
 def wait_ready(
@@ -16,8 +19,8 @@ def wait_ready(
     """The object, once its controller has seen `generation` and calls it and all its parts ready.
 
     A status that belongs to an older generation counts for nothing, however ready it says it is. A failed model load
-    ends the waiting early, when it has been reported for `failing_seconds`: right after a change the report may still
-    be the old model's. Raises NotServing with the conditions that are not met.
+    and a pod that PodSecurity refuses end the waiting early, when they have been reported for `failing_seconds`: right
+    after a change the report may still be the old model's. Raises NotServing with the conditions that are not met.
     """
     end = time.monotonic() + seconds
     failing_since: float | None = None
@@ -33,10 +36,11 @@ def wait_ready(
             failing_since = None
         else:
             problems = list(_unmet(status))
-            if not problems:
+            refusal = _refusal(status)
+            if not problems and refusal is None:
                 return live
-            reason = "; ".join(problems)
-            failed = (status.get("modelStatus") or {}).get("transitionStatus") in FAILED
+            reason = refusal or "; ".join(problems)
+            failed = refusal is not None or (status.get("modelStatus") or {}).get("transitionStatus") in FAILED
             failing_since = (failing_since or time.monotonic()) if failed else None
             if failing_since is not None and time.monotonic() - failing_since >= failing_seconds:
                 raise NotServing(f"{name}: {reason}")
@@ -50,6 +54,23 @@ def is_ready(live: Object) -> bool:
     status = live.get("status") or {}
     seen = status.get("observedGeneration", 0) >= live["metadata"].get("generation", 1)
     return seen and not list(_unmet(status))
+
+
+def _refusal(status: dict[str, Any]) -> str | None:
+    """The message about a pod that PodSecurity refuses, of any part, with what to do; None where there is none.
+
+    A part whose old pods are still available is ready, whatever happens to the new ones: its message counts too.
+    """
+    for condition in status.get("conditions") or ():
+        message = condition.get("message") or ""
+        if REFUSED in message:
+            remedy = (
+                "apply the component `storage-container` (manifests/README.md), then delete the ReplicaSet to retry"
+                if STORAGE_CONTAINER in message
+                else "give its containers the security context that the namespace enforces"
+            )
+            return f"{condition['type']}: {message}; {remedy}"
+    return None
 
 
 def _unmet(status: dict[str, Any]) -> Iterator[str]:

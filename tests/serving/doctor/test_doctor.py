@@ -192,6 +192,29 @@ def test_the_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert cluster.kubeconfig() is None
 
 
+def test_the_storage_containers_of_the_cluster(tmp_path: Path):
+    config = tmp_path / "config"
+    restricted = {
+        "allowPrivilegeEscalation": False,
+        "runAsNonRoot": True,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+    def found(**container: object):
+        named = {"metadata": {"name": "default"}, "spec": {"container": container}}
+        return cluster.check_storage_containers(config, lambda path: [named])
+
+    assert cluster.check_storage_containers(None).status == "note"
+    assert found(securityContext=restricted).status == "ok"
+    assert is_fault(found(), "default lacks allowPrivilegeEscalation: false, runAsNonRoot", "-k manifests/components/")
+    for name in restricted:
+        assert is_fault(found(securityContext={**restricted, name: None}), name)
+    assert cluster.check_storage_containers(config, lambda path: []).status == "note"
+    config.write_text("apiVersion: v1\nkind: Config\n")
+    assert cluster.check_storage_containers(config).status == "note"  # check_cluster reports the fault
+
+
 @pytest.mark.parametrize(("findings", "code"), [([ok("a", "b"), note("c", "d", "e")], 0), ([fault("a", "b", "c")], 1)])
 def test_the_exit_code_follows_the_faults(monkeypatch: pytest.MonkeyPatch, findings: list[Finding], code: int):
     monkeypatch.setattr("serving.doctor.cli.examine", lambda demo: findings)

@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from polytask.errors import PolytaskError
+from serving.doctor.cluster import unrestricted
 from serving.manifests.builtin_kinds import check_builtin
+from serving.manifests.crd_schemas import Schemas, check_against_crds
 from serving.manifests.inference_service_rules import check_inference_service
 from serving.manifests.pod_rules import check_pods
 from serving.manifests.render import documents, render
@@ -25,6 +27,8 @@ COMBINATIONS = [
     ("cpu", "claims", "hpa"),
     ("gpu", "keda", "canary", "training"),
 ]
+# Applied once by the administrator of a cluster, alone: objects without a namespace.
+CLUSTER = {"storage-container"}
 
 
 def combine(folder: Path, components: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -59,7 +63,25 @@ def test_every_component_is_in_an_overlay_or_a_combination():
     for path in MANIFESTS.glob("overlays/*/kustomization.yaml"):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         used |= {name.rpartition("/")[2] for name in content["components"]}
+    used |= CLUSTER
     assert used == {path.name for path in (MANIFESTS / "components").iterdir()} - {"README.md"}
+
+
+def test_the_storage_container_gets_a_restricted_context_and_keeps_all_else(schemas: Schemas):
+    """What is left out stays KServe's: a partial object is merged server-side into the one that KServe installs."""
+    (document,) = documents(render(MANIFESTS / "components" / "storage-container"))
+    assert check_builtin(document) == []
+    assert "namespace" not in document["metadata"]
+    theirs = {"container": {"name": "storage-initializer"}, "supportedUriFormats": [{"prefix": "s3://"}]}
+    theirs["container"] |= document["spec"].pop("container")
+    assert document.pop("spec") == {}
+    whole = {**document, "spec": theirs}
+    assert ("serving.kserve.io/v1alpha1", "ClusterStorageContainer") in schemas
+    assert check_against_crds(whole, schemas) == []
+    assert unrestricted(theirs["container"]) == []
+    readme = (MANIFESTS / "README.md").read_text(encoding="utf-8")
+    command = "kubectl apply --server-side --field-manager=polytask-platform -k manifests/components/storage-container"
+    assert command in readme  # never by the manager `kubectl`, which may own KServe's fields
 
 
 def test_a_pod_for_gpus_takes_the_configuration_that_does_not_load_on_a_cpu(tmp_path: Path):

@@ -56,6 +56,7 @@ class Cluster:
         # Knative: part -> its newest revision that was ready, and the one before it that had all requests.
         self.ready: dict[str, Any] = {}
         self.rolled: dict[str, Any] = {}
+        self.pod_refusal = ""  # what admission reports for every new pod
         self.mismatches: list[tuple[str, str]] = []  # versions of a transformer and of the Triton it might reach
         self.shares: list[tuple[Any, Any]] = []
 
@@ -148,6 +149,10 @@ class Cluster:
         if "broken" in address:
             info = {"reason": "ModelLoadFailed", "message": "multitask: no such tensor"}
             live["status"]["modelStatus"] = {"transitionStatus": "BlockedByFailedLoad", "lastFailureInfo": info}
+        if self.pod_refusal:
+            refused = [_condition(kind, False, self.pod_refusal) for kind in ("PredictorReady", "Ready")]
+            live["status"] |= {"conditions": refused, "modelStatus": {"transitionStatus": "InProgress"}}
+            return
         if ready and _knative(live):
             for part in ("predictor", "transformer"):
                 self.ready[part] = copy.deepcopy(live["spec"][part])
