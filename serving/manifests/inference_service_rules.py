@@ -11,7 +11,7 @@ from serving.manifests.problems import Document, Problem, name_of
 
 PREFIX = "serving.kserve.io/"
 NAME = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
-MODES = ("Standard", "Knative")
+MODES = ("Standard",)
 AUTOSCALERS = ("hpa", "keda", "external", "none")
 PROTOCOLS = ("v1", "v2", "grpc-v1", "grpc-v2")
 IMPLEMENTATIONS = {
@@ -94,16 +94,11 @@ def _replicas(document: Document, spec: Spec) -> Findings:
 
 
 def _autoscaling(document: Document, spec: Spec) -> Findings:
-    mode, scaler = _annotation(document, "deploymentMode"), _annotation(document, "autoscalerClass")
+    scaler = _annotation(document, "autoscalerClass")
     for name, component in _components(spec):
         path, metric, target = f"spec.{name}", component.get("scaleMetric"), component.get("scaleTarget")
         metrics = (component.get("autoScaling") or {}).get("metrics") or []
-        if mode == "Knative":
-            if component.get("deploymentStrategy"):
-                yield f"{path}.deploymentStrategy", "is for Standard mode"
-            if metric not in (None, "concurrency", "rps", "cpu", "memory"):
-                yield f"{path}.scaleMetric", f"{metric!r} stands there; allowed in Knative mode: concurrency, rps"
-        elif scaler == "hpa":
+        if scaler == "hpa":
             if metric not in (None, "cpu", "memory"):
                 yield f"{path}.scaleMetric", f"{metric!r} stands there; allowed for hpa: cpu, memory"
             if target is not None and metric in (None, "cpu") and not 1 <= target <= 100:
@@ -179,8 +174,6 @@ def _ports(document: Document, spec: Spec) -> Findings:
         # A Service with several ports needs a name for each.
         if len(ports) > 1 and not all(port.get("name") for port in ports):
             yield f"{path}.ports", "has a port without a name"
-        if len(ports) > 1 and _annotation(document, "deploymentMode") == "Knative":
-            yield f"{path}.ports", f"{len(ports)} ports; allowed in Knative mode: one"
 
 
 def _protocol(document: Document, spec: Spec) -> Findings:
@@ -210,9 +203,8 @@ def _rest_only(document: Document, spec: Spec) -> Findings:
 
 
 def _canary(document: Document, spec: Spec) -> Findings:
-    mode = _annotation(document, "deploymentMode")
     for name, component in _components(spec):
-        if component.get("canaryTrafficPercent") is not None and mode != "Knative":
+        if component.get("canaryTrafficPercent") is not None:
             yield f"spec.{name}.canaryTrafficPercent", "works in Knative mode only"
     if spec.get("canary") and spec.get("transformer"):
         yield "spec.canary", "leads past the transformer; use two InferenceServices and a weighted route"

@@ -13,9 +13,7 @@ REPOSITORY_SHA256 = f"{PREFIX}repository-sha256"
 MODEL_VERSION = f"{PREFIX}model-version"
 BUNDLE = f"{PREFIX}bundle"
 CONTRACT_SHA256 = f"{PREFIX}contract-sha256"
-PREDICTOR = f"{PREFIX}predictor"
 MODE = "serving.kserve.io/deploymentMode"
-TAG_ROUTING = "serving.kserve.io/enable-tag-routing"
 
 Replacement = Literal["recreate", "rolling"]
 REPLACEMENTS: dict[Replacement, dict[str, Any]] = {
@@ -25,26 +23,9 @@ REPLACEMENTS: dict[Replacement, dict[str, Any]] = {
 }
 
 
-def predictor_host(name: str, namespace: str) -> str:
-    """Where a transformer finds the Triton of an InferenceService, as KServe writes it."""
-    return f"{name}-predictor.{namespace}"
-
-
-@dataclass(frozen=True)
-class Traffic:
-    """Knative only: which Triton the transformer asks, and which share of requests the newest revisions get.
-
-    A share of None is KServe's own: all, once the revision is ready.
-    """
-
-    predictor: str
-    predictor_percent: int | None = None
-    transformer_percent: int | None = None
-
-
 @dataclass(frozen=True)
 class Revision:
-    """One model in service: addresses and checksums, and how its pods replace others (None: as KServe does).
+    """One model in service: addresses and checksums, and how its pods replace others (None in a second service).
 
     `explainer` says whether an explainer is served with it.
     """
@@ -57,16 +38,9 @@ class Revision:
     mounted: str
     replacement: Mapping[str, Any] | None = None
     explainer: bool = False
-    traffic: Traffic | None = None
 
     @classmethod
-    def of_release(
-        cls,
-        release: Release,
-        replacement: Replacement | None,
-        explainer: bool = False,
-        traffic: Traffic | None = None,
-    ) -> Self:
+    def of_release(cls, release: Release, replacement: Replacement | None, explainer: bool = False) -> Self:
         """The revision that serves a release."""
         return cls(
             model_version=release.version,
@@ -77,7 +51,6 @@ class Revision:
             mounted=release.mounted,
             replacement=REPLACEMENTS[replacement] if replacement is not None else None,
             explainer=explainer,
-            traffic=traffic,
         )
 
     @classmethod
@@ -97,11 +70,6 @@ class Revision:
             storage_uri=uris[0]["uri"],
             mounted=on_transformer[BUNDLE],
             replacement=predictor.get("deploymentStrategy"),
-            traffic=None
-            if PREDICTOR not in on_transformer
-            else Traffic(
-                on_transformer[PREDICTOR], *(part.get("canaryTrafficPercent") for part in (predictor, transformer))
-            ),
             explainer=BUNDLE in ((live["spec"].get("explainer") or {}).get("annotations") or {}),
         )
 
@@ -122,13 +90,6 @@ class Revision:
             },
             "storageUris": [{"uri": self.storage_uri, "mountPath": MOUNT}],
         }
-        shares: dict[str, Object] = {"predictor": {}, "transformer": {}}
-        asking: Object = deepcopy(reader)
-        if self.traffic is not None:
-            asking["annotations"][PREDICTOR] = self.traffic.predictor
-            percents = (self.traffic.predictor_percent, self.traffic.transformer_percent)
-            for part, percent in zip(shares, percents, strict=True):
-                shares[part] = {} if percent is None else {"canaryTrafficPercent": percent}
         return {
             "apiVersion": INFERENCE_SERVICE.api_version,
             "kind": INFERENCE_SERVICE.kind,
@@ -136,11 +97,10 @@ class Revision:
             "spec": {
                 "predictor": {
                     **strategy,
-                    **shares["predictor"],
                     "annotations": {MODEL_VERSION: self.model_version, REPOSITORY_SHA256: self.repository_sha256},
                     "model": {"storageUri": self.repository_uri},
                 },
-                "transformer": {**asking, **shares["transformer"]},
+                "transformer": reader,
                 **({"explainer": reader} if self.explainer else {}),
             },
         }

@@ -2,8 +2,7 @@
 
     recreate   the old pods end, then the new ones start
     rolling    new pods first; requests that an old transformer gets while Triton is new are refused (503) until it goes
-    canary     a second InferenceService gets a growing share of the requests; the judges decide about each step. In
-               Knative mode the second is a revision of the same InferenceService
+    canary     a second InferenceService gets a growing share of the requests; the judges decide about each step
     shadow     a second InferenceService gets a copy of every request, and nobody sees its answers
 
 `recreate` and `rolling` change one InferenceService in place. A transformer answers only with the Triton of its own
@@ -22,14 +21,14 @@ import yaml
 from serving.rollout import routes
 from serving.rollout.cluster import INFERENCE_SERVICE, KUBECTL, Cluster, Object
 from serving.rollout.errors import RolloutError
-from serving.rollout.knative_canary import KnativeCanary
 from serving.rollout.readiness import is_ready
 from serving.rollout.release import Release
-from serving.rollout.revision import MODE, Replacement, Revision, Traffic, predictor_host, second_service
+from serving.rollout.revision import MODE, Replacement, Revision, second_service
 from serving.rollout.settings import Action, Outcome, Settings
 from serving.rollout.steps import Steps
 
 LOGGER = logging.getLogger(__name__)
+STANDARD = "Standard"
 
 
 class Rollout:
@@ -50,19 +49,16 @@ class Rollout:
     def _run(self) -> Action:
         settings = self._settings
         live = self._cluster.get(INFERENCE_SERVICE, settings.name) or self._create()
-        knative = (live["metadata"].get("annotations") or {}).get(MODE) == "Knative"
-        if knative and settings.strategy == "shadow":
-            raise RolloutError(
-                "strategy shadow in Knative mode: it mirrors no requests; allowed: recreate, rolling, canary"
-            )
-        traffic = Traffic(predictor_host(settings.name, self._cluster.namespace)) if knative else None
+        mode = (live["metadata"].get("annotations") or {}).get(MODE)
+        if mode != STANDARD:
+            raise RolloutError(f"{settings.name}: annotation {MODE}: {mode!r}; expected {STANDARD}: see ADR 0044")
         previous = Revision.of_live(live)
         in_place: Replacement = "recreate" if settings.strategy == "recreate" else "rolling"
         explainer = bool(live["spec"].get("explainer"))
-        wanted = Revision.of_release(self._release, None if knative else in_place, explainer, traffic)
+        wanted = Revision.of_release(self._release, in_place, explainer)
         if settings.strategy == "shadow":
             return self._shadow(live, previous, wanted)
-        routed = settings.strategy == "canary" and not knative
+        routed = settings.strategy == "canary"
         if routed:
             routes.require_routes(self._cluster, settings.name)
         if previous is not None and previous.serves_the_same_as(wanted) and is_ready(live):
@@ -71,13 +67,8 @@ class Rollout:
             return "unchanged"
         # A model that is there and not ready is no model to go back to, nor to compare with.
         earlier = None if previous is None or previous.serves_the_same_as(wanted) else previous
-        if earlier is not None and knative:
-            earlier = self._before_canary(earlier, traffic)
         action: Action = "deployed"
-        if settings.strategy == "canary" and earlier is not None:
-            if knative:
-                KnativeCanary(self._steps, live, earlier, wanted).run()
-                return "promoted"
+        if routed and earlier is not None:
             action = self._canary(live, earlier, wanted)
         else:
             self._replace(earlier, wanted)
@@ -86,17 +77,6 @@ class Rollout:
         if self._cluster.get(INFERENCE_SERVICE, self._shadow_name) is not None:
             self._end_second(self._shadow_name)
         return action
-
-    def _before_canary(self, live: Revision, whole: Traffic | None) -> Revision | None:
-        """The model to go back to, None where a canary was killed before it was decided: it stands nowhere."""
-        if live.traffic is None or whole is None or live.traffic.predictor == whole.predictor:
-            return replace(live, traffic=whole)
-        if self._settings.strategy == "canary":
-            raise RolloutError(
-                f"{self._settings.name}: a canary of model {live.model_version} was left at "
-                f"{live.traffic.transformer_percent}%; end it with the strategy rolling and the model to serve"
-            )
-        return None
 
     @property
     def _shadow_name(self) -> str:

@@ -62,14 +62,13 @@ class Steps:
         finally:
             endpoint.close()
 
-    def judge(self, stable: str, canary: str, names: tuple[str, str] | None = None) -> None:
-        """Let the judges look for as long as a step lasts; `names` are those that metrics know the two by."""
+    def judge(self, stable: str, canary: str) -> None:
+        """Let the judges look for as long as a step lasts."""
         settings = self.settings
         until = time.monotonic() + settings.step_seconds
         with_stable, with_canary = self.endpoint(stable), self.endpoint(canary)
         try:
-            known = names or (stable, canary)
-            candidate = Candidate(*known, self.cluster.namespace, with_stable, with_canary, self.tasks)
+            candidate = Candidate(stable, canary, self.cluster.namespace, with_stable, with_canary, self.tasks)
             while True:
                 objections = [text for judge in settings.judges for text in judge.objections(candidate)]
                 if objections:

@@ -21,7 +21,6 @@ from trainer.train_job import LABELS, TRAIN_JOB
 
 MANIFESTS = ROOT / "manifests"
 COMBINATIONS = [
-    ("cpu", "knative"),
     ("gpu", "jwt"),
     ("gpu", "tensorrt"),
     ("cpu", "claims", "hpa"),
@@ -107,13 +106,6 @@ def test_tensorrt_keeps_its_engines_and_is_given_the_time_to_build_them(tmp_path
 def test_tensorrt_without_a_gpu_is_no_environment(tmp_path: Path):
     with pytest.raises(PolytaskError):
         combine(tmp_path, ("cpu", "tensorrt"))
-
-
-def test_knative_scales_to_zero_and_serves_one_port(tmp_path: Path):
-    spec = find(combine(tmp_path, ("cpu", "knative")), "InferenceService/recommender")["spec"]
-    assert (spec["predictor"]["minReplicas"], spec["transformer"]["minReplicas"]) == (0, 0)
-    assert [port["containerPort"] for port in spec["predictor"]["model"]["ports"]] == [9000]
-    assert [port["containerPort"] for port in spec["transformer"]["containers"][0]["ports"]] == [8080]
 
 
 def test_the_explainer_reads_what_the_transformer_reads_and_reaches_triton(tmp_path: Path):

@@ -53,18 +53,12 @@ class Cluster:
         self.asked: list[str] = []
         self._reads: dict[str, int] = {}
         self.running: dict[str, dict[str, Any]] = {}
-        # Knative: part -> its newest revision that was ready, and the one before it that had all requests.
-        self.ready: dict[str, Any] = {}
-        self.rolled: dict[str, Any] = {}
         self.pod_refusal = ""  # what admission reports for every new pod
-        self.mismatches: list[tuple[str, str]] = []  # versions of a transformer and of the Triton it might reach
-        self.shares: list[tuple[Any, Any]] = []
 
     def get(self, path: str) -> dict[str, Any]:
         if path not in self.objects:
             raise Problem(404, "NotFound", f'{path.split("/")[-2]} "{path.split("/")[-1]}" not found')
         self._control(path)
-        self._watch(path)
         return copy.deepcopy(self.objects[path])
 
     def apply(self, path: str, document: dict[str, Any], manager: str, force: bool, validation: str) -> dict[str, Any]:
@@ -110,7 +104,6 @@ class Cluster:
         if before != after:
             self.writes.append((manager, path))
         self.objects[path] = after
-        self._watch(path)
         if path.endswith("/httproutes/recommender") and "rules" in after["spec"]:
             rule = after["spec"]["rules"][0]
             weights = {entry["name"]: entry["weight"] for entry in rule["backendRefs"]}
@@ -153,56 +146,12 @@ class Cluster:
             refused = [_condition(kind, False, self.pod_refusal) for kind in ("PredictorReady", "Ready")]
             live["status"] |= {"conditions": refused, "modelStatus": {"transitionStatus": "InProgress"}}
             return
-        if ready and _knative(live):
-            for part in ("predictor", "transformer"):
-                self.ready[part] = copy.deepcopy(live["spec"][part])
-                if live["spec"][part].get("canaryTrafficPercent") in (None, 100):
-                    self.rolled[part] = self.ready[part]
-            revisions = {"latestRolledoutRevision": "old-1", "latestCreatedRevision": "new-2"}
-            live["status"]["components"] = {"transformer": revisions}
         if ready:
             self.running[path.rpartition("/")[2]] = copy.deepcopy(live["spec"])
 
-    def _revisions(self, part: str, tag: str) -> list[dict[str, Any]]:
-        """The revisions of a part that an address may lead to."""
-        if tag:
-            return [self.ready[part] if tag == "latest-" else self.rolled[part]]
-        (live,) = (entry for path, entry in self.objects.items() if path.endswith("/inferenceservices/recommender"))
-        percent = live["spec"][part].get("canaryTrafficPercent")
-        found = [] if percent in (None, 100) else [self.rolled[part]]
-        return found if percent == 0 else [*found, self.ready[part]]
-
-    def _pairs(self, tag: str) -> list[tuple[str, str]]:
-        """Versions of the transformer and of Triton that a request may meet."""
-        pairs = []
-        for transformer in self._revisions("transformer", tag):
-            annotations = transformer["annotations"]
-            host = annotations["polytask.dev/predictor"]
-            assert host.endswith("recommender-predictor.test"), host
-            for predictor in self._revisions("predictor", host.removesuffix("recommender-predictor.test")):
-                versions = annotations, predictor["annotations"]
-                pairs.append(tuple(one["polytask.dev/model-version"] for one in versions))
-        return pairs
-
-    def _watch(self, path: str) -> None:
-        """Note what requests may meet right now."""
-        live = self.objects[path]
-        if live["kind"] != "InferenceService" or not _knative(live) or not self.ready:
-            return
-        self.mismatches += [pair for pair in self._pairs("") if pair[0] != pair[1]]
-        shares = tuple(live["spec"][part].get("canaryTrafficPercent") for part in ("predictor", "transformer"))
-        if not self.shares or self.shares[-1] != shares:
-            self.shares.append(shares)
-
     def answer(self, name: str, body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
         """What the transformer of an InferenceService says."""
-        tag = next((tag for tag in ("latest-", "prev-") if name.startswith(tag)), "")
-        spec = self.running.get(name.removeprefix(tag))
-        if spec is not None and self.ready:
-            pairs = self._pairs(tag)
-            if any(transformer != predictor for transformer, predictor in pairs):
-                return 503, {"error": f"contracts differ: {pairs}"}
-            spec = {"predictor": self._revisions("predictor", tag)[-1]}
+        spec = self.running.get(name)
         if spec is None:
             return 503, {"error": "no pod is ready"}
         version = spec["predictor"]["annotations"]["polytask.dev/model-version"]
@@ -217,11 +166,6 @@ class Cluster:
             outputs = [{**output, "data": []} for output in outputs]
         stamp = {"model_version": version, "contract_checksum": self.contracts.get(version, "unknown")}
         return 200, {"model_name": "recommender", "parameters": stamp, "outputs": outputs}
-
-
-def _knative(live: dict[str, Any]) -> bool:
-    annotations = live["metadata"].get("annotations") or {}
-    return annotations.get("serving.kserve.io/deploymentMode") == "Knative"
 
 
 def _condition(kind: str, ready: bool, message: str = "") -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +10,8 @@ from serving.manifests.crd_schemas import Schemas, check_against_crds
 from serving.manifests.inference_service_rules import check_inference_service
 from serving.manifests.render import OVERLAYS, documents, render
 from serving.rollout.release import Release
-from serving.rollout.revision import PREDICTOR, TAG_ROUTING, Revision, Traffic, second_service
+from serving.rollout.revision import Revision, second_service
 from tests.serving.manifests.conftest import ROOT, find
-from tests.serving.manifests.test_components import combine
 
 Make = Callable[..., Release]
 
@@ -55,26 +53,6 @@ def test_an_explainer_gets_the_bundle_of_its_transformer(service: dict[str, Any]
     for field in ("annotations", "storageUris"):
         assert live["spec"]["explainer"][field] == live["spec"]["transformer"][field]
     assert "explainer" not in second_service(live, "recommender-canary", revision)["spec"]
-
-
-@pytest.mark.parametrize("percents", [(None, None), (0, 10), (None, 100)])
-def test_a_share_in_knative_mode_keeps_every_rule_and_is_read_back(
-    percents: tuple[int | None, int | None], tmp_path: Path, release: Make, schemas: Schemas
-):
-    service = find(combine(tmp_path, ("cpu", "knative")), "InferenceService/recommender")
-    (container,) = service["spec"]["transformer"]["containers"]
-    assert container["args"][-2:] == ["--predictor_host", "$(PREDICTOR)"]
-    (variable,) = (one for one in container["env"] if one["name"] == "PREDICTOR")
-    assert PREDICTOR in variable["valueFrom"]["fieldRef"]["fieldPath"]
-    assert service["metadata"]["annotations"][TAG_ROUTING] == "true"
-    traffic = Traffic("latest-recommender-predictor.test", *percents)
-    revision = Revision.of_release(release(7), None, traffic=traffic)
-    live = deployed(service, revision)
-    assert live["spec"]["predictor"].get("canaryTrafficPercent") == percents[0]
-    assert check_inference_service(live, deployed=True) == []
-    assert check_against_crds(live, schemas) == []
-    assert Revision.of_live(live) == revision
-    assert not revision.serves_the_same_as(Revision.of_release(release(7), None))
 
 
 @pytest.mark.parametrize("storage", ["s3://models/small", "pvc://models/small"])
