@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 from rich.console import Console
 
 from polytask.atomic import write_text
@@ -20,6 +21,8 @@ def render(
 ) -> None:
     """Render every overlay of manifests/ to build/manifests/<overlay>.yaml and check it.
 
+    build/manifests/stopped/<overlay>.yaml holds its InferenceService as it is created, before the first model.
+
     Examples:
       polytask render
       polytask render --crds crds
@@ -27,6 +30,7 @@ def render(
     from serving.manifests import render as kustomize
     from serving.manifests.check import check_documents, check_overlay_length
     from serving.manifests.crd_schemas import load_crds
+    from serving.rollout.first_model import stopped
 
     schemas = load_crds(crds) if crds is not None else None
     console = Console()
@@ -39,6 +43,8 @@ def render(
         ]
         problems += [f"{name}: {problem}" for problem in found]
         write_text(output / f"{name}.yaml", text)
+        first = [stopped(entry) for entry in kustomize.documents(text) if entry.get("kind") == "InferenceService"]
+        write_text(output / "stopped" / f"{name}.yaml", yaml.safe_dump_all(first, sort_keys=False))
         console.print(f"wrote {output / name}.yaml", highlight=False)
     if problems:
         raise ServingError("\n".join(problems))

@@ -229,6 +229,8 @@ def _storage(document: Document, spec: Spec) -> Findings:
 
 def _owned_by_the_deploy_step(document: Document, spec: Spec) -> Findings:
     message = "is the deploy step's; a manifest that sets it takes back what was deployed"
+    if _annotation(document, "stop") is not None:
+        yield f"metadata.annotations.{PREFIX}stop", message
     for name, component in _components(spec):
         if component.get("storageUris"):
             yield f"spec.{name}.storageUris", message

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from serving.rollout.cluster import INFERENCE_SERVICE, Object
+from serving.rollout.first_model import STOP
 from serving.rollout.release import MOUNT, Release
 
 PREFIX = "polytask.dev/"
@@ -93,7 +94,7 @@ class Revision:
         return {
             "apiVersion": INFERENCE_SERVICE.api_version,
             "kind": INFERENCE_SERVICE.kind,
-            "metadata": {"name": name},
+            "metadata": {"name": name, "annotations": {STOP: "false"}},
             "spec": {
                 "predictor": {
                     **strategy,

@@ -21,6 +21,7 @@ import yaml
 from serving.rollout import routes
 from serving.rollout.cluster import INFERENCE_SERVICE, KUBECTL, Cluster, Object
 from serving.rollout.errors import RolloutError
+from serving.rollout.first_model import FIRST, is_stopped, stopped
 from serving.rollout.readiness import is_ready
 from serving.rollout.release import Release
 from serving.rollout.revision import MODE, Replacement, Revision, second_service
@@ -67,6 +68,8 @@ class Rollout:
             return "unchanged"
         # A model that is there and not ready is no model to go back to, nor to compare with.
         earlier = None if previous is None or previous.serves_the_same_as(wanted) else previous
+        if previous is None and is_stopped(live):
+            self._steps.start(wanted)
         action: Action = "deployed"
         if routed and earlier is not None:
             action = self._canary(live, earlier, wanted)
@@ -83,7 +86,7 @@ class Rollout:
         return f"{self._settings.name}-shadow"
 
     def _create(self) -> Object:
-        """The InferenceService of the manifest, applied as kubectl would, so that kubectl can go on with it."""
+        """The InferenceService of the manifest, stopped, with kubectl as the owner of its fields."""
         settings = self._settings
         place = f"InferenceService {settings.name} in {self._cluster.namespace}"
         if settings.manifest is None:
@@ -94,6 +97,7 @@ class Rollout:
             if document.get("kind") == INFERENCE_SERVICE.kind and document["metadata"]["name"] == settings.name:
                 document["metadata"]["namespace"] = self._cluster.namespace
                 LOGGER.info("creating %s", place)
+                self._cluster.apply(INFERENCE_SERVICE, stopped(document), manager=FIRST)
                 return self._cluster.apply(INFERENCE_SERVICE, document, manager=KUBECTL)
         raise RolloutError(f"{settings.manifest}: holds no InferenceService called {settings.name}")
 

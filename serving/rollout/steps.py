@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 
+from serving.rollout import first_model
 from serving.rollout.cluster import INFERENCE_SERVICE, Cluster, Object
 from serving.rollout.errors import RolloutError
 from serving.rollout.judges import Candidate
@@ -29,6 +30,13 @@ class Steps:
         """Give the InferenceService the fields of a revision."""
         document = revision.fields(self.settings.name)
         return self.cluster.apply(INFERENCE_SERVICE, document, force=self.settings.take_over)
+
+    def start(self, revision: Revision) -> None:
+        """Give a stopped InferenceService its first model, and only then let KServe make pods of it."""
+        document = revision.fields(self.settings.name)
+        del document["metadata"]["annotations"]
+        self.cluster.apply(INFERENCE_SERVICE, document, force=self.settings.take_over)
+        first_model.start(self.cluster, self.settings.name, self.settings.take_over)
 
     def wait(self, name: str, applied: Object) -> Object:
         """The InferenceService once what was applied is ready."""

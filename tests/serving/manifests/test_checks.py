@@ -12,7 +12,8 @@ import yaml
 from serving.manifests.check import check_overlay_length
 from serving.manifests.crd_schemas import Schemas, check_against_crds
 from serving.manifests.inference_service_rules import check_inference_service
-from tests.serving.manifests.conftest import Overlays, find, patched
+from serving.manifests.render import OVERLAYS, documents
+from tests.serving.manifests.conftest import ROOT, Overlays, find, patched
 
 BROKEN = yaml.safe_load((Path(__file__).parent / "broken.yaml").read_text(encoding="utf-8"))
 
@@ -82,6 +83,26 @@ def test_the_deploy_step_may_set_what_a_manifest_may_not(overlays: Overlays):
     service["spec"]["predictor"]["model"]["storageUri"] = "s3://models/1/repository"
     assert [problem.path for problem in check_inference_service(service)] == ["spec.predictor.model.storageUri"]
     assert check_inference_service(service, deployed=True) == []
+
+
+def test_render_writes_what_creates_the_service_before_its_first_model(overlays: Overlays, tmp_path: Path):
+    program = [
+        sys.executable,
+        "-m",
+        "polytask",
+        "render",
+        "--overlays",
+        str(ROOT / OVERLAYS),
+        "--output",
+        str(tmp_path),
+    ]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    for name, rendered in overlays.items():
+        assert documents((tmp_path / f"{name}.yaml").read_text(encoding="utf-8")) == rendered
+        (stopped,) = documents((tmp_path / "stopped" / f"{name}.yaml").read_text(encoding="utf-8"))
+        assert stopped["metadata"]["annotations"].pop("serving.kserve.io/stop") == "true"
+        assert stopped == find(rendered, "InferenceService/recommender")
 
 
 def test_a_long_overlay_is_refused(tmp_path: Path):
