@@ -15,7 +15,6 @@ FOREIGN = {
     ("monitoring.coreos.com/v1", "PrometheusRule"),
     ("security.istio.io/v1", "RequestAuthentication"),
     ("security.istio.io/v1", "AuthorizationPolicy"),
-    ("feast.dev/v1", "FeatureStore"),
 }
 
 
