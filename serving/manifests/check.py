@@ -5,6 +5,7 @@ from pathlib import Path
 
 from serving.manifests.builtin_kinds import check_builtin
 from serving.manifests.crd_schemas import Schemas, check_against_crds
+from serving.manifests.feature_store_rules import check_feature_stores
 from serving.manifests.inference_service_rules import check_inference_service
 from serving.manifests.kserve_types import check_types
 from serving.manifests.pod_rules import check_pods
@@ -23,7 +24,7 @@ def check_documents(documents: Iterable[Document], schemas: Schemas | None = Non
             sound.append(document)
             found = [*check_inference_service(document), *check_pods(document)]
         problems += found
-    return problems + _references(sound)
+    return [*problems, *_references(sound), *check_feature_stores(sound)]
 
 
 def check_overlay_length(folder: Path) -> list[Problem]:

@@ -38,6 +38,8 @@ def checked(overlays: Overlays) -> dict[str, Found]:
         others = (
             [d for d in rendered if d["kind"] in ("ServiceAccount", "ConfigMap")] if "missing" in case["rule"] else []
         )
+        if case.get("together"):
+            others = [d for d in rendered if d != find(rendered, case["document"])]
         cases[case["rule"]] = [broken, *others]
     done = subprocess.run(
         [sys.executable, "-c", CHECK],
