@@ -1,6 +1,7 @@
 """The cluster that a kubeconfig names: whether it responds, whether KServe is there, and whether it can copy models."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ APPLY = (
     "kubectl apply --server-side --field-manager=polytask-platform -k manifests/components/storage-container; "
     "until then only pvc:// works in a restricted namespace"
 )
+# The same as serving/manifests/builtin_kinds.py, which the extra `serve` does not need.
+SUPPORTED = ((1, 34), (1, 37))
 
 Objects = list[Mapping[str, Any]]
 
@@ -36,6 +39,9 @@ def check_cluster(config: Path | None, look: Callable[[Path], tuple[str, set[str
         return fault("cluster", f"{config}: {_short(error)}", "check with: kubectl cluster-info; or unset KUBECONFIG")
     if NEEDED not in definitions:
         return fault("cluster", f"Kubernetes {version} without {NEEDED}", "install KServe; docs/deploy.md says how")
+    if not SUPPORTED[0] <= _minor(version) <= SUPPORTED[1]:
+        allowed = " to ".join(f"{major}.{minor}" for major, minor in SUPPORTED)
+        return note("cluster", f"Kubernetes {version}", f"the manifests are checked for Kubernetes {allowed}")
     missing = [name for name in USEFUL if name not in definitions]
     if missing:
         return note(
@@ -110,6 +116,12 @@ def _storage_containers(config: Path) -> Objects:
     )
     items: Objects = found["items"]
     return items
+
+
+def _minor(version: str) -> tuple[int, int]:
+    """Major and minor of a version such as `v1.34.4-gke.1`; (0, 0) for one that is not of that form."""
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def _short(error: Exception) -> str:

@@ -3,7 +3,8 @@
 from polytask.errors import ServingError
 from serving.manifests.problems import Document, Problem, name_of
 
-KUBERNETES = "1.36"
+# The servers that are supported: a document has to fit the oldest and the newest of them.
+SUPPORTED = ("1.34", "1.37")
 
 # Kinds of other projects, by API version. InferenceServices have checks of their own; the others have no schema here.
 FOREIGN = {
@@ -29,11 +30,12 @@ def check_builtin(document: Document) -> list[Problem]:
         return []
     if not all(isinstance(part, str) for part in kind):
         return [Problem(name_of(document), "", "has no apiVersion or kind")]
-    try:
-        kubernetes_validate.validate(dict(document), KUBERNETES, strict=True)
-    except kubernetes_validate.SchemaNotFoundError:
-        return [Problem(name_of(document), "", f"{kind[0]} {kind[1]} is not a known kind")]
-    except kubernetes_validate.ValidationError as error:
-        path = ".".join(str(part) for part in error.path)
-        return [Problem(name_of(document), path, error.message)]
+    for version in SUPPORTED:
+        try:
+            kubernetes_validate.validate(dict(document), version, strict=True)
+        except kubernetes_validate.SchemaNotFoundError:
+            return [Problem(name_of(document), "", f"{kind[0]} {kind[1]} is not a known kind of Kubernetes {version}")]
+        except kubernetes_validate.ValidationError as error:
+            path = ".".join(str(part) for part in error.path)
+            return [Problem(name_of(document), path, f"{error.message} (Kubernetes {version})")]
     return []

@@ -180,6 +180,10 @@ def test_the_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert cluster.check_cluster(config, lambda path: ("v1.37", every)).status == "ok"
     assert is_fault(cluster.check_cluster(config, lambda path: ("v1.37", set())), "v1.37", "install KServe")
     assert cluster.check_cluster(config, lambda path: ("v1.37", {cluster.NEEDED})).status == "note"
+    assert cluster.check_cluster(config, lambda path: ("v1.34.4-gke.1", every)).status == "ok"
+    for version in ("v1.33.9", "v1.38.0", "unknown"):
+        finding = cluster.check_cluster(config, lambda path, version=version: (version, every))
+        assert (finding.status, "1.34 to 1.37" in finding.advice) == ("note", True)
     config.write_text(
         "apiVersion: v1\nkind: Config\ncurrent-context: here\n"
         "contexts: [{name: here, context: {cluster: here, user: me}}]\n"
