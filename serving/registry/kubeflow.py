@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from polytask.registry.files import VersionFiles
 from polytask.registry.version import ROLLED_BACK, ModelVersion, RegistryError, now, version_before
 from serving.registry.custom_properties import properties_of, version_of
-from serving.registry.registry_client import RegistryClient, created
+from serving.registry.registry_client import RegistryClient, created, require_api
 
 if TYPE_CHECKING:
     from model_registry.core import ModelRegistryAPIClient
@@ -127,7 +127,10 @@ class KubeflowRegistry:
         return self._client.run(run)
 
     async def _model(self, calls: "ModelRegistryAPIClient") -> "RegisteredModel | None":
-        return await calls.get_registered_model_by_params(self._name)
+        found = await calls.get_registered_model_by_params(self._name)
+        if found is None:
+            await require_api(calls, self._client.url)
+        return found
 
     async def _required(self, calls: "ModelRegistryAPIClient") -> "RegisteredModel":
         model = await self._model(calls)
@@ -146,12 +149,16 @@ class KubeflowRegistry:
         from model_registry.types import ModelArtifact
 
         assert registered.id is not None, "the server gives every version an id"
+        number = registered.id
         artifact = ModelArtifact(name=self._name, uri=version.bundle, model_format_name="triton")
-        found = await calls.get_model_artifacts(registered.id)
-        artifact.id = next((other.id for other in found if other.name == self._name), None)
-        if artifact.id is None:
-            await calls.upsert_model_version_artifact(artifact, registered.id)
-        else:
+
+        async def find() -> "ModelArtifact | None":
+            found = await calls.get_model_artifacts(number)
+            return next((other for other in found if other.name == self._name), None)
+
+        known = await find() or await created(lambda: calls.upsert_model_version_artifact(artifact, number), find)
+        if known.uri != version.bundle:
+            artifact.id = known.id
             await calls.upsert_model_artifact(artifact)
 
     async def _known(self, calls: "ModelRegistryAPIClient", model: "RegisteredModel", number: int) -> "Registered":

@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from polytask.registry.version import RegistryError
@@ -79,6 +80,20 @@ async def created(create: Callable[[], Awaitable[T]], find: Callable[[], Awaitab
         if found is None:
             raise
         return found
+
+
+async def require_api(calls: "ModelRegistryAPIClient", url: str) -> None:
+    """Raise RegistryError where the server has no API v1: there, every look-up finds nothing."""
+    from model_registry.types import ListOptions
+    from mr_openapi.exceptions import NotFoundException
+
+    try:
+        await calls.get_registered_models(ListOptions(limit=1))
+    except NotFoundException as error:
+        raise RegistryError(
+            f"{url}: this server has no API v1 (/api/model_registry/v1/); "
+            f"required: Model Registry >= {metadata.version('model-registry')}, the release of the client"
+        ) from error
 
 
 def _import(url: str) -> None:

@@ -5,6 +5,7 @@ update replaces all custom properties; a call without the token is 401, where on
 """
 
 import json
+import threading
 import time
 from contextlib import AbstractContextManager
 from typing import Any
@@ -25,6 +26,7 @@ class Problem(Exception):
 
 class State:
     def __init__(self) -> None:
+        self.lock = threading.Lock()
         self.models: list[dict[str, Any]] = []
         self.versions: list[dict[str, Any]] = []
         self.artifacts: list[dict[str, Any]] = []
@@ -34,6 +36,7 @@ class State:
         self.failures: list[int] = []  # statuses to answer the next calls with
         self.delay = 0.0
         self.pages = 2
+        self.older = False  # a server whose API is /api/model_registry/v1alpha3
         self.hidden = 0  # so many look-ups by name find nothing, as when another client is writing
 
     def find(self, rows: list[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
@@ -46,16 +49,21 @@ class State:
         raise Problem(404, f"no object found for {wanted}")
 
     def create(self, rows: list[dict[str, Any]], body: dict[str, Any], unique: tuple[str, ...]) -> dict[str, Any]:
-        if any(all(row.get(name) == body.get(name) for name in unique) for row in rows):
-            raise Problem(409, f"{body['name']} already exists")
-        row = {**body, "id": str(1 + len(self.models) + len(self.versions) + len(self.artifacts))}
-        rows.append(row)
+        with self.lock:
+            if any(all(row.get(name) == body.get(name) for name in unique) for row in rows):
+                raise Problem(409, f"{body['name']} already exists")
+            row = {**body, "id": str(1 + len(self.models) + len(self.versions) + len(self.artifacts))}
+            rows.append(row)
         return row
 
     def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Any:
+        if self.older:
+            raise Problem(404, "404 page not found")
         match [method, *path.removeprefix(BASE).strip("/").split("/")]:
             case ["GET", "registered_model"]:
                 return self.find(self.models, name=query["name"])
+            case ["GET", "registered_models"]:
+                return self.page(self.models, query)
             case ["POST", "registered_models"]:
                 return self.create(self.models, body, ("name",))
             case ["PATCH", "registered_models", number]:

@@ -1,10 +1,14 @@
 """What is peculiar to Kubeflow Model Registry: its token, pages, conflicts, errors and deadlines."""
 
+import contextlib
 import logging
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,6 +87,42 @@ def test_two_clients_register_at_once(
     (version,) = registry.versions()
     assert version.lineage == {"encoder": "second"}
     assert len(state.models) == 1
+
+
+def test_eight_clients_register_the_same_versions_at_once(
+    url: str, state: State, small_scenario: Scenario, tmp_path: Path
+) -> None:
+    """Each finds nothing, so each creates: the look-ups end before the first creation."""
+    clients = 8
+    bundles = [published(small_scenario, tmp_path / "published", number) for number in (1, 2)]
+    waiting = {kind: threading.Barrier(clients) for kind in ("registered_models", "model_versions", "artifacts")}
+    create = state.answer
+
+    def together(method: str, path: str, query: dict[str, str], body: Any) -> Any:
+        kind = path.rpartition("/")[2]
+        if method == "POST" and kind in waiting and not waiting[kind].broken:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                waiting[kind].wait(2.0)
+        return create(method, path, query, body)
+
+    state.answer = together  # type: ignore[method-assign]
+
+    def register(client: int) -> None:
+        registry = KubeflowRegistry(url, "small", tmp_path / "published", seconds=30.0)
+        for bundle in bundles:
+            registry.register(bundle, None, {"client": str(client)})
+
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(register, range(clients)))
+    assert (len(state.models), len(state.versions), len(state.artifacts)) == (1, 2, 2)
+
+
+def test_a_server_without_the_api_v1_is_named(registry: KubeflowRegistry, state: State) -> None:
+    assert registry.versions() == []  # a server of today that knows no such model
+    state.older = True
+    for call in (registry.versions, registry.live, lambda: registry.promote(1)):
+        with pytest.raises(RegistryError, match=r"has no API v1 .*required: Model Registry >= "):
+            call()
 
 
 def test_the_token_is_sent_and_asked_for(
