@@ -15,6 +15,7 @@ from serving.transformer.admission import Admission
 from serving.transformer.bundle import load_bundle
 from serving.transformer.deadline import Unavailable
 from serving.transformer.features import FeatureReader
+from serving.transformer.listening import check_certificate
 from serving.transformer.logs import configure_logs
 from serving.transformer.predictor import GrpcPredictor
 from serving.transformer.release import Releases, next_release
@@ -40,6 +41,7 @@ def parse() -> argparse.Namespace:
         "--release", type=Path, help="JSON file that names bundle and predictor_host of the next release to load."
     )
     arguments = parser.parse_args()
+    check_certificate(parser, arguments)
     # KServe tells an explainer where the predictor is, and not how to talk to it: Triton is asked over gRPC.
     if not arguments.predictor_host:
         parser.error("--predictor_host is required")

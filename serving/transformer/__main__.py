@@ -13,6 +13,7 @@ from serving.transformer.bundle import load_bundle
 from serving.transformer.deadline import Unavailable
 from serving.transformer.features import FeatureReader
 from serving.transformer.garbage import spare_the_collector
+from serving.transformer.listening import check_certificate
 from serving.transformer.logs import configure_logs
 from serving.transformer.metrics import Metrics
 from serving.transformer.model import RecommenderModel
@@ -48,6 +49,7 @@ def parse() -> argparse.Namespace:
         "--release", type=Path, help="JSON file that names bundle and predictor_host of the next release to load."
     )
     arguments = parser.parse_args()
+    check_certificate(parser, arguments)
     if not arguments.predictor_host or arguments.predictor_protocol != "grpc-v2":
         parser.error("--predictor_host and --predictor_protocol=grpc-v2 are required")
     if arguments.deadline_seconds <= 0 or arguments.text_cache < 1 or arguments.texts_ahead < 0:

@@ -1,6 +1,7 @@
 """KServe's gRPC server without what doubles the cost of a small call: interceptors, and copies of its messages."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import grpc.aio
@@ -31,9 +32,19 @@ class CheckedServicer(InferenceServicer):
 class CallServer(GRPCServer):
     """The SDK's server, whose own `start` takes no servicer, and has interceptors around every call."""
 
-    def __init__(self, *arguments: Any, host: str = "", **options: Any) -> None:
-        """`host` is the address to listen on, '' for all; the rest is the SDK's."""
+    def __init__(
+        self, *arguments: Any, host: str = "", certificate: tuple[str, str] | None = None, **options: Any
+    ) -> None:
+        """Prepare the server.
+
+        Args:
+            arguments: The SDK's.
+            host: The address to listen on, '' for all.
+            certificate: Paths of a certificate chain and of its key; None serves plain text.
+            options: The SDK's.
+        """
         super().__init__(*arguments, **options)
+        self._certificate = certificate
         self._host = host or "[::]"
 
     async def start(self, max_workers: int) -> None:
@@ -48,7 +59,11 @@ class CallServer(GRPCServer):
         servicer = Answering(CheckedServicer(self._data_plane, self._model_repository_extension))
         grpc_predict_v2_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, self._server)
         address = f"{self._host}:{self._port}"
-        self._server.add_insecure_port(address)
+        if self._certificate is None:
+            self._server.add_insecure_port(address)
+        else:
+            chain, key = (Path(path).read_bytes() for path in self._certificate)
+            self._server.add_secure_port(address, grpc.ssl_server_credentials([(key, chain)]))
         logger.info("Starting gRPC server on %s", address)
         await self._server.start()
         await self._server.wait_for_termination()

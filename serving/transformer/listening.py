@@ -1,5 +1,6 @@
 """Where the servers listen: KServe's listen on all addresses, and have no option for another one."""
 
+import argparse
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,12 @@ from kserve import ModelServer
 from serving.transformer.grpc_server import CallServer
 
 
+def check_certificate(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """End with a usage error where a certificate has no key: the SDK would serve plain text."""
+    if bool(arguments.ssl_certfile) != bool(arguments.ssl_keyfile):
+        parser.error("--ssl_certfile and --ssl_keyfile: one is missing; expected both or neither")
+
+
 class BoundModelServer(ModelServer):
     """KServe's server on the addresses of `host`; '' means all, which is what a cluster wants."""
 
@@ -16,7 +23,8 @@ class BoundModelServer(ModelServer):
         super().__init__(**options)
         self._host = host
         # The SDK takes no gRPC server of ours: this name is the seam it has.
-        kserve.model_server.GRPCServer = partial(CallServer, host=host)
+        certificate = (self.ssl_certfile, self.ssl_keyfile) if self.ssl_certfile and self.ssl_keyfile else None
+        kserve.model_server.GRPCServer = partial(CallServer, host=host, certificate=certificate)
 
     def bind_rest(self) -> None:
         """Choose the address of the HTTP server, which is made by now and does not listen yet."""
