@@ -11,6 +11,7 @@ from polytask.errors import PolytaskError
 from serving.doctor.cluster import unrestricted
 from serving.manifests.builtin_kinds import check_builtin
 from serving.manifests.crd_schemas import Schemas, check_against_crds
+from serving.manifests.feature_store_rules import check_feature_stores
 from serving.manifests.inference_service_rules import check_inference_service
 from serving.manifests.pod_rules import check_pods
 from serving.manifests.render import documents, render
@@ -25,6 +26,9 @@ COMBINATIONS = [
     ("gpu", "tensorrt"),
     ("cpu", "claims", "hpa"),
     ("gpu", "keda", "canary", "training"),
+    ("cpu", "redis", "redis-persistence", "feast-registry", "openshift", "explainer", "egress"),
+    ("cpu", "egress/dns", "egress/metadata", "egress/object-storage"),
+    ("cpu", "egress/redis-tls", "egress/postgres", "egress/telemetry"),
 ]
 # Applied once by the administrator of a cluster, alone: objects without a namespace.
 CLUSTER = {"storage-container"}
@@ -54,6 +58,7 @@ def test_components_fit_the_base(components: tuple[str, ...], tmp_path: Path):
         for problem in (*check_builtin(document), *check_inference_service(document), *check_pods(document))
     ]
     assert problems == []
+    assert check_feature_stores(rendered) == []
     assert {d["metadata"].get("namespace") for d in rendered if d["kind"] != "Namespace"} == {"test"}
 
 
@@ -61,9 +66,10 @@ def test_every_component_is_in_an_overlay_or_a_combination():
     used = {name for names in COMBINATIONS for name in names}
     for path in MANIFESTS.glob("overlays/*/kustomization.yaml"):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        used |= {name.rpartition("/")[2] for name in content["components"]}
-    used |= CLUSTER
-    assert used == {path.name for path in (MANIFESTS / "components").iterdir()} - {"README.md"}
+        used |= {name.removeprefix("../../components/") for name in content["components"]}
+    folder = MANIFESTS / "components"
+    found = {str(path.parent.relative_to(folder)) for path in folder.glob("**/kustomization.yaml")}
+    assert used | CLUSTER == found
 
 
 def test_the_storage_container_gets_a_restricted_context_and_keeps_all_else(schemas: Schemas):
@@ -149,9 +155,11 @@ def test_the_train_step_may_do_what_it_does_and_nothing_more(tmp_path: Path):
 
 def test_the_deployer_may_do_what_a_rollout_does_and_nothing_more(overlays: Overlays):
     base = find(overlays["local"], "Role/recommender-deployer")["rules"]
-    assert [(rule["resources"], rule["verbs"]) for rule in base] == [
-        (["inferenceservices"], ["get", "create", "patch"]),
-        (["events"], ["create"]),
+    assert [(rule["resources"], rule.get("resourceNames"), rule["verbs"]) for rule in base] == [
+        (["inferenceservices"], None, ["create"]),
+        (["inferenceservices"], ["recommender"], ["get", "patch"]),
+        (["inferenceservices"], ["recommender-shadow"], ["get"]),
+        (["events"], None, ["create"]),
     ]
     canary = find(overlays["gpu"], "Role/recommender-canary-deployer")["rules"]
     assert all(rule["resourceNames"] for rule in canary)
