@@ -14,6 +14,7 @@ FOREIGN = {
     ("gateway.networking.k8s.io/v1", "GRPCRoute"),
     ("monitoring.coreos.com/v1", "PodMonitor"),
     ("monitoring.coreos.com/v1", "PrometheusRule"),
+    ("security.istio.io/v1", "PeerAuthentication"),
     ("security.istio.io/v1", "RequestAuthentication"),
     ("security.istio.io/v1", "AuthorizationPolicy"),
 }

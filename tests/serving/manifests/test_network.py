@@ -104,3 +104,27 @@ def test_names_are_found_with_a_node_local_cache_and_on_openshift(tmp_path: Path
         assert any(selects(spec["podSelector"], pods.labels) for spec in found) == looks_up
     # A policy that selects every pod would forbid all other egress to the pods of others.
     assert not any(selects(spec["podSelector"], {"workflows.argoproj.io/workflow": "a"}) for spec in found)
+
+
+def test_tokens_are_checked_wherever_callers_arrive(tmp_path: Path):
+    rendered = combine(tmp_path, ("cpu", "redis", "feast-registry", "explainer", "jwt"))
+    by_part: dict[str, dict[str, Any]] = {}
+    for document in rendered:
+        if document["apiVersion"] == "security.istio.io/v1":
+            part = document["spec"]["selector"]["matchLabels"].get("component", "")
+            by_part.setdefault(part, {})[document["kind"]] = document["spec"]
+    assert by_part[""]["PeerAuthentication"]["mtls"] == {"mode": "STRICT"}
+    for part, ports in (("transformer", ["8080", "8081"]), ("explainer", ["8080"])):
+        (token,) = by_part[part]["RequestAuthentication"]["jwtRules"]
+        first = by_part[part]["AuthorizationPolicy"]["rules"][0]
+        assert first["from"] == [{"source": {"requestPrincipals": [token["issuer"] + "/*"]}}]
+        assert first["to"] == [{"operation": {"ports": ports, "notPaths": ["/metrics"]}}]
+    sources = [rule["from"][0]["source"] for rule in by_part["predictor"]["AuthorizationPolicy"]["rules"]]
+    assert sources == [{"serviceAccounts": ["recommender"]}, {"namespaces": ["monitoring"]}]
+
+
+def test_the_mesh_reaches_every_sidecar(tmp_path: Path):
+    rendered = combine(tmp_path, ("cpu", "redis", "feast-registry", "explainer", "jwt"))
+    (namespace,) = (document for document in rendered if document["kind"] == "Namespace")
+    assert namespace["metadata"]["labels"]["istio-injection"] == "enabled"
+    assert all(may_leave(policies(rendered), pods, None, 15012) for pods in pods_of(rendered))
