@@ -28,13 +28,20 @@ GB = 1e9
 def check_system(
     system: str = platform.system(), machine: str = platform.machine(), libc: tuple[str, str] = platform.libc_ver()
 ) -> Finding:
-    """Triton comes from a wheel for Linux on x86-64 with glibc 2.35 or newer."""
+    """Triton comes from a wheel for Linux on x86-64 or arm64 with glibc 2.35 or newer."""
     found = f"{system} on {machine}, {' '.join(libc) or 'no libc known'}"
     version = tuple(int(part) for part in libc[1].split(".") if part.isdigit())
-    if system == "Linux" and machine in ("x86_64", "AMD64") and libc[0] == "glibc" and version >= LEAST_GLIBC:
+    if (
+        system == "Linux"
+        and machine in ("x86_64", "AMD64", "aarch64", "arm64")
+        and libc[0] == "glibc"
+        and version >= LEAST_GLIBC
+    ):
         return ok("system", found)
     return fault(
-        "system", found, "use Debian 12 or Ubuntu 22.04, or newer, on x86-64: the Triton wheel needs glibc 2.35"
+        "system",
+        found,
+        "use Debian 12 or Ubuntu 22.04, or newer, on x86-64 or arm64: the Triton wheel needs glibc 2.35",
     )
 
 

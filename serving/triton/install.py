@@ -6,6 +6,7 @@ adds the backend that runs the models.
 
 import fcntl
 import os
+import platform
 import subprocess
 import sys
 import sysconfig
@@ -28,11 +29,18 @@ from serving.triton.onnxruntime_backend import (
     python_backend,
 )
 
+# The wheels of one version by processor, as `platform.machine()` names it.
+WHEELS = {
+    "x86_64": "21f063ff93bb426d0c06b7a55e7eb9efcfe62c0dddd9a908e9877e18710128df",
+    "aarch64": "f99e07ee56fe065337453956afba17d2673e02ec6a632c3de26ce6e7b32a0898",
+}
+MACHINE = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+VERSION = "0.7.0"
 PYTRITON = Wheel(
     name="nvidia-pytriton",
-    version="0.7.0",
-    file="nvidia_pytriton-0.7.0-py3-none-manylinux_2_35_x86_64.whl",
-    sha256="21f063ff93bb426d0c06b7a55e7eb9efcfe62c0dddd9a908e9877e18710128df",
+    version=VERSION,
+    file=f"nvidia_pytriton-{VERSION}-py3-none-manylinux_2_35_{MACHINE}.whl",
+    sha256=WHEELS.get(MACHINE, ""),
 )
 PREFIXES = ("pytriton/tritonserver/", "nvidia_pytriton.libs/")
 
@@ -55,6 +63,8 @@ def install_triton(cache: Path | None = None) -> TritonInstallation:
     Raises ServingError when this machine lacks something that only its owner can install, DataError when the wheel
     cannot be had.
     """
+    if MACHINE not in WHEELS:
+        raise ServingError(f"{PYTRITON.name} has no wheel for {MACHINE}; allowed: {', '.join(WHEELS)}")
     root = (cache or cache_folder()) / "triton"
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     with _only_one(root):
@@ -87,7 +97,7 @@ def find_libpython() -> Path:
     """
     name = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
     configured = Path(sysconfig.get_config_var("LIBDIR") or "/usr/lib")
-    multiarch = sysconfig.get_config_var("MULTIARCH") or "x86_64-linux-gnu"
+    multiarch = sysconfig.get_config_var("MULTIARCH") or f"{MACHINE}-linux-gnu"
     folders = [configured, configured / multiarch, Path(sys.base_prefix) / "lib", Path("/usr/lib") / multiarch]
     folders += [Path("/usr/lib64"), Path("/usr/lib"), Path("/usr/local/lib")]
     for folder in folders:
