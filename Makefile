@@ -29,7 +29,7 @@ FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 EXTRAS := train,serve,traces,cpu,demo,bench,docs,dev,postgres
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header
 
-.PHONY: help setup demo evaluate bench serve test test-spark browser check lint format lock lock-check compile render docs image sbom clean
+.PHONY: help setup demo evaluate bench serve test test-spark browser check lint format lock lock-check compile render docs image sbom sign clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,13 +93,18 @@ lock: $(UV) ## Bring the locks up to date with pyproject.toml, keeping pinned ve
 	@$(COMPILE) pyproject.toml $(foreach extra,train serve traces cpu demo bench docs dev postgres,--extra $(extra)) -o locks/all.txt
 	@$(COMPILE) pyproject.toml --extra serve --extra traces --generate-hashes -o locks/serve.txt
 	@$(COMPILE) locks/triton-stub.in --generate-hashes -o locks/triton-stub.txt
+	@$(foreach kind,cpu gpu,$(PIPELINE_LOCK) -o locks/pipeline-$(kind).txt &&) true
+
+# What the image of the pipeline installs, at the versions of locks/all.txt.
+PIPELINE_LOCK = $(COMPILE) pyproject.toml --extra train --extra serve --extra $(kind) --extra demo --constraint locks/all.txt --generate-hashes
 
 lock-check: $(UV) ## Fail when a lock is not current
-	@mkdir -p build/locks && cp locks/all.txt locks/serve.txt locks/triton-stub.txt build/locks/
+	@mkdir -p build/locks && cp locks/*.txt build/locks/
 	@$(COMPILE) pyproject.toml $(foreach extra,train serve traces cpu demo bench docs dev postgres,--extra $(extra)) -o build/locks/all.txt
 	@$(COMPILE) pyproject.toml --extra serve --extra traces --generate-hashes -o build/locks/serve.txt
 	@$(COMPILE) locks/triton-stub.in --generate-hashes -o build/locks/triton-stub.txt
-	@for lock in all serve triton-stub; do \
+	@$(foreach kind,cpu gpu,$(PIPELINE_LOCK) -o build/locks/pipeline-$(kind).txt &&) true
+	@for lock in all serve triton-stub pipeline-cpu pipeline-gpu; do \
 	  diff -u locks/$$lock.txt build/locks/$$lock.txt || { echo "locks/$$lock.txt is not current: run make lock"; exit 1; }; done
 	@echo "locks are current"
 
@@ -122,12 +127,15 @@ image: ## Build the images with podman or docker (CONTAINER=... names another pr
 	@"$(CONTAINER)" build --target pipeline --tag $(REGISTRY)/polytask-python:$(VERSION) \
 	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) --file Containerfile .
 
-sbom: setup ## List what the images are made of: build/sbom/<image>.json (CycloneDX)
-	@mkdir -p build/sbom
-	@$(BIN)/cyclonedx-py requirements locks/serve.txt --output-file build/sbom/polytask-transformer.json
-	@$(BIN)/cyclonedx-py requirements locks/all.txt --output-file build/sbom/polytask-python.json
-	@cp build/sbom/polytask-transformer.json build/sbom/polytask-explainer.json  # the same packages, another entry point
-	@echo "wrote build/sbom/polytask-{transformer,explainer,python}.json"
+IMAGES := polytask-transformer polytask-explainer polytask-python
+
+sbom: setup ## List what the built images hold, from their file systems: build/sbom/<image>.json (CycloneDX)
+	@test -n "$(CONTAINER)" || { echo "neither podman nor docker is installed; name another program: make sbom CONTAINER=..."; exit 1; }
+	@for image in $(IMAGES); do \
+	  CONTAINER="$(CONTAINER)" PYTHON=$(BIN)/python containers/sbom.sh $(REGISTRY)/$$image:$(VERSION) build/sbom/$$image.json; done
+
+sign: ## Sign the pushed images by digest and attach their lists of parts, with cosign (IMAGE_DIGESTS=file of name@sha256:...)
+	@containers/sign.sh "$(IMAGE_DIGESTS)" build/sbom
 
 clean: ## Remove everything that was built, downloads included; keeps .venv
 	@rm -rf build dist *.egg-info

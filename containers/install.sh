@@ -17,8 +17,14 @@ serving)
   ;;
 pipeline)
   # Editable: the steps find scenarios/ beside the code.
-  "$uv" pip install --quiet --python "$folder/bin/python" --constraint locks/all.txt $links \
-    --editable ".[train,serve,${ACCELERATOR:-cpu},demo]"
+  if [ -n "$links" ]; then
+    # Local builds, such as torch without CUDA, have other hashes than the index: versions alone are locked here.
+    "$uv" pip install --quiet --python "$folder/bin/python" --constraint locks/all.txt $links \
+      --editable ".[train,serve,${ACCELERATOR:-cpu},demo]"
+  else
+    "$uv" pip install --quiet --python "$folder/bin/python" --require-hashes -r "locks/pipeline-${ACCELERATOR:-cpu}.txt"
+    "$uv" pip install --quiet --python "$folder/bin/python" --no-deps --editable .
+  fi
   ;;
 *)
   echo "$0: '$kind'; allowed: serving, pipeline" >&2

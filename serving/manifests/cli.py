@@ -17,6 +17,7 @@ OUTPUT = Path("build/manifests")
 def render(
     overlays: Annotated[Path, typer.Option(help="Folder of the overlays.")] = OVERLAYS,
     output: Annotated[Path, typer.Option(help="Folder for one YAML file per overlay.")] = OUTPUT,
+    digests: Annotated[bool, typer.Option(help="Refuse images that are not referenced by digest.")] = False,
     crds: Annotated[Path | None, typer.Option(help="Folder of CustomResourceDefinitions to check against too.")] = None,
 ) -> None:
     """Render every overlay of manifests/ to build/manifests/<overlay>.yaml and check it.
@@ -30,6 +31,7 @@ def render(
     from serving.manifests import render as kustomize
     from serving.manifests.check import check_documents, check_overlay_length
     from serving.manifests.crd_schemas import load_crds
+    from serving.manifests.pod_rules import check_digests
     from serving.rollout.first_model import stopped
 
     schemas = load_crds(crds) if crds is not None else None
@@ -40,6 +42,7 @@ def render(
         found = [
             *check_overlay_length(overlays / name),
             *check_documents(kustomize.documents(text), schemas),
+            *(check_digests(kustomize.documents(text)) if digests else ()),
         ]
         problems += [f"{name}: {problem}" for problem in found]
         write_text(output / f"{name}.yaml", text)

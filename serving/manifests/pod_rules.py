@@ -1,8 +1,9 @@
 """What every pod here has to be: restricted (Pod Security Standards), pinned, without the API server's token."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from serving.manifests.pods import pods_of
 from serving.manifests.problems import Document, Problem, name_of
 
 Findings = Iterator[tuple[str, str]]
@@ -14,6 +15,16 @@ def check_pods(document: Document) -> list[Problem]:
     if document.get("kind") == "Secret" and (document.get("data") or document.get("stringData")):
         found.append(("", "has content; secrets are made outside the repository"))
     return [Problem(name_of(document), path, message) for path, message in found]
+
+
+def check_digests(documents: Iterable[Document]) -> list[Problem]:
+    """Problems of images that are referenced by a tag, which can be moved."""
+    return [
+        Problem(pods.document, pods.path, f"image {image} is not referenced by digest; see containers/pin.sh")
+        for pods in pods_of(documents)
+        for image in (container.get("image") for container in pods.containers)
+        if image is not None and "@sha256:" not in image
+    ]
 
 
 def _pods(document: Document) -> Iterator[tuple[str, Mapping[str, Any]]]:
