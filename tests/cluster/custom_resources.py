@@ -1,4 +1,4 @@
-"""The CustomResourceDefinitions of the tests: KServe's from a folder, all others from the folders of their Go modules."""
+"""The CustomResourceDefinitions: KServe's from a folder, all others from the folders of their Go modules."""
 
 import os
 from pathlib import Path
@@ -21,22 +21,20 @@ NOT_AVAILABLE = {
 }
 
 
-def kserve_folder() -> Path | None:
-    """Where KServe's definitions are: POLYTASK_CRDS, or ../shared/crds of the repository; None where there are none."""
+def kserve_folder() -> Path:
+    """Where KServe's definitions are kept: POLYTASK_CRDS, or ../shared/crds of the repository. It may be missing."""
     named = os.environ.get("POLYTASK_CRDS")
-    folder = Path(named) if named else shared_folder() / "crds"
-    return folder if folder.is_dir() else None
+    return Path(named) if named else HERE.parents[2] / "shared" / "crds"
 
 
-def shared_folder() -> Path:
-    """What is kept next to the repository, of a worktree as well: POLYTASK_SHARED, or ../shared."""
-    named = os.environ.get("POLYTASK_SHARED")
-    return Path(named) if named else HERE.parents[2] / "shared"
+def recordings_folder() -> Path:
+    """Where the recordings of KServe's manager are kept, next to its definitions. It may be missing."""
+    return kserve_folder().parent / "kserve"
 
 
 def install(api: Api, kserve: Path) -> None:
     """Create all definitions and wait until the API server serves their kinds."""
-    found = [document for path in sorted(kserve.glob("*.yaml")) for document in documents(path)]
+    found = [document for path in sorted(kserve.rglob("*.yaml")) for document in documents(path)]
     for module, folder in MODULES.items():
         for path in sorted((module_folder(module, HERE / "crds") / folder).glob("*.yaml")):
             found += documents(path)

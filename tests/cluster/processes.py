@@ -1,4 +1,4 @@
-"""Programs of the tests as child processes: started on free ports, waited for with a deadline, stopped with their group."""
+"""Programs of the tests as child processes: free ports, readiness with a deadline, a clean stop of the whole group."""
 
 import ctypes
 import os

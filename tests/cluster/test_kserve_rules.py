@@ -8,11 +8,11 @@ import pytest
 
 from tests.cluster.api import Object
 from tests.cluster.control_plane import HERE, documents
-from tests.cluster.custom_resources import shared_folder
+from tests.cluster.custom_resources import recordings_folder
 from tests.cluster.kserve_pods import admitted
 from tests.cluster.kserve_rules import STOP, made_of, parts_of
 
-RECORDINGS = shared_folder() / "kserve"
+RECORDINGS = recordings_folder()
 RECORDED = sorted(path.stem for path in RECORDINGS.glob("*.yaml") if "knative" not in path.stem)
 RESTRICTED = {
     "allowPrivilegeEscalation": False,

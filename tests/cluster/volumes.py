@@ -1,4 +1,4 @@
-"""Plays the provisioner of the default storage class: makes a volume for each claim, which Kubernetes' controller binds."""
+"""Plays the provisioner of the default storage class: a volume for each claim, which Kubernetes' controller binds."""
 
 import logging
 import threading

@@ -1,0 +1,83 @@
+"""The webhook that the API server asks about each pod of an InferenceService."""
+
+import base64
+import json
+import ssl
+import tempfile
+import threading
+from http.server import ThreadingHTTPServer
+from typing import Any
+
+import trustme
+
+from tests.cluster.api import Api
+from tests.cluster.kserve_pods import admitted
+from tests.cluster.kserve_rules import SERVICE_LABEL
+from tests.json_server import JsonHandler
+
+NAME = "inferenceservice.serving.kserve.io"
+
+
+class PodWebhook:
+    """Serves on a free port and is registered at the API server from `start` to `stop`."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._authority = trustme.CA()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server.daemon_threads = True
+        self._server.state = api  # type: ignore[attr-defined]
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate = self._authority.issue_cert("127.0.0.1")
+        with tempfile.NamedTemporaryFile(suffix=".pem") as file:
+            file.write(certificate.private_key_and_cert_chain_pem.bytes())
+            file.flush()
+            context.load_cert_chain(file.name)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+        self._api.apply(self._configuration(), "kserve")
+
+    def stop(self) -> None:
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join(5)
+        self._server.server_close()
+
+    def _configuration(self) -> dict[str, Any]:
+        bundle = base64.b64encode(self._authority.cert_pem.bytes()).decode()
+        rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+        return {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "MutatingWebhookConfiguration",
+            "metadata": {"name": NAME},
+            "webhooks": [
+                {
+                    "name": "inferenceservice.kserve-webhook-server.pod-mutator",
+                    "admissionReviewVersions": ["v1"],
+                    "clientConfig": {"url": f"https://127.0.0.1:{self._server.server_port}/pods", "caBundle": bundle},
+                    "failurePolicy": "Fail",
+                    "objectSelector": {"matchExpressions": [{"key": SERVICE_LABEL, "operator": "Exists"}]},
+                    "rules": [rule],
+                    "sideEffects": "None",
+                    "timeoutSeconds": 10,
+                }
+            ],
+        }
+
+
+class _Handler(JsonHandler):
+    def do_POST(self) -> None:
+        request = json.loads(self.body())["request"]
+        response: dict[str, Any] = {"uid": request["uid"], "allowed": True}
+        try:
+            containers = self.state.items("serving.kserve.io/v1alpha1", "ClusterStorageContainer")
+            pod = admitted(request["object"], containers)
+            patch = [{"op": "replace", "path": f"/{key}", "value": pod[key]} for key in ("metadata", "spec")]
+            response |= {"patchType": "JSONPatch", "patch": base64.b64encode(json.dumps(patch).encode()).decode()}
+        except LookupError as error:
+            response |= {"allowed": False, "status": {"message": str(error)}}
+        review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
+        self.send_json(200, review)

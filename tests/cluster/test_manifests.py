@@ -1,0 +1,122 @@
+"""Every overlay and every component with the base on an API server: applied twice, and with pods that are ready."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.manifests.render import overlay_names
+from serving.rollout.release import Release
+from serving.rollout.roll_out import roll_out
+from tests.cluster import storage
+from tests.cluster.api import Object, wait_for
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.data_plane import is_ready
+from tests.cluster.overlays import MANIFESTS, apply, available, combined, difference, namespace_of, overlay, secrets
+from tests.cluster.rollouts import CLAIM, S3, deployer, pods, quick_settings, service
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("restricted")]
+
+OVERLAYS = overlay_names(MANIFESTS / "overlays")
+# What a component needs to be applied: it patches what the other one adds.
+NEEDS = {"tensorrt": ["gpu"]}
+# Applied to the cluster by itself; `restricted` does that.
+OF_THE_CLUSTER = {storage.COMPONENT.name}
+COMPONENTS = sorted(path.parent.name for path in MANIFESTS.glob("components/*/kustomization.yaml"))
+MODE = "serving.kserve.io/deploymentMode"
+Make = Callable[..., Release]
+
+
+def generations(plane: ControlPlane, found: list[Object], namespace: str) -> dict[str, Any]:
+    """How often the specs of objects have changed."""
+    return {
+        f"{one['kind']}/{one['metadata']['name']}": live["metadata"].get("generation")
+        for one in found
+        if (live := plane.api.get(one["apiVersion"], one["kind"], one["metadata"]["name"], namespace)) is not None
+    }
+
+
+def check_applied_twice(plane: ControlPlane, found: list[Object], namespace: str) -> None:
+    """Apply documents twice. The second time changes nothing, and there is no difference."""
+    apply(plane, found)
+    first = generations(plane, found, namespace)
+    assert len(first) == len(found)
+    apply(plane, found)
+    assert generations(plane, found, namespace) == first
+    assert difference(plane, found) == ""
+
+
+def check_every_pod_is_ready(plane: ControlPlane, namespace: str, parts: list[str]) -> None:
+    """All pods that the Deployments of a namespace want are scheduled and ready."""
+
+    def unready() -> list[str]:
+        deployments = {one["metadata"]["name"]: one for one in plane.api.items("apps/v1", "Deployment", namespace)}
+        missing = [f"no Deployment recommender-{part}" for part in parts if f"recommender-{part}" not in deployments]
+        for name, one in deployments.items():
+            status = one.get("status") or {}
+            current = status.get("observedGeneration") == one["metadata"]["generation"]
+            counts = (status.get("updatedReplicas"), status.get("readyReplicas"), status.get("replicas"))
+            if not current or counts != (one["spec"]["replicas"],) * 3:
+                missing.append(f"{name}: {status.get('conditions')}")
+        return missing
+
+    wait_for(lambda: f"every pod is ready: {unready()}", lambda: not unready(), 90)
+    found = plane.api.items("v1", "Pod", namespace)
+    assert found and all(one["spec"].get("nodeName") and is_ready(one) for one in found)
+
+
+def check_serves(plane: ControlPlane, found: list[Object], namespace: str, url: str, release: Release) -> None:
+    """Roll a model out; then all pods are ready, and what was applied before still makes no difference."""
+    secrets(plane, found, namespace)
+    cluster = deployer(plane, namespace)
+    try:
+        assert roll_out(cluster, release, quick_settings(url)).action == "deployed"
+    finally:
+        cluster.close()
+    live = service(plane, namespace)
+    parts = [part for part in ("predictor", "transformer", "explainer") if part in live["spec"]]
+    check_every_pod_is_ready(plane, namespace, parts)
+    assert all(pods(plane, namespace, part) for part in parts)
+    apply(plane, found)
+    assert difference(plane, found) == ""
+    assert service(plane, namespace)["metadata"]["generation"] == live["metadata"]["generation"]
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_an_overlay_is_applied_twice_and_serves(
+    name: str, plane: ControlPlane, clean: Callable[[str], str], address: str, release: Make
+):
+    found = available(overlay(name))
+    namespace = clean(namespace_of(found))
+    check_applied_twice(plane, found, namespace)
+    check_serves(plane, found, namespace, address, release(1, CLAIM if name == "local" else S3))
+
+
+@pytest.mark.parametrize("name", sorted(set(COMPONENTS) - OF_THE_CLUSTER))
+def test_a_component_is_applied_twice_with_the_base_and_serves(
+    name: str, plane: ControlPlane, clean: Callable[[str], str], address: str, release: Make, tmp_path: Path
+):
+    namespace = clean(f"component-{name}")
+    found = available(combined(tmp_path, [*NEEDS.get(name, []), name], namespace))
+    check_applied_twice(plane, found, namespace)
+    annotations = service(plane, namespace)["metadata"].get("annotations") or {}
+    if annotations.get(MODE) != "Knative":  # whose objects are not made here
+        check_serves(plane, found, namespace, address, release(1))
+
+
+@pytest.mark.usefixtures("unrestricted")
+def test_pods_are_refused_with_kserves_default_storage_container_and_admitted_with_ours(
+    plane: ControlPlane, clean: Callable[[str], str], address: str, release: Make, tmp_path: Path
+):
+    namespace = clean("default-storage")
+    apply(plane, combined(tmp_path, ["cpu"], namespace))
+    cluster = deployer(plane, namespace)
+    with pytest.raises(Exception, match=r'violates PodSecurity "restricted:latest": .*"storage-initializer"'):
+        roll_out(cluster, release(1), quick_settings(address, ready_seconds=20.0))
+    assert not pods(plane, namespace, "transformer")
+    storage.restrict(plane)
+    assert roll_out(cluster, release(2), quick_settings(address)).action == "deployed"
+    cluster.close()
+    check_every_pod_is_ready(plane, namespace, ["predictor", "transformer"])
+    assert pods(plane, namespace, "predictor")[0]["spec"]["initContainers"][0]["securityContext"] == storage.SECURITY
