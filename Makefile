@@ -29,7 +29,7 @@ FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 EXTRAS := train,serve,traces,cpu,demo,bench,docs,dev,postgres
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header
 
-.PHONY: help setup demo evaluate bench serve test test-spark browser check lint format lock lock-check compile render docs image sbom sign clean
+.PHONY: help setup demo evaluate bench serve test cluster-tools test-cluster test-spark browser check lint format lock lock-check compile render docs image sbom sign clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,17 @@ test: export OMP_NUM_THREADS = 1
 
 test: setup browser ## Run all tests
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+
+# Kubernetes is built first, outside the tests: no test's deadline has room for it.
+test-cluster: setup ## Run the tests on a Kubernetes control plane, which is built with Go once (CRDS=folder: KServe's CRDs)
+	@command -v go >/dev/null || { echo "go is not installed: make test-cluster builds the control plane with it"; exit 1; }
+	@$(BIN)/python -m tests.cluster.programs
+	@$(if $(CRDS),POLYTASK_CRDS=$(abspath $(CRDS))) $(BIN)/python -m pytest tests/cluster -m ""
+
+cluster-tools: ## Install promtool for the tests of the alerts, where apt and root are there
+	@command -v promtool >/dev/null || { \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -q && RUNLEVEL=1 apt-get install -y -q --no-install-recommends prometheus; } \
+	  || echo "no promtool, and no apt or no root to install it with: the tests of the alerts are skipped"
 
 test-spark: setup ## Run the tests of Spark as the offline store: fetches PySpark (430 MB) to build/spark, needs Java 17
 	@test -d build/spark/pyspark || $(UV) pip install --quiet --python $(BIN)/python --target build/spark \

@@ -69,7 +69,7 @@ def api(plane: ControlPlane) -> Api:
 
 
 @pytest.fixture
-def clean(plane: ControlPlane) -> Iterator[Callable[[str], str]]:
+def clean(control_plane: ControlPlane) -> Iterator[Callable[[str], str]]:
     """Takes the names of namespaces and removes them, with everything in them, when the test ends."""
     names: list[str] = []
 
@@ -79,7 +79,7 @@ def clean(plane: ControlPlane) -> Iterator[Callable[[str], str]]:
 
     yield remember
     for name in names:
-        plane.kubectl("delete", "namespace", name, "--ignore-not-found", "--timeout=90s")
+        control_plane.kubectl("delete", "namespace", name, "--ignore-not-found", "--timeout=90s")
 
 
 @pytest.fixture

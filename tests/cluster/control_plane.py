@@ -79,6 +79,7 @@ class ControlPlane:
                 paths["kwok"],
                 f"--kubeconfig={self.folder / 'kwok.kubeconfig'}",
                 "--manage-all-nodes=true",
+                "--node-lease-duration-seconds=40",  # nodes without a lease are taken for lost
                 f"--config={stages}",
             ]
         )

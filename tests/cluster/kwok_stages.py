@@ -8,10 +8,13 @@ import yaml
 from tests.cluster.programs import HERE, module_folder
 
 STAGES = ("node/fast", "node/heartbeat-with-lease", "pod/fast")
-# A model whose address contains this word fails in its container, as Triton does with a broken repository.
+# A model whose address contains this word fails in its containers, as Triton does with a broken repository; and its
+# transformer does not get ready, which waits for Triton.
 BROKEN = "broken"
 _SOURCE = "internal.serving.kserve.io/storage-initializer-sourceuri"
-_IS_BROKEN = f'(.metadata.annotations["{_SOURCE}"] // "") | test("{BROKEN}") | tostring'
+# The predictor's annotation and the addresses that any initializer fetches.
+_ADDRESSES = f'[(.metadata.annotations["{_SOURCE}"] // ""), ((.spec.initContainers // []) | .[] | (.args // []) | .[])]'
+_IS_BROKEN = f'{_ADDRESSES} | map(test("{BROKEN}")) | any | tostring'
 
 
 def write_stages(path: Path) -> Path:
