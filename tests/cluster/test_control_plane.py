@@ -12,6 +12,7 @@ import pytest
 from tests.cluster.api import Api, ApiError, Object, wait_for
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.data_plane import is_ready
+from tests.cluster.references import missing
 
 pytestmark = pytest.mark.cluster
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -78,6 +79,21 @@ def test_a_token_has_the_rights_of_its_account_and_no_others(control_plane: Cont
     ):
         caller.items("v1", "Pod", where)
     caller.close()
+
+
+def test_what_a_pod_refers_to_and_is_missing_is_named(control_plane: ControlPlane, clean: Callable[[str], str]):
+    api = control_plane.api
+    where = namespace(api, clean("plane-references"))
+    reader = pod(where, "reader", SECURE)
+    reference = {"secretKeyRef": {"name": "redis", "key": "password"}}
+    reader["spec"]["containers"][0]["env"] = [{"name": "PASSWORD", "valueFrom": reference}]
+    reader["spec"]["volumes"] = [{"name": "settings", "configMap": {"name": "settings"}}]
+    assert missing(api, reader) == ["reader: ConfigMap settings is missing", "reader: Secret redis is missing"]
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "redis", "namespace": where}}
+    api.apply(secret, "tests")
+    assert missing(api, reader)[1:] == ["reader: Secret redis has no key password"]
+    api.apply({**secret, "stringData": {"password": "secret"}}, "tests")
+    assert missing(api, reader)[1:] == []
 
 
 def test_every_program_ends_with_the_process_that_started_it(tmp_path: Path):

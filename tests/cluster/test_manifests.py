@@ -14,6 +14,7 @@ from tests.cluster.api import Object, wait_for
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.data_plane import is_ready
 from tests.cluster.overlays import MANIFESTS, apply, available, combined, difference, namespace_of, overlay, secrets
+from tests.cluster.references import missing
 from tests.cluster.rollouts import CLAIM, S3, deployer, pods, quick_settings, service
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("restricted")]
@@ -64,6 +65,7 @@ def check_every_pod_is_ready(plane: ControlPlane, namespace: str, parts: list[st
     wait_for(lambda: f"every pod is ready: {unready()}", lambda: not unready(), 90)
     found = plane.api.items("v1", "Pod", namespace)
     assert found and all(one["spec"].get("nodeName") and is_ready(one) for one in found)
+    assert [line for one in found for line in missing(plane.api, one)] == []
 
 
 def check_serves(plane: ControlPlane, found: list[Object], namespace: str, url: str, release: Release) -> None:
