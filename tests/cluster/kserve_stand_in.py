@@ -7,7 +7,6 @@ The objects are those of `kserve_rules`, the pods pass the webhook of `kserve_we
 import json
 import logging
 import threading
-from copy import deepcopy
 
 import httpx
 
@@ -124,12 +123,10 @@ class KServeStandIn:
             self._api.delete(there[key])
 
     def _report(self, service: Object, status: Object) -> None:
-        if not _differs(service.get("status") or {}, status):
-            return
-        metadata = service["metadata"]
-        path = place(V1BETA1, "InferenceService", metadata["namespace"], metadata["name"])
-        body = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": status}
-        self._api.call("PATCH", f"{path}/status", body)
+        if service.get("status") != status:
+            metadata = service["metadata"]
+            path = place(V1BETA1, "InferenceService", metadata["namespace"], metadata["name"])
+            self._api.call("PUT", f"{path}/status", {**service, "status": status})
 
 
 def _owner(service: Object) -> Object:
@@ -160,10 +157,3 @@ def _model_config(service: Object) -> list[Object]:
         "labels": {SERVICE_LABEL: metadata["name"]},
     }
     return [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": own, "data": {"models.json": "[]"}}]
-
-
-def _differs(there: Object, wanted: Object) -> bool:
-    there = deepcopy(there)
-    for condition in there.get("conditions") or ():
-        condition.pop("lastTransitionTime", None)
-    return {key: there.get(key) for key in wanted} != wanted
