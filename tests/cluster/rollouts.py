@@ -1,6 +1,7 @@
 """Rollouts against the cluster of the tests: by the deployer's token, answered by the tests' data plane."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from kubernetes.client import Configuration
@@ -10,7 +11,7 @@ from serving.rollout.cluster import Cluster
 from serving.rollout.judges import ProbeJudge
 from serving.rollout.release import Release
 from serving.rollout.settings import Settings
-from tests.cluster.api import Object
+from tests.cluster.api import Object, wait_for
 from tests.cluster.control_plane import ControlPlane
 from tests.serving.triton.tiny import tiny_contract
 
@@ -50,21 +51,55 @@ def quick_settings(url: str, **changes: Any) -> Settings:
     return Settings(**values | changes)
 
 
-def service(plane: ControlPlane, namespace: str, name: str = "recommender") -> Object:
-    """An InferenceService as the API server has it."""
-    found = plane.api.get("serving.kserve.io/v1beta1", "InferenceService", name, namespace)
-    assert found is not None, f"InferenceService {name} in {namespace}"
-    return found
+@dataclass(frozen=True)
+class Live:
+    """What a namespace holds after a rollout, by an administrator's eyes."""
 
+    plane: ControlPlane
+    namespace: str
 
-def pods(plane: ControlPlane, namespace: str, part: str, name: str = "recommender") -> list[Object]:
-    """The pods of a part that are not ending."""
-    found = plane.api.items("v1", "Pod", namespace, {"app": f"isvc.{name}-{part}"})
-    return [one for one in found if "deletionTimestamp" not in one["metadata"]]
+    def service(self, name: str = "recommender") -> Object | None:
+        """The InferenceService, None where there is none."""
+        return self.plane.api.get("serving.kserve.io/v1beta1", "InferenceService", name, self.namespace)
 
+    def spec(self) -> Object:
+        """The spec of the InferenceService that gets the requests."""
+        found = self.service()
+        assert found is not None, f"InferenceService recommender in {self.namespace}"
+        spec: Object = found["spec"]
+        return spec
 
-def reasons(plane: ControlPlane, namespace: str) -> list[str]:
-    """The reasons of the deploy step's Events, the first one first."""
-    found = plane.api.items("v1", "Event", namespace)
-    ours = [one for one in found if (one.get("source") or {}).get("component") == "polytask-deployer"]
-    return [one["reason"] for one in sorted(ours, key=lambda one: int(one["metadata"]["resourceVersion"]))]
+    def pods(self, part: str, name: str = "recommender") -> list[Object]:
+        """The pods of a part that are not ending."""
+        found = self.plane.api.items("v1", "Pod", self.namespace, {"app": f"isvc.{name}-{part}"})
+        return [one for one in found if "deletionTimestamp" not in one["metadata"]]
+
+    def versions(self, part: str, name: str = "recommender") -> set[str]:
+        """The models of these pods."""
+        return {one["metadata"]["annotations"]["polytask.dev/model-version"] for one in self.pods(part, name)}
+
+    def check_serves_alone(self, version: str) -> None:
+        """Wait until all pods that are left are of one model."""
+        parts = ("predictor", "transformer")
+        wait_for(
+            lambda: f"only pods of model {version}: {[self.versions(part) for part in parts]}",
+            lambda: all(self.versions(part) == {version} for part in parts),
+        )
+
+    def rule(self, kind: str = "HTTPRoute") -> Object:
+        """The only rule of a route."""
+        route = self.plane.api.get("gateway.networking.k8s.io/v1", kind, "recommender", self.namespace)
+        assert route is not None, f"{kind} recommender in {self.namespace}"
+        (rule,) = route["spec"]["rules"]
+        found: Object = rule
+        return found
+
+    def weights(self, kind: str = "HTTPRoute") -> dict[str, int]:
+        """Which Service gets how much of the requests."""
+        return {one["name"]: one["weight"] for one in self.rule(kind)["backendRefs"]}
+
+    def reasons(self) -> list[str]:
+        """The reasons of the deploy step's Events, the first one first."""
+        found = self.plane.api.items("v1", "Event", self.namespace)
+        ours = [one for one in found if (one.get("source") or {}).get("component") == "polytask-deployer"]
+        return [one["reason"] for one in sorted(ours, key=lambda one: int(one["metadata"]["resourceVersion"]))]

@@ -15,7 +15,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.data_plane import is_ready
 from tests.cluster.overlays import MANIFESTS, apply, available, combined, difference, namespace_of, overlay, secrets
 from tests.cluster.references import missing
-from tests.cluster.rollouts import CLAIM, S3, deployer, pods, quick_settings, service
+from tests.cluster.rollouts import CLAIM, S3, Live, deployer, quick_settings
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("restricted")]
 
@@ -76,13 +76,14 @@ def check_serves(plane: ControlPlane, found: list[Object], namespace: str, url: 
         assert roll_out(cluster, release, quick_settings(url)).action == "deployed"
     finally:
         cluster.close()
-    live = service(plane, namespace)
-    parts = [part for part in ("predictor", "transformer", "explainer") if part in live["spec"]]
+    live = Live(plane, namespace)
+    before = live.spec()
+    parts = [part for part in ("predictor", "transformer", "explainer") if part in before]
     check_every_pod_is_ready(plane, namespace, parts)
-    assert all(pods(plane, namespace, part) for part in parts)
+    assert all(live.pods(part) for part in parts)
     apply(plane, found)
     assert difference(plane, found) == ""
-    assert service(plane, namespace)["metadata"]["generation"] == live["metadata"]["generation"]
+    assert live.spec() == before
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
@@ -102,7 +103,9 @@ def test_a_component_is_applied_twice_with_the_base_and_serves(
     namespace = clean(f"component-{name}")
     found = available(combined(tmp_path, [*NEEDS.get(name, []), name], namespace))
     check_applied_twice(plane, found, namespace)
-    annotations = service(plane, namespace)["metadata"].get("annotations") or {}
+    live = Live(plane, namespace).service()
+    assert live is not None
+    annotations = live["metadata"].get("annotations") or {}
     if annotations.get(MODE) != "Knative":  # whose objects are not made here
         check_serves(plane, found, namespace, address, release(1))
 
@@ -116,9 +119,11 @@ def test_pods_are_refused_with_kserves_default_storage_container_and_admitted_wi
     cluster = deployer(plane, namespace)
     with pytest.raises(Exception, match=r'violates PodSecurity "restricted:latest": .*"storage-initializer"'):
         roll_out(cluster, release(1), quick_settings(address, ready_seconds=20.0))
-    assert not pods(plane, namespace, "transformer")
+    assert not Live(plane, namespace).pods("transformer")
     storage.restrict(plane)
     assert roll_out(cluster, release(2), quick_settings(address)).action == "deployed"
     cluster.close()
     check_every_pod_is_ready(plane, namespace, ["predictor", "transformer"])
-    assert pods(plane, namespace, "predictor")[0]["spec"]["initContainers"][0]["securityContext"] == storage.SECURITY
+    assert (
+        Live(plane, namespace).pods("predictor")[0]["spec"]["initContainers"][0]["securityContext"] == storage.SECURITY
+    )

@@ -1,5 +1,6 @@
 """The deployer's rights: everything works with exactly the verbs of its Roles, and nothing without any one of them."""
 
+import itertools
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
@@ -14,7 +15,7 @@ from serving.rollout.roll_out import roll_out
 from tests.cluster.api import Object, wait_for
 from tests.cluster.control_plane import ControlPlane, documents
 from tests.cluster.overlays import MANIFESTS, apply, combined
-from tests.cluster.rollouts import deployer, quick_settings, reasons
+from tests.cluster.rollouts import Live, deployer, quick_settings
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("restricted")]
 Make = Callable[..., Release]
@@ -28,6 +29,7 @@ RIGHTS = [
     for resource in rule["resources"]
     for verb in rule["verbs"]
 ]
+NUMBERS = itertools.count()
 EVERYTHING = ["ModelDeployed", "CanaryStep", "CanaryStep", "ModelDeployed", "CanaryPromoted"]
 
 
@@ -52,13 +54,13 @@ def everything(plane: ControlPlane, namespace: str, url: str, release: Make) -> 
         return str(error)
     finally:
         cluster.close()
-    written = reasons(plane, namespace)
+    written = Live(plane, namespace).reasons()
     return "" if written == EVERYTHING else f"Events: {written}"
 
 
 @pytest.fixture
 def namespace(plane: ControlPlane, clean: Callable[[str], str], tmp_path: Path) -> str:
-    name = clean("rights")
+    name = clean(f"rights-{next(NUMBERS)}")
     apply(plane, combined(tmp_path, ["cpu", "canary"], name))
     return name
 
