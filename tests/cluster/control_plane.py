@@ -215,10 +215,18 @@ class ControlPlane:
         return default is not None and bool(nodes) and all(_is_schedulable(node) for node in nodes)
 
 
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads YAML as Kubernetes does, for which `=` and times are strings."""
+
+
+for _tag in ("value", "timestamp"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", yaml.SafeLoader.construct_yaml_str)
+
+
 def documents(path: Path) -> list[Object]:
     """The documents of a YAML file."""
     with path.open(encoding="utf-8") as file:
-        return [document for document in yaml.load_all(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if document]
+        return [document for document in yaml.load_all(file, _Loader) if document]
 
 
 def _ready(api: Api) -> bool:
