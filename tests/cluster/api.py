@@ -1,6 +1,7 @@
 """The calls to an API server that the tests and their controllers make."""
 
 import json
+import re
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -11,12 +12,6 @@ import httpx
 
 Object = dict[str, Any]
 SECONDS = 30.0
-# Kinds of which the plural is not the name in lower case and an s.
-PLURALS = {
-    "NetworkPolicy": "networkpolicies",
-    "GRPCRoute": "grpcroutes",
-    "RequestAuthentication": "requestauthentications",
-}
 CLUSTER_WIDE = {
     *("Namespace", "Node", "PersistentVolume", "StorageClass", "CustomResourceDefinition", "ClusterRole"),
     *("ClusterServingRuntime", "ClusterStorageContainer", "ClusterRoleBinding", "MutatingWebhookConfiguration"),
@@ -100,7 +95,7 @@ class Api:
 def place(api_version: str, kind: str, namespace: str = "", name: str = "") -> str:
     """The path of a kind's objects, or of one of them."""
     root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-    plural = PLURALS.get(kind, kind.lower() + ("es" if kind.endswith(("s", "x")) else "s"))
+    plural = re.sub(r"([^aeiou])y$", r"\1ie", kind.lower()) + ("es" if kind.endswith(("s", "x")) else "s")
     inside = f"/namespaces/{namespace}" if namespace and kind not in CLUSTER_WIDE else ""
     return f"{root}{inside}/{plural}" + (f"/{name}" if name else "")
 

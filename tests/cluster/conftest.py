@@ -90,12 +90,6 @@ def restricted(plane: ControlPlane) -> None:
 
 
 @pytest.fixture
-def unrestricted(plane: ControlPlane) -> None:
-    """KServe's storage container as KServe installs it."""
-    storage.restore(plane)
-
-
-@pytest.fixture
 def data_plane(plane: ControlPlane, small_scenario: Scenario) -> DataPlane:
     """Answers for all InferenceServices of the cluster."""
     return DataPlane(plane.api, [task.name for task in small_scenario.tasks])

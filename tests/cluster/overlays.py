@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from serving.manifests.render import documents, render
-from tests.cluster.api import Object
+from tests.cluster.api import Object, wait_for
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.custom_resources import NOT_AVAILABLE
 
@@ -68,11 +68,17 @@ def apply(plane: ControlPlane, found: list[Object]) -> str:
     return printed
 
 
-def difference(plane: ControlPlane, found: list[Object]) -> str:
-    """`kubectl diff` of documents that were applied; empty where there is none."""
-    done = plane.kubectl("diff", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(found), check=False)
-    assert done.returncode in (0, 1), done.stderr
-    return done.stdout
+def check_no_difference(plane: ControlPlane, found: list[Object]) -> None:
+    """`kubectl diff` of documents that were applied is empty; it is asked again where a status changed in between."""
+    texts: list[str] = []
+
+    def same() -> bool:
+        done = plane.kubectl("diff", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(found), check=False)
+        assert done.returncode in (0, 1), done.stderr
+        texts.append(done.stdout)
+        return not done.stdout
+
+    wait_for(lambda: f"no difference: {texts[-1]}", same, 20)
 
 
 def secrets(plane: ControlPlane, found: list[Object], namespace: str) -> None:

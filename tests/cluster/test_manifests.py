@@ -13,7 +13,16 @@ from tests.cluster import storage
 from tests.cluster.api import Object, wait_for
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.data_plane import is_ready
-from tests.cluster.overlays import MANIFESTS, apply, available, combined, difference, namespace_of, overlay, secrets
+from tests.cluster.overlays import (
+    MANIFESTS,
+    apply,
+    available,
+    check_no_difference,
+    combined,
+    namespace_of,
+    overlay,
+    secrets,
+)
 from tests.cluster.references import missing
 from tests.cluster.rollouts import CLAIM, S3, Live, deployer, quick_settings
 
@@ -45,7 +54,7 @@ def check_applied_twice(plane: ControlPlane, found: list[Object], namespace: str
     assert len(first) == len(found)
     apply(plane, found)
     assert generations(plane, found, namespace) == first
-    assert difference(plane, found) == ""
+    check_no_difference(plane, found)
 
 
 def check_every_pod_is_ready(plane: ControlPlane, namespace: str, parts: list[str]) -> None:
@@ -82,7 +91,7 @@ def check_serves(plane: ControlPlane, found: list[Object], namespace: str, url: 
     check_every_pod_is_ready(plane, namespace, parts)
     assert all(live.pods(part) for part in parts)
     apply(plane, found)
-    assert difference(plane, found) == ""
+    check_no_difference(plane, found)
     assert live.spec() == before
 
 
@@ -110,10 +119,10 @@ def test_a_component_is_applied_twice_with_the_base_and_serves(
         check_serves(plane, found, namespace, address, release(1))
 
 
-@pytest.mark.usefixtures("unrestricted")
 def test_pods_are_refused_with_kserves_default_storage_container_and_admitted_with_ours(
     plane: ControlPlane, clean: Callable[[str], str], address: str, release: Make, tmp_path: Path
 ):
+    storage.restore(plane)
     namespace = clean("default-storage")
     apply(plane, combined(tmp_path, ["cpu"], namespace))
     cluster = deployer(plane, namespace)

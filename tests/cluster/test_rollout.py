@@ -20,7 +20,7 @@ from serving.rollout.settings import Settings
 from tests.cluster.api import wait_for
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.data_plane import DataPlane
-from tests.cluster.overlays import apply, combined, difference
+from tests.cluster.overlays import apply, check_no_difference, combined
 from tests.cluster.rollouts import CLAIM, DEPLOYER, Live, deployer, quick_settings
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("restricted")]
@@ -168,7 +168,7 @@ def test_kubectl_takes_nothing_from_the_deploy_step(
     before = live.spec()
     apply(live.plane, applied)
     assert live.spec() == before
-    assert difference(live.plane, applied) == ""
+    check_no_difference(live.plane, applied)
 
 
 def test_the_command_rolls_out_a_bundle_by_a_kubeconfig(
