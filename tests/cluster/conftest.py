@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from polytask.scenario import Scenario
 from serving.rollout.release import Release
 from tests.cluster import custom_resources, storage
-from tests.cluster.api import Api
+from tests.cluster.api import Api, wait_for
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.data_plane import DataPlane, Handler
 from tests.cluster.kserve_manager import KServeManager
@@ -70,11 +71,12 @@ def api(plane: ControlPlane) -> Api:
 
 @pytest.fixture
 def clean(control_plane: ControlPlane) -> Iterator[Callable[[str], str]]:
-    """Takes the names of namespaces and deletes them when the test ends, without waiting: each name is used once."""
+    """Takes the names of namespaces and deletes them when the test ends, without waiting for what was in them."""
     names: list[str] = []
 
     def remember(name: str) -> str:
-        assert control_plane.api.get("v1", "Namespace", name) is None, f"namespace {name} was used before"
+        gone = partial(control_plane.api.get, "v1", "Namespace", name)
+        wait_for(f"the earlier namespace {name} is gone", lambda: gone() is None, 120)
         names.append(name)
         return name
 

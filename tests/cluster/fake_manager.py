@@ -14,7 +14,9 @@ from tests.json_server import JsonHandler
 class Webhook(JsonHandler):
     def do_POST(self) -> None:
         review = json.loads(self.body())
-        patch = [{"op": "add", "path": "/metadata/labels", "value": {"seen-by": self.path.strip("/")}}]
+        patch = [
+            {"op": "add", "path": "/metadata/labels", "value": {"seen-by": self.path.partition("?")[0].strip("/")}}
+        ]
         encoded = base64.b64encode(json.dumps(patch).encode()).decode()
         response = {"uid": review["request"]["uid"], "allowed": True, "patchType": "JSONPatch", "patch": encoded}
         self.send_json(200, {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})

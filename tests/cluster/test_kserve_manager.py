@@ -1,13 +1,16 @@
 """The switch to KServe's real manager, with a small program in its place."""
 
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from tests.cluster.api import wait_for
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kserve_manager import CONFIG, PROGRAM, KServeManager
 
@@ -70,8 +73,15 @@ def test_the_manager_is_called_by_the_api_server(
     assert api.get("apps/v1", "Deployment", "manager", "kserve") is None  # the program runs here
     where = clean("switch")
     api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": where}}, "tests")
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "one", "namespace": where}}
-    assert api.apply(secret, "tests")["metadata"]["labels"] == {"seen-by": "mutate"}
+    numbers = itertools.count()
+
+    def labels() -> Any:
+        """Of a new secret. The API server takes a moment to know a new webhook."""
+        name = f"secret-{next(numbers)}"
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": where}}
+        return api.apply(secret, "tests")["metadata"].get("labels")
+
+    assert wait_for("the webhook labels a secret", labels, 20) == {"seen-by": "mutate"}
 
 
 def test_without_the_variables_there_is_no_manager(control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch):
