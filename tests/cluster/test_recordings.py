@@ -19,8 +19,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("restricted")]
 # Names, uids and times are the cluster's own.
 OF_THE_CLUSTER = {
     *("creationTimestamp", "generation", "managedFields", "ownerReferences", "resourceVersion", "uid"),
-    *("clusterIP", "clusterIPs", "nodeName", "preemptionPolicy", "priority", "enableServiceLinks", "tolerations"),
-    *("generateName", "pod-template-hash", "deployment.kubernetes.io/revision", "status"),
+    *("clusterIP", "clusterIPs", "nodeName", "preemptionPolicy", "priority", "enableServiceLinks"),
+    *("generateName", "pod-template-hash", "deployment.kubernetes.io/revision"),
 }
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
 NO_RECORDINGS = pytest.param("", marks=pytest.mark.skip(reason=f"{RECORDINGS} is not there"))
@@ -37,10 +37,10 @@ def without_the_clusters(value: Any) -> Any:
 
 def as_recorded(one: Object) -> Object:
     """A live object as the recordings have it."""
-    one = without_the_clusters(one)
+    one = without_the_clusters({key: value for key, value in one.items() if key != "status"})
     if one["kind"] == "Pod":
         one["metadata"].pop("name", None)  # the recordings have none
-        for field in ("dnsPolicy", "restartPolicy", "schedulerName", "serviceAccount"):
+        for field in ("dnsPolicy", "restartPolicy", "schedulerName", "serviceAccount", "tolerations"):
             one["spec"].pop(field, None)
     return one
 
