@@ -82,10 +82,10 @@ def check_no_difference(plane: ControlPlane, found: list[Object]) -> None:
 
 
 def secrets(plane: ControlPlane, found: list[Object], namespace: str) -> None:
-    """The secrets that nobody commits: each one that a document refers to."""
+    """The secrets that nobody commits: each one that a document refers to, with the keys that it asks for."""
     wanted: dict[str, set[str]] = {}
-    for reference in _references(found):
-        wanted.setdefault(reference["name"], set()).add(reference["key"])
+    for name, key in _references(found):
+        wanted.setdefault(name, set()).add(key)
     for name, keys in wanted.items():
         secret = {
             "apiVersion": "v1",
@@ -96,12 +96,14 @@ def secrets(plane: ControlPlane, found: list[Object], namespace: str) -> None:
         plane.api.apply(secret, "tests")
 
 
-def _references(value: object) -> Iterable[Object]:
-    """Every `secretKeyRef` anywhere."""
+def _references(value: object) -> Iterable[tuple[str, str]]:
+    """Name and key of every secret that a variable or a volume is made of."""
     if isinstance(value, dict):
-        for key, entry in value.items():
-            if key == "secretKeyRef":
-                yield entry
+        for field, entry in value.items():
+            if field == "secretKeyRef":
+                yield entry["name"], entry["key"]
+            elif field == "secret" and isinstance(entry, dict) and "secretName" in entry:
+                yield from ((entry["secretName"], item["key"]) for item in entry.get("items") or [{"key": "any"}])
             else:
                 yield from _references(entry)
     elif isinstance(value, list):
