@@ -13,15 +13,10 @@ from tests.cluster.api import Api, ApiError, Object, wait_for
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.data_plane import is_ready
 from tests.cluster.references import missing
+from tests.cluster.storage import SECURITY
 
 pytestmark = pytest.mark.cluster
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-SECURE = {
-    "allowPrivilegeEscalation": False,
-    "runAsNonRoot": True,
-    "capabilities": {"drop": ["ALL"]},
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
 
 
 def namespace(api: Api, name: str, labels: dict[str, str] | None = None) -> str:
@@ -49,7 +44,7 @@ def test_a_restricted_namespace_refuses_a_pod_and_admits_a_restricted_one(
     where = namespace(api, clean("plane-restricted"), RESTRICTED)
     with pytest.raises(ApiError, match=r'violates PodSecurity "restricted:latest": allowPrivilegeEscalation'):
         api.apply(pod(where, "refused", None), "tests")
-    api.apply(pod(where, "admitted", SECURE), "tests")
+    api.apply(pod(where, "admitted", SECURITY), "tests")
     found = wait_for("pod admitted is ready", lambda: _ready(api, where, "admitted"))
     assert found["spec"]["nodeName"] in ("node-a", "node-b", "node-c")
 
@@ -63,7 +58,7 @@ def test_a_claim_is_bound_and_its_pod_gets_ready(control_plane: ControlPlane, cl
         "metadata": {"name": "data", "namespace": where},
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
     }
-    api.apply(pod(where, "reader", SECURE, claim="data"), "tests")
+    api.apply(pod(where, "reader", SECURITY, claim="data"), "tests")
     time.sleep(1.0)
     assert _ready(api, where, "reader") is None  # nothing to mount yet
     api.apply(claim, "tests")
@@ -84,7 +79,7 @@ def test_a_token_has_the_rights_of_its_account_and_no_others(control_plane: Cont
 def test_what_a_pod_refers_to_and_is_missing_is_named(control_plane: ControlPlane, clean: Callable[[str], str]):
     api = control_plane.api
     where = namespace(api, clean("plane-references"))
-    reader = pod(where, "reader", SECURE)
+    reader = pod(where, "reader", SECURITY)
     reference = {"secretKeyRef": {"name": "redis", "key": "password"}}
     reader["spec"]["containers"][0]["env"] = [{"name": "PASSWORD", "valueFrom": reference}]
     reader["spec"]["volumes"] = [{"name": "settings", "configMap": {"name": "settings"}}]

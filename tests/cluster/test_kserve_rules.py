@@ -11,15 +11,10 @@ from tests.cluster.control_plane import HERE, documents
 from tests.cluster.custom_resources import recordings_folder
 from tests.cluster.kserve_pods import admitted
 from tests.cluster.kserve_rules import STOP, made_of, parts_of
+from tests.cluster.storage import SECURITY
 
 RECORDINGS = recordings_folder()
 RECORDED = sorted(path.stem for path in RECORDINGS.glob("*.yaml") if "knative" not in path.stem)
-RESTRICTED = {
-    "allowPrivilegeEscalation": False,
-    "runAsNonRoot": True,
-    "capabilities": {"drop": ["ALL"]},
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
 # Written once, when the object is made: later annotations of the InferenceService do not reach them.
 KEPT = ("Service", "ScaledObject")
 # What the API server adds where a field is missing.
@@ -50,7 +45,7 @@ DEFAULTS: dict[str, Any] = {
 def runtime_and_containers() -> tuple[Object, list[Object]]:
     """The cluster-wide objects of the recordings: Triton's runtime and the restricted storage container."""
     runtime, container = documents(HERE / "kserve_defaults.yaml")
-    container["spec"]["container"]["securityContext"] = RESTRICTED
+    container["spec"]["container"]["securityContext"] = SECURITY
     return runtime, [container]
 
 
@@ -193,7 +188,7 @@ def test_a_transformer_finds_its_predictor_and_its_bundle():
     ]
     (fetching,) = pod["initContainers"]
     assert fetching["args"] == ["s3://models/shop/7", "/mnt/models"]
-    assert fetching["securityContext"] == RESTRICTED
+    assert fetching["securityContext"] == SECURITY
     service = small()
     service["spec"]["transformer"]["storageUris"] = [{"uri": "pvc://models", "mountPath": "/mnt/models"}]
     pod = made_small(service)["shop-transformer"]["spec"]["template"]["spec"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from polytask.contract import load_contract
 from serving.rollout.cluster import Cluster
@@ -22,6 +23,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.data_plane import DataPlane
 from tests.cluster.overlays import apply, check_no_difference, combined
 from tests.cluster.rollouts import CLAIM, DEPLOYER, Live, deployer, quick_settings
+from tests.serving.rollout.object_store import ObjectStore, storing
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("restricted")]
 Make = Callable[..., Release]
@@ -47,6 +49,13 @@ def cluster(live: Live, applied: list[Any]) -> Iterator[Cluster]:
     cluster = deployer(live.plane, live.namespace)
     yield cluster
     cluster.close()
+
+
+@pytest.fixture
+def object_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+    """Object storage, and the variables that lead to it."""
+    with storing(monkeypatch) as store:
+        yield store
 
 
 @pytest.fixture
@@ -161,6 +170,22 @@ def test_a_model_on_a_claim_is_served(live: Live, cluster: Cluster, settings: Se
     assert "initContainers" not in pod["spec"]
 
 
+def test_a_service_that_is_missing_is_created_from_a_manifest(
+    plane: ControlPlane, clean: Callable[[str], str], settings: Settings, release: Make, tmp_path: Path
+):
+    live = Live(plane, clean(f"rollout-{next(NUMBERS)}"))
+    found = combined(tmp_path, ["cpu"], live.namespace)
+    apply(plane, [one for one in found if one["kind"] != "InferenceService"])
+    manifest = tmp_path / "overlay.yaml"
+    manifest.write_text(yaml.safe_dump_all(found), encoding="utf-8")
+    cluster = deployer(plane, live.namespace)
+    assert roll_out(cluster, release(1), replace(settings, manifest=manifest)).action == "deployed"
+    cluster.close()
+    live.check_serves_alone("1")
+    apply(plane, found)
+    check_no_difference(plane, found)
+
+
 def test_kubectl_takes_nothing_from_the_deploy_step(
     live: Live, applied: list[Any], cluster: Cluster, settings: Settings, release: Make
 ):
@@ -172,8 +197,13 @@ def test_kubectl_takes_nothing_from_the_deploy_step(
     check_no_difference(live.plane, applied)
 
 
-def test_the_command_rolls_out_a_bundle_by_a_kubeconfig(
-    live: Live, cluster: Cluster, address: str, ruled_bundle: Path, tmp_path: Path
+def test_the_command_uploads_a_bundle_and_rolls_it_out_by_a_kubeconfig(
+    live: Live,
+    cluster: Cluster,
+    address: str,
+    ruled_bundle: Path,
+    object_store: ObjectStore,
+    tmp_path: Path,
 ):
     token = live.plane.token(DEPLOYER, live.namespace)
     kubeconfig = live.plane.write_kubeconfig(tmp_path / "kubeconfig", token=token)
@@ -187,7 +217,7 @@ def test_the_command_rolls_out_a_bundle_by_a_kubeconfig(
         "--storage",
         "s3://models/small",
     ]
-    command += ["--namespace", live.namespace, "--no-upload", "--url", f"{address}/services/{{namespace}}/{{name}}"]
+    command += ["--namespace", live.namespace, "--url", f"{address}/services/{{namespace}}/{{name}}"]
     environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr[-3000:]

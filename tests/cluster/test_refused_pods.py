@@ -1,0 +1,121 @@
+"""Pods that are not created: a refusal by PodSecurity is final and reported at once, a webhook that is down is not."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.rollout.cluster import Cluster
+from serving.rollout.errors import RolloutError
+from serving.rollout.release import Release
+from serving.rollout.roll_out import roll_out
+from serving.rollout.settings import Settings
+from tests.cluster import storage
+from tests.cluster.api import wait_for
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.overlays import apply, combined
+from tests.cluster.processes import free_ports
+from tests.cluster.rollouts import Live, deployer, quick_settings
+
+pytestmark = pytest.mark.cluster
+Make = Callable[..., Release]
+REFUSED = r'violates PodSecurity "restricted:latest": .*"storage-initializer"'
+
+
+@pytest.fixture
+def live(plane: ControlPlane, clean: Callable[[str], str], tmp_path: Path, request: pytest.FixtureRequest) -> Live:
+    live = Live(plane, clean(f"refused-{request.node.name.replace('_', '-')[5:40].strip('-')}"))
+    apply(plane, combined(tmp_path, ["cpu"], live.namespace))
+    return live
+
+
+@pytest.fixture
+def cluster(live: Live) -> Iterator[Cluster]:
+    cluster = deployer(live.plane, live.namespace)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def settings(address: str) -> Settings:
+    return quick_settings(address, ready_seconds=120.0)
+
+
+def unanswered(namespace: str) -> dict[str, Any]:
+    """A webhook for the pods of a namespace at an address where nobody listens."""
+    (port,) = free_ports(1)
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": namespace},
+        "webhooks": [
+            {
+                "name": "unanswered.tests.polytask.dev",
+                "admissionReviewVersions": ["v1"],
+                "clientConfig": {"url": f"https://127.0.0.1:{port}/"},
+                "failurePolicy": "Fail",
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+                "rules": [rule],
+                "sideEffects": "None",
+            }
+        ],
+    }
+
+
+def test_a_pod_that_podsecurity_refuses_is_reported_within_seconds(
+    plane: ControlPlane, live: Live, cluster: Cluster, settings: Settings, release: Make
+):
+    storage.restore(plane)
+    started = time.monotonic()
+    with pytest.raises(RolloutError, match=REFUSED):
+        roll_out(cluster, release(1), settings)
+    assert time.monotonic() - started < 30
+
+
+def test_a_refused_pod_next_to_old_ones_takes_the_new_model_back(
+    plane: ControlPlane, live: Live, cluster: Cluster, settings: Settings, release: Make
+):
+    storage.restrict(plane)
+    roll_out(cluster, release(1), settings)
+    storage.restore(plane)
+    started = time.monotonic()
+    with pytest.raises(RolloutError, match=REFUSED):
+        roll_out(cluster, release(2), settings)
+    assert time.monotonic() - started < 60
+    assert live.spec()["predictor"]["model"]["storageUri"] == "s3://models/small/1/repository"
+    assert live.versions("predictor") == {"1"}
+    storage.restrict(plane)
+
+
+def test_a_webhook_that_does_not_respond_is_waited_for(
+    plane: ControlPlane, live: Live, cluster: Cluster, settings: Settings, release: Make
+):
+    storage.restrict(plane)
+    webhook = unanswered(live.namespace)
+    plane.api.apply(webhook, "tests")
+    time.sleep(1.0)  # the API server takes a moment to know it
+
+    def message() -> str:
+        found = live.service()
+        conditions = ((found or {}).get("status") or {}).get("conditions") or ()
+        return next((str(one.get("message")) for one in conditions if one["type"] == "PredictorReady"), "")
+
+    def end() -> None:
+        wait_for(
+            lambda: f"the webhook's failure is reported: {message()}", lambda: "failed calling webhook" in message()
+        )
+        time.sleep(2 * settings.failing_seconds)
+        plane.api.delete(webhook)
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    try:
+        assert roll_out(cluster, release(1), settings).action == "deployed"
+    finally:
+        ending.join(60)
+        plane.api.delete(webhook)
+    live.check_serves_alone("1")
