@@ -207,20 +207,13 @@ def test_the_command_uploads_a_bundle_and_rolls_it_out_by_a_kubeconfig(
 ):
     token = live.plane.token(DEPLOYER, live.namespace)
     kubeconfig = live.plane.write_kubeconfig(tmp_path / "kubeconfig", token=token)
-    command = [
-        sys.executable,
-        "-m",
-        "polytask",
-        "rollout",
-        "--bundle",
-        str(ruled_bundle),
-        "--storage",
-        "s3://models/small",
-    ]
-    command += ["--namespace", live.namespace, "--url", f"{address}/services/{{namespace}}/{{name}}"]
+    command = [sys.executable, "-m", "polytask", "rollout", "--bundle", str(ruled_bundle)]
+    command += ["--storage", "s3://models/small", "--namespace", live.namespace]
+    command += ["--url", f"{address}/services/{{namespace}}/{{name}}"]
     environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr[-3000:]
     version = load_contract(ruled_bundle).model_version
+    assert f"models/small/{version}/contract.json" in object_store.objects
     assert f"deployed: model {version}" in done.stdout
     live.check_serves_alone(str(version))
