@@ -9,11 +9,11 @@ import tempfile
 from pathlib import Path
 
 import httpx
-import trustme
-import yaml
 
 from serving.manifests.render import find_kubectl
 from tests.cluster.api import Api, ApiError, Object, wait_for
+from tests.cluster.documents import documents
+from tests.cluster.identities import Identities
 from tests.cluster.kwok_stages import write_stages
 from tests.cluster.processes import Program, free_ports
 from tests.cluster.programs import programs
@@ -24,13 +24,6 @@ ETCD_SECONDS = 60.0
 API_SERVER_SECONDS = 120.0
 NODES_SECONDS = 120.0
 KUBECTL_SECONDS = 120.0
-# Who the clients are: common name and organization, which are user and group.
-IDENTITIES = {
-    "admin": ("admin", "system:masters"),
-    "kube-controller-manager": ("system:kube-controller-manager", None),
-    "kube-scheduler": ("system:kube-scheduler", None),
-    "kwok": ("kwok", "system:masters"),
-}
 
 
 class ControlPlane:
@@ -42,8 +35,8 @@ class ControlPlane:
         self._running: list[Program | Provisioner] = []
         self._ports = dict(zip(("etcd", "peer", "api"), free_ports(3), strict=True))
         self.url = f"https://127.0.0.1:{self._ports['api']}"
-        self.authority = self.folder / "authority.pem"
-        self._ca = trustme.CA()
+        self._identities = Identities(self.folder, self.url)
+        self.authority = self._identities.authority
 
     @property
     def kubeconfig(self) -> Path:
@@ -60,7 +53,7 @@ class ControlPlane:
 
     def _start(self) -> None:
         paths = programs()
-        self._write_identities()
+        self._identities.write()
         self._start_etcd(paths["etcd"])
         self._start_api_server(paths["kube-apiserver"])
         self.api = Api(self.url, self.authority, certificate=self.folder / "admin.pem")
@@ -126,45 +119,14 @@ class ControlPlane:
         token: str = self.api.call("POST", path, {"spec": {"expirationSeconds": 3600}})["status"]["token"]
         return token
 
-    def write_kubeconfig(self, path: Path, *, certificate: Path | None = None, token: str = "") -> Path:
-        """A kubeconfig of this cluster for the holder of a certificate or a token."""
-        user = (
-            {"token": token}
-            if certificate is None
-            else {"client-certificate": str(certificate), "client-key": str(certificate)}
-        )
-        content = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "tests",
-            "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "tests"}}],
-            "clusters": [
-                {"name": "tests", "cluster": {"server": self.url, "certificate-authority": str(self.authority)}}
-            ],
-            "users": [{"name": "tests", "user": user}],
-        }
-        path.write_text(yaml.safe_dump(content), encoding="utf-8")
-        path.chmod(0o600)
-        return path
+    def write_kubeconfig(self, path: Path, token: str) -> Path:
+        """A kubeconfig of this cluster for the holder of a token."""
+        return self._identities.write_kubeconfig(path, {"token": token})
 
     def _program(self, command: list[str | Path]) -> Program:
         program = Program(command, self.folder / f"{Path(command[0]).name}.log")
         self._running.append(program)
         return program
-
-    def _write_identities(self) -> None:
-        self._ca.cert_pem.write_to_path(self.authority)
-        server = self._ca.issue_cert("127.0.0.1", "localhost")
-        server.private_key_and_cert_chain_pem.write_to_path(self.folder / "server.pem")
-        # Any key pair signs the tokens; the certificate's is one.
-        tokens = self._ca.issue_cert("service-accounts")
-        tokens.private_key_pem.write_to_path(self.folder / "service-accounts.pem")
-        for name, (user, group) in IDENTITIES.items():
-            path = self.folder / f"{name}.pem"
-            # trustme wants a host name, of which a client certificate makes no use.
-            found = self._ca.issue_cert("localhost", common_name=user, organization_name=group)
-            found.private_key_and_cert_chain_pem.write_to_path(path)
-            self.write_kubeconfig(self.folder / f"{name}.kubeconfig", certificate=path)
 
     def _start_etcd(self, path: Path) -> None:
         client, peer = (f"http://127.0.0.1:{self._ports[name]}" for name in ("etcd", "peer"))
@@ -213,20 +175,6 @@ class ControlPlane:
         nodes = self.api.items("v1", "Node")
         default = self.api.get("v1", "ServiceAccount", "default", "default")
         return default is not None and bool(nodes) and all(_is_schedulable(node) for node in nodes)
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Reads YAML as Kubernetes does, for which `=` and times are strings."""
-
-
-for _tag in ("value", "timestamp"):
-    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", yaml.SafeLoader.construct_yaml_str)
-
-
-def documents(path: Path) -> list[Object]:
-    """The documents of a YAML file."""
-    with path.open(encoding="utf-8") as file:
-        return [document for document in yaml.load_all(file, _Loader) if document]
 
 
 def _ready(api: Api) -> bool:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from tests.cluster.api import Api, Object, place, wait_for
-from tests.cluster.control_plane import documents
+from tests.cluster.documents import documents
 from tests.cluster.programs import HERE, module_folder
 
 MODULES = {

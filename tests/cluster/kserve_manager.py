@@ -14,7 +14,8 @@ import pytest
 import trustme
 
 from tests.cluster.api import Object
-from tests.cluster.control_plane import ControlPlane, documents
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.documents import documents
 from tests.cluster.processes import Program, free_ports
 
 PROGRAM, CONFIG = "KSERVE_MANAGER", "KSERVE_CONFIG"

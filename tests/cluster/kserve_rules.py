@@ -6,9 +6,9 @@ are left out.
 
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any
 
 from tests.cluster.api import Object
+from tests.cluster.kserve_autoscalers import horizontal, scaled_object
 from tests.cluster.kserve_pods import INTERNAL, MODELS, initializer
 
 PARTS = ("predictor", "transformer", "explainer")
@@ -33,7 +33,6 @@ MODEL_EXTENSION = {
 }
 NOT_HANDED_ON = {"modelFormat", "kubectl.kubernetes.io/last-applied-configuration"}
 DEFAULT_STRATEGY = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}
-DEFAULT_CPU_TARGET = 80
 
 
 def parts_of(service: Object) -> list[str]:
@@ -94,9 +93,9 @@ def _made_of_part(
         },
     ]
     if scaled == "hpa":
-        made.append(_horizontal(metadata, spec))
+        made.append(horizontal(metadata, spec))
     elif scaled == "keda":
-        made.append(_scaled_object(metadata, spec))
+        made.append(scaled_object(metadata, spec))
     return made
 
 
@@ -203,53 +202,3 @@ def _port(port: Object, first: bool) -> Object:
     if name in ("h2c", "grpc"):
         made["appProtocol"] = "kubernetes.io/h2c"
     return made
-
-
-def _horizontal(metadata: Object, spec: Object) -> Object:
-    minimum = spec.get("minReplicas", 1)
-    target = {"type": "Utilization", "averageUtilization": spec.get("scaleTarget", DEFAULT_CPU_TARGET)}
-    resource = {"name": spec.get("scaleMetric", "cpu"), "target": target}
-    return {
-        "apiVersion": "autoscaling/v2",
-        "kind": "HorizontalPodAutoscaler",
-        "metadata": deepcopy(metadata),
-        "spec": {
-            "behavior": {},
-            "maxReplicas": max(minimum, spec.get("maxReplicas") or minimum),
-            "metrics": [{"type": "Resource", "resource": resource}],
-            "minReplicas": minimum,
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": metadata["name"]},
-        },
-    }
-
-
-def _scaled_object(metadata: Object, spec: Object) -> Object:
-    minimum = spec.get("minReplicas", 1)
-    metrics = (spec.get("autoScaling") or {}).get("metrics")
-    if metrics is None:
-        target = {"type": "Utilization", "averageUtilization": spec.get("scaleTarget", DEFAULT_CPU_TARGET)}
-        metrics = [{"type": "Resource", "resource": {"name": spec.get("scaleMetric", "cpu"), "target": target}}]
-    behavior = {"scaleDown": {"stabilizationWindowSeconds": 300}, "scaleUp": {"stabilizationWindowSeconds": 0}}
-    return {
-        "apiVersion": "keda.sh/v1alpha1",
-        "kind": "ScaledObject",
-        "metadata": deepcopy(metadata),
-        "spec": {
-            "advanced": {"horizontalPodAutoscalerConfig": {"behavior": behavior}, "scalingModifiers": {}},
-            "maxReplicaCount": max(minimum, spec.get("maxReplicas") or minimum),
-            "minReplicaCount": minimum,
-            "scaleTargetRef": {"name": metadata["name"]},
-            "triggers": [_trigger(metric) for metric in metrics],
-        },
-    }
-
-
-def _trigger(metric: Object) -> Object:
-    if metric["type"] == "Resource":
-        resource = metric["resource"]
-        value = str(resource["target"]["averageUtilization"])
-        return {"type": resource["name"], "metricType": resource["target"]["type"], "metadata": {"value": value}}
-    found: dict[str, Any] = metric["external"]["metric"]
-    value = str(metric["external"]["target"]["value"])
-    metadata = {"serverAddress": found["serverAddress"], "query": found["query"], "threshold": value}
-    return {"type": found["backend"], "metadata": metadata}

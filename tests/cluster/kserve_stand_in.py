@@ -11,10 +11,12 @@ import threading
 import httpx
 
 from tests.cluster.api import Api, ApiError, Object, place
-from tests.cluster.control_plane import HERE, ControlPlane, documents
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.documents import documents
 from tests.cluster.kserve_rules import AUTOSCALER, SERVICE_LABEL, is_stopped, made_of, parts_of
 from tests.cluster.kserve_status import status_of
 from tests.cluster.kserve_webhook import PodWebhook
+from tests.cluster.programs import HERE
 
 LOGGER = logging.getLogger(__name__)
 V1BETA1, V1ALPHA1 = "serving.kserve.io/v1beta1", "serving.kserve.io/v1alpha1"

@@ -1,5 +1,6 @@
 """Programs of the tests as child processes: free ports, readiness with a deadline, a clean stop of the whole group."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -70,7 +71,8 @@ class Program:
         """End the whole group: politely, then by force. Does nothing the second time."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             if self._process.poll() is None:
-                os.killpg(self._process.pid, number)
+                with contextlib.suppress(ProcessLookupError):  # it has just ended
+                    os.killpg(self._process.pid, number)
             try:
                 self._process.wait(STOP_SECONDS)
                 return

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from tests.cluster.api import Object
-from tests.cluster.control_plane import HERE, documents
 from tests.cluster.custom_resources import recordings_folder
+from tests.cluster.documents import documents
 from tests.cluster.kserve_pods import admitted
 from tests.cluster.kserve_rules import STOP, made_of, parts_of
+from tests.cluster.programs import HERE
 from tests.cluster.storage import SECURITY
 
 RECORDINGS = recordings_folder()

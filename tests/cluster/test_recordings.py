@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.cluster.api import Api, Object, wait_for
-from tests.cluster.control_plane import documents
 from tests.cluster.data_plane import is_ready
+from tests.cluster.documents import documents
 from tests.cluster.kserve_rules import parts_of
 from tests.cluster.test_kserve_rules import RECORDED, RECORDINGS, before_the_rollout
 

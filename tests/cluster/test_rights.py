@@ -13,7 +13,8 @@ from serving.rollout.errors import RolloutError
 from serving.rollout.release import Release
 from serving.rollout.roll_out import roll_out
 from tests.cluster.api import Object, wait_for
-from tests.cluster.control_plane import ControlPlane, documents
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.documents import documents
 from tests.cluster.overlays import MANIFESTS, apply, combined
 from tests.cluster.rollouts import Live, deployer, quick_settings
 
