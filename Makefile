@@ -29,7 +29,7 @@ FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 EXTRAS := train,serve,traces,cpu,demo,bench,docs,dev,postgres
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header
 
-.PHONY: help setup demo evaluate bench serve test cluster-tools test-cluster test-spark browser check lint format lock lock-check compile render docs image sbom sign clean
+.PHONY: help setup demo evaluate bench serve test test-spark browser check lint format lock lock-check compile render docs image sbom sign clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,7 @@ test: export OMP_NUM_THREADS = 1
 test: setup browser ## Run all tests
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
+.PHONY: test-cluster cluster-tools
 # Kubernetes is built first, outside the tests: no test's deadline has room for it.
 test-cluster: setup ## Run the tests on a Kubernetes control plane, which is built with Go once (CRDS=folder: KServe's CRDs)
 	@command -v go >/dev/null || { echo "go is not installed: make test-cluster builds the control plane with it"; exit 1; }
