@@ -7,11 +7,13 @@ containers, the ConfigMap `inferenceservice-config`. Workloads among them are le
 import base64
 import os
 import socket
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
+import yaml
 
 from tests.cluster.api import Object
 from tests.cluster.control_plane import ControlPlane
@@ -49,7 +51,7 @@ class KServeManager:
 
     def start(self) -> None:
         """Install the documents and run the program until it serves its webhooks."""
-        folder = self._plane.folder / "kserve"
+        folder = Path(tempfile.mkdtemp(prefix="kserve-", dir=self._plane.folder))
         certificates = folder / "k8s-webhook-server" / "serving-certs"  # where the program looks, below TMPDIR
         certificates.mkdir(parents=True)
         issued = self._authority.issue_cert("127.0.0.1")
@@ -59,9 +61,9 @@ class KServeManager:
         api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}, NAMESPACE)
         found = [one for path in sorted(self.config.rglob("*.yaml")) for one in documents(path)]
         installed = [one for one in found if one["kind"] not in LEFT_OUT]
-        # Webhooks come last: they refuse what is written while nobody answers.
-        for one in (one for one in installed if one["kind"] not in WEBHOOKS and "runtime" not in one["kind"].lower()):
-            self._install(one)
+        runtimes = [one for one in installed if "Runtime" in one["kind"]]
+        webhooks = [self._called_here(one) for one in installed if one["kind"] in WEBHOOKS]
+        self._install([one for one in installed if one not in runtimes and one["kind"] not in WEBHOOKS])
         options = [
             f"--kubeconfig={self._plane.kubeconfig}",
             f"--webhook-port={self._port}",
@@ -71,17 +73,17 @@ class KServeManager:
         environment = {"TMPDIR": str(folder), "POD_NAMESPACE": NAMESPACE}
         self._running = Program([self._program, *options], folder / "manager.log", environment)
         self._running.wait_until(self._serves, READY_SECONDS)
-        for one in (one for one in installed if one["kind"] in WEBHOOKS):
-            self._install(self._called_here(one))
-        for one in (one for one in installed if "runtime" in one["kind"].lower()):
-            self._install(one)
+        self._install(webhooks)  # once somebody answers: until then they would refuse what is written
+        self._install(runtimes)
 
     def stop(self) -> None:
         if self._running is not None:
             self._running.stop()
 
-    def _install(self, document: Object) -> None:
-        self._plane.api.apply(document, "kubectl")
+    def _install(self, found: list[Object]) -> None:
+        words = ("apply", "--server-side", "--force-conflicts", f"--namespace={NAMESPACE}", "-f", "-")
+        if found:
+            self._plane.kubectl(*words, stdin=yaml.safe_dump_all(found))
 
     def _serves(self) -> bool:
         with socket.socket() as connection:
