@@ -41,8 +41,10 @@ class DataPlane:
                     return 503, {"error": f"no pod of {name}-{part} is ready"}
                 pods.append(ready[turn % len(ready)]["metadata"]["annotations"])
         asking, answering = pods
-        if asking.get(VERSION) != answering.get(VERSION):
-            return 503, {"error": f"Triton serves model {answering.get(VERSION)}, not {asking.get(VERSION)}"}
+        if VERSION not in asking:
+            return 503, {"error": f"{name} has no model yet"}
+        if asking[VERSION] != answering.get(VERSION):
+            return 503, {"error": f"Triton serves model {answering.get(VERSION)}, not {asking[VERSION]}"}
         self.versions.append((name, asking[VERSION]))
         asked = [tensor["data"][0] for tensor in body["inputs"] if tensor["name"] == "tasks"]
         scores = [] if MUTE in answering[f"{INTERNAL}storage-initializer-sourceuri"] else [0.5, 0.25]

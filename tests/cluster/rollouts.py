@@ -62,6 +62,11 @@ class Live:
         """The InferenceService, None where there is none."""
         return self.plane.api.get("serving.kserve.io/v1beta1", "InferenceService", name, self.namespace)
 
+    def message(self, condition: str = "PredictorReady") -> str:
+        """What the InferenceService's status reports about a condition."""
+        found = ((self.service() or {}).get("status") or {}).get("conditions") or ()
+        return next((str(one.get("message")) for one in found if one["type"] == condition), "")
+
     def spec(self) -> Object:
         """The spec of the InferenceService that gets the requests."""
         found = self.service()

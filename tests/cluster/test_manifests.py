@@ -1,5 +1,6 @@
 """Every overlay and every component with the base on an API server: applied twice, and with pods that are ready."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from serving.manifests.render import overlay_names
+from serving.rollout.errors import RolloutError
 from serving.rollout.release import Release
 from serving.rollout.roll_out import roll_out
 from tests.cluster import storage
@@ -126,8 +128,12 @@ def test_pods_are_refused_with_kserves_default_storage_container_and_admitted_wi
     namespace = clean("default-storage")
     apply(plane, combined(tmp_path, ["cpu"], namespace))
     cluster = deployer(plane, namespace)
-    with pytest.raises(Exception, match=r'violates PodSecurity "restricted:latest": .*"storage-initializer"'):
-        roll_out(cluster, release(1), quick_settings(address, ready_seconds=20.0))
+    with pytest.raises(RolloutError, match="model 1 was not brought into service"):
+        roll_out(cluster, release(1), quick_settings(address, ready_seconds=20.0, answer_seconds=5.0))
+    message = Live(plane, namespace).message
+    wait_for(
+        message, lambda: re.search(r'violates PodSecurity "restricted:latest": .*"storage-initializer"', message())
+    )
     assert not Live(plane, namespace).pods("transformer")
     storage.restrict(plane)
     assert roll_out(cluster, release(2), quick_settings(address)).action == "deployed"

@@ -2,10 +2,9 @@
 
 import itertools
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pytest
 
@@ -22,35 +21,52 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("restricted")]
 Make = Callable[..., Release]
 FILES = (MANIFESTS / "base" / "deployer.yaml", MANIFESTS / "components" / "canary" / "deployer.yaml")
 ROLES = [one for path in FILES for one in documents(path) if one["kind"] == "Role"]
-# Role, number of the rule, resource, verb.
-RIGHTS = [
-    (role["metadata"]["name"], number, resource, verb)
-    for role in ROLES
-    for number, rule in enumerate(role["rules"])
-    for resource in rule["resources"]
-    for verb in rule["verbs"]
-]
 NUMBERS = itertools.count()
 EVERYTHING = ["ModelDeployed", "CanaryStep", "CanaryStep", "ModelDeployed", "CanaryPromoted"]
+EVERYTHING += ["ShadowStarted", "ModelDeployed"]
 
 
-def without(role: Object, number: int, resource: str, verb: str) -> Object:
-    """The Role without one verb of one resource."""
-    role = deepcopy(role)
-    rule = role["rules"].pop(number)
-    others = {**rule, "resources": [one for one in rule["resources"] if one != resource]}
-    less = {**rule, "resources": [resource], "verbs": [one for one in rule["verbs"] if one != verb]}
-    role["rules"] += [one for one in (others, less) if one["resources"] and one["verbs"]]
-    return role
+class Right(NamedTuple):
+    """One verb, of one resource, of one object or of all."""
+
+    group: str
+    resource: str
+    name: str
+    verb: str
+
+    @property
+    def rule(self) -> Object:
+        names = {"resourceNames": [self.name]} if self.name else {}
+        return {"apiGroups": [self.group], "resources": [self.resource], "verbs": [self.verb], **names}
+
+    def __str__(self) -> str:
+        return "-".join(filter(None, (self.verb, self.resource, self.name)))
+
+
+def rights_of(role: Object) -> list[Right]:
+    """Every single one."""
+    return [
+        Right(group, resource, name, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for name in rule.get("resourceNames") or [""]
+        for verb in rule["verbs"]
+    ]
+
+
+RIGHTS = sorted({right for role in ROLES for right in rights_of(role)})
 
 
 def everything(plane: ControlPlane, namespace: str, url: str, release: Make) -> str:
-    """A first model and a canary. Returns what went wrong, nothing where all of it worked."""
+    """A first model, a canary, a shadow that ends. Returns what went wrong, nothing where all of it worked."""
     cluster = deployer(plane, namespace)
     settings = quick_settings(url, answer_seconds=10.0)
     try:
         roll_out(cluster, release(1), settings)
         roll_out(cluster, release(2), replace(settings, strategy="canary"))
+        roll_out(cluster, release(3), replace(settings, strategy="shadow"))
+        roll_out(cluster, release(3), settings)
     except RolloutError as error:
         return str(error)
     finally:
@@ -72,25 +88,22 @@ def test_everything_works_with_the_rights_of_the_roles(
     assert everything(plane, namespace, address, release) == ""
 
 
-@pytest.mark.parametrize(("role", "number", "resource", "verb"), RIGHTS, ids=lambda value: str(value))
-def test_each_right_is_needed(
-    role: str, number: int, resource: str, verb: str, plane: ControlPlane, namespace: str, address: str, release: Make
-):
-    (found,) = [one for one in ROLES if one["metadata"]["name"] == role]
-    less: dict[str, Any] = without(found, number, resource, verb)
-    less["metadata"] = {**less["metadata"], "namespace": namespace}
-    path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles/{role}"
-    plane.api.call("PATCH", path, {"rules": less["rules"]})
-    wait_for("the right is gone", lambda: not _may(plane, namespace, found["rules"][number], resource, verb))
+@pytest.mark.parametrize("right", RIGHTS, ids=str)
+def test_each_right_is_needed(right: Right, plane: ControlPlane, namespace: str, address: str, release: Make):
+    for role in ROLES:
+        less = [one.rule for one in rights_of(role) if one != right]
+        path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles/{role['metadata']['name']}"
+        plane.api.call("PATCH", path, {"rules": less})
+    wait_for(f"the right {right} is gone", lambda: not _may(plane, namespace, right))
     problem = everything(plane, namespace, address, release)
-    assert "is forbidden" in problem or (resource == "events" and problem == "Events: []"), problem
+    assert "is forbidden" in problem or (right.resource == "events" and problem == "Events: []"), problem
 
 
-def _may(plane: ControlPlane, namespace: str, rule: Object, resource: str, verb: str) -> bool:
+def _may(plane: ControlPlane, namespace: str, right: Right) -> bool:
     """Whether the deployer has a right, as the API server's authorizer decides."""
-    attributes = {"namespace": namespace, "verb": verb, "group": rule["apiGroups"][0], "resource": resource}
-    if rule.get("resourceNames"):
-        attributes["name"] = rule["resourceNames"][0]
+    attributes = {"namespace": namespace, "verb": right.verb, "group": right.group, "resource": right.resource}
+    if right.name:
+        attributes["name"] = right.name
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
