@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,11 @@ def test_a_pod_that_podsecurity_refuses_is_reported_within_seconds(
 def test_a_refused_pod_next_to_old_ones_takes_the_new_model_back(
     plane: ControlPlane, live: Live, cluster: Cluster, settings: Settings, release: Make
 ):
-    """By the status, or by the answers where the status was still that of the old pods."""
+    """By the status, or by the answers where the status was still that of the old pods.
+
+    The refusal stays in the status for a moment after the way back: it has to last for it to count.
+    """
+    settings = replace(settings, failing_seconds=8.0, answer_seconds=12.0)
     storage.restrict(plane)
     roll_out(cluster, release(1), settings)
     storage.restore(plane)
