@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 import yaml
 
 from feature_repo.apply import build_store
 from polytask.scenario import Scenario
 from serving.transformer.feature_views import open_online_store
 from serving.triton.server import choose_ports
+from tests.certificates import write_certificates
 from tests.serving.manifests.conftest import ROOT
 
 COMPONENT = ROOT / "manifests" / "components" / "feast-registry"
@@ -29,11 +29,7 @@ START_SECONDS = 120.0
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As the secret: tls.crt, tls.key, ca.crt."""
     folder = tmp_path_factory.mktemp("tls")
-    authority = trustme.CA()
-    certificate = authority.issue_cert("feast-registry", "localhost")
-    authority.cert_pem.write_to_path(folder / "ca.crt")
-    certificate.private_key_pem.write_to_path(folder / "tls.key")
-    certificate.cert_chain_pems[0].write_to_path(folder / "tls.crt")
+    write_certificates(folder, "feast-registry", "localhost")
     return folder
 
 

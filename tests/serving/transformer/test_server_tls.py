@@ -9,9 +9,9 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
-import trustme
 
 from serving.triton.server import choose_ports
+from tests.certificates import write_certificates
 
 SERVER = Path(__file__).with_name("server_with_certificate.py")
 LIVE = "/inference.GRPCInferenceService/ServerLive"
@@ -21,11 +21,7 @@ LIVE = "/inference.GRPCInferenceService/ServerLive"
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int, Path]]:
     """Ports of REST and gRPC, and the certificate of the authority."""
     folder = tmp_path_factory.mktemp("tls")
-    authority = trustme.CA()
-    own = authority.issue_cert("127.0.0.1", "localhost")
-    authority.cert_pem.write_to_path(folder / "ca.crt")
-    own.private_key_pem.write_to_path(folder / "tls.key")
-    own.cert_chain_pems[0].write_to_path(folder / "tls.crt")
+    write_certificates(folder, "127.0.0.1", "localhost")
     rest, rpc = choose_ports(None, None)
     program = [sys.executable, str(SERVER), str(rest), str(rpc), str(folder / "tls.crt"), str(folder / "tls.key")]
     process = subprocess.Popen(program)
