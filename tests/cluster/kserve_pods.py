@@ -11,6 +11,16 @@ INTERNAL = "internal.serving.kserve.io/"
 MODELS = "/mnt/models"
 CONTAINER = "kserve-container"
 AGENT_PORT = 9081
+# `storageInitializer` of the ConfigMap `inferenceservice-config`: it knows no security context.
+UNRESTRICTED: Object = {
+    "image": "kserve/storage-initializer:latest",
+    "env": [
+        {"name": "HF_HUB_ENABLE_HF_TRANSFER", "value": "1"},
+        {"name": "HF_XET_HIGH_PERFORMANCE", "value": "1"},
+        {"name": "HF_XET_NUM_CONCURRENT_RANGE_GETS", "value": "8"},
+    ],
+    "resources": {"requests": {"cpu": "100m", "memory": "100Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}},
+}
 
 
 def admitted(pod: Object, containers: list[Object]) -> Object:
@@ -29,23 +39,26 @@ def admitted(pod: Object, containers: list[Object]) -> Object:
     return pod
 
 
-def initializer(address: str, arguments: list[str], mounts: list[Object], containers: list[Object]) -> Object:
-    """The init container that copies a model, made of the ClusterStorageContainer for the address."""
+def initializer(storage: Object | None, arguments: list[str]) -> Object:
+    """The init container that copies models.
+
+    It is made of a ClusterStorageContainer's spec, or of KServe's ConfigMap where no ClusterStorageContainer fits.
+    """
     return {
-        **deepcopy(_storage_container(address, containers)),
+        **deepcopy(UNRESTRICTED if storage is None else storage["container"]),
         "name": "storage-initializer",
         "args": arguments,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": mounts,
     }
 
 
-def _storage_container(address: str, containers: list[Object]) -> Object:
+def storage_container(address: str, containers: list[Object]) -> Object | None:
+    """The spec of the ClusterStorageContainer for an address."""
     for one in sorted(containers, key=lambda one: one["metadata"]["name"]):
         if not one.get("disabled") and any(_fits(address, form) for form in one["spec"]["supportedUriFormats"]):
-            found: Object = one["spec"]["container"]
-            return found
-    raise LookupError(f"no ClusterStorageContainer takes {address}")
+            spec: Object = one["spec"]
+            return spec
+    return None
 
 
 def _fits(address: str, form: dict[str, str]) -> bool:
@@ -63,8 +76,12 @@ def _bring_model(spec: Object, serving: Object, address: str, containers: list[O
     else:
         volume = {"name": "kserve-provision-location", "emptyDir": {}}
         mount = {"name": "kserve-provision-location", "mountPath": MODELS, "readOnly": True}
+        storage = storage_container(address, containers)
+        if storage is None:
+            raise LookupError(f"no ClusterStorageContainer takes {address}")
         writing = [{"name": "kserve-provision-location", "mountPath": MODELS}]
-        spec.setdefault("initContainers", []).append(initializer(address, [address, MODELS], writing, containers))
+        fetching = {**initializer(storage, [address, MODELS]), "volumeMounts": writing}
+        spec.setdefault("initContainers", []).append(fetching)
     spec.setdefault("volumes", []).append(volume)
     serving.setdefault("volumeMounts", []).append(mount)
 

@@ -9,7 +9,8 @@ from copy import deepcopy
 
 from tests.cluster.api import Object
 from tests.cluster.kserve_autoscalers import horizontal, scaled_object
-from tests.cluster.kserve_pods import INTERNAL, MODELS, initializer
+from tests.cluster.kserve_pods import INTERNAL, MODELS
+from tests.cluster.kserve_storage_uris import mount_all
 
 PARTS = ("predictor", "transformer", "explainer")
 AUTOSCALER = "serving.kserve.io/autoscalerClass"
@@ -145,7 +146,7 @@ def _pod(service: Object, part: str, runtime: Object, containers: list[Object]) 
             arguments += ["--predictor_host", f"{name}-predictor.{namespace}"]
         if not any(word.partition("=")[0] == "--http_port" for word in arguments):
             arguments += ["--http_port", "8080"]
-        _mount(pod, spec.get("storageUris") or [], containers)
+        mount_all(pod, spec.get("storageUris") or [], containers)
     return pod
 
 
@@ -169,29 +170,6 @@ def _merged(low: Object, high: Object) -> Object:
     """Maps are merged, everything else is `high`'s."""
     both = {key: _merged(low[key], high[key]) for key in low.keys() & high.keys() if isinstance(low[key], dict)}
     return deepcopy({**low, **high, **both})
-
-
-def _mount(pod: Object, addresses: list[Object], containers: list[Object]) -> None:
-    """Bring the models of `storageUris` into the pod: claims as volumes, everything else by an initializer."""
-    fetched = []
-    for entry in addresses:
-        path = entry.get("mountPath") or MODELS
-        volume = path.strip("/").replace("/", "-")
-        mount = {"name": volume, "mountPath": path}
-        source: Object = {"emptyDir": {}}
-        reading: Object = {**mount, "readOnly": True}
-        if entry["uri"].startswith("pvc://"):
-            claim, _, inside = entry["uri"].removeprefix("pvc://").partition("/")
-            source = {"persistentVolumeClaim": {"claimName": claim}}
-            reading |= {"subPath": inside} if inside else {}
-        else:
-            fetched.append((entry["uri"], path, mount))
-        pod.setdefault("volumes", []).append({"name": volume, **source})
-        pod["containers"][0].setdefault("volumeMounts", []).append(reading)
-    if fetched:
-        arguments = [word for address, path, _ in fetched for word in (address, path)]
-        mounts = [mount for _, _, mount in fetched]
-        pod.setdefault("initContainers", []).append(initializer(fetched[0][0], arguments, mounts, containers))
 
 
 def _port(port: Object, first: bool) -> Object:

@@ -219,13 +219,6 @@ def test_no_object_is_made_of_a_stopped_service():
     assert not made_small(small(**{STOP: "true"}))
 
 
-def test_an_address_that_no_storage_container_takes_is_refused():
-    service = small()
-    service["spec"]["transformer"]["storageUris"][0]["uri"] = "ftp://models/7"
-    with pytest.raises(LookupError, match="no ClusterStorageContainer takes ftp://models/7"):
-        made_small(service)
-
-
 def test_each_autoscaler_gets_its_object():
     assert not made_small(small(), "HorizontalPodAutoscaler")
     horizontal = made_small(small(**{"serving.kserve.io/autoscalerClass": "hpa"}), "HorizontalPodAutoscaler")
