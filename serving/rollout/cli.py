@@ -29,6 +29,9 @@ def rollout(
     take_over: Annotated[bool, typer.Option(help="Take over fields that someone else has set.")] = False,
     ready_seconds: Annotated[float, typer.Option(min=1, help="How long the pods may take to start.")] = 900,
     answer_seconds: Annotated[float, typer.Option(min=1, help="How long right answers may take after that.")] = 120,
+    lease_wait_seconds: Annotated[
+        float, typer.Option(min=0, help="How long another rollout of the same InferenceService is waited for.")
+    ] = 900,
     registry: Annotated[
         str,
         typer.Option(
@@ -69,6 +72,7 @@ def rollout(
         take_over=take_over,
         ready_seconds=ready_seconds,
         answer_seconds=answer_seconds,
+        lease_wait_seconds=lease_wait_seconds,
         upload=upload,
     )
     told = "no registry was told which version is live; --registry names one"

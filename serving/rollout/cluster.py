@@ -7,7 +7,7 @@ fields and `kubectl apply` all others, each as often as it likes.
 import json
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -48,6 +48,8 @@ INFERENCE_SERVICE = Resource("serving.kserve.io", "v1beta1", "inferenceservices"
 HTTP_ROUTE = Resource("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute")
 GRPC_ROUTE = Resource("gateway.networking.k8s.io", "v1", "grpcroutes", "GRPCRoute")
 POD = Resource("", "v1", "pods", "Pod")
+DEPLOYMENT = Resource("apps", "v1", "deployments", "Deployment")
+LEASE = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
 
 def connect(namespace: str) -> "Cluster":
@@ -67,7 +69,8 @@ class Cluster:
     """One namespace of a cluster.
 
     Address and credentials are those of Kubernetes' own client, which is not asked to make the calls: its releases
-    differ in how they apply server-side, and training and serving do not have the same one.
+    differ in how they apply server-side, and training and serving do not have the same one. `may_write` is called
+    before an object is applied or deleted, and raises where it must not be.
     """
 
     def __init__(self, configuration: client.Configuration, namespace: str, retry_seconds: float = 1.0) -> None:
@@ -77,6 +80,7 @@ class Cluster:
             base_url=configuration.host, timeout=CALL_SECONDS, verify=_tls(configuration), trust_env=False
         )
         self._retry_seconds = retry_seconds
+        self.may_write: Callable[[], None] | None = None
 
     def close(self) -> None:
         """Close the connections."""
@@ -87,17 +91,38 @@ class Cluster:
         return self._call("GET", self._path(resource, name), f"{resource.kind} {name}", missing=True)
 
     def apply(
-        self, resource: Resource, document: Mapping[str, Any], manager: str = MANAGER, force: bool = False
+        self,
+        resource: Resource,
+        document: Mapping[str, Any],
+        manager: str = MANAGER,
+        force: bool = False,
+        dry_run: bool = False,
     ) -> Object:
         """Make the fields of `document` those of `manager` and return the whole object; unknown fields are refused.
 
+        With `dry_run` all of that is checked, by the webhooks too, and nothing changes.
         Raises Conflicting where a field has another owner and another value, unless `force` takes it over.
         """
         name = document["metadata"]["name"]
         query = {"fieldManager": manager, "fieldValidation": "Strict", "force": json.dumps(force)}
+        query |= {"dryRun": "All"} if dry_run else {}
         answer = self._call(
             "PATCH", self._path(resource, name), f"{resource.kind} {name}", query=query, body=dict(document)
         )
+        assert answer is not None
+        return answer
+
+    def create(self, resource: Resource, document: Mapping[str, Any]) -> Object:
+        """Create the object. Raises Conflicting where there is one of this name already."""
+        return self._write("POST", self._path(resource), resource, document)
+
+    def replace(self, resource: Resource, document: Mapping[str, Any]) -> Object:
+        """Replace the object that has this `resourceVersion`. Raises Conflicting where it has another one by now."""
+        return self._write("PUT", self._path(resource, document["metadata"]["name"]), resource, document)
+
+    def _write(self, method: str, path: str, resource: Resource, document: Mapping[str, Any]) -> Object:
+        what = f"{resource.kind} {document['metadata']['name']}"
+        answer = self._call(method, path, what, query={"fieldManager": MANAGER}, body=dict(document))
         assert answer is not None
         return answer
 
@@ -193,6 +218,8 @@ class Cluster:
         return response
 
     def _send(self, method: str, path: str, query: Mapping[str, str], body: Object | None) -> httpx.Response:
+        if self.may_write is not None and method in ("PATCH", "DELETE"):
+            self.may_write()
         headers = {"Accept": "application/json"}
         for setting in self._configuration.auth_settings().values():  # here, because a pod's token is renewed
             headers[setting["key"]] = setting["value"]

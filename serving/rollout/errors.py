@@ -21,3 +21,7 @@ class Conflicting(RolloutError):
 
 class NotServing(RolloutError):
     """A revision did not become ready, or answers wrongly."""
+
+
+class RolloutStopped(RolloutError):
+    """The process was told to end; what could be put right was."""

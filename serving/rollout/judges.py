@@ -21,7 +21,10 @@ SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Candidate:
-    """A canary beside the service it may replace: names of InferenceServices, and addresses of their transformers."""
+    """A canary beside the service it may replace: names of InferenceServices, and addresses of their transformers.
+
+    An answer is judged only where it comes from the model that it should come from: the contracts say which.
+    """
 
     stable: str
     canary: str
@@ -29,6 +32,8 @@ class Candidate:
     stable_endpoint: Endpoint
     canary_endpoint: Endpoint
     tasks: Sequence[str]
+    stable_contract: str
+    canary_contract: str
 
 
 class Judge(Protocol):
@@ -56,8 +61,8 @@ class ProbeJudge:
         found = []
         for task in candidate.tasks:
             try:
-                before = self._median(candidate.stable_endpoint, task)
-                after = self._median(candidate.canary_endpoint, task)
+                before = self._median(candidate.stable_endpoint, task, candidate.stable_contract)
+                after = self._median(candidate.canary_endpoint, task, candidate.canary_contract)
             except NotServing as error:
                 found.append(f"task {task}: {error}")
                 continue
@@ -66,12 +71,15 @@ class ProbeJudge:
                 found.append(f"task {task}: median {1e3 * after:.0f} ms, at most {1e3 * limit:.0f} ms")
         return found
 
-    def _median(self, endpoint: Endpoint, task: str) -> float:
+    def _median(self, endpoint: Endpoint, task: str, contract: str) -> float:
         times = []
         for _ in range(self.probes):
             start = time.perf_counter()
-            endpoint.ask(task)
+            answer = endpoint.ask(task)
             times.append(time.perf_counter() - start)
+            answered = str((answer.get("parameters") or {}).get("contract_checksum"))
+            if answered != contract:
+                raise NotServing(f"{endpoint.url}: answers with contract {answered[:12]}, not {contract[:12]}")
         return statistics.median(times)
 
 

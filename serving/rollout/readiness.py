@@ -1,10 +1,11 @@
 """Waits until an InferenceService has taken in its newest generation, or says why it has not."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from serving.rollout.cluster import INFERENCE_SERVICE, Cluster, Object
+from serving.rollout.deployments import failing, not_replaced
 from serving.rollout.errors import NotServing
 
 FAILED = ("BlockedByFailedLoad", "InvalidSpec")
@@ -14,13 +15,21 @@ STORAGE_CONTAINER = "storage-initializer"
 
 
 def wait_ready(
-    cluster: Cluster, name: str, generation: int, *, seconds: float, poll_seconds: float, failing_seconds: float
+    cluster: Cluster,
+    name: str,
+    generation: int,
+    document: Mapping[str, Any],
+    *,
+    seconds: float,
+    poll_seconds: float,
+    failing_seconds: float,
 ) -> Object:
-    """The object, once its controller has seen `generation` and calls it and all its parts ready.
+    """The object, once its controller has seen `generation` and all its pods are those of `document` and ready.
 
-    A status that belongs to an older generation counts for nothing, however ready it says it is. A failed model load
-    and a pod that PodSecurity refuses end the waiting early, when they have been reported for `failing_seconds`: right
-    after a change the report may still be the old model's. Raises NotServing with the conditions that are not met.
+    A status that belongs to an older generation counts for nothing, however ready it says it is, nor does one that is
+    ready by pods of an older model. A failed model load and a pod that PodSecurity refuses end the waiting early, when
+    they have been reported for `failing_seconds`: right after a change the report may still be the old model's. So does
+    a new pod whose container ends again and again. Raises NotServing with the conditions that are not met.
     """
     end = time.monotonic() + seconds
     failing_since: float | None = None
@@ -35,12 +44,17 @@ def wait_ready(
             reason = f"its controller has seen generation {observed}, not yet {generation}"
             failing_since = None
         else:
-            problems = list(_unmet(status))
+            problems = [*_unmet(status), *not_replaced(cluster, name, document)]
             refusal = _refusal(status)
             if not problems and refusal is None:
                 return live
-            reason = refusal or "; ".join(problems)
-            failed = refusal is not None or (status.get("modelStatus") or {}).get("transitionStatus") in FAILED
+            ending = failing(cluster, name, document)
+            reason = "; ".join([refusal] if refusal is not None else [*problems, *filter(None, [ending])])
+            failed = (
+                refusal is not None
+                or ending is not None
+                or (status.get("modelStatus") or {}).get("transitionStatus") in FAILED
+            )
             failing_since = (failing_since or time.monotonic()) if failed else None
             if failing_since is not None and time.monotonic() - failing_since >= failing_seconds:
                 raise NotServing(f"{name}: {reason}")
@@ -49,11 +63,11 @@ def wait_ready(
         time.sleep(poll_seconds)
 
 
-def is_ready(live: Object) -> bool:
-    """Whether the status is of the newest generation and everything in it is ready."""
+def is_ready(cluster: Cluster, live: Object, document: Mapping[str, Any]) -> bool:
+    """Whether the status is of the newest generation, everything in it is ready, and all pods are of `document`."""
     status = live.get("status") or {}
     seen = status.get("observedGeneration", 0) >= live["metadata"].get("generation", 1)
-    return seen and not list(_unmet(status))
+    return seen and not any(_unmet(status)) and not any(not_replaced(cluster, live["metadata"]["name"], document))
 
 
 def _refusal(status: dict[str, Any]) -> str | None:

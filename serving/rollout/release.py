@@ -7,7 +7,8 @@ from polytask.contract import REPOSITORY_FOLDER, Contract, load_contract
 from serving.rollout.errors import RolloutError
 from serving.triton.checksums import check_sums
 
-MOUNT = "/mnt/models"
+# Where transformers and explainers find bundles: below one folder, as KServe wants it of several, and claims elsewhere.
+BUNDLES, CLAIMS = "/mnt/models", "/mnt/claims"
 PVC = "pvc://"
 SCHEMES = ("s3://", "gs://", PVC, "https://", "http://", "oci://", "hdfs://", "abfs://")
 
@@ -36,9 +37,17 @@ class Release:
         return PVC + self._claim_and_path[0] if self.uri.startswith(PVC) else self.uri
 
     @property
+    def mount_path(self) -> str:
+        """Where it is mounted in the transformer's container, beside another bundle or another claim."""
+        if self.uri.startswith(PVC):
+            return f"{CLAIMS}/{self._claim_and_path[0]}"
+        return f"{BUNDLES}/{self.version}-{self.contract.checksum[:8]}"
+
+    @property
     def mounted(self) -> str:
         """The bundle's folder in the transformer's container."""
-        return f"{MOUNT}/{self._claim_and_path[1]}".rstrip("/") if self.uri.startswith(PVC) else MOUNT
+        path = self._claim_and_path[1] if self.uri.startswith(PVC) else ""
+        return f"{self.mount_path}/{path}".rstrip("/")
 
     @property
     def _claim_and_path(self) -> tuple[str, str]:

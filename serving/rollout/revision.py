@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
 from serving.rollout.cluster import INFERENCE_SERVICE, Object
 from serving.rollout.first_model import STOP
-from serving.rollout.release import MOUNT, Release
+from serving.rollout.release import Release
 
 PREFIX = "polytask.dev/"
 REPOSITORY_SHA256 = f"{PREFIX}repository-sha256"
@@ -15,6 +15,8 @@ MODEL_VERSION = f"{PREFIX}model-version"
 BUNDLE = f"{PREFIX}bundle"
 CONTRACT_SHA256 = f"{PREFIX}contract-sha256"
 MODE = "serving.kserve.io/deploymentMode"
+# Between two bundles in an annotation of a transformer that has both.
+SEPARATOR = ","
 
 Replacement = Literal["recreate", "rolling"]
 REPLACEMENTS: dict[Replacement, dict[str, Any]] = {
@@ -36,6 +38,7 @@ class Revision:
     repository_uri: str
     repository_sha256: str
     storage_uri: str
+    mount_path: str
     mounted: str
     replacement: Mapping[str, Any] | None = None
     explainer: bool = False
@@ -49,6 +52,7 @@ class Revision:
             repository_uri=release.repository_uri,
             repository_sha256=release.repository_sha256,
             storage_uri=release.storage_uri,
+            mount_path=release.mount_path,
             mounted=release.mounted,
             replacement=REPLACEMENTS[replacement] if replacement is not None else None,
             explainer=explainer,
@@ -56,20 +60,30 @@ class Revision:
 
     @classmethod
     def of_live(cls, live: Object) -> Self | None:
-        """What an InferenceService serves now; None where no deploy step has been."""
+        """What Triton of an InferenceService serves; None where no deploy step has been.
+
+        A transformer that has two bundles, in the middle of a rolling update, has that of Triton among them.
+        """
         predictor, transformer = live["spec"].get("predictor") or {}, live["spec"].get("transformer") or {}
         on_predictor, on_transformer = predictor.get("annotations") or {}, transformer.get("annotations") or {}
-        uris = transformer.get("storageUris") or []
+        mounts = transformer.get("storageUris") or []
         address = (predictor.get("model") or {}).get("storageUri")
-        if address is None or not uris or REPOSITORY_SHA256 not in on_predictor or BUNDLE not in on_transformer:
+        if address is None or not mounts or REPOSITORY_SHA256 not in on_predictor or BUNDLE not in on_transformer:
             return None
+        folders = on_transformer[BUNDLE].split(SEPARATOR)
+        contracts = on_transformer.get(CONTRACT_SHA256, "").split(SEPARATOR)
+        # An earlier deploy step wrote no contract on the predictor, and one bundle alone.
+        contract = on_predictor.get(CONTRACT_SHA256, contracts[0])
+        mounted = dict(zip(contracts, folders, strict=False)).get(contract, folders[0])
+        mount = next((one for one in mounts if _inside(mounted, one["mountPath"])), mounts[0])
         return cls(
             model_version=on_predictor.get(MODEL_VERSION, ""),
-            contract_sha256=on_transformer.get(CONTRACT_SHA256, ""),
+            contract_sha256=contract,
             repository_uri=address,
             repository_sha256=on_predictor[REPOSITORY_SHA256],
-            storage_uri=uris[0]["uri"],
-            mounted=on_transformer[BUNDLE],
+            storage_uri=mount["uri"],
+            mount_path=mount["mountPath"],
+            mounted=mounted,
             replacement=predictor.get("deploymentStrategy"),
             explainer=BUNDLE in ((live["spec"].get("explainer") or {}).get("annotations") or {}),
         )
@@ -78,18 +92,28 @@ class Revision:
         """Whether the model is the same, however its pods are replaced."""
         return {**vars(self), "replacement": None} == {**vars(other), "replacement": None}
 
-    def fields(self, name: str) -> Object:
-        """The document to apply: these fields, and no other."""
+    def is_whole_in(self, live: Object) -> bool:
+        """Whether an InferenceService serves this revision in all parts, and no transformer another one too."""
+        there = Revision.of_live(live)
+        return there is not None and there.serves_the_same_as(self) and not has_two_bundles(live)
+
+    def fields(self, name: str, beside: "Revision | None" = None) -> Object:
+        """The document to apply: these fields, and no other.
+
+        With `beside` transformer and explainer read the bundles of both, and serve whichever Triton has.
+        """
         strategy = {} if self.replacement is None else {"deploymentStrategy": dict(self.replacement)}
-        # The transformer and the explainer read the same bundle.
+        both = [self] if beside is None else [beside, self]
+        mounts = {one.mount_path: one.storage_uri for one in both}
+        # The transformer and the explainer read the same bundles.
         reader = {
             **strategy,
             "annotations": {
-                MODEL_VERSION: self.model_version,
-                CONTRACT_SHA256: self.contract_sha256,
-                BUNDLE: self.mounted,
+                MODEL_VERSION: SEPARATOR.join(one.model_version for one in both),
+                CONTRACT_SHA256: SEPARATOR.join(one.contract_sha256 for one in both),
+                BUNDLE: SEPARATOR.join(one.mounted for one in both),
             },
-            "storageUris": [{"uri": self.storage_uri, "mountPath": MOUNT}],
+            "storageUris": [{"uri": uri, "mountPath": path} for path, uri in mounts.items()],
         }
         return {
             "apiVersion": INFERENCE_SERVICE.api_version,
@@ -98,13 +122,32 @@ class Revision:
             "spec": {
                 "predictor": {
                     **strategy,
-                    "annotations": {MODEL_VERSION: self.model_version, REPOSITORY_SHA256: self.repository_sha256},
+                    "annotations": {
+                        MODEL_VERSION: self.model_version,
+                        CONTRACT_SHA256: self.contract_sha256,
+                        REPOSITORY_SHA256: self.repository_sha256,
+                    },
                     "model": {"storageUri": self.repository_uri},
                 },
                 "transformer": reader,
                 **({"explainer": reader} if self.explainer else {}),
             },
         }
+
+    def as_record(self) -> dict[str, Any]:
+        """As JSON, for the Lease."""
+        return asdict(self)
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Self:
+        """What `as_record` returned."""
+        return cls(**record)
+
+
+def has_two_bundles(live: Object) -> bool:
+    """Whether the transformers of an InferenceService are those of the first phase of a rolling change."""
+    annotations = (live["spec"].get("transformer") or {}).get("annotations") or {}
+    return SEPARATOR in annotations.get(BUNDLE, "")
 
 
 def second_service(live: Object, name: str, revision: Revision) -> Object:
@@ -137,3 +180,7 @@ def second_service(live: Object, name: str, revision: Revision) -> Object:
         if "model" in fields:
             component["model"].update(fields["model"])
     return document
+
+
+def _inside(folder: str, mount_path: str) -> bool:
+    return folder == mount_path or folder.startswith(f"{mount_path}/")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from serving.rollout.judges import Judge, ProbeJudge
+from serving.rollout.lease import SECONDS
 
 Strategy = Literal["recreate", "rolling", "canary", "shadow"]
 Action = Literal["unchanged", "deployed", "promoted", "shadowing"]
@@ -12,7 +13,11 @@ Action = Literal["unchanged", "deployed", "promoted", "shadowing"]
 
 @dataclass(frozen=True)
 class Settings:
-    """How to roll out. `manifest` holds the InferenceService for a namespace that has none yet."""
+    """How to roll out. `manifest` holds the InferenceService for a namespace that has none yet.
+
+    `lease_wait_seconds` is how long another rollout is waited for, `stop_seconds` what putting right may take once this
+    process is to end.
+    """
 
     name: str = "recommender"
     strategy: Strategy = "rolling"
@@ -26,6 +31,9 @@ class Settings:
     step_seconds: float = 300.0
     judges: tuple[Judge, ...] = (ProbeJudge(),)
     take_over: bool = False
+    lease_seconds: float = SECONDS
+    lease_wait_seconds: float = 900.0
+    stop_seconds: float = 15.0
 
 
 @dataclass(frozen=True)

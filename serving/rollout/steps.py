@@ -2,12 +2,16 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 from serving.rollout import first_model
 from serving.rollout.cluster import INFERENCE_SERVICE, Cluster, Object
 from serving.rollout.errors import RolloutError
 from serving.rollout.judges import Candidate
+from serving.rollout.lease import Lease
 from serving.rollout.readiness import wait_ready
 from serving.rollout.release import Release
 from serving.rollout.revision import Revision
@@ -18,18 +22,30 @@ LOGGER = logging.getLogger(__name__)
 
 
 class Steps:
-    """The steps of the rollout of one release. All raise RolloutError with the reason."""
+    """The steps of the rollout of one release, under the Lease. All raise RolloutError with the reason."""
 
-    def __init__(self, cluster: Cluster, release: Release, settings: Settings) -> None:
+    def __init__(self, cluster: Cluster, release: Release, settings: Settings, lease: Lease) -> None:
         self.cluster = cluster
         self.release = release
         self.settings = settings
+        self.lease = lease
         self.tasks = [task.name for task in release.contract.scenario.tasks]
 
-    def apply(self, revision: Revision) -> Object:
-        """Give the InferenceService the fields of a revision."""
-        document = revision.fields(self.settings.name)
-        return self.cluster.apply(INFERENCE_SERVICE, document, force=self.settings.take_over)
+    def begin(self, earlier: Revision | None, wanted: Revision) -> None:
+        """Note in the Lease what is about to be done, for whoever has to put it right after this process died."""
+        before = None if earlier is None else earlier.as_record()
+        self.lease.note({"strategy": self.settings.strategy, "from": before, "to": wanted.as_record()})
+
+    def live(self) -> Object:
+        """The InferenceService as it is."""
+        live = self.cluster.get(INFERENCE_SERVICE, self.settings.name)
+        if live is None:
+            raise RolloutError(f"{self.settings.name}: was deleted meanwhile")
+        return live
+
+    def apply(self, document: Mapping[str, Any], dry_run: bool = False) -> Object:
+        """Give the InferenceService the fields of a revision, or only see whether it would take them."""
+        return self.cluster.apply(INFERENCE_SERVICE, document, force=self.settings.take_over, dry_run=dry_run)
 
     def start(self, revision: Revision) -> None:
         """Give a stopped InferenceService its first model, and only then let KServe make pods of it."""
@@ -38,13 +54,14 @@ class Steps:
         self.cluster.apply(INFERENCE_SERVICE, document, force=self.settings.take_over)
         first_model.start(self.cluster, self.settings.name, self.settings.take_over)
 
-    def wait(self, name: str, applied: Object) -> Object:
-        """The InferenceService once what was applied is ready."""
+    def wait(self, name: str, applied: Object, document: Mapping[str, Any]) -> Object:
+        """The InferenceService once what was applied is ready, by pods of `document` alone."""
         settings = self.settings
         return wait_ready(
             self.cluster,
             name,
             applied["metadata"]["generation"],
+            document,
             seconds=settings.ready_seconds,
             poll_seconds=settings.poll_seconds,
             failing_seconds=settings.failing_seconds,
@@ -54,8 +71,11 @@ class Steps:
         """The transformer of an InferenceService."""
         return Endpoint(self.settings.url.format(name=name, namespace=self.cluster.namespace))
 
-    def answers(self, name: str, revision: Revision, rounds: int = 3) -> None:
-        """Wait until `name` answers with the revision's model: every task of a release, any of an earlier one."""
+    def answers(self, name: str, revision: Revision, rounds: int = 3, seconds: float | None = None) -> None:
+        """Wait until `name` answers with the revision's model: every task of a release, any of an earlier one.
+
+        For `answer_seconds` of the settings, or for `seconds`.
+        """
         ours = revision.contract_sha256 == self.release.contract.checksum
         tasks: Sequence[str] = self.tasks if ours else ()
         endpoint = self.endpoint(name)
@@ -63,20 +83,29 @@ class Steps:
             wait_for_answers(
                 endpoint,
                 Expected(revision.model_version, revision.contract_sha256, tasks),
-                seconds=self.settings.answer_seconds,
+                seconds=self.settings.answer_seconds if seconds is None else seconds,
                 poll_seconds=self.settings.poll_seconds,
                 rounds=rounds,
             )
         finally:
             endpoint.close()
 
-    def judge(self, stable: str, canary: str) -> None:
+    def judge(self, stable: str, earlier: Revision, canary: str, wanted: Revision) -> None:
         """Let the judges look for as long as a step lasts."""
         settings = self.settings
         until = time.monotonic() + settings.step_seconds
         with_stable, with_canary = self.endpoint(stable), self.endpoint(canary)
         try:
-            candidate = Candidate(stable, canary, self.cluster.namespace, with_stable, with_canary, self.tasks)
+            candidate = Candidate(
+                stable=stable,
+                canary=canary,
+                namespace=self.cluster.namespace,
+                stable_endpoint=with_stable,
+                canary_endpoint=with_canary,
+                tasks=self.tasks,
+                stable_contract=earlier.contract_sha256,
+                canary_contract=wanted.contract_sha256,
+            )
             while True:
                 objections = [text for judge in settings.judges for text in judge.objections(candidate)]
                 if objections:
@@ -87,6 +116,16 @@ class Steps:
         finally:
             with_stable.close()
             with_canary.close()
+
+    @contextmanager
+    def hurried(self) -> Iterator[None]:
+        """Wait no longer than `stop_seconds` for anything in the block."""
+        before = self.settings
+        self.settings = replace(before, ready_seconds=before.stop_seconds, answer_seconds=before.stop_seconds)
+        try:
+            yield
+        finally:
+            self.settings = before
 
     def record(self, about: Object, reason: str, message: str, warning: bool = False) -> None:
         """To the log, and as an Event, without which a rollout is none the worse."""

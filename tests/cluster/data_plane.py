@@ -1,7 +1,7 @@
 """Answers in place of the transformers: with the versions of the pods that are ready, as requests would meet them.
 
-An address is `/services/<namespace>/<InferenceService>`. One ready pod of the transformer and one of the predictor take
-turns for each request; where they are of two models the transformer refuses the request, as the real one does.
+An address is `/services/<namespace>/<InferenceService>`. The ready pods of the transformer take turns; each asks a
+ready pod of the predictor whose contract it has, and refuses the request where there is none, as the real one does.
 """
 
 import itertools
@@ -29,23 +29,27 @@ class DataPlane:
         self._turn = itertools.count()
         self._lock = threading.Lock()
         self.versions: list[tuple[str, str]] = []  # of each answer: the InferenceService and the model version
+        self.refused: list[tuple[str, str]] = []  # of each refusal: the InferenceService and the reason
 
     def answer(self, namespace: str, name: str, body: Mapping[str, Any]) -> tuple[int, Object]:
         """Status and body of an inference."""
         with self._lock:
             turn = next(self._turn)
-            pods = []
-            for part in ("transformer", "predictor"):
-                ready = self._ready_pods(namespace, name, part)
-                if not ready:
-                    return 503, {"error": f"no pod of {name}-{part} is ready"}
-                pods.append(ready[turn % len(ready)]["metadata"]["annotations"])
-        asking, answering = pods
+        transformers, predictors = (self._ready_pods(namespace, name, part) for part in ("transformer", "predictor"))
+        for part, ready in (("transformer", transformers), ("predictor", predictors)):
+            if not ready:
+                return self._refuse(name, f"no pod of {name}-{part} is ready")
+        asking = transformers[turn % len(transformers)]
         if VERSION not in asking:
-            return 503, {"error": f"{name} has no model yet"}
-        if asking[VERSION] != answering.get(VERSION):
-            return 503, {"error": f"Triton serves model {answering.get(VERSION)}, not {asking[VERSION]}"}
-        self.versions.append((name, asking[VERSION]))
+            return self._refuse(name, f"{name} has no model yet")
+        contracts = asking[CONTRACT].split(",")
+        agreeing = [one for one in predictors if one.get(CONTRACT) in contracts]
+        if not agreeing:
+            served = ", ".join(sorted({str(one.get(VERSION)) for one in predictors}))
+            return self._refuse(name, f"Triton serves model {served}, not {asking[VERSION]}")
+        answering = agreeing[turn % len(agreeing)]
+        with self._lock:
+            self.versions.append((name, answering[VERSION]))
         asked = [tensor["data"][0] for tensor in body["inputs"] if tensor["name"] == "tasks"]
         scores = [] if MUTE in answering[f"{INTERNAL}storage-initializer-sourceuri"] else [0.5, 0.25]
         outputs = [
@@ -53,12 +57,19 @@ class DataPlane:
             for task in self._tasks
             if not asked or task in asked
         ]
-        stamp = {"model_version": asking[VERSION], "contract_checksum": asking[CONTRACT]}
+        stamp = {"model_version": answering[VERSION], "contract_checksum": answering[CONTRACT]}
         return 200, {"model_name": "recommender", "parameters": stamp, "outputs": outputs}
 
+    def _refuse(self, name: str, reason: str) -> tuple[int, Object]:
+        with self._lock:
+            self.refused.append((name, reason))
+        return 503, {"error": reason}
+
     def _ready_pods(self, namespace: str, name: str, part: str) -> list[Object]:
+        """Their annotations."""
         pods = self._api.items("v1", "Pod", namespace, {"app": f"isvc.{name}-{part}"})
-        return sorted((pod for pod in pods if is_ready(pod)), key=lambda pod: str(pod["metadata"]["name"]))
+        ready = sorted((pod for pod in pods if is_ready(pod)), key=lambda pod: str(pod["metadata"]["name"]))
+        return [pod["metadata"].get("annotations") or {} for pod in ready]
 
 
 def is_ready(pod: Object) -> bool:

@@ -19,7 +19,7 @@ from tests.cluster.rollouts import Live, deployer, quick_settings
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("restricted")]
 Make = Callable[..., Release]
-FILES = (MANIFESTS / "base" / "deployer.yaml", MANIFESTS / "components" / "canary" / "deployer.yaml")
+FILES = [MANIFESTS / folder / "deployer.yaml" for folder in ("base", "components/canary", "components/explainer")]
 ROLES = [one for path in FILES for one in documents(path) if one["kind"] == "Role"]
 NUMBERS = itertools.count()
 EVERYTHING = ["ModelDeployed", "CanaryStep", "CanaryStep", "ModelDeployed", "CanaryPromoted"]
@@ -78,7 +78,7 @@ def everything(plane: ControlPlane, namespace: str, url: str, release: Make) -> 
 @pytest.fixture
 def namespace(plane: ControlPlane, clean: Callable[[str], str], tmp_path: Path) -> str:
     name = clean(f"rights-{next(NUMBERS)}")
-    apply(plane, combined(tmp_path, ["cpu", "canary"], name))
+    apply(plane, combined(tmp_path, ["cpu", "canary", "explainer"], name))
     return name
 
 

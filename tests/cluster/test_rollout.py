@@ -166,7 +166,7 @@ def test_a_model_on_a_claim_is_served(live: Live, cluster: Cluster, settings: Se
     mounts = {one["name"]: one for one in pod["spec"]["containers"][0]["volumeMounts"]}
     assert mounts["kserve-pvc-source"]["subPath"] == "5/repository"
     (pod,) = live.pods("transformer")
-    assert pod["metadata"]["annotations"]["polytask.dev/bundle"] == "/mnt/models/5"
+    assert pod["metadata"]["annotations"]["polytask.dev/bundle"] == "/mnt/claims/models/5"
     assert "initContainers" not in pod["spec"]
 
 

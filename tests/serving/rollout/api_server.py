@@ -54,6 +54,7 @@ class Cluster:
         self._reads: dict[str, int] = {}
         self.running: dict[str, dict[str, Any]] = {}
         self.pod_refusal = ""  # what admission reports for every new pod
+        self.leases: dict[str, dict[str, Any]] = {}
 
     def get(self, path: str) -> dict[str, Any]:
         if path not in self.objects:
@@ -149,6 +150,26 @@ class Cluster:
         if ready:
             self.running[path.rpartition("/")[2]] = copy.deepcopy(live["spec"])
 
+    def deployment(self, name: str) -> dict[str, Any]:
+        """The Deployment of one part of an InferenceService, whose pods are those that run."""
+        service, _, part = name.rpartition("-")
+        spec = self.running.get(service)
+        if spec is None or part not in spec:
+            raise Problem(404, "NotFound", f'deployments.apps "{name}" not found')
+        template = {"metadata": {"annotations": spec[part].get("annotations") or {}}}
+        status = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
+        return {"metadata": {"generation": 1}, "spec": {"replicas": 1, "template": template}, "status": status}
+
+    def write_lease(self, path: str, document: dict[str, Any], new: bool) -> dict[str, Any]:
+        """Create or replace a Lease; only one writer wins."""
+        there = self.leases.get(path)
+        version = document["metadata"].pop("resourceVersion", None)
+        if new != (there is None) or (there is not None and version != there["metadata"]["resourceVersion"]):
+            raise Problem(409, "Conflict", "the Lease is there already, or was changed")
+        number = 1 if there is None else int(there["metadata"]["resourceVersion"]) + 1
+        self.leases[path] = {**document, "metadata": {**document["metadata"], "resourceVersion": str(number)}}
+        return copy.deepcopy(self.leases[path])
+
     def answer(self, name: str, body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
         """What the transformer of an InferenceService says."""
         spec = self.running.get(name)
@@ -228,7 +249,7 @@ class Handler(JsonHandler):
     def do_POST(self) -> None:
         self._answer(self.body())
 
-    do_PATCH = do_POST
+    do_PATCH = do_PUT = do_POST
 
     def _answer(self, body: bytes | None) -> None:
         cluster, path = self.server.cluster, self.path.partition("?")[0]
@@ -251,6 +272,18 @@ class Handler(JsonHandler):
             raise Problem(cluster.failures.pop(0), "ServiceUnavailable", "the server is busy")
         if path.split("/")[-1 if self.command == "POST" else -2] in cluster.forbidden:
             raise Problem(403, "Forbidden", f"{self.command} {path} is forbidden")
+        if "/leases" in path:
+            if self.command == "GET":
+                if path not in cluster.leases:
+                    raise Problem(404, "NotFound", "no Lease")
+                return 200, copy.deepcopy(cluster.leases[path])
+            if self.command == "POST":
+                path += f"/{body['metadata']['name']}"
+            return 200, cluster.write_lease(path, body, self.command == "POST")
+        if "/deployments/" in path:
+            return 200, cluster.deployment(path.rpartition("/")[2])
+        if path.endswith("/pods"):
+            return 200, {"items": []}
         if self.command == "POST":
             assert path == "/api/v1/namespaces/test/events", path
             cluster.events.append(body)
@@ -262,5 +295,8 @@ class Handler(JsonHandler):
         assert self.headers["Content-Type"] == "application/apply-patch+yaml"
         query = dict(entry.split("=") for entry in self.path.partition("?")[2].split("&"))
         before = path in cluster.objects
+        kept = copy.deepcopy(vars(cluster) | {"lock": None}) if "dryRun" in query else None
         answer = cluster.apply(path, body, query["fieldManager"], query["force"] == "true", query["fieldValidation"])
+        if kept is not None:
+            vars(cluster).update(kept | {"lock": cluster.lock})
         return 200 if before else 201, answer

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ def right(task: str, **change: Any) -> httpx.Response:
 @contextmanager
 def candidate(stable: Answer, canary: Answer) -> Iterator[Candidate]:
     endpoints = [Endpoint("http://test", transformer(answer)) for answer in (stable, canary)]
-    yield Candidate("recommender", "recommender-canary", "test", *endpoints, tasks=["item", "scene"])
+    names = ("recommender", "recommender-canary", "test")
+    yield Candidate(*names, *endpoints, tasks=["item", "scene"], stable_contract="abc", canary_contract="abc")
     for endpoint in endpoints:
         endpoint.close()
 
@@ -57,6 +59,15 @@ def test_a_task_that_fails_is_objected_to():
     with candidate(right, failing) as pair:
         (objection,) = ProbeJudge(probes=3).objections(pair)
     assert objection.startswith("task scene: ") and objection.endswith("503: Triton is away")
+
+
+def test_answers_of_another_model_are_not_judged():
+    """Another rollout has changed one of the two meanwhile."""
+    other = partial(right, parameters={"model_version": "2", "contract_checksum": "def"})
+    for pair in (candidate(other, right), candidate(right, other)):
+        with pair as both:
+            objections = ProbeJudge(probes=1).objections(both)
+        assert [text.partition("answers with")[2] for text in objections] == [" contract def, not abc"] * 2
 
 
 def test_a_task_that_is_much_slower_is_objected_to():

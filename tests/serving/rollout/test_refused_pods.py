@@ -66,4 +66,4 @@ def test_a_refused_pod_of_a_part_that_is_still_available_counts(installed: Clust
     conditions = [{"type": "Ready", "status": "True"}, info]
     state.objects[path]["status"] = {"observedGeneration": 1, "conditions": conditions}
     with pytest.raises(RolloutError, match=r"TransformerReady: .*violates PodSecurity"):
-        wait_ready(installed, "recommender", 1, seconds=30, poll_seconds=0.005, failing_seconds=0.03)
+        wait_ready(installed, "recommender", 1, {"spec": {}}, seconds=30, poll_seconds=0.005, failing_seconds=0.03)

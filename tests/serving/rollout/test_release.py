@@ -25,7 +25,7 @@ def test_a_bucket_is_mounted_as_the_bundle(bundle: Path):
     release = load_release(bundle, "s3://models/small/")
     assert release.uri == release.storage_uri == f"s3://models/small/{VERSION}"
     assert release.repository_uri == f"s3://models/small/{VERSION}/repository"
-    assert release.mounted == "/mnt/models"
+    assert release.mounted == release.mount_path == f"/mnt/models/{VERSION}-{release.contract.checksum[:8]}"
     assert release.repository_sha256 == check_sums(bundle / REPOSITORY_FOLDER)
 
 
@@ -33,7 +33,8 @@ def test_a_claim_is_mounted_whole_by_the_transformer(bundle: Path):
     release = load_release(bundle, "pvc://models/movielens")
     assert release.repository_uri == f"pvc://models/movielens/{VERSION}/repository"
     assert release.storage_uri == "pvc://models"
-    assert release.mounted == f"/mnt/models/movielens/{VERSION}"
+    assert release.mount_path == "/mnt/claims/models"
+    assert release.mounted == f"/mnt/claims/models/movielens/{VERSION}"
 
 
 @pytest.mark.parametrize("storage", ["", "/mnt/models", "file:///mnt/models", "s3://"])

@@ -30,8 +30,11 @@ def test_a_service_that_is_not_there_is_created_and_kubectl_can_go_on_with_it(
     assert (outcome.action, outcome.model_version) == ("deployed", "1")
     assert address(state) == "s3://models/small/1/repository"
     spec = live(state)["spec"]
-    assert spec["transformer"]["storageUris"] == [{"uri": "s3://models/small/1", "mountPath": "/mnt/models"}]
-    assert spec["transformer"]["annotations"]["polytask.dev/bundle"] == "/mnt/models"
+    checksum = state.contracts["1"]
+    folder = f"/mnt/models/1-{checksum[:8]}"
+    assert spec["transformer"]["storageUris"] == [{"uri": "s3://models/small/1", "mountPath": folder}]
+    assert spec["transformer"]["annotations"]["polytask.dev/bundle"] == folder
+    assert spec["transformer"]["annotations"]["polytask.dev/contract-sha256"] == checksum
     assert spec["predictor"]["annotations"]["polytask.dev/repository-sha256"] == f"{1:064x}"
     assert spec["predictor"]["deploymentStrategy"]["type"] == "RollingUpdate"
     # A later `kubectl apply` of the same overlay takes nothing back and changes nothing.
@@ -83,7 +86,11 @@ def test_a_model_that_does_not_load_is_taken_back_and_the_reason_told(
     assert "serves model 1 from s3://models/small/1/repository again" in message
     assert address(state) == "s3://models/small/1/repository"
     annotations = live(state)["spec"]["predictor"]["annotations"]
-    assert annotations == {"polytask.dev/model-version": "1", "polytask.dev/repository-sha256": f"{1:064x}"}
+    assert annotations == {
+        "polytask.dev/model-version": "1",
+        "polytask.dev/contract-sha256": state.contracts["1"],
+        "polytask.dev/repository-sha256": f"{1:064x}",
+    }
     assert reasons(state) == ["ModelDeployed", "RolledBack"]
     event = state.events[-1]
     assert (event["type"], event["involvedObject"]["name"]) == ("Warning", "recommender")

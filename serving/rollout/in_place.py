@@ -1,0 +1,129 @@
+"""Changes the model of one InferenceService in place, and goes back to the one before when it does not answer.
+
+A rolling change has two phases, so that no request is refused whichever pods are replaced first:
+
+    1  transformers that have both bundles replace the old ones; Triton serves the old model throughout
+    2  Triton's pods are replaced, and at the same time the transformers, by ones with the new bundle alone
+
+A transformer asks the pods of Triton whose contract it has. In phase 2 those of phase 1 have both; a new one becomes
+ready with the first new pod of Triton, and only then an old one leaves.
+"""
+
+import logging
+from dataclasses import replace
+from typing import NoReturn
+
+from serving.rollout.cluster import INFERENCE_SERVICE, Object
+from serving.rollout.errors import RolloutError
+from serving.rollout.readiness import is_ready
+from serving.rollout.revision import REPLACEMENTS, Revision, has_two_bundles
+from serving.rollout.steps import Steps
+from serving.rollout.stopping import StopRequested
+
+LOGGER = logging.getLogger(__name__)
+
+
+class InPlace:
+    """Replaces the model of the InferenceService of `steps`."""
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+        self._name = steps.settings.name
+        self._changed = False
+
+    def replace(self, previous: Revision | None, wanted: Revision, asked: bool = True) -> None:
+        """Serve `wanted`, or `previous` again. Raises RolloutError with the reason and with what was done about it.
+
+        `asked` says whether requests go to this InferenceService meanwhile.
+        """
+        LOGGER.info("%s: model %s from %s", self._name, wanted.model_version, wanted.repository_uri)
+        self._changed = False
+        try:
+            live = self.bring(previous if asked else None, wanted)
+        except RolloutError as error:
+            if not self._changed:  # the first change was refused: nothing is to be put right
+                self._steps.lease.note(None)
+                raise
+            self._roll_back(previous, wanted, str(error))
+        except StopRequested as stop:
+            if asked:
+                self._abort(previous, wanted, str(stop))
+            raise
+        message = f"serves model {wanted.model_version} from {wanted.repository_uri}"
+        self._steps.record(live, "ModelDeployed", message)
+
+    def bring(self, earlier: Revision | None, wanted: Revision) -> Object:
+        """Apply `wanted` and wait until it answers; returns the InferenceService. `earlier` is what is served now.
+
+        Raises RolloutError, and changes nothing back then.
+        """
+        steps = self._steps
+        if earlier is not None and self._in_two_phases(earlier, wanted):
+            steps.apply(
+                wanted.fields(self._name), dry_run=True
+            )  # what is refused in the end is refused before the start
+            earlier = replace(earlier, replacement=wanted.replacement, explainer=wanted.explainer)
+            document = earlier.fields(self._name, beside=wanted)
+            LOGGER.info("%s: transformers get the bundles of both models", self._name)
+            steps.wait(self._name, self._apply(document), document)
+        document = wanted.fields(self._name)
+        live = steps.wait(self._name, self._apply(document), document)
+        steps.answers(self._name, wanted)
+        return live
+
+    def _apply(self, document: Object) -> Object:
+        live = self._steps.apply(document)
+        self._changed = True
+        return live
+
+    def _in_two_phases(self, earlier: Revision, wanted: Revision) -> bool:
+        """Whether somebody is served by `earlier` now, who would notice."""
+        if wanted.replacement != REPLACEMENTS["rolling"] or earlier.contract_sha256 == wanted.contract_sha256:
+            return False
+        live = self._steps.cluster.get(INFERENCE_SERVICE, self._name)
+        there = None if live is None else Revision.of_live(live)
+        if live is None or there is None or not there.serves_the_same_as(earlier):
+            return False
+        return has_two_bundles(live) or is_ready(self._steps.cluster, live, earlier.fields(self._name))
+
+    def _roll_back(self, previous: Revision | None, wanted: Revision, reason: str) -> NoReturn:
+        """Serve `previous` again and raise RolloutError with everything that happened."""
+        steps = self._steps
+        what = f"model {wanted.model_version} was not brought into service: {reason}"
+        live = steps.live()
+        if previous is None:
+            # The Lease keeps that this model was never any good.
+            steps.record(live, "ModelFailed", what, warning=True)
+            raise RolloutError(f"{what}; there is no earlier model to go back to")
+        there = Revision.of_live(live)
+        if there is None or not (there.serves_the_same_as(wanted) or there.serves_the_same_as(previous)):
+            steps.lease.note(None)
+            raise RolloutError(f"{what}; somebody else has changed {self._name} since, and it is left as it is")
+        LOGGER.warning("%s; going back to model %s", what, previous.model_version)
+        try:
+            self.bring(wanted, previous)
+        except RolloutError as error:
+            message = f"{what}; going back to model {previous.model_version} failed too: {error}"
+            steps.record(live, "RollbackFailed", message, warning=True)
+            raise RollbackFailed(message) from error
+        message = f"{what}; serves model {previous.model_version} from {previous.repository_uri} again"
+        steps.record(live, "RolledBack", message, warning=True)
+        steps.lease.note(None)
+        raise RolloutError(message)
+
+    def _abort(self, previous: Revision | None, wanted: Revision, signal: str) -> None:
+        """Go back at once, without waiting for the pods: there is a grace period and no more."""
+        steps = self._steps
+        what = f"the rollout of model {wanted.model_version} was stopped by {signal}"
+        if previous is None:
+            steps.record(
+                steps.live(), "RolloutStopped", f"{what}; there is no earlier model to go back to", warning=True
+            )
+            return
+        live = steps.apply(previous.fields(self._name))
+        steps.lease.note(None)
+        steps.record(live, "RolloutStopped", f"{what}; back to model {previous.model_version}", warning=True)
+
+
+class RollbackFailed(RolloutError):
+    """Neither the new model nor the one before is served."""
