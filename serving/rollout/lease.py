@@ -19,6 +19,7 @@ from typing import Any
 
 from serving.rollout.cluster import LEASE, Cluster, Object
 from serving.rollout.errors import Conflicting, RolloutError
+from serving.rollout.stopping import undisturbed
 
 LOGGER = logging.getLogger(__name__)
 SECONDS = 30.0
@@ -57,10 +58,11 @@ class Lease:
         try:
             yield
         finally:
-            self._ended.set()
-            renewing.join()
-            self._cluster.may_write = None
-            self._give_back()
+            with undisturbed():
+                self._ended.set()
+                renewing.join()
+                self._cluster.may_write = None
+                self._give_back()
 
     def check(self) -> None:
         """Raises RolloutError where the Lease may be another's: nothing must be written then."""

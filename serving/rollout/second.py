@@ -14,7 +14,7 @@ from serving.rollout.readiness import is_ready
 from serving.rollout.revision import Revision, second_service
 from serving.rollout.settings import Action
 from serving.rollout.steps import Steps
-from serving.rollout.stopping import StopRequested
+from serving.rollout.stopping import StopRequested, undisturbed
 
 LOGGER = logging.getLogger(__name__)
 
@@ -84,9 +84,10 @@ class Second:
 
     def end(self, name: str) -> None:
         """All requests to the first service, and the second one away. Raises RolloutError where that fails."""
-        if routes.others(self._cluster, self._name):
-            routes.share(self._cluster, self._name, {self._name: 100})
-        self._cluster.delete(INFERENCE_SERVICE, name)
+        with undisturbed():
+            if routes.others(self._cluster, self._name):
+                routes.share(self._cluster, self._name, {self._name: 100})
+            self._cluster.delete(INFERENCE_SERVICE, name)
 
     def _start(self, live: Object, name: str, wanted: Revision) -> None:
         LOGGER.info("%s: model %s from %s", name, wanted.model_version, wanted.repository_uri)

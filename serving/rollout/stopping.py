@@ -1,18 +1,23 @@
 """SIGTERM and SIGINT end a rollout like an error: it puts things right while the grace period of the pod lasts."""
 
-import logging
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-LOGGER = logging.getLogger(__name__)
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequested(BaseException):
     """The process is to end. No error of a rollout, which would be answered by waiting for an older model."""
+
+
+class _Requests:
+    """The signal that has come and was not raised yet, and how many blocks must not be disturbed by one."""
+
+    waiting: str | None = None
+    undisturbed = 0
 
 
 @contextmanager
@@ -21,14 +26,15 @@ def stop_requests() -> Iterator[None]:
 
     Outside the main thread nothing is changed: Python delivers signals there alone.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if not _in_main_thread():
         yield
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
         for other in SIGNALS:
             signal.signal(other, signal.SIG_IGN)
-        raise StopRequested(signal.Signals(number).name)
+        _Requests.waiting = signal.Signals(number).name
+        _raise_waiting()
 
     before = {number: signal.signal(number, stop) for number in SIGNALS}
     try:
@@ -36,3 +42,28 @@ def stop_requests() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _Requests.waiting = None
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """A few calls that belong together: a signal in the block is raised at its end."""
+    if not _in_main_thread():
+        yield
+        return
+    _Requests.undisturbed += 1
+    try:
+        yield
+    finally:
+        _Requests.undisturbed -= 1
+    _raise_waiting()
+
+
+def _raise_waiting() -> None:
+    if _Requests.waiting is not None and _Requests.undisturbed == 0:
+        number, _Requests.waiting = _Requests.waiting, None
+        raise StopRequested(number)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
