@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from serving.manifests.pods import pods_of
+from serving.manifests.pods import Pods, pods_of
 from serving.manifests.problems import Document, Problem, name_of
 
 Findings = Iterator[tuple[str, str]]
@@ -18,13 +18,21 @@ def check_pods(document: Document) -> list[Problem]:
 
 
 def check_digests(documents: Iterable[Document]) -> list[Problem]:
-    """Problems of images that are referenced by a tag, which can be moved."""
-    return [
-        Problem(pods.document, pods.path, f"image {image} is not referenced by digest; see containers/pin.sh")
-        for pods in pods_of(documents)
-        for image in (container.get("image") for container in pods.containers)
-        if image is not None and "@sha256:" not in image
-    ]
+    """Problems of images that are referenced by a tag, which can be moved, and of a predictor that names no image."""
+    return [Problem(pods.document, *problem) for pods in pods_of(documents) for problem in _tags(pods)]
+
+
+def _tags(pods: Pods) -> Findings:
+    for container in pods.containers:
+        image = container.get("image")
+        if image is None:
+            yield (
+                f"{pods.path}.model.image",
+                f"is missing: KServe takes the runtime's image by the tag {container.get('runtimeVersion')!r}; "
+                "add the component triton-image and its entry of `images`; see containers/pin.sh",
+            )
+        elif "@sha256:" not in image:
+            yield pods.path, f"image {image} is not referenced by digest; see containers/pin.sh"
 
 
 def _pods(document: Document) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -4,6 +4,7 @@ Written after recordings of the real manager, with which `test_kserve_rules.py` 
 are left out.
 """
 
+import re
 from collections.abc import Mapping
 from copy import deepcopy
 
@@ -33,6 +34,7 @@ MODEL_EXTENSION = {
     "storageUris",
 }
 NOT_HANDED_ON = {"modelFormat", "kubectl.kubernetes.io/last-applied-configuration"}
+TAG = re.compile(r":[\w.-]*$")
 DEFAULT_STRATEGY = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}
 
 
@@ -161,8 +163,9 @@ def _model_container(model: Object, runtime: Object) -> Object:
     container["env"] = [*(container.get("env") or []), *(own.pop("env", None) or [])]
     for field in ("resources", "securityContext"):
         own[field] = _merged(container.get(field) or {}, own.get(field) or {})
-    if "image" not in own and model.get("runtimeVersion"):
-        own["image"] = f"{container['image'].rpartition(':')[0]}:{model['runtimeVersion']}"
+    image = own.get("image", container["image"])
+    if model.get("runtimeVersion") and "@sha256:" not in image:
+        own["image"] = f"{TAG.sub('', image)}:{model['runtimeVersion']}"
     return {**container, **own}
 
 

@@ -182,6 +182,21 @@ def test_the_predictor_is_the_runtimes_container_with_the_models_fields():
     ]
 
 
+@pytest.mark.parametrize(
+    "image, expected",
+    [
+        ("mirror:5000/triton", "mirror:5000/triton:26.08-py3"),
+        ("mirror:5000/triton:25.01", "mirror:5000/triton:26.08-py3"),
+        (f"triton@sha256:{'a' * 64}", f"triton@sha256:{'a' * 64}"),
+    ],
+)
+def test_the_runtime_version_is_the_tag_of_an_image_without_a_digest(image: str, expected: str):
+    service = small()
+    service["spec"]["predictor"]["model"]["image"] = image
+    (container,) = made_small(service)["shop-predictor"]["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == expected
+
+
 def test_a_transformer_finds_its_predictor_and_its_bundle():
     pod = made_small(small())["shop-transformer"]["spec"]["template"]["spec"]
     assert pod["containers"][0]["args"] == [

@@ -12,13 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from polytask.errors import ServingError
+from polytask.triton_image import TRITON_IMAGE
+from serving.manifests import cli
+from serving.manifests.check import check_documents
 from serving.manifests.pod_rules import check_digests
 from serving.manifests.render import documents, render
 
 ROOT = Path(__file__).parents[2]
 CONTAINERS = ROOT / "containers"
 DIGEST = "sha256:" + "0123456789abcdef" * 4
+# Those of the overlay `local`, with Triton's.
+IMAGES = {"nvcr.io/nvidia/tritonserver": TRITON_IMAGE, "ghcr.io/polytask/polytask-transformer": "0.1.0"}
 
 
 def pins(lock: str) -> dict[str, str]:
@@ -106,16 +113,44 @@ def test_an_overlay_references_its_images_by_digest(tmp_path: Path):
     shutil.copytree(ROOT / "manifests", tmp_path / "manifests")
     overlay = tmp_path / "manifests" / "overlays" / "staging"
     names = [f"ghcr.io/polytask/polytask-{name}" for name in ("transformer", "explainer", "python")]
-    assert len(check_digests(documents(render(overlay)))) == 4
+    assert len(check_digests(documents(render(overlay)))) == 5
     for _ in range(2):  # a second time, for the next release
         done = run("pin.sh", str(overlay), *(f"{name}@{DIGEST}" for name in names))
         assert done.returncode == 0, done.stderr
     rendered = render(overlay)
     assert all(f"image: {name}@{DIGEST}" in rendered for name in names)
-    (left,) = check_digests(documents(rendered))
-    assert "redis" in left.message
+    triton, redis = sorted(check_digests(documents(rendered)), key=lambda problem: problem.path)
+    assert (triton.path, "component triton-image" in triton.message) == ("spec.predictor.model.image", True)
+    assert "redis" in redis.message
     assert "expected NAME@sha256:" in run("pin.sh", str(overlay), f"{names[0]}@latest").stderr
     assert "images has no entry" in run("pin.sh", str(overlay), f"ghcr.io/other@{DIGEST}").stderr
+
+
+def test_triton_is_referenced_by_digest_too(tmp_path: Path):
+    shutil.copytree(ROOT / "manifests", tmp_path / "manifests")
+    overlay = tmp_path / "manifests" / "overlays" / "local"
+    file = overlay / "kustomization.yaml"
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    content["components"].append("../../components/triton-image")
+    entries = "".join(f"  - {{name: {name}, newTag: {tag}}}\n" for name, tag in IMAGES.items())
+    del content["images"]
+    file.write_text(f"{yaml.safe_dump(content)}images:\n{entries}", encoding="utf-8")
+    by_tag = check_digests(documents(render(overlay)))
+    assert [problem.message.split()[1] for problem in by_tag] == [f"{name}:{tag}" for name, tag in IMAGES.items()]
+    for name in IMAGES:
+        done = run("pin.sh", str(overlay), f"{name}@{DIGEST}")
+        assert done.returncode == 0, done.stderr
+    pinned = documents(render(overlay))
+    (service,) = (one for one in pinned if one["kind"] == "InferenceService")
+    model = service["spec"]["predictor"]["model"]
+    assert model["image"] == f"nvcr.io/nvidia/tritonserver@{DIGEST}"
+    assert model["runtimeVersion"] == TRITON_IMAGE  # compared by `make render`; KServe leaves a digest as it is
+    assert check_digests(pinned) == [] and check_documents(pinned) == []
+    with pytest.raises(ServingError) as refused:
+        cli.render(overlay.parent, tmp_path / "out", digests=True)
+    lines = str(refused.value).splitlines()
+    assert not any(line.startswith("local: ") for line in lines)
+    assert any(line.startswith("gpu: ") and "spec.predictor.model.image: is missing" in line for line in lines)
 
 
 def test_signatures_are_for_digests_and_carry_the_list_of_parts(tmp_path: Path):

@@ -23,6 +23,7 @@ from trainer.train_job import LABELS, TRAIN_JOB
 MANIFESTS = ROOT / "manifests"
 COMBINATIONS = [
     ("gpu", "jwt"),
+    ("gpu", "triton-image"),
     ("gpu", "tensorrt"),
     ("cpu", "claims", "hpa"),
     ("gpu", "keda", "canary", "training"),
