@@ -17,7 +17,7 @@ APPLY = (
     "until then only pvc:// works in a restricted namespace"
 )
 # The same as serving/manifests/builtin_kinds.py, which the extra `serve` does not need.
-SUPPORTED = ((1, 34), (1, 37))
+SUPPORTED = ((1, 35), (1, 37))
 
 Objects = list[Mapping[str, Any]]
 
@@ -119,7 +119,7 @@ def _storage_containers(config: Path) -> Objects:
 
 
 def _minor(version: str) -> tuple[int, int]:
-    """Major and minor of a version such as `v1.34.4-gke.1`; (0, 0) for one that is not of that form."""
+    """Major and minor of a version such as `v1.35.4-gke.1`; (0, 0) for one that is not of that form."""
     found = re.match(r"v?(\d+)\.(\d+)", version)
     return (int(found[1]), int(found[2])) if found else (0, 0)
 

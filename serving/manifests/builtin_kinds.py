@@ -4,7 +4,7 @@ from polytask.errors import ServingError
 from serving.manifests.problems import Document, Problem, name_of
 
 # The servers that are supported: a document has to fit the oldest and the newest of them.
-SUPPORTED = ("1.34", "1.37")
+SUPPORTED = ("1.35", "1.37")
 
 # Kinds of other projects, by API version. InferenceServices have checks of their own; the others have no schema here.
 FOREIGN = {

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from importlib import metadata
 from pathlib import Path
@@ -17,10 +18,12 @@ from polytask.triton_image import ONNX_RUNTIME
 from serving.doctor import cluster, machine, project
 from serving.doctor.cli import doctor, show
 from serving.doctor.finding import Finding, fault, note, ok
+from serving.manifests import builtin_kinds
 from serving.transformer.deadline import Unavailable
 from serving.triton.install import TritonInstallation
 from serving.triton.onnxruntime_backend import VARIABLE, OnnxRuntimeBackend
 
+ROOT = Path(__file__).resolve().parents[3]
 STATE = {"grpc": "127.0.0.1:1", "rest": "http://127.0.0.1:1", "logs": ["a.log", "b.log"]}
 
 
@@ -173,6 +176,12 @@ def test_a_recommender_that_hangs():
     assert project.check_running({**STATE, "triton": running}, lambda rest: "").found.endswith(f"; {running}")
 
 
+def test_the_oldest_supported_server_is_that_of_the_tests_on_a_control_plane():
+    built = re.search(r"k8s.io/kubernetes v(\d+\.\d+)", (ROOT / "tests/cluster/go.mod").read_text(encoding="utf-8"))
+    assert built is not None and builtin_kinds.SUPPORTED[0] == built[1]
+    assert tuple(f"{major}.{minor}" for major, minor in cluster.SUPPORTED) == builtin_kinds.SUPPORTED
+
+
 def test_the_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     config = tmp_path / "config"
     every = {cluster.NEEDED, *cluster.USEFUL}
@@ -180,10 +189,10 @@ def test_the_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert cluster.check_cluster(config, lambda path: ("v1.37", every)).status == "ok"
     assert is_fault(cluster.check_cluster(config, lambda path: ("v1.37", set())), "v1.37", "install KServe")
     assert cluster.check_cluster(config, lambda path: ("v1.37", {cluster.NEEDED})).status == "note"
-    assert cluster.check_cluster(config, lambda path: ("v1.34.4-gke.1", every)).status == "ok"
-    for version in ("v1.33.9", "v1.38.0", "unknown"):
+    assert cluster.check_cluster(config, lambda path: ("v1.35.4-gke.1", every)).status == "ok"
+    for version in ("v1.34.9", "v1.38.0", "unknown"):
         finding = cluster.check_cluster(config, lambda path, version=version: (version, every))
-        assert (finding.status, "1.34 to 1.37" in finding.advice) == ("note", True)
+        assert (finding.status, "1.35 to 1.37" in finding.advice) == ("note", True)
     config.write_text(
         "apiVersion: v1\nkind: Config\ncurrent-context: here\n"
         "contexts: [{name: here, context: {cluster: here, user: me}}]\n"
