@@ -23,6 +23,7 @@ IMPLEMENTATIONS = {
     "explainer": ("containers", "art"),
 }
 GRPC_PORT = 9000
+LONGEST_LABEL = 63
 
 Findings = Iterator[tuple[str, str]]
 Spec = Mapping[str, Any]
@@ -69,6 +70,11 @@ def _name(document: Document, spec: Spec) -> Findings:
     name = (document.get("metadata") or {}).get("name", "")
     if not NAME.match(name):
         yield "metadata.name", f"{name!r} stands there; allowed: {NAME.pattern}"
+    namespace = (document.get("metadata") or {}).get("namespace", "")
+    for part, _ in _components(spec):
+        host = f"{name}-{part}-{namespace}"  # KServe makes a host name of it and else creates no pod
+        if len(host) > LONGEST_LABEL:
+            yield "metadata.namespace", f"{host} has {len(host)} characters; allowed: {LONGEST_LABEL} for each part"
 
 
 def _annotations(document: Document, spec: Spec) -> Findings:

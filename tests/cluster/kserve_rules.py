@@ -34,6 +34,7 @@ MODEL_EXTENSION = {
     "storageUris",
 }
 NOT_HANDED_ON = {"modelFormat", "kubectl.kubernetes.io/last-applied-configuration"}
+LONGEST_LABEL = 63  # of a name in DNS
 TAG = re.compile(r":[\w.-]*$")
 DEFAULT_STRATEGY = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}
 
@@ -69,6 +70,9 @@ def _made_of_part(
 ) -> list[Object]:
     spec = service["spec"][part]
     metadata = _metadata(service, part, runtime)
+    host = f"{metadata['name']}-{metadata['namespace']}"
+    if len(host) > LONGEST_LABEL:
+        raise LookupError(f'failed creating host name: invalid domain name "{host}.example.com"')
     name = metadata["name"]
     pod = _pod(service, part, runtime, containers)
     selector = {"app": metadata["labels"]["app"]}

@@ -15,7 +15,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.documents import documents
 from tests.cluster.kserve_rules import AUTOSCALER, SERVICE_LABEL, is_stopped, made_of, parts_of
 from tests.cluster.kserve_status import status_of
-from tests.cluster.kserve_webhook import PodWebhook
+from tests.cluster.kserve_webhook import Webhook
 from tests.cluster.programs import HERE
 
 LOGGER = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class KServeStandIn:
 
     def __init__(self, plane: ControlPlane) -> None:
         self._api = Api(plane.url, plane.authority, certificate=plane.folder / "admin.pem")
-        self._webhook = PodWebhook(self._api)
+        self._webhook = Webhook(self._api)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kserve", daemon=True)
         self._applied: dict[tuple[str, Key], str] = {}

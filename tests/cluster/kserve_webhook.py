@@ -1,4 +1,4 @@
-"""The webhook that the API server asks about each pod of an InferenceService."""
+"""The webhooks that the API server calls: InferenceServices are validated, and their pods changed."""
 
 import base64
 import json
@@ -13,12 +13,13 @@ import trustme
 from tests.cluster.api import Api
 from tests.cluster.kserve_pods import admitted
 from tests.cluster.kserve_rules import SERVICE_LABEL
+from tests.cluster.kserve_validation import refusal
 from tests.json_server import JsonHandler
 
 NAME = "inferenceservice.serving.kserve.io"
 
 
-class PodWebhook:
+class Webhook:
     """Serves on a free port and is registered at the API server from `start` to `stop`."""
 
     def __init__(self, api: Api) -> None:
@@ -38,7 +39,8 @@ class PodWebhook:
 
     def start(self) -> None:
         self._thread.start()
-        self._api.apply(self._configuration(), "kserve")
+        for configuration in (self._of_pods(), self._of_services()):
+            self._api.apply(configuration, "kserve")
 
     def stop(self) -> None:
         if self._thread.is_alive():
@@ -46,8 +48,36 @@ class PodWebhook:
             self._thread.join(5)
         self._server.server_close()
 
-    def _configuration(self) -> dict[str, Any]:
+    def _called_at(self, path: str) -> dict[str, str]:
         bundle = base64.b64encode(self._authority.cert_pem.bytes()).decode()
+        return {"url": f"https://127.0.0.1:{self._server.server_port}/{path}", "caBundle": bundle}
+
+    def _of_services(self) -> dict[str, Any]:
+        return {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": NAME},
+            "webhooks": [
+                {
+                    "name": "inferenceservice.kserve-webhook-server.validator",
+                    "admissionReviewVersions": ["v1"],
+                    "clientConfig": self._called_at("services"),
+                    "failurePolicy": "Fail",
+                    "rules": [
+                        {
+                            "apiGroups": ["serving.kserve.io"],
+                            "apiVersions": ["v1beta1"],
+                            "operations": ["CREATE", "UPDATE"],
+                            "resources": ["inferenceservices"],
+                        }
+                    ],
+                    "sideEffects": "None",
+                    "timeoutSeconds": 10,
+                }
+            ],
+        }
+
+    def _of_pods(self) -> dict[str, Any]:
         rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
         return {
             "apiVersion": "admissionregistration.k8s.io/v1",
@@ -57,7 +87,7 @@ class PodWebhook:
                 {
                     "name": "inferenceservice.kserve-webhook-server.pod-mutator",
                     "admissionReviewVersions": ["v1"],
-                    "clientConfig": {"url": f"https://127.0.0.1:{self._server.server_port}/pods", "caBundle": bundle},
+                    "clientConfig": self._called_at("pods"),
                     "failurePolicy": "Fail",
                     "objectSelector": {"matchExpressions": [{"key": SERVICE_LABEL, "operator": "Exists"}]},
                     "rules": [rule],
@@ -72,12 +102,20 @@ class _Handler(JsonHandler):
     def do_POST(self) -> None:
         request = json.loads(self.body())["request"]
         response: dict[str, Any] = {"uid": request["uid"], "allowed": True}
+        if self.path.startswith("/services"):
+            message = refusal(request["object"])
+            if message is not None:
+                response |= {"allowed": False, "status": {"message": message}}
+        else:
+            response |= self._changes(request)
+        review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
+        self.send_json(200, review)
+
+    def _changes(self, request: Any) -> dict[str, Any]:
         try:
             containers = self.state.items("serving.kserve.io/v1alpha1", "ClusterStorageContainer")
             pod = admitted(request["object"], containers)
             patch = [{"op": "replace", "path": f"/{key}", "value": pod[key]} for key in ("metadata", "spec")]
-            response |= {"patchType": "JSONPatch", "patch": base64.b64encode(json.dumps(patch).encode()).decode()}
         except LookupError as error:
-            response |= {"allowed": False, "status": {"message": str(error)}}
-        review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
-        self.send_json(200, review)
+            return {"allowed": False, "status": {"message": str(error)}}
+        return {"patchType": "JSONPatch", "patch": base64.b64encode(json.dumps(patch).encode()).decode()}

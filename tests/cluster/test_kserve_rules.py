@@ -11,6 +11,7 @@ from tests.cluster.custom_resources import recordings_folder
 from tests.cluster.documents import documents
 from tests.cluster.kserve_pods import admitted
 from tests.cluster.kserve_rules import STOP, made_of, parts_of
+from tests.cluster.kserve_validation import refusal
 from tests.cluster.programs import HERE
 from tests.cluster.storage import SECURITY
 
@@ -228,6 +229,20 @@ def test_a_model_on_a_claim_is_mounted_by_its_folder():
     pod = admitted({"metadata": template["metadata"], "spec": template["spec"]}, [])
     assert "initContainers" not in pod["spec"]
     assert pod["spec"]["containers"][0]["volumeMounts"][-1]["subPath"] == "7/repository"
+
+
+def test_a_host_name_that_is_too_long_is_refused():
+    service = small()
+    service["metadata"]["namespace"] = "a" * 50
+    with pytest.raises(LookupError, match="failed creating host name"):
+        made_small(service)
+
+
+def test_a_minimum_above_the_maximum_is_refused():
+    service = small()
+    assert refusal(service) is None
+    service["spec"]["transformer"]["maxReplicas"] = 2
+    assert refusal(service) == "'MinReplicas' cannot be greater than MaxReplicas"
 
 
 def test_no_object_is_made_of_a_stopped_service():

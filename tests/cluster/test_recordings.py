@@ -18,7 +18,8 @@ from tests.cluster.test_kserve_rules import RECORDED, RECORDINGS, before_the_rol
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("restricted")]
 # Names, uids and times are the cluster's own.
 OF_THE_CLUSTER = {
-    *("creationTimestamp", "generation", "managedFields", "ownerReferences", "resourceVersion", "uid"),
+    *("creationTimestamp", "generation", "lastTransitionTime", "managedFields", "ownerReferences"),
+    *("resourceVersion", "uid"),
     *("clusterIP", "clusterIPs", "nodeName", "preemptionPolicy", "priority", "enableServiceLinks"),
     *("generateName", "pod-template-hash", "deployment.kubernetes.io/revision"),
 }

@@ -1,5 +1,6 @@
 """Pods that are not created: a refusal by PodSecurity is final and reported at once, a webhook that is down is not."""
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,12 +25,13 @@ from tests.cluster.rollouts import Live, deployer, quick_settings
 
 pytestmark = pytest.mark.cluster
 Make = Callable[..., Release]
+NUMBERS = itertools.count()
 REFUSED = r'violates PodSecurity "restricted:latest": .*"storage-initializer"'
 
 
 @pytest.fixture
-def live(plane: ControlPlane, clean: Callable[[str], str], request: pytest.FixtureRequest) -> Live:
-    return Live(plane, clean(f"refused-{request.node.name.replace('_', '-')[5:40].strip('-')}"))
+def live(plane: ControlPlane, clean: Callable[[str], str]) -> Live:
+    return Live(plane, clean(f"refused-{next(NUMBERS)}"))
 
 
 @pytest.fixture
