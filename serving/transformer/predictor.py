@@ -1,67 +1,79 @@
 """Calls to Triton over gRPC with KServe's own stubs: every call pinned to the contract's version, with a deadline."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import grpc
 import numpy as np
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
-from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from numpy.typing import NDArray
 
 from polytask.contract import Contract
-from polytask.errors import ContractError
-from serving.transformer.agreement import MODELS, ServedModel, check_agreement
+from polytask.errors import ContractError, PolytaskError
+from serving.transformer.addresses import Addresses
+from serving.transformer.channel import Channel, DeadlinePassed
 from serving.transformer.deadline import Deadline, Unavailable
+from serving.transformer.pod import Pod
 
 DATATYPES: dict[str, np.dtype[Any]] = {"INT64": np.dtype("<i8"), "FP32": np.dtype("<f4"), "BOOL": np.dtype("?")}
 NAMES = {dtype: name for name, dtype in DATATYPES.items()}
 
-# A predictor that says one of these may answer a later or another call; anything else is a fault of ours.
-DOWN = {
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-    grpc.StatusCode.NOT_FOUND,
-    grpc.StatusCode.CANCELLED,
-}
-
-CHANNEL_OPTIONS = [
-    # gRPC's own back-off grows to two minutes: a predictor that came back would not be noticed for as long.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.max_receive_message_length", 64 * 2**20),
-]
+# What a round of probes may take of its caller's time: a pod that hangs must not fail the others.
+ROUND_SHARE = 0.8
+# What a round may take that a call waits for before its second attempt.
+REPEAT_SECONDS = 0.8
 
 
 class GrpcPredictor:
-    """The models of one contract on a Triton server at `host` (`:80` is added where no port stands)."""
+    """The models of one contract on the Triton servers behind `host`, in one event loop.
+
+    `host` is a name, with `:port` (80 where none is given), or several separated by commas. All its addresses are
+    probed; gRPC spreads the calls over those that are ready and serve the contract's models. Calls meet one channel,
+    which changes only when that set does: a call asks nothing of the probes.
+    """
 
     def __init__(self, host: str, contract: Contract, use_ssl: bool = False) -> None:
-        self.host = host if host.rpartition(":")[2].isdigit() else f"{host}:80"
+        self._addresses = Addresses(host)
+        self.host = str(self._addresses)
+        if not self._addresses.hosts or (use_ssl and len(self._addresses.hosts) > 1):
+            raise ContractError(f"--predictor_host={host}: expected a host name; several only without TLS")
         self._contract = contract
         self._use_ssl = use_ssl
         self._version = str(contract.model_version)
-        self._channel: grpc.aio.Channel | None = None
-        self._stub: Any = None
-        self._agreed = False
+        self._pods: dict[str, Pod] = {}
+        self._used: list[str] = []
+        self._agreeing = 0
+        self._channel: Channel | None = None
+        self._round: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def pods(self) -> int:
+        """How many pods were ready with the contract's models when they were last probed."""
+        return self._agreeing
 
     async def infer(
         self, model: str, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str], deadline: Deadline
     ) -> dict[str, NDArray[Any]]:
         """The wanted outputs of a model, by name.
 
-        Raises Unavailable when the predictor is down or slow, ContractError when it serves another model.
+        A call that no pod takes is repeated once, after the pods were probed again. Raises Unavailable when the
+        predictor is down or slow, ContractError when it serves another model.
         """
-        await self.agree(deadline)
+        channel = self._channel or await self._next_channel(None, deadline)
         request = messages.ModelInferRequest(model_name=model, model_version=self._version)
         for name, values in inputs.items():
             request.inputs.add(name=name, datatype=NAMES[values.dtype], shape=values.shape)
             request.raw_input_contents.append(np.ascontiguousarray(values).tobytes())
         for name in outputs:
             request.outputs.add(name=name)
-        response = await self._call("ModelInfer", request, f"predictor model {model}", deadline)
+        call = ("ModelInfer", request, f"predictor model {model}", self.host, deadline)
+        try:
+            response = await channel.call(*call)
+        except DeadlinePassed:
+            raise
+        except Unavailable:
+            response = await (await self._next_channel(channel, deadline)).call(*call)
         answer = {
             output.name: np.frombuffer(raw, DATATYPES[output.datatype]).reshape(tuple(output.shape))
             for output, raw in zip(response.outputs, response.raw_output_contents, strict=True)
@@ -71,60 +83,98 @@ class GrpcPredictor:
             raise ContractError(f"predictor model {model}: answers {', '.join(answer)}, not {', '.join(missing)}")
         return answer
 
-    async def agree(self, deadline: Deadline) -> None:
-        """Compare the models the predictor serves with the contract, once for each time that it was not ready."""
-        if self._agreed:
-            return
-        for model in MODELS:
-            # Without a version: the answer then names the versions there are, which the error must show.
-            request = messages.ModelMetadataRequest(name=model)
-            served = await self._call("ModelMetadata", request, f"predictor model {model}", deadline)
-            check_agreement(
-                self._contract,
-                ServedModel(
-                    name=model,
-                    versions=list(served.versions),
-                    inputs={tensor.name: (tensor.datatype, list(tensor.shape)) for tensor in served.inputs},
-                    outputs={tensor.name: (tensor.datatype, list(tensor.shape)) for tensor in served.outputs},
-                ),
-            )
-        self._agreed = True
-
     async def ready(self, deadline: Deadline) -> None:
-        """Return when the predictor is ready with the contract's models; raise Unavailable or ContractError if not."""
-        try:
-            for model in MODELS:
-                request = messages.ModelReadyRequest(name=model, version=self._version)
-                response = await self._call("ModelReady", request, f"predictor model {model}", deadline)
-                if not response.ready:
-                    self._agreed = False
-                    await self.agree(deadline)  # says why, if it is the version
-                    raise Unavailable(f"predictor model {model}: version {self._version} is not ready")
-        except Unavailable:
-            self._agreed = False
-            raise
-        await self.agree(deadline)
+        """Probe all pods. Returns when at least one is ready with the contract's models.
+
+        Raises Unavailable or, where a pod serves other models and none the contract's, ContractError.
+        """
+        await self._join_round(ROUND_SHARE * deadline.remaining(f"predictor {self.host}"), deadline)
 
     async def close(self) -> None:
-        """Close the connection."""
-        if self._channel is not None:
-            await self._channel.close()
-            self._channel = None
+        """Close the connections."""
+        if self._round is not None:
+            self._round.cancel()
+        self._addresses.close()
+        for task in self._closing:
+            task.cancel()
+        channel, self._channel = self._channel, None
+        await asyncio.gather(*(part.close() for part in (channel, *self._pods.values()) if part is not None))
+        self._pods = {}
 
-    async def _call(self, method: str, request: Any, what: str, deadline: Deadline) -> Any:
-        if self._channel is None:  # made here, because it belongs to the event loop that uses it
-            if self._use_ssl:
-                self._channel = grpc.aio.secure_channel(self.host, grpc.ssl_channel_credentials(), CHANNEL_OPTIONS)
-            else:
-                self._channel = grpc.aio.insecure_channel(self.host, CHANNEL_OPTIONS)
-            self._stub = GRPCInferenceServiceStub(self._channel)
-        try:
-            return await getattr(self._stub, method)(request, timeout=deadline.remaining(what))
-        except grpc.aio.AioRpcError as error:
-            if error.code() == grpc.StatusCode.NOT_FOUND:
-                self._agreed = False
-            if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise deadline.passed(f"{what} at {self.host}") from error
-            if error.code() in DOWN:
-                raise Unavailable(f"{what} at {self.host}: {error.code().name}: {error.details()}") from error
-            raise RuntimeError(f"{what} at {self.host}: {error.code().name}: {error.details()}") from error
+    async def _join_round(self, seconds: float, deadline: Deadline) -> None:
+        """Wait for the round under way, or for one of so many `seconds`."""
+        if self._round is None:
+            self._round = asyncio.get_running_loop().create_task(self._probe(Deadline(seconds)))
+            self._round.add_done_callback(self._round_ended)
+        async with deadline.limit(f"predictor {self.host}"):
+            # Shielded: a caller that leaves must not end the round of the others.
+            await asyncio.shield(self._round)
+
+    def _round_ended(self, task: "asyncio.Task[None]") -> None:
+        self._round = None
+        if not task.cancelled():
+            task.exception()  # read here too: whoever waited for it may have left
+
+    async def _next_channel(self, refused: Channel | None, deadline: Deadline) -> Channel:
+        """The channel for an attempt after one that `refused`: the one that replaced it, or that of a new round."""
+        if self._channel is refused or self._channel is None:
+            if self._round is not None:  # it may have probed a pod before that refused
+                await asyncio.wait({self._round}, timeout=deadline.remaining(f"predictor {self.host}"))
+            await self._join_round(REPEAT_SECONDS, deadline)
+        if self._channel is None:
+            raise Unavailable(f"predictor {self.host}: no pod is ready")
+        return self._channel
+
+    async def _probe(self, deadline: Deadline) -> None:
+        """One round: the addresses, what each says, and a channel to those that agree."""
+        found = await self._addresses.find(deadline)
+        for address in found:
+            if address not in self._pods:
+                host = self.host if self.host == address else f"{self.host} ({address})"
+                channel = Channel([address], self._addresses.name, self._use_ssl)
+                self._pods[address] = Pod(address, host, self._contract, channel)
+        for address in self._pods.keys() - set(found):
+            self._later(self._pods.pop(address).close())
+        outcomes = await asyncio.gather(
+            *(self._pods[address].ready(deadline) for address in found), return_exceptions=True
+        )
+        said = dict(zip(found, outcomes, strict=True))
+        agreed = _largest_family([address for address, outcome in said.items() if outcome is None])
+        self._agreeing = len(agreed)
+        # Where every pod is too slow for its probe, those in use are still tried.
+        slow = [address for address in self._used if isinstance(said.get(address), DeadlinePassed)]
+        await self._use(agreed or slow, deadline)
+        if not agreed:
+            raise _reason(outcomes)
+
+    async def _use(self, addresses: list[str], deadline: Deadline) -> None:
+        """Send calls to these pods from now on; those under way end where they are."""
+        if addresses == self._used:
+            return
+        channel = Channel(addresses, self._addresses.name, self._use_ssl, balanced=True) if addresses else None
+        if channel is not None:
+            await channel.connect(deadline)
+        last, self._channel, self._used = self._channel, channel, addresses
+        if last is not None:
+            self._later(last.close_unused())
+
+    def _later(self, closing: Any) -> None:
+        task = asyncio.get_running_loop().create_task(closing)
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+
+def _largest_family(addresses: Sequence[str]) -> list[str]:
+    """Addresses of one family, sorted: a channel cannot mix them, and a pod may have one of each."""
+    families = [[one for one in addresses if one.startswith("[") is ipv6] for ipv6 in (False, True)]
+    return sorted(max(families, key=len))
+
+
+def _reason(outcomes: Sequence[BaseException | None]) -> BaseException:
+    """Why no pod can be used: what each said, once."""
+    mismatch = any(isinstance(one, ContractError) for one in outcomes)
+    for outcome in outcomes:
+        if not isinstance(outcome, PolytaskError):
+            return outcome or Unavailable("no pod")
+    said = "; ".join(dict.fromkeys(str(one) for one in outcomes))
+    return ContractError(said) if mismatch else Unavailable(said)

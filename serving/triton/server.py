@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -40,13 +41,18 @@ class TritonServer:
         http_port: int | None = None,
         grpc_port: int | None = None,
         metrics_port: int | None = None,
+        grpc_host: str = HOST,
         threads: int = 2,
         ready_seconds: float = 60.0,
     ) -> None:
+        self.grpc_host = grpc_host
         self.repository = repository
         self.installation = installation
         self.log = log
-        self.http_port, self.grpc_port, self.metrics_port = choose_ports(http_port, grpc_port, metrics_port)
+        hosts = (HOST, grpc_host, HOST)
+        self.http_port, self.grpc_port, self.metrics_port = choose_ports(
+            http_port, grpc_port, metrics_port, hosts=hosts
+        )
         self.threads = threads
         self.ready_seconds = ready_seconds
         self.version = "not started"
@@ -57,7 +63,7 @@ class TritonServer:
     @property
     def grpc_address(self) -> str:
         """`host:port` of the gRPC endpoint."""
-        return f"{HOST}:{self.grpc_port}"
+        return f"{self.grpc_host}:{self.grpc_port}"
 
     @property
     def process_id(self) -> int | None:
@@ -126,9 +132,11 @@ class TritonServer:
             "--load-model": "*",
             "--strict-readiness": "true",
             "--exit-timeout-secs": str(EXIT_SECONDS),
+            # Clients ping each second while a call is under way, to notice a node that is lost.
+            "--grpc-http2-max-ping-strikes": "0",
             "--http-address": HOST,
             "--http-port": str(self.http_port),
-            "--grpc-address": HOST,
+            "--grpc-address": self.grpc_host,
             "--grpc-port": str(self.grpc_port),
             "--metrics-address": HOST,
             "--metrics-port": str(self.metrics_port),
@@ -198,20 +206,23 @@ class TritonServer:
         return "\n".join([*shown[-LOG_LINES:], f"(log: {self.log})"])
 
 
-def choose_ports(*wanted: int | None) -> list[int]:
-    """Free ports of this machine where None is wanted. Raises ServingError where a wanted one is taken."""
+def choose_ports(*wanted: int | None, hosts: Sequence[str] | None = None) -> list[int]:
+    """Free ports of this machine where None is wanted, each on its own of `hosts` where those are given.
+
+    Raises ServingError where a wanted one is taken.
+    """
     sockets = []
     try:
-        for port in wanted:
+        for port, host in zip(wanted, hosts or [HOST] * len(wanted), strict=True):
             listener = socket.socket()
             sockets.append(listener)
             # As Triton does: a port whose last connections still linger may be taken.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                listener.bind((HOST, port or 0))
+                listener.bind((host, port or 0))
             except OSError as error:
                 raise ServingError(
-                    f"port {port} on {HOST} cannot be taken: {error.strerror}; choose another"
+                    f"port {port} on {host} cannot be taken: {error.strerror}; choose another"
                 ) from error
         return [listener.getsockname()[1] for listener in sockets]
     finally:
