@@ -14,6 +14,7 @@ from serving.explainer.model import ExplainerModel, ExplainerRelease
 from serving.transformer.admission import Admission
 from serving.transformer.bundle import load_bundle
 from serving.transformer.deadline import Unavailable
+from serving.transformer.deployed import Deployed, deployed_bundles
 from serving.transformer.features import FeatureReader
 from serving.transformer.listening import check_certificate
 from serving.transformer.logs import configure_logs
@@ -30,7 +31,12 @@ def parse() -> argparse.Namespace:
         prog="serving.explainer", description=__doc__, parents=[kserve.model_server.parser]
     )
     parser.set_defaults(model_name="recommender")
-    parser.add_argument("--bundle", type=Path, required=True, help="Folder of the exported bundle (contract.json).")
+    parser.add_argument(
+        "--bundle", required=True, help="Folder of the exported bundle (contract.json); with checksums also NEW,OLD."
+    )
+    parser.add_argument(
+        "--contract_sha256", help="Checksum that the bundle's contract must have, one per bundle; default: any."
+    )
     parser.add_argument("--feature_store", type=Path, required=True, help="Folder that holds feature_store.yaml.")
     parser.add_argument("--deadline_seconds", type=float, default=5.0, help="Time a whole request may take.")
     parser.add_argument("--host", default="", help="Address to listen on; default: all, as in a cluster.")
@@ -42,6 +48,8 @@ def parse() -> argparse.Namespace:
     )
     arguments = parser.parse_args()
     check_certificate(parser, arguments)
+    if arguments.release is not None and arguments.contract_sha256 is not None:
+        parser.error("--release and --contract_sha256: both are given; expected at most one")
     # KServe tells an explainer where the predictor is, and not how to talk to it: Triton is asked over gRPC.
     if not arguments.predictor_host:
         parser.error("--predictor_host is required")
@@ -56,31 +64,32 @@ def main() -> None:
     configure_logs(arguments.log_level)
     metrics = ExplainerMetrics()
     try:
-        first = open_release(arguments, metrics, arguments.bundle, arguments.predictor_host)
+        bundles = deployed_bundles(arguments.bundle, arguments.contract_sha256)
+        first = [open_release(arguments, metrics, bundle, arguments.predictor_host) for bundle in bundles]
     except PolytaskError as error:
         sys.exit(f"error: {error}")
     try:
         # The first read loads much; done here, it does not eat the first request's deadline.
-        first.probe_features()
+        first[0].probe_features()
     except Unavailable as error:
         logging.getLogger("kserve").warning("starting all the same: %s", error)
     seconds = arguments.deadline_seconds
     admission = Admission(arguments.max_concurrency, arguments.max_queue)
     metrics.watch(admission)
 
-    def open_next() -> ExplainerRelease:
-        folder, host = next_release(arguments.release, arguments.bundle, arguments.predictor_host)
-        return open_release(arguments, metrics, folder, host)
+    def open_next() -> list[ExplainerRelease]:
+        following, host = next_release(arguments.release, bundles, arguments.predictor_host)
+        return [open_release(arguments, metrics, bundle, host) for bundle in following]
 
     model = ExplainerModel(arguments.model_name, Releases(first, open_next, seconds), metrics, admission, seconds)
     make_server(model, admission, arguments.http_port, None, seconds, arguments.host).start([model])
 
 
 def open_release(
-    arguments: argparse.Namespace, metrics: ExplainerMetrics, folder: Path, predictor_host: str
+    arguments: argparse.Namespace, metrics: ExplainerMetrics, deployed: Deployed, predictor_host: str
 ) -> ExplainerRelease:
     """A bundle, its feature service and its predictor. Raises ContractError where they do not fit together."""
-    bundle = load_bundle(folder)
+    bundle = load_bundle(deployed.folder, deployed.contract_sha256)
     features = FeatureReader(arguments.feature_store, bundle.contract.scenario)
     features.keep_fresh(FEATURE_REFRESH_SECONDS, metrics.refreshed)
     predictor = GrpcPredictor(predictor_host, bundle.contract, arguments.predictor_use_ssl)

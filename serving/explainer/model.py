@@ -62,7 +62,12 @@ class ExplainerModel(ServedModel[ExplainerRelease]):
         try:
             with call_span(headers, version), statuses():
                 async with self._admission.place(deadline):
-                    return await super().__call__((body, record, release), headers, **options)
+                    call = super().__call__
+
+                    async def work(release: ExplainerRelease) -> Any:
+                        return await call((body, record, release), headers, **options)
+
+                    return await self.answer_with(release, deadline, record, work)
         except BaseException as error:
             record.code = status_of(error)
             log_refusal(record, error)

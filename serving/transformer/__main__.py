@@ -11,6 +11,7 @@ from polytask.errors import PolytaskError
 from serving.transformer.admission import Admission
 from serving.transformer.bundle import load_bundle
 from serving.transformer.deadline import Unavailable
+from serving.transformer.deployed import Deployed, deployed_bundles
 from serving.transformer.features import FeatureReader
 from serving.transformer.garbage import spare_the_collector
 from serving.transformer.listening import check_certificate
@@ -28,7 +29,12 @@ def parse() -> argparse.Namespace:
     """The SDK's own arguments, which KServe injects, and ours."""
     parser = argparse.ArgumentParser(prog="serving.transformer", description=__doc__, parents=[model_server.parser])
     parser.set_defaults(model_name="recommender")
-    parser.add_argument("--bundle", type=Path, required=True, help="Folder of the exported bundle (contract.json).")
+    parser.add_argument(
+        "--bundle", required=True, help="Folder of the exported bundle (contract.json); with checksums also NEW,OLD."
+    )
+    parser.add_argument(
+        "--contract_sha256", help="Checksum that the bundle's contract must have, one per bundle; default: any."
+    )
     parser.add_argument("--feature_store", type=Path, required=True, help="Folder that holds feature_store.yaml.")
     parser.add_argument("--deadline_seconds", type=float, default=2.0, help="Time a whole request may take.")
     parser.add_argument("--text_cache", type=int, default=20_000, help="How many text vectors are kept.")
@@ -50,6 +56,8 @@ def parse() -> argparse.Namespace:
     )
     arguments = parser.parse_args()
     check_certificate(parser, arguments)
+    if arguments.release is not None and arguments.contract_sha256 is not None:
+        parser.error("--release and --contract_sha256: both are given; expected at most one")
     if not arguments.predictor_host or arguments.predictor_protocol != "grpc-v2":
         parser.error("--predictor_host and --predictor_protocol=grpc-v2 are required")
     if arguments.deadline_seconds <= 0 or arguments.text_cache < 1 or arguments.texts_ahead < 0:
@@ -69,22 +77,23 @@ def main() -> None:
         if arguments.traces:
             start_traces()
         metrics = Metrics()
-        first = open_release(arguments, metrics, arguments.bundle, arguments.predictor_host)
+        bundles = deployed_bundles(arguments.bundle, arguments.contract_sha256)
+        first = [open_release(arguments, metrics, bundle, arguments.predictor_host) for bundle in bundles]
     except PolytaskError as error:
         sys.exit(f"error: {error}")
     try:
         # The first read loads much; done here, it does not eat the first request's deadline.
-        first.probe_features()
+        first[0].probe_features()
     except Unavailable as error:
         logging.getLogger("kserve").warning("starting all the same: %s", error)
     seconds = arguments.deadline_seconds
-    metrics.serve(first.bundle.contract)
+    metrics.serve(first[0].bundle.contract)
     admission = Admission(arguments.max_concurrency, arguments.max_queue)
     metrics.watch(admission)
 
-    def open_next() -> Release:
-        folder, host = next_release(arguments.release, arguments.bundle, arguments.predictor_host)
-        return open_release(arguments, metrics, folder, host)
+    def open_next() -> list[Release]:
+        following, host = next_release(arguments.release, bundles, arguments.predictor_host)
+        return [open_release(arguments, metrics, bundle, host) for bundle in following]
 
     releases = Releases(first, open_next, seconds)
     model = RecommenderModel(arguments.model_name, releases, metrics, admission, seconds)
@@ -93,9 +102,9 @@ def main() -> None:
     server.start([model])
 
 
-def open_release(arguments: argparse.Namespace, metrics: Metrics, folder: Path, predictor_host: str) -> Release:
+def open_release(arguments: argparse.Namespace, metrics: Metrics, deployed: Deployed, predictor_host: str) -> Release:
     """A bundle, its feature service and its predictor. Raises ContractError where they do not fit together."""
-    bundle = load_bundle(folder)
+    bundle = load_bundle(deployed.folder, deployed.contract_sha256)
     features = FeatureReader(arguments.feature_store, bundle.contract.scenario)
     predictor = GrpcPredictor(predictor_host, bundle.contract, arguments.predictor_use_ssl)
     recommender = Recommender(bundle, features, predictor, metrics, arguments.deadline_seconds, arguments.text_cache)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from polytask.atomic import sha256_file
 from polytask.catalogue import Catalogue, load_catalogue
-from polytask.contract import Contract, load_contract
+from polytask.contract import CONTRACT_FILE, Contract, load_contract
 from polytask.errors import ContractError
 from polytask.priorities import Priorities, equal_priorities, load_priorities
 from polytask.request import RequestEncoder
@@ -30,13 +30,19 @@ class Bundle:
     encoder: RequestEncoder
 
 
-def load_bundle(folder: Path) -> Bundle:
+def load_bundle(folder: Path, contract_sha256: str | None = None) -> Bundle:
     """Read a bundle and compare it with its contract: checksums of the files, tensor names and shapes, rows.
 
     The model files may be absent: the predictor serves them, and `agreement.py` compares what it serves.
-    Raises ContractError with both values where something does not match.
+    `contract_sha256` is the checksum of the contract that was deployed: a bundle whose files and contract were changed
+    together is none the less another one. Raises ContractError with both values where something does not match.
     """
     contract = load_contract(folder, verify_files=False)
+    if contract_sha256 is not None and contract.checksum != contract_sha256:
+        raise ContractError(
+            f"{folder / CONTRACT_FILE}: checksum {contract.checksum}, deployed was {contract_sha256}; "
+            "restore the bundle that was deployed, or roll out a new version"
+        )
     for file in contract.transformer_files():
         path = folder / file.path
         if not path.is_file():

@@ -61,7 +61,6 @@ class RecommenderModel(ServedModel[Release]):
         deadline = Deadline.of_call(self._deadline_seconds)
         headers = headers or {}
         with self._releases.use() as release:
-            current_release.set(release)
             return await self._answer(release, deadline, body, headers), {}
 
     async def _answer(self, release: Release, deadline: Deadline, body: Any, headers: Mapping[str, str]) -> Any:
@@ -71,11 +70,16 @@ class RecommenderModel(ServedModel[Release]):
         try:
             with call_span(headers, version), statuses():
                 async with self._admission.place(deadline):
-                    result = body
-                    for step, seconds in self._steps:
-                        with seconds.time():
-                            result = await step(result, headers)
-                    return result
+
+                    async def work(release: Release) -> Any:
+                        current_release.set(release)
+                        result = body
+                        for step, seconds in self._steps:
+                            with seconds.time():
+                                result = await step(result, headers)
+                        return result
+
+                    return await self.answer_with(release, deadline, record, work)
         except BaseException as error:
             record.code = status_of(error)
             log_refusal(record, error)

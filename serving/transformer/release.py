@@ -3,16 +3,17 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from polytask.errors import ContractError
+from polytask.errors import ContractError, PolytaskError
 from serving.transformer.blocking import BoundedThreads
 from serving.transformer.bundle import Bundle
-from serving.transformer.deadline import Deadline
+from serving.transformer.deadline import Deadline, Unavailable
+from serving.transformer.deployed import Deployed
 from serving.transformer.features import FeatureReader
 from serving.transformer.predictor import GrpcPredictor
 from serving.transformer.recommend import Recommender
@@ -70,53 +71,109 @@ class Release(Served):
 
 
 class Releases(Generic[AnyRelease]):
-    """The release that is served. `open_next` opens the one to serve next; it may block, and raise ContractError."""
+    """The releases that are served, newest first: one, or two while a rollout replaces the predictor's pods.
 
-    def __init__(self, first: AnyRelease, open_next: Callable[[], AnyRelease], deadline_seconds: float) -> None:
-        self.current = first
+    `open_next` opens those to serve next; it may block, and raise ContractError.
+    """
+
+    def __init__(
+        self,
+        first: Sequence[AnyRelease],
+        open_next: Callable[[], Sequence[AnyRelease]],
+        deadline_seconds: float,
+    ) -> None:
+        self._open = tuple(first)
         self._open_next = open_next
         self._deadline_seconds = deadline_seconds
         self._threads = BoundedThreads(1, "release")
         self._lock = asyncio.Lock()
 
+    @property
+    def current(self) -> AnyRelease:
+        """The release that answers a call that begins now: the one with the most pods, of equals the newest."""
+        if len(self._open) == 1:
+            return self._open[0]
+        return max(self._open, key=lambda release: release.predictor.pods)
+
+    def begin(self) -> None:
+        """Called in the event loop when they start to be served."""
+        for release in self._open:
+            release.begin()
+
+    async def ready(self, deadline: Deadline) -> None:
+        """Return when the predictor of at least one release is ready. Raises Unavailable or ContractError if none is.
+
+        All are probed, so that `current` is up to date.
+        """
+        await _any_ready(self._open, deadline)
+
+    async def other(self, release: AnyRelease, deadline: Deadline) -> AnyRelease | None:
+        """The release that answers a call for which `release` has no pod left; None where there is none."""
+        if release.predictor.pods:
+            return None
+        for other in self._open:
+            if other is not release and other.bundle.checksum != release.bundle.checksum:
+                try:
+                    await other.predictor.ready(deadline)
+                except (Unavailable, ContractError):
+                    continue
+                return other
+        return None
+
     @contextmanager
-    def use(self) -> Iterator[AnyRelease]:
-        """The release that one call uses from its start to its end, whatever is served meanwhile."""
-        release = self.current
+    def use(self, release: AnyRelease | None = None) -> Iterator[AnyRelease]:
+        """The release that one call uses, whatever is served meanwhile: `release`, or the current one."""
+        release = release or self.current
         release.calls += 1
         try:
             yield release
         finally:
             release.calls -= 1
 
-    async def switch(self) -> AnyRelease:
-        """Open the next release, serve it once its predictor is ready, and return when no call uses the last one.
+    async def switch(self) -> None:
+        """Open what is next, serve it once a predictor is ready, and return when no call uses the last ones.
 
-        Raises ContractError or Unavailable when it cannot be served; then the last one still is.
+        Raises ContractError or Unavailable when nothing of it can be served; then the last ones still are.
         """
         async with self._lock:
-            release = await self._threads.run(Deadline(LOAD_SECONDS), "the next release", self._open_next)
+            opened = tuple(await self._threads.run(Deadline(LOAD_SECONDS), "the next release", self._open_next))
             try:
-                await release.predictor.ready(Deadline(self._deadline_seconds))
+                await _any_ready(opened, Deadline(self._deadline_seconds))
             except BaseException:
-                await release.close()
+                for release in opened:
+                    await release.close()
                 raise
-            # From here on new calls use the new one: one assignment, so that no call sees both.
-            last, self.current = self.current, release
-            release.begin()
-            await last.unused(self._deadline_seconds + 1)
-            await last.close()
-            return release
+            # From here on new calls use the new ones: one assignment, so that no call sees both.
+            last, self._open = self._open, opened
+            self.begin()
+            for release in last:
+                await release.unused(self._deadline_seconds + 1)
+                await release.close()
 
 
-def next_release(named: Path | None, folder: Path, host: str) -> tuple[Path, str]:
-    """Bundle and predictor of the next release, as the JSON file `named` says; without one, those of the start, where
-    `folder` may point at another bundle by now. Raises ContractError where the file is not what it should be.
+async def _any_ready(releases: Sequence[Served], deadline: Deadline) -> None:
+    """Probe the predictors of all releases. Raises what they say where none is ready."""
+    outcomes = await asyncio.gather(*(one.predictor.ready(deadline) for one in releases), return_exceptions=True)
+    errors = [outcome for outcome in outcomes if outcome is not None]
+    if len(errors) < len(releases):
+        return
+    for error in errors:
+        if len(errors) == 1 or not isinstance(error, PolytaskError):
+            raise error
+    text = "; ".join(dict.fromkeys(str(error) for error in errors))
+    # Waiting is in vain only where no release will do.
+    mismatch = all(isinstance(error, ContractError) for error in errors)
+    raise ContractError(text) if mismatch else Unavailable(text)
+
+
+def next_release(named: Path | None, bundles: Sequence[Deployed], host: str) -> tuple[Sequence[Deployed], str]:
+    """Bundles and predictor of the next releases, as the JSON file `named` says; without one, those of the start, whose
+    folders may hold other bundles by now. Raises ContractError where the file is not what it should be.
     """
     if named is None:
-        return folder, host
+        return bundles, host
     try:
         read = json.loads(named.read_text(encoding="utf-8"))
-        return Path(read["bundle"]), str(read["predictor_host"])
+        return [Deployed(Path(read["bundle"]))], str(read["predictor_host"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ContractError(f"{named}: allowed: JSON with bundle and predictor_host: {error!r}") from error

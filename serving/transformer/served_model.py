@@ -1,9 +1,9 @@
 """What the models of the transformer and of the explainer share: their release, its probes, and errors as statuses."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Generic
+from typing import Generic, TypeVar
 
 from kserve import Model
 from kserve.errors import InvalidInput, ServerNotReady
@@ -12,8 +12,11 @@ from polytask.contract import Contract
 from polytask.errors import ContractError, RequestError
 from serving.transformer.admission import Overloaded
 from serving.transformer.blocking import BoundedThreads
+from serving.transformer.call_record import CallRecord
 from serving.transformer.deadline import Deadline, Unavailable
 from serving.transformer.release import AnyRelease, Releases
+
+Result = TypeVar("Result")
 
 
 class NotAvailable(ServerNotReady):
@@ -59,12 +62,13 @@ class ServedModel(Model, Generic[AnyRelease]):
 
     def begin(self) -> None:
         """Called in the event loop when the server starts."""
-        self._served(self._releases.current.bundle.contract)
-        self._releases.current.begin()
+        self._tell()
+        self._releases.begin()
 
     async def probe_predictor(self, deadline: Deadline) -> None:
-        """Raises Unavailable or ContractError when the predictor is away or serves other models."""
-        await self._releases.current.predictor.ready(deadline)
+        """Raises Unavailable or ContractError when the predictor is unavailable or serves other models only."""
+        await self._releases.ready(deadline)
+        self._tell()
 
     async def probe_features(self, deadline: Deadline) -> None:
         """Raises Unavailable when the feature store is away. In a thread of its own: no call waits for it."""
@@ -73,5 +77,27 @@ class ServedModel(Model, Generic[AnyRelease]):
     async def reload(self) -> None:
         """Serve the next release. Raises NotAvailable with the reason when it cannot be; the last one then still is."""
         with statuses():
-            release = await self._releases.switch()
-        self._served(release.bundle.contract)
+            await self._releases.switch()
+        self._tell()
+
+    async def answer_with(
+        self,
+        release: AnyRelease,
+        deadline: Deadline,
+        record: CallRecord,
+        work: Callable[[AnyRelease], Awaitable[Result]],
+    ) -> Result:
+        """What `work` returns for a release, or once for the other one where the first has no pod left by then."""
+        try:
+            return await work(release)
+        except (Unavailable, ContractError, NotAvailable):
+            other = await self._releases.other(release, deadline) if deadline.left() > 0 else None
+            if other is None:
+                raise
+        with self._releases.use(other):
+            record.model_version = str(other.bundle.contract.model_version)
+            return await work(other)
+
+    def _tell(self) -> None:
+        """Report the contract that answers now."""
+        self._served(self._releases.current.bundle.contract)

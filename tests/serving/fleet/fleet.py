@@ -23,6 +23,8 @@ from serving.triton.server import HOST, TritonServer, choose_ports
 
 NAME = "recommender-triton.test"
 DEADLINE_SECONDS = 2.0
+# How long an ending pod serves after it left its Service. The manifests wait longer: a cluster caches names.
+PRE_STOP_SECONDS = 1.5
 READY_SECONDS = 90.0
 CALLERS = 3
 
@@ -32,13 +34,9 @@ class Transformer:
 
     def __init__(self, options: Mapping[str, object], log: Path) -> None:
         self.http_port, self.grpc_port = choose_ports(None, None)
-        mine = {
-            "--http_port": self.http_port,
-            "--grpc_port": self.grpc_port,
-            "--deadline_seconds": DEADLINE_SECONDS,
-            "--texts_ahead": 0,
-        }
-        self.process = TransformerProcess(lambda: {**options, **mine}, log, self.http_port, DEADLINE_SECONDS)
+        mine = {"--http_port": self.http_port, "--grpc_port": self.grpc_port, "--texts_ahead": 0}
+        given = {"--deadline_seconds": DEADLINE_SECONDS, **options, **mine}
+        self.process = TransformerProcess(lambda: given, log, self.http_port, DEADLINE_SECONDS)
 
     @property
     def address(self) -> str:
@@ -111,10 +109,12 @@ class Fleet:
             self.publish()
         return server
 
-    def unlist(self, server: TritonServer) -> None:
-        """Take a server out of the name, as a pod that is to end leaves its Service."""
+    def end(self, server: TritonServer) -> None:
+        """Take a server out of the name, and end it a while later, as a pod that is to end leaves its Service."""
         self.endpoints.remove(server)
         self.publish()
+        time.sleep(PRE_STOP_SECONDS)
+        server.stop()
 
     def transformer(self, **options: object) -> Transformer:
         """Start a transformer, and wait for nothing. `options` without their dashes."""
@@ -149,9 +149,18 @@ def inferences(server: TritonServer, model: str = "multitask") -> int:
 class Load:
     """Callers that ask the listed transformers in turn without a pause, one attempt a call."""
 
-    def __init__(self, targets: Sequence[Transformer], callers: int = CALLERS, limit: int | None = None) -> None:
-        """`limit` ends the load after so many calls."""
+    def __init__(
+        self,
+        targets: Sequence[Transformer],
+        *,
+        callers: int = CALLERS,
+        limit: int | None = None,
+        pause: float = 0.0,
+        timeout: float = DEADLINE_SECONDS + 2,
+    ) -> None:
+        """`limit` ends the load after so many calls, `pause` is the time between two of one caller, in seconds."""
         self.targets = list(targets)
+        self._pause, self._timeout = pause, timeout
         self.answers: Counter[str] = Counter()
         self.failed: list[str] = []
         self.slowest = 0.0
@@ -180,6 +189,13 @@ class Load:
             thread.join(seconds)
             assert not thread.is_alive()
 
+    def replace(self, old: Transformer, new: Transformer) -> None:
+        """Send calls to a transformer that became ready, and end the one that it replaces, as a Deployment does."""
+        new.wait_until_ready()
+        self.targets = [*(target for target in self.targets if target is not old), new]
+        time.sleep(PRE_STOP_SECONDS)
+        old.process.stop()
+
     def see(self, count: int, version: str | None = None, seconds: float = 30.0) -> None:
         """Return when `count` more calls were answered, of a model version where one is given."""
 
@@ -201,6 +217,7 @@ class Load:
                 if address not in channels:
                     channels[address] = grpc.insecure_channel(address, [("grpc.enable_retries", 0)])
                 self._one(channels[address], turn)
+                self._end.wait(self._pause)
         finally:
             for channel in channels.values():
                 channel.close()
@@ -214,7 +231,7 @@ class Load:
         start = time.monotonic()
         try:
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-            answer = stub.ModelInfer(request, timeout=DEADLINE_SECONDS + 2)
+            answer = stub.ModelInfer(request, timeout=self._timeout)
             self.answers[answer.parameters["model_version"].string_param] += 1
         except grpc.RpcError as error:
             self.failed.append(f"{error.code().name}: {error.details()}")

@@ -1,0 +1,111 @@
+"""Two Triton servers and two transformers go from one model to another under load, pod by pod, and fail no request.
+
+The deploy step's two phases, in the order in which two Deployments with `maxSurge: 1` and `maxUnavailable: 0` replace
+their pods: first the transformers get both bundles, then Triton's pods and the transformers become those of the new
+bundle at the same time, in either of the two extreme orders.
+"""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from polytask.contract import load_contract
+from polytask.scenario import Scenario
+from polytask.tables import Tables
+from serving.triton.install import TritonInstallation
+from tests.serving.bundle import write_bundle
+from tests.serving.fleet.fleet import Fleet, Load, Transformer, fleet_of
+
+OLD, NEW = 201, 202
+LOGGER = logging.getLogger(__name__)
+
+
+@pytest.fixture(scope="module")
+def bundles(small_scenario: Scenario, tables: Tables, tmp_path_factory) -> dict[int, Path]:
+    """Two versions with other tasks, and so with other tensors."""
+    folder = tmp_path_factory.mktemp("versions")
+    fewer = small_scenario.model_copy(update={"tasks": small_scenario.tasks[:2]})
+    for version, scenario in ((OLD, small_scenario), (NEW, fewer)):
+        write_bundle(folder / str(version), scenario, tables, version)
+    return {version: folder / str(version) for version in (OLD, NEW)}
+
+
+class Rollout:
+    """What is served now, and its callers."""
+
+    def __init__(self, fleet: Fleet, bundles: dict[int, Path]) -> None:
+        self.fleet = fleet
+        self.bundles = bundles
+        self.transformers = [self.transformer(OLD), self.transformer(OLD)]
+
+    def transformer(self, *versions: int) -> Transformer:
+        folders = [self.bundles[version] for version in versions]
+        return self.fleet.transformer(
+            bundle=",".join(map(str, folders)),
+            contract_sha256=",".join(load_contract(folder).checksum for folder in folders),
+            deadline_seconds=5,
+        )
+
+    def load(self) -> Load:
+        return Load(self.transformers, callers=2, pause=0.02, timeout=8)
+
+    def replace_transformers(self, load: Load, *versions: int) -> None:
+        new = [self.transformer(*versions) for _ in self.transformers]
+        for old, one in zip(self.transformers, new, strict=True):
+            load.replace(old, one)
+            load.see(50)
+        self.transformers = new
+
+    def replace_triton(self, load: Load, version: int) -> None:
+        old = self.fleet.endpoints[0]
+        self.fleet.triton(self.bundles[version])
+        self.fleet.end(old)
+        load.see(50)
+
+
+@pytest.fixture(scope="module")
+def rollout(
+    bundles: dict[int, Path], small_store: Path, triton_installation: TritonInstallation, tmp_path_factory
+) -> Iterator[Rollout]:
+    with (
+        pytest.MonkeyPatch.context() as monkeypatch,
+        fleet_of(tmp_path_factory.mktemp("fleet"), small_store, triton_installation, monkeypatch) as fleet,
+    ):
+        rollout = Rollout(fleet, bundles)
+        for _ in range(2):
+            fleet.triton(bundles[OLD])
+        for transformer in rollout.transformers:
+            transformer.wait_until_ready()
+        yield rollout
+
+
+def test_triton_first(rollout: Rollout):
+    with rollout.load() as load:
+        load.see(100, str(OLD))
+        rollout.replace_transformers(load, NEW, OLD)
+        assert set(load.answers) == {str(OLD)}
+        for _ in range(2):
+            rollout.replace_triton(load, NEW)
+        load.see(50, str(NEW))
+        rollout.replace_transformers(load, NEW)
+        load.see(100, str(NEW))
+    LOGGER.info("Triton first: %d requests, %d failed, %s", load.sent, len(load.failed), dict(load.answers))
+    assert load.failed == []
+
+
+def test_transformers_first(rollout: Rollout):
+    """Back to the old model: a transformer of it alone is not ready before a Triton server of it is."""
+    with rollout.load() as load:
+        load.see(100, str(NEW))
+        rollout.replace_transformers(load, OLD, NEW)
+        alone = rollout.transformer(OLD)
+        load.see(100, str(NEW))
+        rollout.replace_triton(load, OLD)
+        rollout.replace_transformers(load, OLD)
+        alone.wait_until_ready()
+        rollout.replace_triton(load, OLD)
+        load.see(100, str(OLD))
+    LOGGER.info("transformers first: %d requests, %d failed, %s", load.sent, len(load.failed), dict(load.answers))
+    assert load.failed == []
