@@ -3,11 +3,12 @@ and component reconcilers.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from polytask.triton_image import ONNX_RUNTIME, TRITON_IMAGE
 from serving.manifests.problems import Document, Problem, name_of
+from serving.manifests.serving_pod_rules import all_tritons, deployed_contract, option, orderly_end
 
 PREFIX = "serving.kserve.io/"
 NAME = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
@@ -39,7 +40,7 @@ def check_inference_service(document: Document, *, deployed: bool = False) -> li
     spec = document.get("spec") or {}
     rules: list[Callable[[Document, Spec], Findings]] = [
         *(_name, _annotations, _replicas, _autoscaling, _implementations, _model, _ports, _protocol, _rest_only),
-        *(_canary, _accelerators, _storage),
+        *(_canary, _accelerators, _storage, deployed_contract, all_tritons, orderly_end),
     ]
     if not deployed:
         rules.append(_owned_by_the_deploy_step)
@@ -194,7 +195,7 @@ def _protocol(document: Document, spec: Spec) -> Findings:
     if protocol != "grpc-v2" and first == GRPC_PORT:
         yield "spec.predictor.model.ports.0", f"{first} is Triton's gRPC port; allowed with {protocol}: another"
     for position, container in enumerate((spec.get("transformer") or {}).get("containers") or ()):
-        spoken = _option(container.get("args") or (), "--predictor_protocol") or "v1"
+        spoken = option(container.get("args") or (), "--predictor_protocol") or "v1"
         if spoken != (protocol or "v1"):
             path = f"spec.transformer.containers.{position}.args"
             yield path, f"--predictor_protocol is {spoken}; the predictor's protocolVersion is {protocol}"
@@ -245,12 +246,3 @@ def _owned_by_the_deploy_step(document: Document, spec: Spec) -> Findings:
         for position, container in enumerate(component.get("containers") or ()):
             if any(entry.get("name") == "STORAGE_URI" for entry in container.get("env") or ()):
                 yield f"spec.{name}.containers.{position}.env", f"STORAGE_URI {message}"
-
-
-def _option(arguments: Sequence[str], name: str) -> str | None:
-    for position, argument in enumerate(arguments):
-        if argument.startswith(f"{name}="):
-            return argument.partition("=")[2]
-        if argument == name and position + 1 < len(arguments):
-            return arguments[position + 1]
-    return None

@@ -8,7 +8,7 @@ import pytest
 
 from serving.manifests.network_rules import may_enter, may_leave
 from serving.manifests.pods import pods_of, selects
-from tests.serving.manifests.conftest import Overlays
+from tests.serving.manifests.conftest import Overlays, find
 from tests.serving.manifests.test_components import combine
 
 Documents = list[dict[str, Any]]
@@ -53,6 +53,25 @@ def test_triton_is_reached_by_those_who_call_it(overlays: Overlays):
     for caller, port in ((redis, 9000), (pods["transformer"], 8080), (pods["transformer"], 8002)):
         assert not may_enter(permitted, caller, pods["predictor"], port)
     assert not may_leave(permitted, redis, pods["predictor"], 9000)
+
+
+def test_the_name_that_a_transformer_resolves_is_a_headless_service_of_its_triton_pods(overlays: Overlays):
+    """KServe labels the pods of an InferenceService's predictor `app: isvc.<name>-predictor`."""
+    rendered = overlays["gpu"]
+    services = {one["metadata"]["name"]: one for one in rendered if one["kind"] == "Service"}
+    (host,) = [
+        argument.removeprefix("--predictor_host=")
+        for argument in find(rendered, "InferenceService/recommender")["spec"]["transformer"]["containers"][0]["args"]
+        if argument.startswith("--predictor_host=")
+    ]
+    for name in ("recommender", "recommender-canary", "recommender-shadow"):
+        resolved = host.replace("$(INFERENCE_SERVICE)", name).replace("$(POD_NAMESPACE)", "polytask")
+        service = services[resolved.removesuffix(".polytask:9000")]
+        assert service["metadata"]["namespace"] == "polytask"
+        assert service["spec"]["clusterIP"] == "None"
+        assert service["spec"]["publishNotReadyAddresses"] is False
+        assert service["spec"]["selector"] == {"app": f"isvc.{name}-predictor"}
+        assert [port["port"] for port in service["spec"]["ports"]] == [9000]
 
 
 def fixed(value: Any) -> Iterator[str]:
