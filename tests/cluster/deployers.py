@@ -24,6 +24,7 @@ from tests.cluster.rollouts import DEPLOYER
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([__name__])
 REFUSED = 1
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,9 @@ def _deploy(access: Access, release: Release, settings: Settings, writes: int, n
     logging.getLogger("httpx").setLevel(logging.WARNING)
     cluster = KilledCluster(access, writes, number)
     try:
-        print(f"{access.namespace}: {roll_out(cluster, release, settings)}", file=sys.stderr)
+        LOGGER.info("%s", roll_out(cluster, release, settings))
     except RolloutError as error:
-        print(f"{access.namespace}: {error}", file=sys.stderr)
+        LOGGER.info("%s", error)
         sys.exit(REFUSED)
     finally:
         cluster.close()

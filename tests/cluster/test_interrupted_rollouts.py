@@ -48,13 +48,17 @@ class Lane:
         """The release of a version that was never deployed here."""
         return self.release(next(self.versions))
 
-    def finish(self, release: Release) -> None:
-        """A rollout that nobody disturbs; then the release is served whole and alone."""
+    def roll_out(self, release: Release) -> None:
+        """A rollout of this process, which nobody kills."""
         cluster = deployer(self.live.plane, self.live.namespace)
         try:
             roll_out(cluster, release, replace(self.settings, strategy="rolling"))
         finally:
             cluster.close()
+
+    def finish(self, release: Release) -> None:
+        """A rollout beside which there is no other; then the release is served whole and alone."""
+        self.roll_out(release)
         self.served = release.version
         self.check_alone({release.version})
 
@@ -133,7 +137,6 @@ def test_a_rollout_that_is_stopped_at_any_step_is_put_right_by_the_next_one(lane
     pairs = list(itertools.product(STRATEGIES, SIGNALS))
     lanes = [lane() for _ in pairs]
     side_by_side([lambda one=one, pair=pair: stop(one, *pair) for one, pair in zip(lanes, pairs, strict=True)])
-    print(f"writes until a rollout ended by itself: {counts}")
     # As many as there are changes in the strategy at least: a rollout that ended early would prove nothing.
     assert all(counts[key] >= {"canary": 18, "rolling": 7, "recreate": 6, "shadow": 7}[key[0]] for key in counts), (
         counts
@@ -181,7 +184,7 @@ def test_a_hundred_random_interleavings_end_with_one_model(lane: Callable[[], La
                 assert process.pid is not None
                 chance.choice([process.kill, process.terminate])()
         last = lane.next()
-        lane.finish(last)  # waits for whoever is still at work
+        lane.roll_out(last)  # beside whoever is still at work
         for process in running:
             process.join(RUN_SECONDS)
             assert process.exitcode is not None, f"seed {seed}: a deployer does not end"

@@ -1,0 +1,43 @@
+"""SIGTERM and SIGINT in the middle of something."""
+
+import os
+import signal
+
+import pytest
+
+from serving.rollout.stopping import StopRequested, stop_requests, undisturbed
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_block_and_a_second_one_does_not_disturb(number: signal.Signals):
+    before = signal.getsignal(number)
+    done = []
+    with pytest.raises(StopRequested, match=number.name), stop_requests():
+        try:
+            os.kill(os.getpid(), number)
+            done.append("went on")
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            done.append("put right")
+    assert done == ["put right"]
+    assert signal.getsignal(number) == before
+
+
+def test_calls_that_belong_together_are_finished_first():
+    done = []
+    with pytest.raises(StopRequested), stop_requests():
+        with undisturbed():
+            with undisturbed():
+                os.kill(os.getpid(), signal.SIGTERM)
+                done.append("first")
+            done.append("second")
+        done.append("went on")
+    assert done == ["first", "second"]
+
+
+def test_a_signal_of_an_earlier_rollout_is_forgotten():
+    with pytest.raises(RuntimeError), stop_requests(), undisturbed():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise RuntimeError
+    with stop_requests(), undisturbed():
+        pass
