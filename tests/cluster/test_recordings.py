@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("restricted")]
 # Names, uids and times are the cluster's own.
 OF_THE_CLUSTER = {
     *("creationTimestamp", "generation", "lastTransitionTime", "managedFields", "ownerReferences"),
-    *("resourceVersion", "uid"),
+    *("resourceVersion", "uid", "topology.kubernetes.io/zone"),
     *("clusterIP", "clusterIPs", "nodeName", "preemptionPolicy", "priority", "enableServiceLinks"),
     *("generateName", "pod-template-hash", "deployment.kubernetes.io/revision"),
 }
