@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from polytask.errors import ContractError, ServingError
-from serving.started_server import server_environment
+from serving.started_server import server_environment, start_server
 from serving.triton.server import HOST
 
 MODEL_NAME = "recommender"
@@ -49,15 +49,7 @@ class TransformerProcess:
         command = [sys.executable, "-m", "serving.transformer", *(f"{name}={value}" for name, value in options.items())]
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
-            # A session of its own: a Ctrl-C at the terminal reaches us alone, and we stop the servers in order.
-            self._process = subprocess.Popen(
-                command,
-                env=server_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self._process = start_server(command, log, server_environment())
         atexit.register(self.stop)
 
     def stop(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from polytask.errors import ServingError
+from serving.started_server import start_server
 from serving.triton.server import HOST, choose_ports
 
 PORT = 8700
@@ -108,15 +109,8 @@ class ConsoleProcess:
         words = [word for name, value in self._options.items() for word in (name, str(value))]
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
-            # A session of its own: a Ctrl-C at the terminal reaches us alone, and we stop the servers in order.
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "serving.console", *words],
-                env={**os.environ, "PYTHONPATH": paths, "FEAST_USAGE": "False"},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            environment = {**os.environ, "PYTHONPATH": paths, "FEAST_USAGE": "False"}
+            self._process = start_server([sys.executable, "-m", "serving.console", *words], log, environment)
 
     def stop(self) -> None:
         """SIGTERM, then SIGKILL after a deadline. Harmless when nothing runs."""

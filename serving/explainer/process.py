@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from polytask.errors import ServingError
-from serving.started_server import server_environment, stop_server
+from serving.started_server import server_environment, start_server, stop_server
 from serving.transformer_process import MODEL_NAME
 from serving.triton.server import HOST, choose_ports
 
@@ -57,15 +57,7 @@ class ExplainerProcess:
         words = [f"{name}={value}" for name, value in self._options.items()]
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
-            # A session of its own: a Ctrl-C at the terminal reaches us alone, and we stop the servers in order.
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "serving.explainer", *words],
-                env=server_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self._process = start_server([sys.executable, "-m", "serving.explainer", *words], log, server_environment())
 
     def wait_until_ready(self, seconds: float = 60.0) -> None:
         """Return when it answers and reaches its predictor. Raises ServingError with the end of its log if not."""

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from polytask.errors import ServingError
+from serving.started_server import start_server
 from serving.triton.install import TritonInstallation
 from serving.triton.known_answer import KNOWN_ANSWER, call, check_known_answer, triton_version
 
@@ -88,15 +89,7 @@ class TritonServer:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         try:
             with self.log.open("wb") as log:
-                # A session of its own: a Ctrl-C at the terminal reaches us alone, and we stop the server in order.
-                self._process = subprocess.Popen(
-                    self._command(),
-                    env=self._environment(),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
+                self._process = start_server(self._command(), log, self._environment())
             atexit.register(self.stop)
             self._wait_until_ready()
             self.version = triton_version(self.http_port)

@@ -47,10 +47,8 @@ class Transformer:
         return get(f"http://{HOST}:{self.http_port}/v2/health/ready")
 
     def wait_until_ready(self) -> None:
-        def check() -> None:
-            assert self.process.runs(), self.process.log.read_text()[-3000:]
-
-        self.process.wait_until_ready(READY_SECONDS, check)
+        wait_for(lambda: self.ready()[0] == 200 or not self.process.runs(), "it is not ready", READY_SECONDS)
+        assert self.process.runs(), self.process.log.read_text()[-3000:]
 
 
 def get(url: str) -> tuple[int, str]:
@@ -189,14 +187,18 @@ class Load:
             thread.join(seconds)
             assert not thread.is_alive()
 
-    def replace(self, old: Transformer, new: Transformer) -> None:
-        """Send calls to a transformer that became ready, and end the one that it replaces, as a Deployment does."""
-        new.wait_until_ready()
-        self.targets = [*(target for target in self.targets if target is not old), new]
-        time.sleep(PRE_STOP_SECONDS)
-        old.process.stop()
+    def replace_all(self, transformers: list[Transformer], others: Sequence[Transformer]) -> None:
+        """Replace `transformers` one by one, as a Deployment does: each that became ready gets calls, and one ends."""
+        for place, new in enumerate(others):
+            new.wait_until_ready()
+            old, transformers[place] = transformers[place], new
+            self.targets = list(transformers)
+            self.see(20)
+            time.sleep(PRE_STOP_SECONDS)
+            old.process.stop()
+            self.see(50)
 
-    def see(self, count: int, version: str | None = None, seconds: float = 30.0) -> None:
+    def see(self, count: int, version: str | None = None, seconds: float = READY_SECONDS) -> None:
         """Return when `count` more calls were answered, of a model version where one is given."""
 
         def seen() -> int:
@@ -238,7 +240,7 @@ class Load:
         self.slowest = max(self.slowest, time.monotonic() - start)
 
 
-def wait_for(holds: Callable[[], object], what: str, seconds: float = 30.0) -> None:
+def wait_for(holds: Callable[[], object], what: str, seconds: float = READY_SECONDS) -> None:
     """Return when it holds, which it has to within `seconds`."""
     end = time.monotonic() + seconds
     while not holds():

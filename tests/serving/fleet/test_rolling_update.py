@@ -2,7 +2,7 @@
 
 The deploy step's two phases, in the order in which two Deployments with `maxSurge: 1` and `maxUnavailable: 0` replace
 their pods: first the transformers get both bundles, then Triton's pods and the transformers become those of the new
-bundle at the same time, in either of the two extreme orders.
+bundle at the same time, in either of the two extreme orders. The second order is a rollout that goes back halfway.
 """
 
 import logging
@@ -16,7 +16,7 @@ from polytask.scenario import Scenario
 from polytask.tables import Tables
 from serving.triton.install import TritonInstallation
 from tests.serving.bundle import write_bundle
-from tests.serving.fleet.fleet import Fleet, Load, Transformer, fleet_of
+from tests.serving.fleet.fleet import READY_SECONDS, Fleet, Load, Transformer, fleet_of, wait_for
 
 OLD, NEW = 201, 202
 LOGGER = logging.getLogger(__name__)
@@ -51,13 +51,6 @@ class Rollout:
     def load(self) -> Load:
         return Load(self.transformers, callers=2, pause=0.02, timeout=8)
 
-    def replace_transformers(self, load: Load, *versions: int) -> None:
-        new = [self.transformer(*versions) for _ in self.transformers]
-        for old, one in zip(self.transformers, new, strict=True):
-            load.replace(old, one)
-            load.see(50)
-        self.transformers = new
-
     def replace_triton(self, load: Load, version: int) -> None:
         old = self.fleet.endpoints[0]
         self.fleet.triton(self.bundles[version])
@@ -82,29 +75,29 @@ def rollout(
 
 
 def test_triton_first(rollout: Rollout):
+    """All Triton servers are replaced before any transformer that has both bundles."""
     with rollout.load() as load:
         load.see(100, str(OLD))
-        rollout.replace_transformers(load, NEW, OLD)
+        load.replace_all(rollout.transformers, [rollout.transformer(NEW, OLD), rollout.transformer(NEW, OLD)])
         assert set(load.answers) == {str(OLD)}
         for _ in range(2):
             rollout.replace_triton(load, NEW)
-        load.see(50, str(NEW))
-        rollout.replace_transformers(load, NEW)
         load.see(100, str(NEW))
     LOGGER.info("Triton first: %d requests, %d failed, %s", load.sent, len(load.failed), dict(load.answers))
     assert load.failed == []
 
 
 def test_transformers_first(rollout: Rollout):
-    """Back to the old model: a transformer of it alone is not ready before a Triton server of it is."""
+    """Back to the old model: the transformers of it alone serve as soon as one Triton server does."""
     with rollout.load() as load:
         load.see(100, str(NEW))
-        rollout.replace_transformers(load, OLD, NEW)
-        alone = rollout.transformer(OLD)
+        alone = [rollout.transformer(OLD), rollout.transformer(OLD)]
+        wait_for(lambda: alone[0].ready()[0] == 503, "it does not answer", READY_SECONDS)
         load.see(100, str(NEW))
+        status, said = alone[0].ready()
+        assert (status, f"serves version {NEW}, the contract says {OLD}" in said) == (503, True)
         rollout.replace_triton(load, OLD)
-        rollout.replace_transformers(load, OLD)
-        alone.wait_until_ready()
+        load.replace_all(rollout.transformers, alone)
         rollout.replace_triton(load, OLD)
         load.see(100, str(OLD))
     LOGGER.info("transformers first: %d requests, %d failed, %s", load.sent, len(load.failed), dict(load.answers))
