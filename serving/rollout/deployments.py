@@ -15,8 +15,8 @@ RESTARTS = 3
 Status = dict[str, Any]
 
 
-def not_replaced(cluster: Cluster, name: str, document: Mapping[str, Any]) -> Iterator[str]:
-    """One sentence for each part of `document` whose pods are not yet, all and alone, those that it describes."""
+def not_made(cluster: Cluster, name: str, document: Mapping[str, Any]) -> Iterator[str]:
+    """One sentence for each part of `document` that KServe has not yet made the Deployment of."""
     for part, fields in document["spec"].items():
         deployment = cluster.get(DEPLOYMENT, f"{name}-{part}")
         if deployment is None:
@@ -25,8 +25,14 @@ def not_replaced(cluster: Cluster, name: str, document: Mapping[str, Any]) -> It
         template = deployment["spec"]["template"]["metadata"].get("annotations") or {}
         if any(template.get(key) != value for key, value in fields["annotations"].items()):
             yield f"{part}: its Deployment is not yet the one of this model"
-            continue
-        yield from _unfinished(part, deployment)
+
+
+def not_replaced(cluster: Cluster, name: str, document: Mapping[str, Any]) -> Iterator[str]:
+    """One sentence for each part of `document` whose Deployment has not yet replaced all of its pods."""
+    for part in document["spec"]:
+        deployment = cluster.get(DEPLOYMENT, f"{name}-{part}")
+        if deployment is not None:
+            yield from _unfinished(part, deployment)
 
 
 def failing(cluster: Cluster, name: str, document: Mapping[str, Any]) -> str | None:

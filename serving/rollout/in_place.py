@@ -65,16 +65,17 @@ class InPlace:
             earlier = replace(earlier, replacement=wanted.replacement, explainer=wanted.explainer)
             document = earlier.fields(self._name, beside=wanted)
             LOGGER.info("%s: transformers get the bundles of both models", self._name)
-            steps.wait(self._name, self._apply(document), document)
+            self._apply(document)
+            steps.wait(self._name, document)
         document = wanted.fields(self._name)
-        live = steps.wait(self._name, self._apply(document), document)
+        self._apply(document)
+        live = steps.wait(self._name, document)
         steps.answers(self._name, wanted)
         return live
 
-    def _apply(self, document: Object) -> Object:
-        live = self._steps.apply(document)
+    def _apply(self, document: Object) -> None:
+        self._steps.apply(document)
         self._changed = True
-        return live
 
     def _in_two_phases(self, earlier: Revision, wanted: Revision) -> bool:
         """Whether somebody is served by `earlier` now, who would notice."""

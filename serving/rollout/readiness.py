@@ -1,11 +1,11 @@
-"""Waits until an InferenceService has taken in its newest generation, or says why it has not."""
+"""Waits until an InferenceService is ready by the pods of what was applied, or says why it is not."""
 
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from serving.rollout.cluster import INFERENCE_SERVICE, Cluster, Object
-from serving.rollout.deployments import failing, not_replaced
+from serving.rollout.deployments import failing, not_made, not_replaced
 from serving.rollout.errors import NotServing
 
 FAILED = ("BlockedByFailedLoad", "InvalidSpec")
@@ -17,31 +17,30 @@ STORAGE_CONTAINER = "storage-initializer"
 def wait_ready(
     cluster: Cluster,
     name: str,
-    generation: int,
     document: Mapping[str, Any],
     *,
     seconds: float,
     poll_seconds: float,
     failing_seconds: float,
 ) -> Object:
-    """The object, once its controller has seen `generation` and all its pods are those of `document` and ready.
+    """The object, once it is ready and all its pods are those of `document`.
 
-    A status that belongs to an older generation counts for nothing, however ready it says it is, nor does one that is
-    ready by pods of an older model. A failed model load and a pod that PodSecurity refuses end the waiting early, when
-    they have been reported for `failing_seconds`: right after a change the report may still be the old model's. So does
-    a new pod whose container ends again and again. Raises NotServing with the conditions that are not met.
+    KServe's `observedGeneration` is that of a Deployment: whether it has seen a change is seen in the Deployments.
+    Before that a status counts for nothing, however ready it says it is. A failed model load and a pod that PodSecurity
+    refuses end the waiting early, when they have been reported for `failing_seconds`: right after a change the report
+    may still be the old model's. So does a new pod whose container ends again and again. Raises NotServing with the
+    conditions that are not met.
     """
     end = time.monotonic() + seconds
     failing_since: float | None = None
-    reason = "there is no status yet"
     while True:
         live = cluster.get(INFERENCE_SERVICE, name)
         if live is None:
             raise NotServing(f"{name}: was deleted while it was waited for")
         status: dict[str, Any] = live.get("status") or {}
-        observed = status.get("observedGeneration", 0)
-        if observed < generation:
-            reason = f"its controller has seen generation {observed}, not yet {generation}"
+        waited_for = list(not_made(cluster, name, document))
+        if waited_for:
+            reason = "; ".join(waited_for)
             failing_since = None
         else:
             problems = [*_unmet(status), *not_replaced(cluster, name, document)]
@@ -64,10 +63,11 @@ def wait_ready(
 
 
 def is_ready(cluster: Cluster, live: Object, document: Mapping[str, Any]) -> bool:
-    """Whether the status is of the newest generation, everything in it is ready, and all pods are of `document`."""
-    status = live.get("status") or {}
-    seen = status.get("observedGeneration", 0) >= live["metadata"].get("generation", 1)
-    return seen and not any(_unmet(status)) and not any(not_replaced(cluster, live["metadata"]["name"], document))
+    """Whether everything in the status is ready, and all pods are of `document`."""
+    name = live["metadata"]["name"]
+    if any(not_made(cluster, name, document)) or any(not_replaced(cluster, name, document)):
+        return False
+    return not any(_unmet(live.get("status") or {}))
 
 
 def _refusal(status: dict[str, Any]) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from serving.rollout.cluster import INFERENCE_SERVICE, Object
 from serving.rollout.first_model import STOP
-from serving.rollout.release import Release
+from serving.rollout.release import PVC, Release
 
 PREFIX = "polytask.dev/"
 REPOSITORY_SHA256 = f"{PREFIX}repository-sha256"
@@ -105,6 +105,8 @@ class Revision:
         strategy = {} if self.replacement is None else {"deploymentStrategy": dict(self.replacement)}
         both = [self] if beside is None else [beside, self]
         mounts = {one.mount_path: one.storage_uri for one in both}
+        # Where a claim comes first, KServe gives the container that copies the others no security context.
+        claims_last = sorted(mounts.items(), key=lambda mount: mount[1].startswith(PVC))
         # The transformer and the explainer read the same bundles.
         reader = {
             **strategy,
@@ -113,7 +115,7 @@ class Revision:
                 CONTRACT_SHA256: SEPARATOR.join(one.contract_sha256 for one in both),
                 BUNDLE: SEPARATOR.join(one.mounted for one in both),
             },
-            "storageUris": [{"uri": uri, "mountPath": path} for path, uri in mounts.items()],
+            "storageUris": [{"uri": uri, "mountPath": path} for path, uri in claims_last],
         }
         return {
             "apiVersion": INFERENCE_SERVICE.api_version,

@@ -93,8 +93,8 @@ class Second:
         LOGGER.info("%s: model %s from %s", name, wanted.model_version, wanted.repository_uri)
         self._wait_until_gone(name)
         document = second_service(live, name, wanted)
-        second = self._cluster.apply(INFERENCE_SERVICE, document, force=True)
-        self._steps.wait(name, second, document)
+        self._cluster.apply(INFERENCE_SERVICE, document, force=True)
+        self._steps.wait(name, document)
         self._steps.answers(name, wanted)
 
     def _wait_until_gone(self, name: str) -> None:

@@ -54,13 +54,12 @@ class Steps:
         self.cluster.apply(INFERENCE_SERVICE, document, force=self.settings.take_over)
         first_model.start(self.cluster, self.settings.name, self.settings.take_over)
 
-    def wait(self, name: str, applied: Object, document: Mapping[str, Any]) -> Object:
-        """The InferenceService once what was applied is ready, by pods of `document` alone."""
+    def wait(self, name: str, document: Mapping[str, Any]) -> Object:
+        """The InferenceService once it is ready, by pods of `document` alone."""
         settings = self.settings
         return wait_ready(
             self.cluster,
             name,
-            applied["metadata"]["generation"],
             document,
             seconds=settings.ready_seconds,
             poll_seconds=settings.poll_seconds,

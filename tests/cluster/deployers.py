@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -52,8 +53,9 @@ class Access:
 class KilledCluster(Cluster):
     """Sends `number` to this process when the rollout has made `writes` calls that change something."""
 
-    def __init__(self, access: Access, writes: int, number: signal.Signals) -> None:
+    def __init__(self, access: Access, writes: int, number: signal.Signals, told: Path) -> None:
         super().__init__(access.configuration(), access.namespace, retry_seconds=0.1)
+        self._told = told
         self._writes = writes
         self._number = number
 
@@ -62,23 +64,34 @@ class KilledCluster(Cluster):
         if method != "GET" and threading.current_thread() is threading.main_thread():
             self._writes -= 1
             if self._writes == 0:
+                self._told.write_text(str(time.time()), encoding="utf-8")
                 os.kill(os.getpid(), self._number)
         return response
 
 
 def start_deployer(
-    access: Access, release: Release, settings: Settings, writes: int = 0, number: signal.Signals = signal.SIGKILL
+    access: Access,
+    release: Release,
+    settings: Settings,
+    writes: int = 0,
+    number: signal.Signals = signal.SIGKILL,
+    told: Path = Path(os.devnull),
 ) -> BaseProcess:
-    """A rollout in a process of its own, which gets a signal after `writes` writes, where that is above 0."""
-    process = CONTEXT.Process(target=_deploy, args=(access, release, settings, writes, number), daemon=True)
+    """A rollout in a process of its own, which gets a signal after `writes` writes, where that is above 0.
+
+    When it gets it, it writes the time to the file `told`.
+    """
+    process = CONTEXT.Process(target=_deploy, args=(access, release, settings, writes, number, told), daemon=True)
     process.start()
     return process
 
 
-def _deploy(access: Access, release: Release, settings: Settings, writes: int, number: signal.Signals) -> None:
+def _deploy(
+    access: Access, release: Release, settings: Settings, writes: int, number: signal.Signals, told: Path
+) -> None:
     logging.basicConfig(level=logging.INFO, format=f"{access.namespace} {release.version}: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    cluster = KilledCluster(access, writes, number)
+    cluster = KilledCluster(access, writes, number, told)
     try:
         LOGGER.info("%s", roll_out(cluster, release, settings))
     except RolloutError as error:

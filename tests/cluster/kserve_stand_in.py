@@ -32,6 +32,7 @@ KINDS = {
 }
 # Their annotations stay as they were when the object was made.
 KEPT = ("Service", "ScaledObject")
+FINALIZER = "inferenceservice.finalizers"
 Key = tuple[str, str, str]
 
 
@@ -63,7 +64,9 @@ class KServeStandIn:
         while not self._ended.wait(POLL_SECONDS):
             try:
                 for service in self._api.items(V1BETA1, "InferenceService"):
-                    if "deletionTimestamp" not in service["metadata"]:
+                    if "deletionTimestamp" in service["metadata"]:
+                        self._finalize(service, [])
+                    else:
                         self._reconcile(service)
             except (ApiError, httpx.HTTPError) as error:  # the object changed or went away in between
                 LOGGER.info("kserve: %s; trying again", error)
@@ -73,6 +76,7 @@ class KServeStandIn:
         annotations = metadata.get("annotations") or {}
         if annotations.get(MODE) == "Knative":
             return
+        self._finalize(service, [FINALIZER])
         labels = {SERVICE_LABEL: metadata["name"]}
         there = {
             (kind, metadata["namespace"], one["metadata"]["name"]): one
@@ -99,6 +103,13 @@ class KServeStandIn:
             "v1", "Pod", metadata["namespace"], {"app": f"isvc.{metadata['name']}-predictor", **labels}
         )
         self._report(service, status_of(service, deployments, pods, problem))
+
+    def _finalize(self, service: Object, finalizers: list[str]) -> None:
+        """What is deleted stays until KServe has seen it."""
+        metadata = service["metadata"]
+        if (metadata.get("finalizers") or []) != finalizers:
+            path = place(V1BETA1, "InferenceService", metadata["namespace"], metadata["name"])
+            self._api.call("PATCH", path, {"metadata": {"finalizers": finalizers}})
 
     def _runtime(self, service: Object) -> Object:
         name = service["spec"]["predictor"]["model"].get("runtime", "")

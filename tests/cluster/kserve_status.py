@@ -36,12 +36,18 @@ def status_of(
         "components": {part: {"url": f"http://{name}-{part}-{namespace}.example.com"} for part in deployments},
         "conditions": sorted(conditions, key=lambda one: str(one["type"])),
         "deploymentMode": "Standard",
-        "observedGeneration": service["metadata"]["generation"],
+        **_observed(deployments),
         "url": f"http://{name}-{namespace}.example.com",
     }
     if not is_stopped(service):
         status["modelStatus"] = _model_status(ready["status"] == "True", pods)
     return status
+
+
+def _observed(deployments: Mapping[str, Object | None]) -> Object:
+    """KServe copies the generation of the last Deployment that it has made, not the InferenceService's."""
+    seen = [(one.get("status") or {}).get("observedGeneration", 0) for one in deployments.values() if one is not None]
+    return {"observedGeneration": seen[-1]} if seen else {}
 
 
 def _condition(deployment: Object | None, problem: str) -> Condition:

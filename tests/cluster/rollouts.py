@@ -62,6 +62,10 @@ class Live:
         """The InferenceService, None where there is none."""
         return self.plane.api.get("serving.kserve.io/v1beta1", "InferenceService", name, self.namespace)
 
+    def check_gone(self, name: str) -> None:
+        """Wait until an InferenceService is deleted: KServe's finalizer keeps it for a moment."""
+        wait_for(f"{name} in {self.namespace} is gone", lambda: self.service(name) is None)
+
     def message(self, condition: str = "PredictorReady") -> str:
         """What the InferenceService's status reports about a condition."""
         found = ((self.service() or {}).get("status") or {}).get("conditions") or ()

@@ -15,7 +15,6 @@ from serving.rollout.release import Release
 from serving.rollout.revision import Revision, has_two_bundles
 from serving.rollout.roll_out import roll_out
 from serving.rollout.settings import Settings
-from tests.cluster.api import wait_for
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.deployers import Access, start_deployer
 from tests.cluster.overlays import apply, combined
@@ -41,6 +40,7 @@ class Lane:
     access: Access
     settings: Settings
     release: Make
+    folder: Path
     versions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     served: str = ""
 
@@ -73,7 +73,7 @@ class Lane:
             assert self.live.weights(kind) == {"recommender-transformer": 100}, kind
             assert "filters" not in self.live.rule(kind), kind
         for name in ("recommender-canary", "recommender-shadow"):
-            wait_for(f"{name} in {self.live.namespace} is gone", lambda name=name: self.live.service(name) is None)
+            self.live.check_gone(name)
         self.live.check_serves_alone(revision.model_version)
 
     def check_lease(self) -> None:
@@ -95,7 +95,7 @@ def lane(
         folder = tmp_path / live.namespace
         folder.mkdir()
         apply(plane, combined(folder, ["cpu", "canary"], live.namespace))
-        lane = Lane(live, Access.of(plane, live.namespace), settings, release)
+        lane = Lane(live, Access.of(plane, live.namespace), settings, release, folder)
         lane.finish(lane.next())
         return lane
 
@@ -114,14 +114,15 @@ def stop_at_every_write(lane: Lane, strategy: str, number: signal.Signals) -> in
     for writes in itertools.count(1):
         before, wanted = lane.served, lane.next()
         settings = replace(lane.settings, strategy=strategy)
-        started = time.monotonic()
-        process = start_deployer(lane.access, wanted, settings, writes, number)
+        told = lane.folder / "told"
+        process = start_deployer(lane.access, wanted, settings, writes, number, told)
         process.join(RUN_SECONDS)
+        ended = time.time()
         assert process.exitcode is not None, f"{strategy}, {number.name} after {writes} writes: does not end"
         if process.exitcode == 0:
             break
         if number == signal.SIGTERM:
-            assert time.monotonic() - started < GRACE_SECONDS
+            assert ended - float(told.read_text(encoding="utf-8")) < GRACE_SECONDS
             lane.check_alone({before, wanted.version})
         lane.finish(lane.next())
         lane.check_lease()

@@ -53,8 +53,13 @@ def test_only_the_predictor_counts_into_ready():
 
 def test_a_rolling_update_is_never_unready():
     rolling = deployment(Available=AVAILABLE, Progressing=UPDATING)
-    status = status_of(service(4), {"predictor": rolling}, [{}, {}])
-    assert (status["observedGeneration"], conditions(status)["Ready"]["status"]) == (4, "True")
+    assert conditions(status_of(service(), {"predictor": rolling}, [{}, {}]))["Ready"]["status"] == "True"
+
+
+def test_the_observed_generation_is_that_of_a_deployment():
+    made = {**READY, "status": {**READY["status"], "observedGeneration": 1}}
+    assert status_of(service(4), {"predictor": made}, [])["observedGeneration"] == 1
+    assert "observedGeneration" not in status_of(service(4, **{STOP: "true"}), {"predictor": None}, [])
 
 
 def test_a_refused_pod_is_reported_in_the_words_of_the_api_server():

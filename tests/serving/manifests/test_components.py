@@ -159,7 +159,12 @@ def test_the_deployer_may_do_what_a_rollout_does_and_nothing_more(overlays: Over
     assert [(rule["resources"], rule.get("resourceNames"), rule["verbs"]) for rule in base] == [
         (["inferenceservices"], None, ["create"]),
         (["inferenceservices"], ["recommender"], ["get", "patch"]),
-        (["inferenceservices"], ["recommender-shadow"], ["get"]),
+        (["inferenceservices"], ["recommender-canary", "recommender-shadow"], ["get"]),
+        (["httproutes", "grpcroutes"], ["recommender"], ["get"]),
+        (["deployments"], ["recommender-predictor", "recommender-transformer"], ["get"]),
+        (["pods"], None, ["list"]),
+        (["leases"], None, ["create"]),
+        (["leases"], ["recommender-rollout"], ["get", "update"]),
         (["events"], None, ["create"]),
     ]
     canary = find(overlays["gpu"], "Role/recommender-canary-deployer")["rules"]

@@ -53,6 +53,7 @@ class Cluster:
         self.asked: list[str] = []
         self._reads: dict[str, int] = {}
         self.running: dict[str, dict[str, Any]] = {}
+        self.made: dict[str, dict[str, Any]] = {}  # the specs that Deployments were made of
         self.pod_refusal = ""  # what admission reports for every new pod
         self.leases: dict[str, dict[str, Any]] = {}
 
@@ -117,6 +118,7 @@ class Cluster:
         del self.objects[path], self.applied[path]
         self.writes.append(("delete", path))
         self.running.pop(path.rpartition("/")[2], None)
+        self.made.pop(path.rpartition("/")[2], None)
         return gone
 
     def _control(self, path: str) -> None:
@@ -127,7 +129,8 @@ class Cluster:
         self._reads[path] = self._reads.get(path, 0) + 1
         if self._reads[path] <= self.stale_reads:
             return
-        generation = live["metadata"]["generation"]
+        self.made[path.rpartition("/")[2]] = copy.deepcopy(live["spec"])
+        generation = 1  # a Deployment's
         address = _at(live, ("spec", "predictor", "model", "storageUri")) or ""
         ready = bool(address) and "broken" not in address
         # Right after it has seen a change, the controller still reports the pods as they were.
@@ -151,13 +154,14 @@ class Cluster:
             self.running[path.rpartition("/")[2]] = copy.deepcopy(live["spec"])
 
     def deployment(self, name: str) -> dict[str, Any]:
-        """The Deployment of one part of an InferenceService, whose pods are those that run."""
+        """The Deployment of one part of an InferenceService, with one pod. Its generation is one of its own."""
         service, _, part = name.rpartition("-")
-        spec = self.running.get(service)
+        spec = self.made.get(service)
         if spec is None or part not in spec:
             raise Problem(404, "NotFound", f'deployments.apps "{name}" not found')
-        template = {"metadata": {"annotations": spec[part].get("annotations") or {}}}
-        status = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
+        template = {"metadata": {"annotations": copy.deepcopy(spec[part].get("annotations") or {})}}
+        available = int(self.running.get(service) == spec)
+        status = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": available}
         return {"metadata": {"generation": 1}, "spec": {"replicas": 1, "template": template}, "status": status}
 
     def write_lease(self, path: str, document: dict[str, Any], new: bool) -> dict[str, Any]:

@@ -62,8 +62,16 @@ def test_a_refused_pod_of_a_part_that_is_still_available_counts(installed: Clust
     """In a rolling update the old pods keep a part ready while every new one is refused."""
     (path,) = (path for path in state.objects if "inferenceservices" in path)
     state.stale_reads = 10**6
+    state.made["recommender"] = state.running["recommender"] = state.objects[path]["spec"]
     info = {"type": "TransformerReady", "status": "False", "severity": "Info", "message": REFUSED.format("a")}
     conditions = [{"type": "Ready", "status": "True"}, info]
     state.objects[path]["status"] = {"observedGeneration": 1, "conditions": conditions}
     with pytest.raises(RolloutError, match=r"TransformerReady: .*violates PodSecurity"):
-        wait_ready(installed, "recommender", 1, {"spec": {}}, seconds=30, poll_seconds=0.005, failing_seconds=0.03)
+        wait_ready(
+            installed,
+            "recommender",
+            {"spec": {"transformer": {"annotations": {}}}},
+            seconds=30,
+            poll_seconds=0.005,
+            failing_seconds=0.03,
+        )
