@@ -73,13 +73,12 @@ class Channel:
     `name` is the host name, which TLS verifies and which requests carry as their authority.
     """
 
-    def __init__(self, addresses: Sequence[str], name: str, use_ssl: bool, *, balanced: bool = False) -> None:
+    def __init__(self, addresses: Sequence[str], name: str, use_ssl: bool) -> None:
         family = "ipv6" if addresses[0].startswith("[") else "ipv4"
         options = [*OPTIONS, ("grpc.default_authority", name)]
-        if balanced:
-            options += BALANCED
-            # One pod alone may be slow for a moment: there is no other to go to.
-            options += KEEP_ALIVE if len(addresses) > 1 else []
+        # One pod alone may be slow for a moment, and there is no other to go to: its calls go as fast as they can.
+        if len(addresses) > 1:
+            options += [*BALANCED, *KEEP_ALIVE]
         target = f"{family}:{','.join(addresses)}"
         if use_ssl:
             options.append(("grpc.ssl_target_name_override", name))

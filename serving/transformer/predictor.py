@@ -151,7 +151,7 @@ class GrpcPredictor:
         """Send calls to these pods from now on; those under way end where they are."""
         if addresses == self._used:
             return
-        channel = Channel(addresses, self._addresses.name, self._use_ssl, balanced=True) if addresses else None
+        channel = Channel(addresses, self._addresses.name, self._use_ssl) if addresses else None
         if channel is not None:
             await channel.connect(deadline)
         last, self._channel, self._used = self._channel, channel, addresses
