@@ -18,7 +18,7 @@ from serving.rollout.errors import RolloutError
 from serving.rollout.readiness import is_ready
 from serving.rollout.revision import REPLACEMENTS, Revision, has_two_bundles
 from serving.rollout.steps import Steps
-from serving.rollout.stopping import StopRequested
+from serving.rollout.stopping import StopRequested, undisturbed
 
 LOGGER = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class InPlace:
     def replace(self, previous: Revision | None, wanted: Revision, asked: bool = True) -> None:
         """Serve `wanted`, or `previous` again. Raises RolloutError with the reason and with what was done about it.
 
-        `asked` says whether requests go to this InferenceService meanwhile.
+        `asked` says whether requests go to this InferenceService meanwhile; if not, there is more to be done after it.
         """
         LOGGER.info("%s: model %s from %s", self._name, wanted.model_version, wanted.repository_uri)
         self._changed = False
@@ -49,8 +49,11 @@ class InPlace:
             if asked:
                 self._abort(previous, wanted, str(stop))
             raise
-        message = f"serves model {wanted.model_version} from {wanted.repository_uri}"
-        self._steps.record(live, "ModelDeployed", message)
+        with undisturbed():  # it is done: nothing is to be taken back
+            message = f"serves model {wanted.model_version} from {wanted.repository_uri}"
+            self._steps.record(live, "ModelDeployed", message)
+            if asked:
+                self._steps.lease.note(None)
 
     def bring(self, earlier: Revision | None, wanted: Revision) -> Object:
         """Apply `wanted` and wait until it answers; returns the InferenceService. `earlier` is what is served now.

@@ -71,7 +71,7 @@ class Lease:
 
     def note(self, record: dict[str, Any] | None) -> None:
         """Keep what is being done for whoever comes after this holder; None once there is nothing to put right."""
-        with self._lock:
+        with undisturbed(), self._lock:
             self.check()
             self._write_ours(record, self._identity)
             self.record = record
@@ -98,7 +98,7 @@ class Lease:
             if not holder:
                 try:
                     self.record = _record(live)
-                    with self._lock:
+                    with undisturbed(), self._lock:
                         self._write(self.record, self._identity)
                     return
                 except Conflicting:  # another deployer was faster

@@ -74,6 +74,7 @@ class Rollout:
         if earlier is not None and earlier.serves_the_same_as(wanted):
             if wanted.is_whole_in(live) and is_ready(self._cluster, live, wanted.fields(settings.name)):
                 self._steps.answers(settings.name, wanted, rounds=1)
+                self._end_others()
                 if self._lease.record is not None:
                     self._lease.note(None)
                 LOGGER.info("%s serves model %s already", settings.name, wanted.model_version)
@@ -93,7 +94,6 @@ class Rollout:
         if Revision.of_live(live) is None and is_stopped(live):
             self._steps.start(wanted)
         self._in_place.replace(earlier, wanted)
-        self._lease.note(None)
         return "deployed"
 
     def _end_others(self) -> None:

@@ -51,9 +51,10 @@ class Second:
         except StopRequested as stop:
             self._abort_promotion(live, earlier, wanted, str(stop))
             raise
-        self.end(canary)
-        steps.record(live, "CanaryPromoted", f"model {wanted.model_version} gets all requests")
-        steps.lease.note(None)
+        with undisturbed():  # it is done: nothing is to be taken back
+            self.end(canary)
+            steps.record(live, "CanaryPromoted", f"model {wanted.model_version} gets all requests")
+            steps.lease.note(None)
         return "promoted"
 
     def shadow(self, live: Object, previous: Revision | None, wanted: Revision) -> Action:
@@ -76,9 +77,10 @@ class Second:
         steps.begin(previous, wanted)
         with self._or_give_up(live, shadow, "ShadowAborted", f"shadow of model {wanted.model_version} was stopped"):
             self._start(live, shadow, wanted)
-            routes.mirror(self._cluster, name, shadow)
-        message = f"{shadow} serves model {wanted.model_version} a copy of every request"
-        steps.record(live, "ShadowStarted", message)
+            with undisturbed():
+                routes.mirror(self._cluster, name, shadow)
+                message = f"{shadow} serves model {wanted.model_version} a copy of every request"
+                steps.record(live, "ShadowStarted", message)
         steps.lease.note(None)
         return "shadowing"
 

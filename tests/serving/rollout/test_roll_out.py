@@ -331,6 +331,16 @@ def test_a_shadow_sees_every_request_until_another_strategy_ends_it(
     assert not any("shadow" in path for path in state.objects)
 
 
+def test_a_rollout_that_finds_its_model_served_ends_the_shadow_too(
+    installed: Cluster, state: State, settings: Settings, release: Make
+):
+    roll_out(installed, release(1), settings)
+    roll_out(installed, release(2), replace(settings, strategy="shadow"))
+    assert roll_out(installed, release(1), settings).action == "unchanged"
+    assert state.weights[-1] == {"recommender-transformer": 100}
+    assert not any("shadow" in path for path in state.objects)
+
+
 def test_a_shadow_that_does_not_answer_is_ended(installed: Cluster, state: State, settings: Settings, release: Make):
     roll_out(installed, release(1), settings)
     with pytest.raises(RolloutError, match=r"shadow of model 2 was stopped: .*item_scores is empty"):
