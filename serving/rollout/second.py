@@ -39,6 +39,7 @@ class Second:
                 steps.record(live, "CanaryStep", f"model {wanted.model_version} gets {weight}% of the requests")
                 steps.judge(name, earlier, canary, wanted)
             routes.share(self._cluster, name, {canary: 100})
+            time.sleep(steps.settings.route_seconds)
         # Nobody asks the first service now, so it may change in place.
         try:
             self._in_place.replace(earlier, wanted, asked=False)
@@ -89,6 +90,7 @@ class Second:
         with undisturbed():
             if routes.others(self._cluster, self._name):
                 routes.share(self._cluster, self._name, {self._name: 100})
+                time.sleep(self._steps.settings.route_seconds)  # gateways still send some to the second one
             self._cluster.delete(INFERENCE_SERVICE, name)
 
     def _start(self, live: Object, name: str, wanted: Revision) -> None:

@@ -16,7 +16,7 @@ class Settings:
     """How to roll out. `manifest` holds the InferenceService for a namespace that has none yet.
 
     `lease_wait_seconds` is how long another rollout is waited for, `stop_seconds` what putting right may take once this
-    process is to end.
+    process is to end, `route_seconds` what a gateway takes to follow a route that was changed.
     """
 
     name: str = "recommender"
@@ -34,6 +34,7 @@ class Settings:
     lease_seconds: float = SECONDS
     lease_wait_seconds: float = 900.0
     stop_seconds: float = 15.0
+    route_seconds: float = 5.0
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ def quick_settings(url: str, **changes: Any) -> Settings:
         "failing_seconds": 1.0,
         "poll_seconds": 0.2,
         "step_seconds": 0.5,
+        "route_seconds": 0.3,
         "judges": (ProbeJudge(probes=3, slack_seconds=5.0),),
     }
     return Settings(**values | changes)

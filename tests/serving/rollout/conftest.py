@@ -113,6 +113,7 @@ def settings(server: Server) -> Settings:
         failing_seconds=0.03,
         poll_seconds=0.005,
         step_seconds=0.02,
+        route_seconds=0.01,
         judges=(ProbeJudge(probes=3, slack_seconds=1.0),),
     )
 

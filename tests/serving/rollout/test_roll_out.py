@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from serving.rollout import routes
 from serving.rollout.cluster import GRPC_ROUTE, INFERENCE_SERVICE, KUBECTL, Cluster
 from serving.rollout.errors import Conflicting, Refused, RolloutError
 from serving.rollout.judges import Candidate
 from serving.rollout.release import Release
+from serving.rollout.revision import Revision, second_service
 from serving.rollout.roll_out import roll_out
 from serving.rollout.settings import Settings
 from tests.serving.rollout.conftest import SERVICE, State, address, live
@@ -304,6 +306,21 @@ def test_an_interrupted_canary_is_ended_too(installed: Cluster, state: State, se
         roll_out(installed, release(2), replace(settings, judges=(Interrupting(),)))
     assert state.weights[-1] == {"recommender-transformer": 100}
     assert not any("canary" in path for path in state.objects)
+
+
+def test_routes_that_an_earlier_program_left_are_put_right_though_the_model_is_served(
+    installed: Cluster, state: State, settings: Settings, release: Make
+):
+    """A deploy step of before the Lease, which was killed at 10%."""
+    roll_out(installed, release(1), settings)
+    second = second_service(live(state), "recommender-canary", Revision.of_release(release(2), None))
+    installed.apply(INFERENCE_SERVICE, second)
+    routes.share(installed, "recommender", {"recommender": 90, "recommender-canary": 10})
+    assert roll_out(installed, release(1), settings).action == "unchanged"
+    assert state.weights[-1] == {"recommender-transformer": 100}
+    assert not any("canary" in path for path in state.objects)
+    assert reasons(state)[-1] == "Reconciling"
+    assert "found recommender-canary, requests for recommender-canary" in state.events[-1]["message"]
 
 
 def test_a_canary_needs_the_routes(cluster: Cluster, settings: Settings, release: Make):
