@@ -10,9 +10,11 @@ from serving.rollout import routes
 from serving.rollout.cluster import INFERENCE_SERVICE, Object
 from serving.rollout.errors import NotServing, RolloutError
 from serving.rollout.in_place import InPlace
+from serving.rollout.readiness import is_ready
 from serving.rollout.revision import Revision
 from serving.rollout.second import Second, shadow_name
 from serving.rollout.steps import Steps
+from serving.rollout.stopping import StopRequested
 
 LOGGER = logging.getLogger(__name__)
 
@@ -48,18 +50,26 @@ class Reconciliation:
         unfinished = f"an unfinished rollout of model {target.model_version}" if target is not None else ""
         found = [*filter(None, [unfinished]), *left, *(f"requests for {one}" for one in sorted(others))]
         steps.record(live, "Reconciling", f"found {', '.join(found)}", warning=True)
-        earlier = current if record is None else origin
-        if origin is not None and not origin.is_whole_in(live):
+        earlier = origin
+        if record is None or not _is_one_of(current, origin, target):
+            earlier = current
+        elif origin is None:
+            # A first model that was given up, or whose rollout died, may have come up since.
+            earlier = current if current is not None and self._serves(live, current) else None
+        elif not origin.is_whole_in(live):
             again = steps.settings.strategy in ("rolling", "recreate") and not others
             if not (again and target is not None and target.serves_the_same_as(wanted)):
                 earlier = self._go_back(live, origin, target)
         if not left and not others:
             return earlier
+        # Whoever gets requests now may be the only one that serves: it goes when this rollout's model answers.
+        if earlier is None and others:
+            LOGGER.warning("%s has no model to go back to; %s stay for now", self._name, ", ".join(found))
+            return None
         try:
             if earlier is not None:
-                steps.answers(self._name, earlier, rounds=1, seconds=0)
+                steps.answers(self._name, earlier, rounds=1)
         except NotServing as error:
-            # Whoever is asked now may be the only one that serves: it goes when this rollout's model answers.
             LOGGER.warning("%s does not answer: %s; %s stay for now", self._name, error, ", ".join(found))
             return None
         for name in left or [canary]:
@@ -74,7 +84,29 @@ class Reconciliation:
             message = f"model {origin.model_version}, which was served before, does not come back: {error}"
             self._steps.record(live, "ReconcileFailed", message, warning=True)
             return None
+        except StopRequested as stop:
+            self._steps.apply(origin.fields(self._name))
+            message = f"going back to model {origin.model_version} was stopped by {stop}; its pods are not waited for"
+            self._steps.record(live, "RolloutStopped", message, warning=True)
+            raise
         return origin
+
+    def _serves(self, live: Object, current: Revision) -> bool:
+        """Whether all pods are of `current`, and answer."""
+        steps = self._steps
+        if not current.is_whole_in(live) or not is_ready(steps.cluster, live, current.fields(self._name)):
+            return False
+        try:
+            steps.answers(self._name, current, rounds=1)
+        except NotServing as error:
+            LOGGER.warning("%s: model %s does not answer: %s", self._name, current.model_version, error)
+            return False
+        return True
+
+
+def _is_one_of(current: Revision | None, *known: Revision | None) -> bool:
+    """Whether an InferenceService has one of these models, or none; if not, somebody else has changed it since."""
+    return current is None or any(one is not None and current.serves_the_same_as(one) for one in known)
 
 
 def _strategy(record: dict[str, Any] | None) -> str:
