@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import NoReturn
 
 from serving.rollout.cluster import INFERENCE_SERVICE, Object
-from serving.rollout.errors import RolloutError
+from serving.rollout.errors import Conflicting, Refused, RolloutError
 from serving.rollout.readiness import is_ready
 from serving.rollout.revision import REPLACEMENTS, Revision, has_two_bundles
 from serving.rollout.steps import Steps
@@ -39,12 +39,13 @@ class InPlace:
         LOGGER.info("%s: model %s from %s", self._name, wanted.model_version, wanted.repository_uri)
         self._changed = False
         try:
-            live = self.bring(previous if asked else None, wanted)
-        except RolloutError as error:
-            if not self._changed:  # the first change was refused: nothing is to be put right
-                self._steps.lease.note(None)
-                raise
-            self._roll_back(previous, wanted, str(error))
+            try:
+                live = self.bring(previous if asked else None, wanted)
+            except RolloutError as error:
+                if not self._changed:  # the first change was refused: nothing is to be put right
+                    self._steps.lease.note(None)
+                    raise
+                self._roll_back(previous, wanted, str(error))
         except StopRequested as stop:
             if asked:
                 self._abort(previous, wanted, str(stop))
@@ -77,7 +78,13 @@ class InPlace:
         return live
 
     def _apply(self, document: Object) -> None:
-        self._steps.apply(document)
+        try:
+            self._steps.apply(document)
+        except (Refused, Conflicting):
+            raise
+        except RolloutError:
+            self._changed = True  # it may have been made, and the response lost
+            raise
         self._changed = True
 
     def _in_two_phases(self, earlier: Revision, wanted: Revision) -> bool:
@@ -94,11 +101,17 @@ class InPlace:
         """Serve `previous` again and raise RolloutError with everything that happened."""
         steps = self._steps
         what = f"model {wanted.model_version} was not brought into service: {reason}"
-        live = steps.live()
+        try:
+            live = steps.live()
+        except RolloutError as error:
+            raise RollbackFailed(f"{what}; going back failed too: {error}") from error
         if previous is None:
             # The Lease keeps that this model was never any good.
             steps.record(live, "ModelFailed", what, warning=True)
             raise RolloutError(f"{what}; there is no earlier model to go back to")
+        if previous.is_whole_in(live):  # the only change was not made
+            steps.lease.note(None)
+            raise RolloutError(f"{what}; nothing was changed")
         there = Revision.of_live(live)
         if there is None or not (there.serves_the_same_as(wanted) or there.serves_the_same_as(previous)):
             steps.lease.note(None)

@@ -1,5 +1,6 @@
 """What a rollout finds after one that died: nothing that serves users is taken away, and nothing stays stuck."""
 
+import logging
 import os
 import signal
 import threading
@@ -7,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 from kubernetes.client import Configuration
 
-from serving.rollout.cluster import INFERENCE_SERVICE, Cluster
+from serving.rollout.cluster import ATTEMPTS, INFERENCE_SERVICE, Cluster
 from serving.rollout.errors import RolloutError, RolloutStopped
 from serving.rollout.release import Release
 from serving.rollout.revision import BUNDLE, Revision
@@ -159,6 +161,66 @@ def test_a_first_model_that_came_up_after_its_rollout_died_is_gone_back_to(
     assert address(state) == MODEL.format(1)
 
 
+def test_a_change_whose_answer_was_lost_is_taken_back(
+    installed: Cluster, state: State, settings: Settings, release: Make
+):
+    roll_out(installed, release(1), settings)
+    send = installed._send
+    lost = []
+
+    def lose(method: str, path: str, query: Any, body: Any) -> Any:
+        """The API server makes the change, and no response of it arrives."""
+        response = send(method, path, query, body)
+        if method == "PATCH" and "mute" in str(body) and len(lost) < ATTEMPTS:
+            lost.append(path)
+            raise httpx.ReadTimeout("timed out")
+        return response
+
+    installed._send = lose  # type: ignore[method-assign]
+    with pytest.raises(RolloutError, match=r"the API server does not answer: timed out; serves model 1 from .* again"):
+        roll_out(installed, release(2, "s3://models/mute"), replace(settings, strategy="recreate"))
+    assert address(state) == MODEL.format(1)
+
+
+def test_a_change_that_was_never_made_is_not_taken_back(
+    installed: Cluster, state: State, settings: Settings, release: Make
+):
+    roll_out(installed, release(1), settings)
+    send = installed._send
+
+    def fail(method: str, path: str, query: Any, body: Any) -> Any:
+        if method == "PATCH" and "small/2" in str(body):
+            raise httpx.ConnectError("no route to host")
+        return send(method, path, query, body)
+
+    installed._send = fail  # type: ignore[method-assign]
+    with pytest.raises(RolloutError, match="no route to host; nothing was changed"):
+        roll_out(installed, release(2), replace(settings, strategy="recreate"))
+    assert address(state) == MODEL.format(1)
+
+
+def test_a_stopped_rollback_leaves_the_model_before(
+    installed: Cluster, state: State, settings: Settings, release: Make
+):
+    roll_out(installed, release(1), settings)
+
+    class Watch(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "going back to model 1" in record.getMessage():
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    handler = Watch()
+    logger = logging.getLogger("serving.rollout.in_place")
+    logger.addHandler(handler)
+    try:
+        with pytest.raises(RolloutStopped):
+            roll_out(installed, release(2, "s3://models/mute"), settings)
+    finally:
+        logger.removeHandler(handler)
+    assert address(state) == MODEL.format(1)
+    assert state.events[-1]["reason"] == "RolloutStopped"
+
+
 def test_one_failed_request_does_not_make_a_canary_a_change_in_place(
     installed: Cluster, state: State, settings: Settings, release: Make, die: Callable[..., None]
 ):
@@ -172,6 +234,28 @@ def test_one_failed_request_does_not_make_a_canary_a_change_in_place(
 
     state.answer = fail_once  # type: ignore[method-assign]
     assert roll_out(installed, release(3), replace(settings, strategy="canary")).action == "promoted"
+
+
+def test_a_rollback_without_an_api_server_keeps_the_canary(
+    installed: Cluster, state: State, settings: Settings, release: Make
+):
+    roll_out(installed, release(1), settings)
+    calls = []
+    original = installed._answer
+
+    def unreachable(method: str, path: str, what: str, **options: Any) -> Any:
+        promoting = state.weights and requests_go_to(state) == {"recommender-canary"} and len(calls) < 2
+        if promoting and method == "GET" and "/leases" not in path and address(state) == MODEL.format(2):
+            calls.append(path)
+            raise RolloutError("the API server does not answer")
+        return original(method, path, what, **options)
+
+    installed._answer = unreachable  # type: ignore[method-assign]
+    with pytest.raises(RolloutError):
+        roll_out(installed, release(2), replace(settings, strategy="canary"))
+    assert len(calls) == 2
+    assert requests_go_to(state) == {"recommender-canary"}
+    assert live(state, "recommender-canary")
 
 
 def test_a_model_that_somebody_else_deployed_after_a_death_is_the_one_before(
