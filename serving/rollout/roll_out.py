@@ -91,7 +91,8 @@ class Rollout:
     def _change(self, live: Object, earlier: Revision | None, wanted: Revision) -> Action:
         """In place."""
         self._steps.begin(earlier, wanted)
-        if Revision.of_live(live) is None and is_stopped(live):
+        # It may have its model already, from a first rollout that died before it started it.
+        if is_stopped(live) and (earlier is None or Revision.of_live(live) is None):
             self._steps.start(wanted)
         self._in_place.replace(earlier, wanted)
         return "deployed"

@@ -74,6 +74,8 @@ class Second:
             and is_ready(self._cluster, second, wanted.fields(shadow))
         ):
             steps.answers(shadow, wanted, rounds=1)
+            if steps.lease.record is not None:
+                steps.lease.note(None)
             return "unchanged"
         steps.begin(previous, wanted)
         with self._or_give_up(live, shadow, "ShadowAborted", f"shadow of model {wanted.model_version} was stopped"):

@@ -12,14 +12,15 @@ import httpx
 import pytest
 from kubernetes.client import Configuration
 
-from serving.rollout.cluster import ATTEMPTS, INFERENCE_SERVICE, Cluster
+from serving.rollout.cluster import ATTEMPTS, INFERENCE_SERVICE, KUBECTL, Cluster
 from serving.rollout.errors import RolloutError, RolloutStopped
+from serving.rollout.first_model import FIRST, stopped
 from serving.rollout.release import Release
 from serving.rollout.revision import BUNDLE, Revision
 from serving.rollout.roll_out import roll_out
 from serving.rollout.settings import Settings
 from tests.serving.rollout.api_server import Server
-from tests.serving.rollout.conftest import NAMESPACE, State, address, live
+from tests.serving.rollout.conftest import NAMESPACE, SERVICE, State, address, live
 
 Make = Callable[..., Release]
 MODEL = "s3://models/small/{}/repository"
@@ -149,6 +150,17 @@ def test_a_canary_that_alone_serves_outlives_a_second_failure(
     assert not any("canary" in path for path in state.objects)
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_first_rollout_that_died_before_it_started_the_service_is_taken_up(
+    version: int, cluster: Cluster, settings: Settings, state: State, release: Make, die: Callable[..., None]
+):
+    cluster.apply(INFERENCE_SERVICE, stopped(SERVICE), manager=FIRST)
+    cluster.apply(INFERENCE_SERVICE, SERVICE, manager=KUBECTL)
+    die(release(1), patches("/inferenceservices/recommender"))
+    assert roll_out(cluster, release(version), settings).action == "deployed"
+    assert address(state) == MODEL.format(version)
+
+
 def test_a_first_model_that_came_up_after_its_rollout_died_is_gone_back_to(
     installed: Cluster, state: State, settings: Settings, release: Make, die: Callable[..., None]
 ):
@@ -234,6 +246,14 @@ def test_one_failed_request_does_not_make_a_canary_a_change_in_place(
 
     state.answer = fail_once  # type: ignore[method-assign]
     assert roll_out(installed, release(3), replace(settings, strategy="canary")).action == "promoted"
+
+
+def test_an_unchanged_model_ends_a_shadow_too(installed: Cluster, state: State, settings: Settings, release: Make):
+    roll_out(installed, release(1), settings)
+    roll_out(installed, release(2), replace(settings, strategy="shadow"))
+    roll_out(installed, release(1), settings)
+    assert not any("shadow" in path for path in state.objects)
+    assert state.weights[-1] == {"recommender-transformer": 100}
 
 
 def test_a_rollback_without_an_api_server_keeps_the_canary(
