@@ -13,6 +13,8 @@ PREFIX = "polytask.dev/"
 REPOSITORY_SHA256 = f"{PREFIX}repository-sha256"
 MODEL_VERSION = f"{PREFIX}model-version"
 BUNDLE = f"{PREFIX}bundle"
+# Nothing reads it: it shows in a Deployment whether the pods are those of another address of the same model.
+STORAGE_URI = f"{PREFIX}storage-uri"
 CONTRACT_SHA256 = f"{PREFIX}contract-sha256"
 MODE = "serving.kserve.io/deploymentMode"
 # Between two bundles in an annotation of a transformer that has both.
@@ -114,6 +116,7 @@ class Revision:
                 MODEL_VERSION: SEPARATOR.join(one.model_version for one in both),
                 CONTRACT_SHA256: SEPARATOR.join(one.contract_sha256 for one in both),
                 BUNDLE: SEPARATOR.join(one.mounted for one in both),
+                STORAGE_URI: SEPARATOR.join(one.storage_uri for one in both),
             },
             "storageUris": [{"uri": uri, "mountPath": path} for path, uri in claims_last],
         }
@@ -128,6 +131,7 @@ class Revision:
                         MODEL_VERSION: self.model_version,
                         CONTRACT_SHA256: self.contract_sha256,
                         REPOSITORY_SHA256: self.repository_sha256,
+                        STORAGE_URI: self.repository_uri,
                     },
                     "model": {"storageUri": self.repository_uri},
                 },

@@ -233,6 +233,15 @@ def test_a_stopped_rollback_leaves_the_model_before(
     assert state.events[-1]["reason"] == "RolloutStopped"
 
 
+def test_another_address_of_the_same_model_is_waited_for(
+    installed: Cluster, state: State, settings: Settings, release: Make
+):
+    roll_out(installed, release(1), settings)
+    with pytest.raises(RolloutError, match="BlockedByFailedLoad"):
+        roll_out(installed, release(1, "s3://models/broken"), settings)
+    assert address(state) == MODEL.format(1)
+
+
 def test_one_failed_request_does_not_make_a_canary_a_change_in_place(
     installed: Cluster, state: State, settings: Settings, release: Make, die: Callable[..., None]
 ):

@@ -93,6 +93,7 @@ def test_a_model_that_does_not_load_is_taken_back_and_the_reason_told(
         "polytask.dev/model-version": "1",
         "polytask.dev/contract-sha256": state.contracts["1"],
         "polytask.dev/repository-sha256": f"{1:064x}",
+        "polytask.dev/storage-uri": "s3://models/small/1/repository",
     }
     assert reasons(state) == ["ModelDeployed", "RolledBack"]
     event = state.events[-1]
