@@ -35,6 +35,12 @@ def not_replaced(cluster: Cluster, name: str, document: Mapping[str, Any]) -> It
             yield from _unfinished(part, deployment)
 
 
+def some_available(cluster: Cluster, name: str, document: Mapping[str, Any]) -> bool:
+    """Whether each part of `document` has a pod that is available."""
+    deployments = [cluster.get(DEPLOYMENT, f"{name}-{part}") or {} for part in document["spec"]]
+    return all((one.get("status") or {}).get("availableReplicas", 0) for one in deployments)
+
+
 def failing(cluster: Cluster, name: str, document: Mapping[str, Any]) -> str | None:
     """Why pods of `document` do not start, as the first container says that ends again and again; None if none does."""
     for part, fields in document["spec"].items():

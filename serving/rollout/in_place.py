@@ -10,10 +10,12 @@ ready with the first new pod of Triton, and only then an old one leaves.
 """
 
 import logging
+import time
 from dataclasses import replace
 from typing import NoReturn
 
 from serving.rollout.cluster import INFERENCE_SERVICE, Object
+from serving.rollout.deployments import some_available
 from serving.rollout.errors import Conflicting, Refused, RolloutError
 from serving.rollout.readiness import is_ready
 from serving.rollout.revision import REPLACEMENTS, Revision, has_two_bundles
@@ -40,7 +42,7 @@ class InPlace:
         self._changed = False
         try:
             try:
-                live = self.bring(previous if asked else None, wanted)
+                live = self.bring(previous if asked else None, wanted, patient=True)
             except RolloutError as error:
                 if not self._changed:  # the first change was refused: nothing is to be put right
                     self._steps.lease.note(None)
@@ -56,13 +58,14 @@ class InPlace:
             if asked:
                 self._steps.lease.note(None)
 
-    def bring(self, earlier: Revision | None, wanted: Revision) -> Object:
+    def bring(self, earlier: Revision | None, wanted: Revision, patient: bool = False) -> Object:
         """Apply `wanted` and wait until it answers; returns the InferenceService. `earlier` is what is served now.
 
+        `patient` says whether to wait for pods of `earlier` that are missing for a moment, as while a node is drained.
         Raises RolloutError, and changes nothing back then.
         """
         steps = self._steps
-        if earlier is not None and self._in_two_phases(earlier, wanted):
+        if earlier is not None and self._in_two_phases(earlier, wanted, patient):
             steps.apply(
                 wanted.fields(self._name), dry_run=True
             )  # what is refused in the end is refused before the start
@@ -87,7 +90,7 @@ class InPlace:
             raise
         self._changed = True
 
-    def _in_two_phases(self, earlier: Revision, wanted: Revision) -> bool:
+    def _in_two_phases(self, earlier: Revision, wanted: Revision, patient: bool) -> bool:
         """Whether somebody is served by `earlier` now, who would notice."""
         if wanted.replacement != REPLACEMENTS["rolling"] or earlier.contract_sha256 == wanted.contract_sha256:
             return False
@@ -95,7 +98,18 @@ class InPlace:
         there = None if live is None else Revision.of_live(live)
         if live is None or there is None or not there.serves_the_same_as(earlier):
             return False
-        return has_two_bundles(live) or is_ready(self._steps.cluster, live, earlier.fields(self._name))
+        return has_two_bundles(live) or self._is_ready(earlier, live, patient)
+
+    def _is_ready(self, earlier: Revision, live: Object, patient: bool) -> bool:
+        """Whether all pods are of `earlier` and ready, with `patient` within `answer_seconds` while some are."""
+        cluster, settings, document = self._steps.cluster, self._steps.settings, earlier.fields(self._name)
+        end = time.monotonic() + settings.answer_seconds
+        while not is_ready(cluster, live, document):
+            if not patient or time.monotonic() > end or not some_available(cluster, self._name, document):
+                return False
+            time.sleep(settings.poll_seconds)
+            live = self._steps.live()
+        return True
 
     def _roll_back(self, previous: Revision | None, wanted: Revision, reason: str) -> NoReturn:
         """Serve `previous` again and raise RolloutError with everything that happened."""

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -331,3 +332,31 @@ def test_going_back_for_a_dead_rollout_ends_with_the_model_before_when_it_is_sto
     assert address(state) == MODEL.format(1)
     assert "," not in live(state)["spec"]["transformer"]["annotations"][BUNDLE]
     assert state.events[-1]["reason"] == "RolloutStopped"
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_pods_that_are_missing_for_a_moment_do_not_make_it_one_phase(
+    late: bool, installed: Cluster, state: State, settings: Settings, release: Make
+):
+    """Such as those of an autoscaler, or of a node that is drained; where they never come, there is one phase."""
+    roll_out(installed, release(1), settings)
+    deployment = state.deployment
+    until = time.monotonic() + (0.2 if late else 60)
+    bundles = []
+
+    def one_missing(name: str) -> dict[str, Any]:
+        made = deployment(name)
+        if address(state) == MODEL.format(1) and time.monotonic() < until:
+            made["spec"]["replicas"] = made["status"]["replicas"] = made["status"]["updatedReplicas"] = 2
+        return made
+
+    apply = state.apply
+
+    def watch(path: str, document: Any, *arguments: Any) -> Any:
+        bundles.append(document["spec"].get("transformer", {}).get("annotations", {}).get(BUNDLE, ""))
+        return apply(path, document, *arguments)
+
+    state.deployment = one_missing  # type: ignore[method-assign]
+    state.apply = watch  # type: ignore[method-assign]
+    assert roll_out(installed, release(2), settings).action == "deployed"
+    assert any("," in one for one in bundles) == late
