@@ -22,6 +22,8 @@ MANAGER = "polytask-deployer"
 # The manager of `kubectl apply --server-side`: what is created in its name, kubectl takes over without a conflict.
 KUBECTL = "kubectl"
 CALL_SECONDS = 15.0
+# A write that is under way when its Lease runs out arrives within the third of it in which no other one is begun.
+WRITE_TIMES = httpx.Timeout(6.0, connect=2.0, pool=2.0)
 ATTEMPTS = 5
 BUSY = (429, 500, 502, 503, 504)
 REFUSED = (400, 401, 403, 422)
@@ -218,7 +220,8 @@ class Cluster:
         return response
 
     def _send(self, method: str, path: str, query: Mapping[str, str], body: Object | None) -> httpx.Response:
-        if self.may_write is not None and method in ("PATCH", "DELETE"):
+        writes = method in ("PATCH", "DELETE")
+        if self.may_write is not None and writes:
             self.may_write()
         headers = {"Accept": "application/json"}
         for setting in self._configuration.auth_settings().values():  # here, because a pod's token is renewed
@@ -227,7 +230,8 @@ class Cluster:
             # JSON is YAML.
             headers["Content-Type"] = "application/apply-patch+yaml" if method == "PATCH" else "application/json"
         content = None if body is None else json.dumps(body)
-        response = self._client.request(method, path, params=query, content=content, headers=headers)
+        times = WRITE_TIMES if writes else CALL_SECONDS
+        response = self._client.request(method, path, params=query, content=content, headers=headers, timeout=times)
         return response.raise_for_status()
 
 

@@ -15,8 +15,8 @@ Action = Literal["unchanged", "deployed", "promoted", "shadowing"]
 class Settings:
     """How to roll out. `manifest` holds the InferenceService for a namespace that has none yet.
 
-    `lease_wait_seconds` is how long another rollout is waited for, `stop_seconds` what putting right may take once this
-    process is to end, `route_seconds` what a gateway takes to follow a route that was changed.
+    `lease_wait_seconds` is how long another rollout is waited for, `stop_seconds` what pods and then their answers may
+    take once this process is to end, `route_seconds` what a gateway takes to follow a route that was changed.
     """
 
     name: str = "recommender"
@@ -33,7 +33,7 @@ class Settings:
     take_over: bool = False
     lease_seconds: float = SECONDS
     lease_wait_seconds: float = 900.0
-    stop_seconds: float = 15.0
+    stop_seconds: float = 8.0
     route_seconds: float = 5.0
 
 
