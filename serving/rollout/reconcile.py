@@ -38,11 +38,11 @@ class Reconciliation:
         record = steps.lease.record
         current = Revision.of_live(live)
         canary = f"{self._name}-canary"
-        left = [name for name in (canary,) if cluster.get(INFERENCE_SERVICE, name) is not None]
+        left = [name for name in (canary,) if self._is_there(name)]
         # A shadow that was finished is no remainder: it stays until another strategy ends it.
         allowed = set() if _strategy(record) == "shadow" else {shadow_name(self._name)}
         others = routes.others(cluster, self._name) - allowed
-        if _strategy(record) == "shadow" and cluster.get(INFERENCE_SERVICE, shadow_name(self._name)) is not None:
+        if _strategy(record) == "shadow" and self._is_there(shadow_name(self._name)):
             left.append(shadow_name(self._name))
         if record is None and not left and not others:
             return current
@@ -75,6 +75,11 @@ class Reconciliation:
         for name in left or [canary]:
             self._second.end(name)
         return earlier
+
+    def _is_there(self, name: str) -> bool:
+        """Whether there is such an InferenceService that is not being deleted already."""
+        found = self._steps.cluster.get(INFERENCE_SERVICE, name)
+        return found is not None and "deletionTimestamp" not in found["metadata"]
 
     def _go_back(self, live: Object, origin: Revision, target: Revision | None) -> Revision | None:
         """To the model that was served before; None where that fails, and the model of this rollout has to do."""

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from polytask.contract import load_contract
 from serving.triton.server import choose_ports
 
 ROOT = Path(__file__).parents[2]
@@ -91,7 +92,8 @@ def server(
     (entry,) = re.findall(r'^ENTRYPOINT \["python", (.*)\]$', stage(request.param), re.MULTILINE)
     words = [word.strip('"') for word in entry.split(", ")]
     http_port, grpc_port, nobody = choose_ports(None, None, None)
-    here = {"--bundle": ruled_bundle, "--feature_store": small_store}
+    checksum = load_contract(ruled_bundle).checksum
+    here = {"--bundle": ruled_bundle, "--contract_sha256": checksum, "--feature_store": small_store}
     given = [argument.partition("=") for argument in container(request.param)["args"]]
     arguments = [f"{name}={here.get(name, value)}" for name, _, value in given]
     # What KServe adds; its own ports may be taken here.
