@@ -10,13 +10,14 @@ from typing import Any
 
 import trustme
 
-from tests.cluster.api import Api
+from tests.cluster.api import Api, Object
 from tests.cluster.kserve_pods import admitted
 from tests.cluster.kserve_rules import SERVICE_LABEL
 from tests.cluster.kserve_validation import refusal
 from tests.json_server import JsonHandler
 
 NAME = "inferenceservice.serving.kserve.io"
+NEW_PODS = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
 
 
 class Webhook:
@@ -52,50 +53,33 @@ class Webhook:
         bundle = base64.b64encode(self._authority.cert_pem.bytes()).decode()
         return {"url": f"https://127.0.0.1:{self._server.server_port}/{path}", "caBundle": bundle}
 
-    def _of_services(self) -> dict[str, Any]:
-        return {
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "ValidatingWebhookConfiguration",
-            "metadata": {"name": NAME},
-            "webhooks": [
-                {
-                    "name": "inferenceservice.kserve-webhook-server.validator",
-                    "admissionReviewVersions": ["v1"],
-                    "clientConfig": self._called_at("services"),
-                    "failurePolicy": "Fail",
-                    "rules": [
-                        {
-                            "apiGroups": ["serving.kserve.io"],
-                            "apiVersions": ["v1beta1"],
-                            "operations": ["CREATE", "UPDATE"],
-                            "resources": ["inferenceservices"],
-                        }
-                    ],
-                    "sideEffects": "None",
-                    "timeoutSeconds": 10,
-                }
-            ],
+    def _of_services(self) -> Object:
+        name = "inferenceservice.kserve-webhook-server.validator"
+        rule = {
+            "apiGroups": ["serving.kserve.io"],
+            "apiVersions": ["v1beta1"],
+            "operations": ["CREATE", "UPDATE"],
+            "resources": ["inferenceservices"],
         }
+        return configuration("Validating", NAME, name, clientConfig=self._called_at("services"), rules=[rule])
 
-    def _of_pods(self) -> dict[str, Any]:
-        rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
-        return {
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "MutatingWebhookConfiguration",
-            "metadata": {"name": NAME},
-            "webhooks": [
-                {
-                    "name": "inferenceservice.kserve-webhook-server.pod-mutator",
-                    "admissionReviewVersions": ["v1"],
-                    "clientConfig": self._called_at("pods"),
-                    "failurePolicy": "Fail",
-                    "objectSelector": {"matchExpressions": [{"key": SERVICE_LABEL, "operator": "Exists"}]},
-                    "rules": [rule],
-                    "sideEffects": "None",
-                    "timeoutSeconds": 10,
-                }
-            ],
-        }
+    def _of_pods(self) -> Object:
+        labelled = {"matchExpressions": [{"key": SERVICE_LABEL, "operator": "Exists"}]}
+        name = "inferenceservice.kserve-webhook-server.pod-mutator"
+        return configuration(
+            "Mutating", NAME, name, clientConfig=self._called_at("pods"), rules=[NEW_PODS], objectSelector=labelled
+        )
+
+
+def configuration(kind: str, name: str, webhook: str, **fields: Any) -> Object:
+    """A `Mutating` or `Validating` configuration of one webhook, without which nothing is admitted."""
+    common = {"name": webhook, "admissionReviewVersions": ["v1"], "failurePolicy": "Fail", "sideEffects": "None"}
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": f"{kind}WebhookConfiguration",
+        "metadata": {"name": name},
+        "webhooks": [{**common, "timeoutSeconds": 10, **fields}],
+    }
 
 
 class _Handler(JsonHandler):

@@ -19,6 +19,7 @@ from serving.rollout.settings import Settings
 from tests.cluster import storage
 from tests.cluster.api import wait_for
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.kserve_webhook import NEW_PODS, configuration
 from tests.cluster.overlays import apply, combined
 from tests.cluster.processes import free_ports
 from tests.cluster.rollouts import Live, deployer, quick_settings
@@ -59,23 +60,14 @@ def settings(address: str, manifest: Path) -> Settings:
 def unanswered(namespace: str) -> dict[str, Any]:
     """A webhook for the pods of a namespace at an address where nobody listens."""
     (port,) = free_ports(1)
-    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
-    return {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "MutatingWebhookConfiguration",
-        "metadata": {"name": namespace},
-        "webhooks": [
-            {
-                "name": "unanswered.tests.polytask.dev",
-                "admissionReviewVersions": ["v1"],
-                "clientConfig": {"url": f"https://127.0.0.1:{port}/"},
-                "failurePolicy": "Fail",
-                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
-                "rules": [rule],
-                "sideEffects": "None",
-            }
-        ],
-    }
+    return configuration(
+        "Mutating",
+        namespace,
+        "unanswered.tests.polytask.dev",
+        clientConfig={"url": f"https://127.0.0.1:{port}/"},
+        rules=[NEW_PODS],
+        namespaceSelector={"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+    )
 
 
 def test_a_pod_that_podsecurity_refuses_is_reported_within_seconds(

@@ -21,7 +21,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from serving.explainer.process import ExplainerProcess
 from serving.started_server import server_environment
 from serving.triton.install import TritonInstallation
-from tests.serving.fleet.fleet import NAME, Fleet, Transformer, fleet_of, get, inferences, wait_for
+from tests.serving.fleet.fleet import NAME, Fleet, Transformer, get, inferences, wait_for
 
 CALLS = 4
 
@@ -93,15 +93,9 @@ def test_nothing_outlives_a_program_that_is_killed(
 
 
 @pytest.fixture(scope="module")
-def fleet(
-    ruled_bundle: Path, small_store: Path, triton_installation: TritonInstallation, tmp_path_factory
-) -> Iterator[Fleet]:
-    with (
-        pytest.MonkeyPatch.context() as monkeypatch,
-        fleet_of(tmp_path_factory.mktemp("fleet"), small_store, triton_installation, monkeypatch) as fleet,
-    ):
-        fleet.triton(ruled_bundle)
-        yield fleet
+def fleet(empty_fleet: Fleet, ruled_bundle: Path) -> Fleet:
+    empty_fleet.triton(ruled_bundle)
+    return empty_fleet
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ bundle at the same time, in either of the two extreme orders. The second order i
 """
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,8 @@ import pytest
 from polytask.contract import load_contract
 from polytask.scenario import Scenario
 from polytask.tables import Tables
-from serving.triton.install import TritonInstallation
 from tests.serving.bundle import write_bundle
-from tests.serving.fleet.fleet import READY_SECONDS, Fleet, Load, Transformer, fleet_of, wait_for
+from tests.serving.fleet.fleet import READY_SECONDS, Fleet, Load, Transformer, wait_for
 
 OLD, NEW = 201, 202
 LOGGER = logging.getLogger(__name__)
@@ -59,19 +57,13 @@ class Rollout:
 
 
 @pytest.fixture(scope="module")
-def rollout(
-    bundles: dict[int, Path], small_store: Path, triton_installation: TritonInstallation, tmp_path_factory
-) -> Iterator[Rollout]:
-    with (
-        pytest.MonkeyPatch.context() as monkeypatch,
-        fleet_of(tmp_path_factory.mktemp("fleet"), small_store, triton_installation, monkeypatch) as fleet,
-    ):
-        rollout = Rollout(fleet, bundles)
-        for _ in range(2):
-            fleet.triton(bundles[OLD])
-        for transformer in rollout.transformers:
-            transformer.wait_until_ready()
-        yield rollout
+def rollout(empty_fleet: Fleet, bundles: dict[int, Path]) -> Rollout:
+    rollout = Rollout(empty_fleet, bundles)
+    for _ in range(2):
+        empty_fleet.triton(bundles[OLD])
+    for transformer in rollout.transformers:
+        transformer.wait_until_ready()
+    return rollout
 
 
 def test_triton_first(rollout: Rollout):

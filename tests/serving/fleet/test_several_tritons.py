@@ -4,29 +4,23 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from serving.triton.install import TritonInstallation
-from tests.serving.fleet.fleet import Fleet, Load, Transformer, fleet_of, inferences, wait_for
+from serving.triton.server import TritonServer
+from tests.serving.fleet.fleet import Fleet, Load, Transformer, inferences, wait_for
 
 REQUESTS = 3000
 LOGGER = logging.getLogger(__name__)
 
 
 @pytest.fixture(scope="module")
-def fleet(
-    ruled_bundle: Path, small_store: Path, triton_installation: TritonInstallation, tmp_path_factory
-) -> Iterator[Fleet]:
-    with (
-        pytest.MonkeyPatch.context() as monkeypatch,
-        fleet_of(tmp_path_factory.mktemp("fleet"), small_store, triton_installation, monkeypatch) as fleet,
-    ):
-        for _ in range(3):
-            fleet.triton(ruled_bundle)
-        yield fleet
+def fleet(empty_fleet: Fleet, ruled_bundle: Path) -> Fleet:
+    for _ in range(3):
+        empty_fleet.triton(ruled_bundle)
+    return empty_fleet
 
 
 @pytest.fixture(scope="module")
@@ -52,16 +46,26 @@ def test_each_gets_its_share(fleet: Fleet, transformer: Transformer):
     assert all(0.25 <= share <= 0.42 for share in got), got
 
 
-def test_one_that_is_stopped_fails_no_request_and_is_used_again(fleet: Fleet, transformer: Transformer):
-    stopped = fleet.endpoints[1]
+def kill(server: TritonServer) -> None:
+    """End it without a chance to drain."""
+    assert server.process_id is not None
+    os.killpg(server.process_id, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("end", [TritonServer.stop, kill], ids=["stopped", "killed"])
+def test_one_that_ends_fails_no_request_and_is_used_again(
+    end: Callable[[TritonServer], None], fleet: Fleet, transformer: Transformer
+):
+    server = fleet.endpoints[1]
     with Load([transformer]) as load:
         load.see(300)
-        stopped.stop()
+        end(server)
         load.see(300)
-        stopped.start()
-        wait_for(lambda: inferences(stopped) > 50, "the server that came back gets no request")
+        server.stop()
+        server.start()
+        wait_for(lambda: inferences(server) > 50, "the server that was started again gets no request")
         load.see(100)
-    LOGGER.info("one of three stopped and started again: %d requests, %d failed", load.sent, len(load.failed))
+    LOGGER.info("one of three ended by %s: %d requests, %d failed", end.__name__, load.sent, len(load.failed))
     assert load.failed == []
 
 
@@ -84,18 +88,4 @@ def test_one_that_hangs_fails_no_request_and_is_used_again(fleet: Fleet, transfo
         before = inferences(hung)
         wait_for(lambda: inferences(hung) > before + 50, "the server that goes on gets no request")
     LOGGER.info("one of three hung: %d requests, %d failed, slowest %.2f s", load.sent, len(load.failed), slowest)
-    assert load.failed == []
-
-
-def test_one_that_is_killed_fails_no_request(fleet: Fleet, transformer: Transformer):
-    killed = fleet.endpoints[0]
-    assert killed.process_id is not None
-    with Load([transformer]) as load:
-        load.see(300)
-        os.killpg(killed.process_id, signal.SIGKILL)
-        load.see(300)
-        killed.stop()
-        killed.start()
-        wait_for(lambda: inferences(killed) > 50, "the server that came back gets no request")
-    LOGGER.info("one of three killed: %d requests, %d failed", load.sent, len(load.failed))
     assert load.failed == []

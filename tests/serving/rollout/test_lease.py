@@ -15,7 +15,7 @@ from serving.rollout.lease import RECORD, Lease
 from serving.rollout.release import Release
 from serving.rollout.roll_out import roll_out
 from serving.rollout.settings import Settings
-from tests.serving.rollout.conftest import SERVICE, State, address
+from tests.serving.rollout.conftest import SERVICE, State, address, set_address
 
 Make = Callable[..., Release]
 SECONDS = 0.6
@@ -123,21 +123,17 @@ def test_a_model_that_somebody_else_deployed_is_not_rolled_back(
 ):
     """A field manager that takes no Lease, such as a person with --force-conflicts."""
     roll_out(installed, release(1), settings)
-    by_hand = {
-        "apiVersion": "serving.kserve.io/v1beta1",
-        "kind": "InferenceService",
-        "metadata": {"name": "recommender"},
-        "spec": {"predictor": {"model": {"storageUri": "s3://models/mute-by-hand"}}},
-    }
 
     def take() -> None:
         while address(state) != "s3://models/mute/2/repository":
             time.sleep(0.005)
-        installed.apply(INFERENCE_SERVICE, by_hand, manager="kubectl", force=True)
+        set_address(installed, "s3://models/mute-by-hand", "kubectl")
 
     taking = threading.Thread(target=take)
     taking.start()
-    with pytest.raises(RolloutError, match="somebody else has changed recommender since, and it is left as it is"):
+    with pytest.raises(
+        RolloutError, match="another field manager has changed recommender since; it is not rolled back"
+    ):
         roll_out(installed, release(2, "s3://models/mute"), replace(settings, answer_seconds=1.0))
     taking.join(5)
     assert address(state) == "s3://models/mute-by-hand"

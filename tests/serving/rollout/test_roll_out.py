@@ -16,7 +16,7 @@ from serving.rollout.release import Release
 from serving.rollout.revision import Revision, second_service
 from serving.rollout.roll_out import roll_out
 from serving.rollout.settings import Settings
-from tests.serving.rollout.conftest import SERVICE, State, address, live
+from tests.serving.rollout.conftest import SERVICE, State, address, live, set_address
 
 Make = Callable[..., Release]
 
@@ -152,13 +152,7 @@ def test_a_field_that_someone_else_set_is_a_conflict_until_it_is_taken_over(
     installed: Cluster, state: State, settings: Settings, release: Make
 ):
     roll_out(installed, release(1), settings)
-    by_hand = {
-        "apiVersion": "serving.kserve.io/v1beta1",
-        "kind": "InferenceService",
-        "metadata": {"name": "recommender"},
-        "spec": {"predictor": {"model": {"storageUri": "s3://models/by-hand"}}},
-    }
-    installed.apply(INFERENCE_SERVICE, by_hand, manager="kubectl-edit", force=True)
+    set_address(installed, "s3://models/by-hand", "kubectl-edit")
     generation = live(state)["metadata"]["generation"]
     with pytest.raises(Conflicting, match=r'spec.predictor.model.storageUri: conflict with "kubectl-edit"'):
         roll_out(installed, release(2), settings)
