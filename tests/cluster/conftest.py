@@ -42,7 +42,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def control_plane() -> Iterator[ControlPlane]:
     """A control plane with nodes and nothing else."""
     if find_go() is None:
-        pytest.skip("go is not installed: the control plane is built from Go modules")
+        pytest.skip("Go is not installed; `make test-cluster` builds the control plane from Go modules")
     plane = ControlPlane()
     plane.start()
     yield plane
@@ -55,7 +55,7 @@ def plane(control_plane: ControlPlane) -> Iterator[ControlPlane]:
     manager = KServeManager.from_environment(control_plane)
     folder = custom_resources.kserve_folder() if manager is None else manager.config
     if not folder.is_dir():
-        pytest.skip(f"{folder} is not there; POLYTASK_CRDS names a folder with KServe's CustomResourceDefinitions")
+        pytest.skip(f"{folder} not found; set POLYTASK_CRDS to a folder of KServe's CustomResourceDefinitions")
     custom_resources.install(control_plane.api, folder)
     kserve = manager or KServeStandIn(control_plane)
     kserve.start()

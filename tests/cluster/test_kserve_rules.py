@@ -16,6 +16,8 @@ from tests.cluster.programs import HERE
 from tests.cluster.storage import SECURITY
 
 RECORDINGS = recordings_folder()
+NOT_FOUND = f"{RECORDINGS} not found: recordings of KServe's manager are handed out with its CustomResourceDefinitions"
+NO_RECORDINGS = pytest.param("", marks=pytest.mark.skip(reason=NOT_FOUND))
 RECORDED = sorted(path.stem for path in RECORDINGS.glob("*.yaml") if "knative" not in path.stem)
 # Written once, when the object is made: later annotations of the InferenceService do not reach them.
 KEPT = ("Service", "ScaledObject")
@@ -84,7 +86,7 @@ def comparable(one: Object) -> Object:
     return one
 
 
-@pytest.fixture(params=RECORDED or [pytest.param("", marks=pytest.mark.skip(reason=f"{RECORDINGS} is not there"))])
+@pytest.fixture(params=RECORDED or [NO_RECORDINGS])
 def recording(request: pytest.FixtureRequest) -> list[Object]:
     return documents(RECORDINGS / f"{request.param}.yaml")
 

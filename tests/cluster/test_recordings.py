@@ -13,7 +13,7 @@ from tests.cluster.api import Api, Object, wait_for
 from tests.cluster.data_plane import is_ready
 from tests.cluster.documents import documents
 from tests.cluster.kserve_rules import parts_of
-from tests.cluster.test_kserve_rules import RECORDED, RECORDINGS, before_the_rollout
+from tests.cluster.test_kserve_rules import NO_RECORDINGS, RECORDED, RECORDINGS, before_the_rollout
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("restricted")]
 # Names, uids and times are the cluster's own.
@@ -24,7 +24,6 @@ OF_THE_CLUSTER = {
     *("generateName", "pod-template-hash", "deployment.kubernetes.io/revision"),
 }
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
-NO_RECORDINGS = pytest.param("", marks=pytest.mark.skip(reason=f"{RECORDINGS} is not there"))
 
 
 def without_the_clusters(value: Any) -> Any:

@@ -93,7 +93,10 @@ def remote(scenario: Scenario, folder: Path, port: int, registry: dict[str, Any]
     return path
 
 
-@pytest.mark.skipif(shutil.which("feast", path=str(Path(sys.executable).parent)) is None, reason="feast is no command")
+FEAST = shutil.which("feast", path=str(Path(sys.executable).parent))
+
+
+@pytest.mark.skipif(FEAST is None, reason="the command `feast` is not in this environment")
 def test_the_pipeline_writes_definitions_and_serving_reads_them_over_tls(
     small_scenario: Scenario, ingested: Path, certificates: Path, tmp_path: Path
 ):

@@ -12,7 +12,7 @@ from feature_repo.store import STORE_FILE, open_store
 from feature_repo.training_set import build_training_set
 
 pytest.importorskip("pyspark", reason="pyspark is not installed: `make test-spark` fetches it")
-pytestmark = pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java, which is not installed")
+pytestmark = pytest.mark.skipif(shutil.which("java") is None, reason="Java is not installed; Spark runs on it")
 
 # Away from UTC, as a cluster's default may be; one partition, as there are 900 rows.
 SPARK = {

@@ -18,5 +18,5 @@ def schemas() -> Schemas:
     they are away, the walk over the SDK's types and the own checks still run; only this second opinion is missing.
     """
     if not CRDS.is_dir():
-        pytest.skip(f"{CRDS} is not there; POLYTASK_CRDS names a folder with KServe's CustomResourceDefinitions")
+        pytest.skip(f"{CRDS} not found; set POLYTASK_CRDS to a folder of KServe's CustomResourceDefinitions")
     return load_crds(CRDS)
