@@ -1,7 +1,7 @@
-"""Whether the pods of an InferenceService are those of what was applied: what its own status does not say.
+"""Whether the pods of an InferenceService are those of what was applied, which its own status does not report.
 
 In a rolling update the old pods stay available, and KServe's conditions stay True throughout. The Deployments that
-KServe makes say how far the new pods are, and the pods themselves why they do not start.
+KServe creates report the progress of new pods, and the pods report why they do not start.
 """
 
 from collections.abc import Iterator, Mapping
@@ -42,7 +42,7 @@ def some_available(cluster: Cluster, name: str, document: Mapping[str, Any]) -> 
 
 
 def failing(cluster: Cluster, name: str, document: Mapping[str, Any]) -> str | None:
-    """Why pods of `document` do not start, as the first container says that ends again and again; None if none does."""
+    """The termination message of the first container of `document` in a crash loop; None if there is none."""
     for part, fields in document["spec"].items():
         for pod in cluster.labelled(POD, {"app": f"isvc.{name}-{part}"}):
             annotations = pod["metadata"].get("annotations") or {}

@@ -24,4 +24,4 @@ class NotServing(RolloutError):
 
 
 class RolloutStopped(RolloutError):
-    """The process was told to end; what could be put right was."""
+    """SIGTERM or SIGINT ended the rollout; the log and the Event report what was restored."""

@@ -1,12 +1,12 @@
-"""Changes the model of one InferenceService in place, and goes back to the one before when it does not answer.
+"""Replaces the model of one InferenceService in place, and rolls back to the previous one when smoke requests fail.
 
 A rolling change has two phases, so that no request is refused whichever pods are replaced first:
 
     1  transformers that have both bundles replace the old ones; Triton serves the old model throughout
     2  Triton's pods are replaced, and at the same time the transformers, by ones with the new bundle alone
 
-A transformer asks the pods of Triton whose contract it has. In phase 2 those of phase 1 have both; a new one becomes
-ready with the first new pod of Triton, and only then an old one leaves.
+A transformer sends requests to the Triton pods whose contract it has. In phase 2 those of phase 1 have both; a new
+one becomes ready with the first new pod of Triton, and only then an old one leaves.
 """
 
 import logging
@@ -33,44 +33,43 @@ class InPlace:
         self._name = steps.settings.name
         self._changed = False
 
-    def replace(self, previous: Revision | None, wanted: Revision, asked: bool = True) -> None:
+    def replace(self, previous: Revision | None, wanted: Revision, in_use: bool = True) -> None:
         """Serve `wanted`, or `previous` again. Raises RolloutError with the reason and with what was done about it.
 
-        `asked` says whether requests go to this InferenceService meanwhile; if not, there is more to be done after it.
+        `in_use`: whether it receives requests meanwhile; if not, the caller clears the record of the Lease.
         """
         LOGGER.info("%s: model %s from %s", self._name, wanted.model_version, wanted.repository_uri)
         self._changed = False
         try:
             try:
-                live = self.bring(previous if asked else None, wanted, patient=True)
+                live = self.bring(previous if in_use else None, wanted, patient=True)
             except RolloutError as error:
-                if not self._changed:  # the first change was refused: nothing is to be put right
+                if not self._changed:  # the first change was refused: there is nothing to restore
                     self._steps.lease.note(None)
                     raise
                 self._roll_back(previous, wanted, str(error))
         except StopRequested as stop:
-            if asked:
+            if in_use:
                 self._abort(previous, wanted, str(stop))
             raise
-        with undisturbed():  # it is done: nothing is to be taken back
+        with undisturbed():  # the model is in service: a signal must not undo it
             message = f"serves model {wanted.model_version} from {wanted.repository_uri}"
             self._steps.record(live, "ModelDeployed", message)
-            if asked:
+            if in_use:
                 self._steps.lease.note(None)
 
     def bring(self, earlier: Revision | None, wanted: Revision, patient: bool = False) -> Object:
         """Apply `wanted` and wait until it answers; returns the InferenceService. `earlier` is what is served now.
 
-        `patient` says whether to wait for pods of `earlier` that are missing for a moment, as while a node is drained.
+        `patient`: whether to wait for pods of `earlier` that are missing for a moment, as while a node is drained.
         Raises RolloutError, and changes nothing back then.
         """
         steps = self._steps
         if earlier is not None and self._in_two_phases(earlier, wanted, patient):
-            steps.apply(
-                wanted.fields(self._name), dry_run=True
-            )  # what is refused in the end is refused before the start
+            # What phase 2 would be refused for is refused before phase 1.
+            steps.apply(wanted.fields(self._name), dry_run=True)
             earlier = replace(earlier, replacement=wanted.replacement, explainer=wanted.explainer)
-            document = earlier.fields(self._name, beside=wanted)
+            document = earlier.fields(self._name, also=wanted)
             LOGGER.info("%s: transformers get the bundles of both models", self._name)
             self._apply(document)
             steps.wait(self._name, document)
@@ -129,7 +128,7 @@ class InPlace:
         there = Revision.of_live(live)
         if there is None or not (there.serves_the_same_as(wanted) or there.serves_the_same_as(previous)):
             steps.lease.note(None)
-            raise RolloutError(f"{what}; somebody else has changed {self._name} since, and it is left as it is")
+            raise RolloutError(f"{what}; another field manager has changed {self._name} since; it is not rolled back")
         LOGGER.warning("%s; going back to model %s", what, previous.model_version)
         try:
             self.bring(wanted, previous)
@@ -143,13 +142,12 @@ class InPlace:
         raise RolloutError(message)
 
     def _abort(self, previous: Revision | None, wanted: Revision, signal: str) -> None:
-        """Go back at once, without waiting for the pods: there is a grace period and no more."""
+        """Restore the previous model without waiting for its pods, within the grace period."""
         steps = self._steps
         what = f"the rollout of model {wanted.model_version} was stopped by {signal}"
         if previous is None:
-            steps.record(
-                steps.live(), "RolloutStopped", f"{what}; there is no earlier model to go back to", warning=True
-            )
+            what += "; there is no earlier model to go back to"
+            steps.record(steps.live(), "RolloutStopped", what, warning=True)
             return
         live = steps.apply(previous.fields(self._name))
         steps.lease.note(None)

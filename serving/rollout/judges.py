@@ -21,9 +21,9 @@ SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Candidate:
-    """A canary beside the service it may replace: names of InferenceServices, and addresses of their transformers.
+    """A canary and the service that it may replace: names of InferenceServices, and addresses of their transformers.
 
-    An answer is judged only where it comes from the model that it should come from: the contracts say which.
+    A response is judged only if its contract checksum is the expected one.
     """
 
     stable: str

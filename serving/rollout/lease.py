@@ -70,7 +70,7 @@ class Lease:
             raise RolloutError(f"the Lease {self.name} was lost: another rollout may go on; nothing more is changed")
 
     def note(self, record: dict[str, Any] | None) -> None:
-        """Keep what is being done for whoever comes after this holder; None once there is nothing to put right."""
+        """Store the record for the next holder; None once there is nothing to reconcile."""
         with undisturbed(), self._lock:
             self.check()
             self._write_ours(record, self._identity)
@@ -78,7 +78,7 @@ class Lease:
 
     def _acquire(self, wait_seconds: float) -> None:
         end = time.monotonic() + wait_seconds
-        seen, since, told = "", time.monotonic(), ""
+        seen, since, logged = "", time.monotonic(), ""
         while True:
             live = self._cluster.get(LEASE, self.name)
             if live is None:
@@ -90,10 +90,10 @@ class Lease:
                 holder = spec.get("holderIdentity") or ""
                 if live["metadata"]["resourceVersion"] != seen:
                     seen, since = live["metadata"]["resourceVersion"], time.monotonic()
-                if holder == self._identity:  # a call that was repeated had succeeded
+                if holder == self._identity:  # an earlier attempt of a retried request succeeded
                     holder = ""
                 if holder and time.monotonic() - since > float(spec.get("leaseDurationSeconds") or self._seconds):
-                    LOGGER.warning("%s: %s has not renewed it and is taken to have ended", self.name, holder)
+                    LOGGER.warning("%s: %s has not renewed it in time; taking it over", self.name, holder)
                     holder = ""
             if not holder:
                 try:
@@ -103,9 +103,9 @@ class Lease:
                     return
                 except Conflicting:  # another deployer was faster
                     continue
-            if holder != told:
+            if holder != logged:
                 LOGGER.info("%s: waiting for the rollout of %s", self.name, holder)
-                told = holder
+                logged = holder
             if time.monotonic() > end:
                 raise RolloutError(f"the Lease {self.name}: {holder} is still rolling out after {wait_seconds:g} s")
             time.sleep(min(2.0, self._seconds / 10))
@@ -126,11 +126,11 @@ class Lease:
             with self._lock:
                 self.check()
                 self._write_ours(self.record, "")
-        except RolloutError as error:  # it ends by itself
+        except RolloutError as error:  # it expires
             LOGGER.warning("%s: not given back: %s", self.name, error)
 
     def _write_ours(self, record: dict[str, Any] | None, holder: str) -> None:
-        """Replace it, read anew where somebody else has changed it. Raises Conflicting where another holds it."""
+        """Replace it; read it again where it has changed. Raises Conflicting where another deployer holds it."""
         try:
             self._write(record, holder)
         except Conflicting:

@@ -1,4 +1,4 @@
-"""Waits until an InferenceService is ready by the pods of what was applied, or says why it is not."""
+"""Waits until an InferenceService is ready by the pods of what was applied, or raises the reason."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ def wait_ready(
     """The object, once it is ready and all its pods are those of `document`.
 
     KServe's `observedGeneration` is that of a Deployment: whether it has seen a change is seen in the Deployments.
-    Before that a status counts for nothing, however ready it says it is. A failed model load and a pod that PodSecurity
+    Before that a status counts for nothing, even if it reports Ready. A failed model load and a pod that PodSecurity
     refuses end the waiting early, when they have been reported for `failing_seconds`: right after a change the report
     may still be the old model's. So does a new pod whose container ends again and again. Raises NotServing with the
     conditions that are not met.

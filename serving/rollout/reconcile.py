@@ -1,6 +1,6 @@
-"""What a rollout that died has left: a model half in place, requests that are shared, a second InferenceService.
+"""Removes what an interrupted rollout left: a partly replaced model, shared routes, a second InferenceService.
 
-Every rollout puts that right before it begins. The Lease says what the dead one was doing, and from which model.
+Every rollout reconciles first. The record in the Lease holds strategy, previous model and new model.
 """
 
 import logging
@@ -20,7 +20,7 @@ LOGGER = logging.getLogger(__name__)
 
 
 class Reconciliation:
-    """Puts the InferenceService of `steps` right."""
+    """Reconciles the InferenceService of `steps`."""
 
     def __init__(self, steps: Steps, in_place: InPlace, second: Second) -> None:
         self._steps = steps
@@ -29,10 +29,10 @@ class Reconciliation:
         self._name = steps.settings.name
 
     def run(self, live: Object, wanted: Revision) -> Revision | None:
-        """Put everything right; returns the model that is served or was before, None where there is none to go back to.
+        """Reconcile; returns the model that is served or was served before, None where there is none to go back to.
 
-        What the dead rollout wanted is taken up again where this one wants the same in place; else its model is taken
-        back. Raises RolloutError where the API server does not do what it is told.
+        An interrupted rollout of the same model in place is resumed; any other one is rolled back. Raises RolloutError
+        where the API server refuses a change.
         """
         steps, cluster = self._steps, self._steps.cluster
         record = steps.lease.record
@@ -62,7 +62,7 @@ class Reconciliation:
                 earlier = self._go_back(live, origin, target)
         if not left and not others:
             return earlier
-        # Whoever gets requests now may be the only one that serves: it goes when this rollout's model answers.
+        # The second service may be the only one that serves: it is deleted once this rollout's model answers.
         if earlier is None and others:
             LOGGER.warning("%s has no model to go back to; %s stay for now", self._name, ", ".join(found))
             return None
@@ -110,7 +110,7 @@ class Reconciliation:
 
 
 def _is_one_of(current: Revision | None, *known: Revision | None) -> bool:
-    """Whether an InferenceService has one of these models, or none; if not, somebody else has changed it since."""
+    """Whether an InferenceService has one of these models, or none. Otherwise another manager changed it."""
     return current is None or any(one is not None and current.serves_the_same_as(one) for one in known)
 
 

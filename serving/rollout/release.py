@@ -38,7 +38,7 @@ class Release:
 
     @property
     def mount_path(self) -> str:
-        """Where it is mounted in the transformer's container, beside another bundle or another claim."""
+        """Where it is mounted in the transformer's container, apart from other bundles and claims."""
         if self.uri.startswith(PVC):
             return f"{CLAIMS}/{self._claim_and_path[0]}"
         return f"{BUNDLES}/{self.version}-{self.contract.checksum[:8]}"

@@ -99,13 +99,13 @@ class Revision:
         there = Revision.of_live(live)
         return there is not None and there.serves_the_same_as(self) and not has_two_bundles(live)
 
-    def fields(self, name: str, beside: "Revision | None" = None) -> Object:
+    def fields(self, name: str, also: "Revision | None" = None) -> Object:
         """The document to apply: these fields, and no other.
 
-        With `beside` transformer and explainer read the bundles of both, and serve whichever Triton has.
+        With `also` transformer and explainer read the bundles of both, and serve whichever Triton has.
         """
         strategy = {} if self.replacement is None else {"deploymentStrategy": dict(self.replacement)}
-        both = [self] if beside is None else [beside, self]
+        both = [self] if also is None else [also, self]
         mounts = {one.mount_path: one.storage_uri for one in both}
         # Where a claim comes first, KServe gives the container that copies the others no security context.
         claims_last = sorted(mounts.items(), key=lambda mount: mount[1].startswith(PVC))

@@ -6,7 +6,7 @@
     shadow     a second InferenceService gets a copy of every request, and nobody sees its answers
 
 `recreate` and `rolling` change one InferenceService in place. A rollout holds the Lease of the InferenceService, and
-puts right first what one that died has left (ADR 0048).
+reconciles first what an interrupted one left (ADR 0048).
 """
 
 import logging
@@ -53,7 +53,7 @@ class Rollout:
                 action = self._run()
         except StopRequested as stop:
             message = f"the rollout of model {self._release.version} was stopped by {stop}"
-            raise RolloutStopped(f"{message}; the log says what was done about it") from stop
+            raise RolloutStopped(f"{message}; the log reports what was restored") from stop
         return Outcome(action, self._release.version, time.monotonic() - started)
 
     def _run(self) -> Action:

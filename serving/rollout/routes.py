@@ -23,7 +23,7 @@ def require_routes(cluster: Cluster, name: str) -> None:
 
 
 def others(cluster: Cluster, name: str) -> set[str]:
-    """The InferenceServices beside `name` that a route called `name` sends requests or copies of requests to."""
+    """The InferenceServices other than `name` that a route called `name` sends requests or copies of requests to."""
     found = set()
     for kind in PORTS:
         route = cluster.get(kind, name) or {"spec": {}}

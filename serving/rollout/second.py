@@ -1,4 +1,4 @@
-"""Strategies with a second InferenceService beside the first: a canary takes its place, a shadow only listens."""
+"""Strategies with a second InferenceService: a canary replaces the first one, a shadow receives copies of requests."""
 
 import logging
 import time
@@ -20,7 +20,7 @@ LOGGER = logging.getLogger(__name__)
 
 
 class Second:
-    """A second InferenceService beside the one of `steps`."""
+    """A second InferenceService next to the one of `steps`."""
 
     def __init__(self, steps: Steps, in_place: InPlace) -> None:
         self._steps = steps
@@ -40,11 +40,11 @@ class Second:
                 steps.judge(name, earlier, canary, wanted)
             routes.share(self._cluster, name, {canary: 100})
             time.sleep(steps.settings.route_seconds)
-        # Nobody asks the first service now, so it may change in place.
+        # The first service receives no requests now, so its model is replaced in place.
         try:
-            self._in_place.replace(earlier, wanted, asked=False)
+            self._in_place.replace(earlier, wanted, in_use=False)
         except RollbackFailed:
-            raise  # the canary is the only one that serves: it stays, and the next rollout goes on from here
+            raise  # the canary is the only one that serves: it stays until the next rollout
         except RolloutError:
             self.end(canary)
             steps.lease.note(None)
@@ -52,7 +52,7 @@ class Second:
         except StopRequested as stop:
             self._abort_promotion(live, earlier, wanted, str(stop))
             raise
-        with undisturbed():  # it is done: nothing is to be taken back
+        with undisturbed():  # the model is in service: a signal must not undo it
             self.end(canary)
             steps.record(live, "CanaryPromoted", f"model {wanted.model_version} gets all requests")
             steps.lease.note(None)
@@ -88,7 +88,7 @@ class Second:
         return "shadowing"
 
     def end(self, name: str) -> None:
-        """All requests to the first service, and the second one away. Raises RolloutError where that fails."""
+        """Route all requests to the first service and delete the second. Raises RolloutError where that fails."""
         with undisturbed():
             if routes.others(self._cluster, self._name):
                 routes.share(self._cluster, self._name, {self._name: 100})
@@ -104,7 +104,7 @@ class Second:
         self._steps.answers(name, wanted)
 
     def _wait_until_gone(self, name: str) -> None:
-        """Until an earlier one is, if it is being deleted: what is applied to it would go with it."""
+        """Wait while an earlier one is being deleted: fields applied to it would be deleted with it."""
         settings = self._steps.settings
         end = time.monotonic() + settings.ready_seconds
         while "deletionTimestamp" in (self._cluster.get(INFERENCE_SERVICE, name) or {"metadata": {}})["metadata"]:
@@ -113,14 +113,14 @@ class Second:
             time.sleep(settings.poll_seconds)
 
     def _abort_promotion(self, live: Object, earlier: Revision, wanted: Revision, signal: str) -> None:
-        """All judges have agreed and the canary serves everybody: it does so until the first service is right again."""
+        """Restore the first service; until then the canary, which all judges accepted, serves all requests."""
         steps, canary = self._steps, f"{self._name}-canary"
         what = f"the rollout of model {wanted.model_version} was stopped by {signal}"
         try:
             with steps.hurried():
                 self._in_place.bring(None, earlier)
         except RolloutError as error:
-            message = f"{what}; {canary} serves it until the next rollout, since {self._name} is not back: {error}"
+            message = f"{what}; {canary} serves it until the next rollout, since {self._name} was not restored: {error}"
         else:
             self.end(canary)
             steps.lease.note(None)
@@ -142,7 +142,7 @@ class Second:
                 message += f"; ending {second} failed too: {failed}"
             self._steps.record(live, reason, message, warning=True)
             raise RolloutError(message) from error
-        except BaseException as stop:  # a rollout that is stopped from outside ends it too
+        except BaseException as stop:  # a signal ends it too
             self.end(second)
             self._steps.lease.note(None)
             message = f"{what} by {stop}; all requests go to the model before"

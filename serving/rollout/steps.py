@@ -32,7 +32,7 @@ class Steps:
         self.tasks = [task.name for task in release.contract.scenario.tasks]
 
     def begin(self, earlier: Revision | None, wanted: Revision) -> None:
-        """Note in the Lease what is about to be done, for whoever has to put it right after this process died."""
+        """Record in the Lease what is about to change, for the next rollout if this process dies."""
         before = None if earlier is None else earlier.as_record()
         self.lease.note({"strategy": self.settings.strategy, "from": before, "to": wanted.as_record()})
 

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT end a rollout like an error: it puts things right while the grace period of the pod lasts."""
+"""SIGTERM and SIGINT end a rollout like an error: it restores what was served within the grace period of the pod."""
 
 import signal
 import threading
@@ -22,7 +22,7 @@ class _Requests:
 
 @contextmanager
 def stop_requests() -> Iterator[None]:
-    """Raise StopRequested in the block at the first of the signals; later ones do not disturb what is put right then.
+    """Raise StopRequested in the block at the first of the signals; later ones are ignored while it restores.
 
     Outside the main thread nothing is changed: Python delivers signals there alone.
     """

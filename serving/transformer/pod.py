@@ -39,7 +39,7 @@ class Pod:
         response = await self._channel.call("ModelReady", request, what, self._host, deadline)
         if not response.ready:
             self._agreed = False
-            await self._agree(deadline)  # says why, if it is the version
+            await self._agree(deadline)  # raises the reason, if it is the version
             raise Unavailable(f"predictor model {model} at {self._host}: version {self._version} is not ready")
 
     async def _agree(self, deadline: Deadline) -> None:

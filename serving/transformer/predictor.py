@@ -113,7 +113,7 @@ class GrpcPredictor:
     def _round_ended(self, task: "asyncio.Task[None]") -> None:
         self._round = None
         if not task.cancelled():
-            task.exception()  # read here too: whoever waited for it may have left
+            task.exception()  # read here too: its caller may have been cancelled
 
     async def _next_channel(self, refused: Channel | None, deadline: Deadline) -> Channel:
         """The channel for an attempt after one that `refused`: the one that replaced it, or that of a new round."""

@@ -53,9 +53,9 @@ class Access:
 class KilledCluster(Cluster):
     """Sends `number` to this process when the rollout has made `writes` calls that change something."""
 
-    def __init__(self, access: Access, writes: int, number: signal.Signals, told: Path) -> None:
+    def __init__(self, access: Access, writes: int, number: signal.Signals, signalled_at: Path) -> None:
         super().__init__(access.configuration(), access.namespace, retry_seconds=0.1)
-        self._told = told
+        self._signalled_at = signalled_at
         self._writes = writes
         self._number = number
 
@@ -64,7 +64,7 @@ class KilledCluster(Cluster):
         if method != "GET" and threading.current_thread() is threading.main_thread():
             self._writes -= 1
             if self._writes == 0:
-                self._told.write_text(str(time.time()), encoding="utf-8")
+                self._signalled_at.write_text(str(time.time()), encoding="utf-8")
                 os.kill(os.getpid(), self._number)
         return response
 
@@ -75,23 +75,25 @@ def start_deployer(
     settings: Settings,
     writes: int = 0,
     number: signal.Signals = signal.SIGKILL,
-    told: Path = Path(os.devnull),
+    signalled_at: Path = Path(os.devnull),
 ) -> BaseProcess:
     """A rollout in a process of its own, which gets a signal after `writes` writes, where that is above 0.
 
-    When it gets it, it writes the time to the file `told`.
+    When it gets it, it writes the time to the file `signalled_at`.
     """
-    process = CONTEXT.Process(target=_deploy, args=(access, release, settings, writes, number, told), daemon=True)
+    process = CONTEXT.Process(
+        target=_deploy, args=(access, release, settings, writes, number, signalled_at), daemon=True
+    )
     process.start()
     return process
 
 
 def _deploy(
-    access: Access, release: Release, settings: Settings, writes: int, number: signal.Signals, told: Path
+    access: Access, release: Release, settings: Settings, writes: int, number: signal.Signals, signalled_at: Path
 ) -> None:
     logging.basicConfig(level=logging.INFO, format=f"{access.namespace} {release.version}: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    cluster = KilledCluster(access, writes, number, told)
+    cluster = KilledCluster(access, writes, number, signalled_at)
     try:
         LOGGER.info("%s", roll_out(cluster, release, settings))
     except RolloutError as error:

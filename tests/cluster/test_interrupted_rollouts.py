@@ -57,7 +57,7 @@ class Lane:
             cluster.close()
 
     def finish(self, release: Release) -> None:
-        """A rollout beside which there is no other; then the release is served whole and alone."""
+        """A rollout while no other one runs; then the release is served whole and alone."""
         self.roll_out(release)
         self.served = release.version
         self.check_alone({release.version})
@@ -114,15 +114,15 @@ def stop_at_every_write(lane: Lane, strategy: str, number: signal.Signals) -> in
     for writes in itertools.count(1):
         before, wanted = lane.served, lane.next()
         settings = replace(lane.settings, strategy=strategy)
-        told = lane.folder / "told"
-        process = start_deployer(lane.access, wanted, settings, writes, number, told)
+        signalled_at = lane.folder / "signalled_at"
+        process = start_deployer(lane.access, wanted, settings, writes, number, signalled_at)
         process.join(RUN_SECONDS)
         ended = time.time()
         assert process.exitcode is not None, f"{strategy}, {number.name} after {writes} writes: does not end"
         if process.exitcode == 0:
             break
         if number == signal.SIGTERM:
-            assert ended - float(told.read_text(encoding="utf-8")) < GRACE_SECONDS
+            assert ended - float(signalled_at.read_text(encoding="utf-8")) < GRACE_SECONDS
             if "filters" in lane.live.rule():  # the signal came when the shadow was complete
                 assert strategy == "shadow"
                 lane.check_lease()
@@ -189,7 +189,7 @@ def test_a_hundred_random_interleavings_end_with_one_model(lane: Callable[[], La
                 assert process.pid is not None
                 chance.choice([process.kill, process.terminate])()
         last = lane.next()
-        lane.roll_out(last)  # beside whoever is still at work
+        lane.roll_out(last)  # while the deployers may still run
         for process in running:
             process.join(RUN_SECONDS)
             assert process.exitcode is not None, f"seed {seed}: a deployer does not end"
