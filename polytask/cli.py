@@ -1,6 +1,6 @@
 """The command `polytask`. Its commands come from the packages that do the work, through entry points.
 
-Exit codes: 0 done, 1 an error that its one line explains, 2 a wrong command line, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 an error that its one line explains, 2 a wrong command line, 130 Ctrl-C, 143 SIGTERM.
 """
 
 import sys
@@ -18,7 +18,7 @@ from polytask.environment import prepare_environment
 from polytask.errors import PolytaskError
 
 COMMANDS = "polytask.commands"
-EXIT_CODES = "Exit codes: 0 done, 1 an error, which one line explains, 2 a wrong command line, 130 stopped by Ctrl-C."
+EXIT_CODES = "Exit codes: 0 done, 1 an error, which one line explains, 2 a wrong command line, 130 Ctrl-C, 143 SIGTERM."
 WRONG_COMMAND_LINE, STOPPED = 2, 130
 # What the commands are for, in the order of the help; what stands nowhere comes last.
 PANELS = {
@@ -94,7 +94,7 @@ def main() -> None:
             sys.exit(WRONG_COMMAND_LINE)
         _fail(f"{error.format_message()} See: {path} --help", WRONG_COMMAND_LINE)
     except PolytaskError as error:
-        _fail(str(error), 1)
+        _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, Abort):
         sys.exit(STOPPED)
 

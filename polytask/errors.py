@@ -5,7 +5,9 @@ The command line prints them as one line without a traceback; anything else is a
 
 
 class PolytaskError(Exception):
-    """Base of every error that the user of Polytask can mend."""
+    """Base of every error that the user of Polytask can fix. `exit_code` is that of a command which it ends."""
+
+    exit_code = 1
 
 
 class ScenarioError(PolytaskError):

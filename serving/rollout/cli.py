@@ -31,7 +31,7 @@ def rollout(
     answer_seconds: Annotated[float, typer.Option(min=1, help="How long right answers may take after that.")] = 120,
     lease_wait_seconds: Annotated[
         float, typer.Option(min=0, help="How long another rollout of the same InferenceService is waited for.")
-    ] = 900,
+    ] = 3600,
     registry: Annotated[
         str,
         typer.Option(

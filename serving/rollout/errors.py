@@ -24,4 +24,11 @@ class NotServing(RolloutError):
 
 
 class RolloutStopped(RolloutError):
-    """SIGTERM or SIGINT ended the rollout; the log and the Event report what was restored."""
+    """SIGTERM or SIGINT ended the rollout; the log and the Event report what was restored.
+
+    The exit code is that of a shell for a process that a signal ended: 143 or 130.
+    """
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number

@@ -10,6 +10,7 @@ reconciles first what an interrupted one left (ADR 0048).
 """
 
 import logging
+import signal
 import time
 
 import yaml
@@ -53,7 +54,8 @@ class Rollout:
                 action = self._run()
         except StopRequested as stop:
             message = f"the rollout of model {self._release.version} was stopped by {stop}"
-            raise RolloutStopped(f"{message}; the log reports what was restored") from stop
+            message += "; where anything had been changed, the log reports what was restored"
+            raise RolloutStopped(message, signal.Signals[str(stop)]) from stop
         return Outcome(action, self._release.version, time.monotonic() - started)
 
     def _run(self) -> Action:

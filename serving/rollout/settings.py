@@ -32,7 +32,7 @@ class Settings:
     judges: tuple[Judge, ...] = (ProbeJudge(),)
     take_over: bool = False
     lease_seconds: float = SECONDS
-    lease_wait_seconds: float = 900.0
+    lease_wait_seconds: float = 3600.0
     stop_seconds: float = 8.0
     route_seconds: float = 5.0
 

@@ -2,9 +2,17 @@
 
 import os
 import signal
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from serving.rollout.cluster import Cluster
+from serving.rollout.errors import RolloutStopped
+from serving.rollout.judges import Candidate
+from serving.rollout.release import Release
+from serving.rollout.roll_out import roll_out
+from serving.rollout.settings import Settings
 from serving.rollout.stopping import StopRequested, stop_requests, undisturbed
 
 
@@ -41,3 +49,19 @@ def test_a_signal_of_an_earlier_rollout_is_forgotten():
         raise RuntimeError
     with stop_requests(), undisturbed():
         pass
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_rollout_that_a_signal_ends_has_the_exit_code_of_a_shell(
+    number: signal.Signals, code: int, installed: Cluster, settings: Settings, release: Callable[..., Release]
+):
+    class Signalling:
+        def objections(self, candidate: Candidate) -> list[str]:
+            os.kill(os.getpid(), number)
+            return []
+
+    settings = replace(settings, strategy="canary", judges=(Signalling(),))
+    roll_out(installed, release(1), settings)
+    with pytest.raises(RolloutStopped, match=f"rollout of model 2 was stopped by {number.name}") as caught:
+        roll_out(installed, release(2), settings)
+    assert caught.value.exit_code == code
