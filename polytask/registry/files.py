@@ -54,9 +54,18 @@ class VersionFiles:
         return self._checkpoint(number) if self._checkpoint(number).is_dir() else None
 
     def current(self) -> int | None:
-        """The version that `current` points at."""
+        """The version that `current` points at; None where there is no such link.
+
+        Raises RegistryError where it points at anything but the folder of a version.
+        """
         link = self.folder / CURRENT
-        return int(link.readlink().name) if link.is_symlink() else None
+        if not link.is_symlink():
+            return None
+        name = link.readlink().name
+        if not (name.isascii() and name.isdigit()):
+            allowed = f"allowed: the folder of a version, such as {self.folder}/1"
+            raise RegistryError(f"{link}: points at {link.readlink()}; {allowed}")
+        return int(name)
 
     def check_servable(self, number: int) -> None:
         """Raise ContractError where the bundle of a version is here and cannot be served any more."""

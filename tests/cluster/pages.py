@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from polytask.registry.files import CURRENT, point
 from serving.manifests.render import find_kubectl
 from tests.cluster.control_plane import ControlPlane
 from tests.docs.test_commands import BLOCK, commands_of
@@ -82,10 +83,11 @@ def check_table(page: str, left_out: Mapping[str, str]) -> None:
 class Desk:
     """A folder that looks like the repository after `make demo`, and the programs that commands find there.
 
-    `bundles` are the published versions, `services` the address of the data plane with {namespace} and {name}.
+    `bundles` are the published versions, of which the newest is the live one. `services` is the address of the data
+    plane with {namespace} and {name}.
     """
 
-    def __init__(self, folder: Path, plane: ControlPlane, bundles: Mapping[str, Path], services: str) -> None:
+    def __init__(self, folder: Path, plane: ControlPlane, bundles: Mapping[int, Path], services: str) -> None:
         self.folder = folder / "repository"
         self.calls = folder / "calls"
         self.calls.touch()
@@ -99,8 +101,9 @@ class Desk:
                 (self.folder / entry.name).symlink_to(entry)
         published = self.folder / "build" / "demo" / "movielens" / "published"
         published.mkdir(parents=True)
-        for name, bundle in bundles.items():
-            (published / name).symlink_to(bundle)
+        for number, bundle in bundles.items():
+            (published / str(number)).symlink_to(bundle)
+        point(published / CURRENT, str(max(bundles)))
         for name in ("tls.crt", "tls.key", "ca.crt", "token"):
             (self.folder / name).write_text("of the test", encoding="utf-8")
         self._write_programs(services)

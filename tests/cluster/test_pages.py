@@ -55,10 +55,13 @@ PAGES = sorted(LEFT_OUT)
 
 @dataclass
 class Walk:
-    """Runs the commands of pages. `addresses` replace those of the page, which are fixed ports of this machine."""
+    """Runs the commands of pages.
+
+    `replaced` has what a page writes and what it is here: fixed ports of this machine, the number of an older version.
+    """
 
     desk: Desk
-    addresses: dict[str, str]
+    replaced: dict[str, str]
 
     def page(self, page: str, namespace: str, before: Callable[[str], None] = lambda line: None) -> dict[str, str]:
         """Run every command of a page that is not left out; returns what each of them printed."""
@@ -70,7 +73,7 @@ class Walk:
         return printed
 
     def _run(self, line: str, namespace: str) -> str:
-        for written, here in {**self.addresses, "<namespace>": namespace}.items():
+        for written, here in {**self.replaced, "<namespace>": namespace}.items():
             line = line.replace(written, here)
         # The doctor looks at this machine too, of which nothing is tested here.
         return self.desk.run(line, check=line != "polytask doctor")
@@ -106,17 +109,18 @@ def walk(
     newer.mkdir()
     write_bundle(newer, small_scenario, tables, VERSION + 1)
     services = f"{address}/services/{{namespace}}/{{name}}"
-    desk = Desk(tmp_path, plane, {"1": ruled_bundle, "current": newer}, services)
+    desk = Desk(tmp_path, plane, {VERSION: ruled_bundle, VERSION + 1: newer}, services)
     with ExitStack() as stack:
         transformer = stack.enter_context(running())
         kubeflow = stack.enter_context(serving(pipelines))
         stack.callback(desk.close)
-        addresses = {
+        replaced = {
+            "published/1 ": f"published/{VERSION} ",
             "http://localhost:8080": services,
             "localhost:8081": transformer.url,
             "http://localhost:8888": kubeflow,
         }
-        yield Walk(desk, addresses)
+        yield Walk(desk, replaced)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -81,3 +81,9 @@ def test_what_was_never_live_is_nothing_to_go_back_to(small_scenario: Scenario, 
     assert [version.version for version in registry.versions()] == [2, 1]  # as they were registered
     with pytest.raises(RegistryError, match="no version was live before 2"):
         registry.roll_back("worse")
+
+
+def test_a_link_to_anything_but_a_version_is_reported(registry: FolderRegistry) -> None:
+    point(registry.folder / "current", "newest")
+    with pytest.raises(RegistryError, match=r"current: points at newest; allowed: the folder of a version"):
+        registry.live()
