@@ -5,11 +5,10 @@
 <folder>/checkpoints/<version>/    the model it was exported from
 """
 
-import os
 import shutil
 from pathlib import Path
 
-from polytask.atomic import atomic_folder
+from polytask.atomic import atomic_folder, replace_link
 from polytask.contract import CONTRACT_FILE, Contract, load_contract
 from polytask.registry.version import RegistryError
 
@@ -84,7 +83,4 @@ def point(link: Path, name: str) -> None:
     """Replace a symbolic link in one step, so that a reader finds the old version or the new one."""
     if link.is_symlink() and link.readlink() == Path(name):
         return
-    temporary = link.with_name(f".{link.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(name)
-    temporary.replace(link)
+    replace_link(link, name)
