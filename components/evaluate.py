@@ -36,6 +36,7 @@ def evaluate(
     import math
     from pathlib import Path
 
+    from polytask.atomic import write_text
     from polytask.jobs import evaluate_model
     from polytask.scenario import load_scenario
 
@@ -54,5 +55,5 @@ def evaluate(
                 metrics.log_metric(f"{task} {name}", value)
             print(f"{task} {name}: {value:.4f}")
     # The local runner takes a step from its cache only where every output is a file.
-    Path(metrics.path).write_text("", encoding="utf-8")
+    write_text(Path(metrics.path), "")
     return list(results["test"]["metrics"])

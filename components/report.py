@@ -22,10 +22,11 @@ def report(
     """
     from pathlib import Path
 
+    from polytask.atomic import write_text
     from polytask.outcome import outcome_line, outcome_page, send_outcome
 
     line = outcome_line(pipeline, scenario, status.state, status.error_message)
-    Path(outcome.path).write_text(outcome_page(line, status.pipeline_job_resource_name), encoding="utf-8")
+    write_text(Path(outcome.path), outcome_page(line, status.pipeline_job_resource_name))
     sent = send_outcome(line)
     if sent is not None:
         print(sent)

@@ -22,6 +22,7 @@ def show_task(
     """
     from pathlib import Path
 
+    from polytask.atomic import write_text
     from polytask.evaluation.charts import charts_of
 
     charts = charts_of(Path(evaluation.path), task)
@@ -35,4 +36,4 @@ def show_task(
     classification.metadata["task"] = task
     for shown in (metrics, classification):
         # The local runner takes a step from its cache only where every output is a file.
-        Path(shown.path).write_text("", encoding="utf-8")
+        write_text(Path(shown.path), "")

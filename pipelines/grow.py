@@ -4,7 +4,6 @@ The checkpoint of a version is in the registry beside its bundle (`polytask.regi
 published without lies where the pipeline's training step left it.
 """
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipelines.workspace import Places
+from polytask.atomic import temporary_folder
 from polytask.contract import REPOSITORY_FOLDER, Contract, load_contract
 from polytask.environment import stay_on_this_machine
 from polytask.errors import ContractError, DataError
@@ -88,9 +88,8 @@ class Ground:
     @contextmanager
     def workplace(self) -> Iterator[Path]:
         """A folder for what is being made, on the same disk; it is removed in the end."""
-        self.places.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.places.folder, prefix=".grow-") as folder:
-            yield Path(folder)
+        with temporary_folder(self.places.folder / "update") as folder:
+            yield folder
 
 
 def ground(scenario: str, workspace: Path, checkpoint: Path | None, bundle: Path | None) -> Ground:

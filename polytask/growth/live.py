@@ -1,11 +1,11 @@
 """The live version of a model as the one that the next grows from."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from polytask.atomic import temporary_folder
 from polytask.contract import Contract
 from polytask.errors import DataError, ScenarioError
 from polytask.growth.jobs import BUNDLE, MODEL
@@ -50,10 +50,10 @@ def made_for(model: Path, bundle: Path) -> Iterator[Path]:
     """
     model.parent.mkdir(parents=True, exist_ok=True)
     bundle.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=model.parent, prefix=".grow-") as folder:
-        yield Path(folder)
-        shutil.move(Path(folder) / MODEL, model)
-        shutil.move(Path(folder) / BUNDLE, bundle)
+    with temporary_folder(model) as folder:
+        yield folder
+        shutil.move(folder / MODEL, model)
+        shutil.move(folder / BUNDLE, bundle)
 
 
 def _short(value: object) -> str:
