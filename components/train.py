@@ -70,15 +70,17 @@ def train(
         )
     else:
         from polytask.growth.jobs import calibrate_job
-        from polytask.jobs import train_model
+        from polytask.jobs import remove_state, train_model
         from polytask.together import train_together
 
-        work = Path(work_folder) if work_folder else None
+        work = Path(work_folder) if work_folder else Path(model.path).parent
         if processes > 1:
-            trained = train_together(processes, *inputs, Path(model.path), print, work)
+            trained = train_together(processes, *inputs, Path(model.path), print, work, keep_state=True)
         else:
-            trained = train_model(*inputs, Path(model.path), print, work)
+            trained = train_model(*inputs, Path(model.path), print, work, keep_state=True)
         calibrate_job(*inputs, Path(model.path), print)
+        # Not earlier: a stop while new items are calibrated would lose a training that is finished.
+        remove_state(loaded, work)
     model.metadata.update(trained)
     parent = None if live is None else live.version
     model.metadata["lineage"] = lineage_of(loaded, Path(training_set.path), parent)

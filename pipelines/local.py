@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipelines.failure import PipelineError, failure
+from pipelines.interrupts import Interrupts
 from polytask import PACKAGES
 from polytask.atomic import sha256_file, write_text
 
@@ -81,20 +82,32 @@ def run_pipeline(pipeline: Callable[..., Any], arguments: dict[str, Any], root: 
         raise_on_error=True,
     )
     run = Run(log=root / "pipeline.log")
+    interrupts = Interrupts()
+    earlier = set(root.iterdir())
     begun = time.monotonic()
     with run.log.open("w", encoding="utf-8") as log, console.status("starting the pipeline") as status:
-        watcher = _Watcher(log, run, console, status.update)
+        watcher = _Watcher(log, run, console, status.update, interrupts)
         with contextlib.redirect_stdout(watcher), _logged(watcher), warnings.catch_warnings():
             # The image is not run here, and display names are for the cluster: neither matters to the local runner.
             warnings.filterwarnings("ignore", message="You may be attemping to run a task that uses custom")
             warnings.filterwarnings("ignore", message="Task '.*': settings")
             try:
-                with _environment(UNBUFFERED, "1"), _temporary_folder():
+                with (
+                    _environment(UNBUFFERED, "1"),
+                    _temporary_folder(),
+                    _steps_run_by(interrupts),
+                    interrupts.handled(),
+                ):
                     task = pipeline(**arguments)
             except (RuntimeError, OSError) as error:  # kfp's own for a failed step; a full disk here
                 raise PipelineError(watcher.failure(error)) from error
+            except (KeyboardInterrupt, SystemExit):
+                console.print(
+                    f"stopped; the finished steps are kept in {root}, and the same command goes on from there"
+                )
+                raise
             finally:
-                watcher.remove_failed(root)
+                watcher.remove_failed(root, earlier)
     run.total = time.monotonic() - begun
     run.outputs = {name: Path(artifact.path) for name, artifact in task.outputs.items()}
     return run
@@ -131,6 +144,20 @@ def _temporary_folder() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _steps_run_by(interrupts: Interrupts) -> Iterator[None]:
+    """Let kfp's runner start the steps' processes by `Interrupts.run_step`, unless a test has them run elsewhere."""
+    from kfp.local import subprocess_task_handler as handler
+
+    kfps_own = handler.run_local_subprocess
+    if kfps_own.__module__ == handler.__name__:
+        handler.run_local_subprocess = interrupts.run_step
+    try:
+        yield
+    finally:
+        handler.run_local_subprocess = kfps_own
+
+
+@contextlib.contextmanager
 def _logged(watcher: "_Watcher") -> Iterator[None]:
     """Let the watcher see what the runner logs between steps (cache hits), which it prints nowhere."""
     root = logging.getLogger()
@@ -147,7 +174,15 @@ def _logged(watcher: "_Watcher") -> Iterator[None]:
 class _Watcher(io.TextIOBase):
     """Takes what the local runner prints: keeps all of it in the log, shows steps and their last line."""
 
-    def __init__(self, log: io.TextIOBase | Any, run: Run, console: Console, show: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        log: io.TextIOBase | Any,
+        run: Run,
+        console: Console,
+        show: Callable[[str], None],
+        interrupts: Interrupts,
+    ) -> None:
+        self._interrupts = interrupts
         self._log = log
         self._run = run
         self._console = console
@@ -175,22 +210,29 @@ class _Watcher(io.TextIOBase):
             return failure(step, lines, self._run.log)
         return f"the pipeline failed (log: {self._run.log}): {error}"
 
-    def remove_failed(self, root: Path) -> None:
-        """Take away what the steps left that failed or were interrupted: half of their outputs may be there."""
+    def remove_failed(self, root: Path, earlier: Collection[Path]) -> None:
+        """Remove what the steps of this run left that failed or were interrupted: their outputs may be incomplete.
+
+        `earlier` are the folders of `root` before this run, whose outputs the cache still refers to.
+        """
         unfinished = {*self._failed, *([self._step] if self._step else [])}
-        for step in unfinished if self._name else ():
-            for folder in root.glob(f"{self._name}*/**/{step}"):
-                shutil.rmtree(folder, ignore_errors=True)
+        for run_folder in root.glob(f"{self._name}-*") if self._name else ():
+            for step in unfinished if run_folder not in earlier else ():
+                for folder in run_folder.glob(f"**/{step}"):
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def _see(self, line: str) -> None:
         if running := _RUNNING.search(line):
             self._name = running.group(1)
         elif started := _STARTED.search(line):
+            self._interrupts.step_taken()
             self._step, self._started, self._lines = started.group(1), time.monotonic(), []
             self._show(f"{self._step} ...")
         elif failed := _FAILED.search(line):
             self._failed[failed.group(1)], self._step = self._lines, ""
+            self._interrupts.step_taken()
         elif cached := _CACHED.search(line):
+            self._interrupts.step_taken()
             self._run.reused.append(cached.group(1))
             self._console.print(f"[green]✓[/] {cached.group(1)}: reused from an earlier run", highlight=False)
         elif succeeded := _SUCCEEDED.search(line):
@@ -206,6 +248,7 @@ class _Watcher(io.TextIOBase):
                 self._entered = time.monotonic()
             elif _LEFT in line:
                 self._run.own[self._step] = time.monotonic() - self._entered
+                self._interrupts.step_finishing()
         elif line.startswith("    ") and line.strip():
             self._lines.append(line[4:].rstrip())
             self._show(f"{self._step}: {escape(line.strip()[:100])}")

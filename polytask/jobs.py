@@ -40,6 +40,11 @@ def state_file(scenario: Scenario, work: Path) -> Path:
     return work / f"{scenario.name}.resume.safetensors"
 
 
+def remove_state(scenario: Scenario, work: Path) -> None:
+    """Remove the state of a training in the folder `work`: the step that trained has finished all that it does."""
+    state_file(scenario, work).unlink(missing_ok=True)
+
+
 def train_model(
     scenario: Scenario,
     tables: Path,
@@ -48,11 +53,13 @@ def train_model(
     say: Say,
     work: Path | None = None,
     keep: Callable[[Path], None] | None = None,
+    keep_state: bool = False,
 ) -> dict[str, str | float]:
     """Train and write the checkpoint folder `target`. Returns its checksums and last losses, equal for equal inputs.
 
-    The folder `work`, by default the one that `target` lies in, holds the state of a training that was interrupted: the
-    same inputs and code go on from there, others start anew. The state is removed once the checkpoint is written;
+    The folder `work`, by default that of `target`, holds the state of a training that was interrupted: the same inputs
+    and code go on from there, others start from scratch. The state is removed once the checkpoint is written, unless
+    `keep_state`: then the caller does so (`remove_state`) when nothing is left to do that could fail or be stopped.
     `keep` gets its file after each epoch. Of several processes the first writes, and only it returns checksums.
     """
     together = process_state()
@@ -80,7 +87,7 @@ def train_model(
         say(f"trained in {sum(epoch.seconds for epoch in history):.1f} s")
     # A state of the last epoch is all that is left to do: whoever has not read it yet would train alone, and wait.
     together.wait_for_everyone()
-    if together.is_main_process:
+    if together.is_main_process and not keep_state:
         resume.remove()
     return found | {f"{task}_loss": loss for task, loss in history[-1].losses.items()}
 

@@ -17,7 +17,7 @@ def main(address: str) -> None:
     prepare_environment()
     from polytask.exchange import Exchange
     from polytask.growth.jobs import calibrate_job
-    from polytask.jobs import state_file, train_model
+    from polytask.jobs import remove_state, state_file, train_model
     from polytask.processes import process_state
 
     together = process_state()
@@ -34,10 +34,11 @@ def main(address: str) -> None:
         print(line, flush=True)  # noqa: T201 - whoever follows the training reads it
 
     read = inputs.scenario, inputs.tables, inputs.training_set
-    came_to = train_model(*read, folder / "model", say, folder, exchange.put_state)
+    came_to = train_model(*read, folder / "model", say, folder, exchange.put_state, keep_state=True)
     if together.is_main_process:
         calibrate_job(*read, folder / "model", say)
         exchange.put_model(folder / "model", came_to)
+        remove_state(inputs.scenario, folder)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -58,9 +58,14 @@ class Resume:
         """Bring `progress` to the state of the file. Without a file of this key it stays as it is."""
         if not self.path.is_file():
             return
-        with safe_open(self.path, framework="pt") as file:
-            header = json.loads(file.metadata()[HEADER])
-            saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                header = json.loads(file.metadata()[HEADER])
+                saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        except (SafetensorError, TypeError, KeyError, ValueError) as error:
+            # A writer to object storage that was stopped midway may leave a part of a file.
+            self._say(f"{self.path}: is no resume state ({error}); starting from scratch")
+            return
         key = self._key(processes)
         if header["key"] != key:
             self._say(f"{self.path}: is of another training (key {header['key'][:12]}, this one has {key[:12]}): anew")

@@ -24,6 +24,7 @@ def train_together(
     say: Callable[[str], None],
     work: Path | None = None,
     hours: float = DEADLINE_HOURS,
+    keep_state: bool = False,
 ) -> dict[str, str | float]:
     """`train_model` (`polytask.jobs`) in several processes: one per GPU, or on the CPU where there is none.
 
@@ -39,6 +40,7 @@ def train_together(
             "target": str(target),
             "work": None if work is None else str(work),
             "result": str(result),
+            "keep_state": keep_state,
         }
         job.write_text(json.dumps(content), encoding="utf-8")
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
@@ -94,6 +96,7 @@ def main(job: Path) -> None:
         Path(content["target"]),
         lambda line: print(line, flush=True),  # noqa: T201 - the process that started this one reads it
         None if content["work"] is None else Path(content["work"]),
+        keep_state=content["keep_state"],
     )
     if process_state().is_main_process:
         write_text(Path(content["result"]), json.dumps(found))

@@ -11,6 +11,7 @@ from components.image import IMAGE
 from components.train import train
 from polytask import jobs, together
 from polytask.lineage import data_checksum
+from polytask.scenario import load_scenario
 from serving.rollout import cluster
 from trainer import on_nodes
 
@@ -49,6 +50,31 @@ def test_one_machine_asks_no_cluster(arguments: dict[str, Any], calls: list[str]
     train.python_func(**arguments, processes=processes)
     assert calls == [way, "calibrated"]
     assert arguments["model"].metadata["item_loss"] == 0.5
+
+
+def test_a_stop_while_new_items_are_calibrated_loses_no_training(
+    arguments: dict[str, Any], calls: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    state = jobs.state_file(load_scenario(arguments["scenario"]), tmp_path)
+
+    def train_model(*_: Any, keep_state: bool = False) -> dict[str, float]:
+        state.write_bytes(b"of the last epoch")
+        if not keep_state:
+            state.unlink()
+        return {"item_loss": 0.5}
+
+    def stopped(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jobs, "train_model", train_model)
+    calibrate = growth.calibrate_job
+    monkeypatch.setattr(growth, "calibrate_job", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train.python_func(**arguments, work_folder=str(tmp_path))
+    assert state.is_file()
+    monkeypatch.setattr(growth, "calibrate_job", calibrate)
+    train.python_func(**arguments, work_folder=str(tmp_path))
+    assert not state.exists()
 
 
 def test_several_machines_get_what_the_parameters_and_the_scenario_say(

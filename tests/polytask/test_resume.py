@@ -74,6 +74,15 @@ def test_state_of_another_training_is_left_alone(dataset, interrupted, said):
     assert "is of another training (key key-1, this one has another key-" in said[0]
 
 
+def test_a_part_of_a_state_is_not_resumed_from(dataset, interrupted, said):
+    whole = interrupted.path.read_bytes()
+    interrupted.path.write_bytes(whole[: len(whole) // 2])
+    epochs = []
+    train(dataset, ITEM_VECTORS, epochs.append, interrupted)
+    assert len(epochs) == 4
+    assert "is no resume state" in said[0]
+
+
 def test_state_is_one_safetensors_file(interrupted):
     assert [path.name for path in interrupted.path.parent.iterdir()] == [interrupted.path.name]
     with safe_open(interrupted.path, framework="pt") as file:
