@@ -11,6 +11,7 @@ from pathlib import Path
 from polytask.atomic import atomic_folder, replace_link
 from polytask.contract import CONTRACT_FILE, Contract, load_contract
 from polytask.registry.version import RegistryError
+from polytask.removal import finish_removals, remove_folder
 
 CURRENT = "current"
 CHECKPOINTS = "checkpoints"
@@ -74,6 +75,16 @@ class VersionFiles:
     def point(self, number: int) -> None:
         """Point `current` at a version."""
         point(self.folder / CURRENT, str(number))
+
+    def remove(self, number: int) -> None:
+        """Delete the checkpoint and the bundle of a version; also what interrupted removals left.
+
+        The bundle goes last: a version is listed, and can be removed again, until nothing of it is left.
+        """
+        remove_folder(self._checkpoint(number))
+        remove_folder(self.bundle(number))
+        for folder in (self.folder, self.folder / CHECKPOINTS):
+            finish_removals(folder)
 
     def _checkpoint(self, number: int) -> Path:
         return self.folder / CHECKPOINTS / str(number)

@@ -10,7 +10,15 @@ from pydantic import ValidationError
 from polytask.atomic import write_text
 from polytask.contract import load_contract
 from polytask.registry.files import VersionFiles
-from polytask.registry.version import ROLLED_BACK, ModelVersion, RegistryError, now, version_before
+from polytask.registry.version import (
+    REPLACES,
+    ROLLED_BACK,
+    ModelVersion,
+    RegistryError,
+    check_removable,
+    now,
+    version_before,
+)
 
 RECORDS = "records"
 
@@ -75,6 +83,27 @@ class FolderRegistry:
         self._files.point(target.version)
         self.tag(live.version, ROLLED_BACK, f"{now()} to {target.version}: {reason}")
         return target
+
+    def remove(self, version: int) -> None:
+        """Delete checkpoint, bundle and record of a version that is not live."""
+        self._version(version)
+        check_removable(version, self.live(), str(self))
+        self._remove(version)
+
+    def replace(self, version: int, by: int) -> ModelVersion:
+        """Let `by` take the place of `version`, which is removed."""
+        old, new = self._version(version), self._version(by)
+        tags = {**old.tags, **new.tags, REPLACES: str(version)}
+        record = self._write(new.model_copy(update={"promoted": old.promoted, "tags": tags}))
+        if self._files.current() == version:
+            self._files.check_servable(by)
+            self._files.point(by)
+        self._remove(version)
+        return record
+
+    def _remove(self, number: int) -> None:
+        self._files.remove(number)
+        self._record_file(number).unlink(missing_ok=True)
 
     def _version(self, number: int) -> ModelVersion:
         if not self._files.holds(number):

@@ -13,6 +13,8 @@ Metrics = dict[str, dict[str, float]]
 
 # The tag of a version that was rolled back from: when, to which one, why.
 ROLLED_BACK = "rolled_back"
+# The tag of a version that took the place of another: which one.
+REPLACES = "replaces"
 
 
 class RegistryError(PolytaskError):
@@ -70,6 +72,24 @@ class ModelRegistry(Protocol):
 
         Raises RegistryError where there is none, ContractError where its bundle cannot be served any more.
         """
+
+    def remove(self, version: int) -> None:
+        """Delete the files of a version and take it off the list.
+
+        Raises RegistryError for an unknown version and for the live one.
+        """
+
+    def replace(self, version: int, by: int) -> ModelVersion:
+        """Let the registered version `by` take the place of `version`: its promotion, its tags, live where it was.
+
+        `version` is removed afterwards. Returns `by`. Raises RegistryError for an unknown version.
+        """
+
+
+def check_removable(version: int, live: ModelVersion | None, place: str) -> None:
+    """Raise RegistryError, which names the registry `place`, for the live version."""
+    if live is not None and live.version == version:
+        raise RegistryError(f"{place}: version {version} is live and cannot be removed; make another one live first")
 
 
 def version_before(versions: Sequence[ModelVersion], live: ModelVersion | None, place: str, to: int | None) -> int:

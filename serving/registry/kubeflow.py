@@ -5,13 +5,31 @@ by its number, and all that is known of it are its custom properties; its artifa
 lie in a folder, as with the registry in a folder (`polytask.registry.files`).
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polytask.registry.files import VersionFiles
-from polytask.registry.version import ROLLED_BACK, ModelVersion, RegistryError, now, version_before
-from serving.registry.custom_properties import properties_of, version_of
+from polytask.registry.version import (
+    REPLACES,
+    ROLLED_BACK,
+    ModelVersion,
+    RegistryError,
+    check_removable,
+    now,
+    version_before,
+)
+from serving.registry.registered_versions import (
+    OWNER,
+    all_versions,
+    archive,
+    create_version,
+    find_version,
+    is_archived,
+    listed,
+    save,
+    version_from,
+)
 from serving.registry.registry_client import RegistryClient, created, require_api
 
 if TYPE_CHECKING:
@@ -20,8 +38,6 @@ if TYPE_CHECKING:
     from model_registry.types import RegisteredModel
 
 LIVE = "live_version"
-OWNER = "polytask"
-PAGE = 100
 SECONDS = 30.0
 
 
@@ -57,11 +73,11 @@ class KubeflowRegistry:
 
         async def run(calls: "ModelRegistryAPIClient") -> ModelVersion:
             model = await self._model(calls) or await self._create_model(calls)
-            known = await _registered(calls, model, made.version) or await _create_version(calls, model, made)
-            before = _version(known)
+            known = await find_version(calls, model, made.version) or await create_version(calls, model, made)
+            before = version_from(known)
             kept = {"tags": before.tags, "created": before.created, "promoted": before.promoted}
             merged = made.model_copy(update=kept)
-            await _save(calls, known, merged)
+            await save(calls, listed(known), merged)
             await self._attach(calls, known, merged)
             return self._placed(merged)
 
@@ -72,7 +88,7 @@ class KubeflowRegistry:
 
         async def run(calls: "ModelRegistryAPIClient") -> list[ModelVersion]:
             model = await self._model(calls)
-            return [] if model is None else [self._placed(version) for version in await _all(calls, model)]
+            return [] if model is None else [self._placed(version) for version in await all_versions(calls, model)]
 
         return self._client.run(run)
 
@@ -84,7 +100,7 @@ class KubeflowRegistry:
             number = None if model is None else (model.custom_properties or {}).get(LIVE)
             if model is None or number is None:
                 return None
-            return self._placed(_version(await self._known(calls, model, int(number))))
+            return self._placed(version_from(await self._known(calls, model, int(number))))
 
         return self._client.run(run)
 
@@ -118,13 +134,52 @@ class KubeflowRegistry:
 
         async def run(calls: "ModelRegistryAPIClient") -> ModelVersion:
             model = await self._required(calls)
-            target = self._placed(_version(await self._known(calls, model, number)))
+            target = self._placed(version_from(await self._known(calls, model, number)))
             await self._point(calls, model, number)
             note = f"{now()} to {number}: {reason}"
             await self._change(calls, model, live.version, lambda known: {"tags": {**known.tags, ROLLED_BACK: note}})
             return target
 
         return self._client.run(run)
+
+    def remove(self, version: int) -> None:
+        """Archive a version that is not live and delete its files where they are in the folder."""
+        check_removable(version, self.live(), str(self))
+
+        async def run(calls: "ModelRegistryAPIClient") -> None:
+            await archive(calls, await self._known(calls, await self._required(calls), version))
+
+        # The files first: an archived version is not listed, and could not be removed again.
+        self._client.run(self._known_version(version))
+        self._files.remove(version)
+        self._client.run(run)
+
+    def replace(self, version: int, by: int) -> ModelVersion:
+        """Let `by` take the place of `version`, which is archived; its files are deleted."""
+        live = self.live()
+        old = self._client.run(self._known_version(version))
+        self._files.check_servable(by)
+
+        async def run(calls: "ModelRegistryAPIClient") -> ModelVersion:
+            model = await self._required(calls)
+
+            def taken_over(new: ModelVersion) -> dict[str, Any]:
+                return {"promoted": old.promoted, "tags": {**old.tags, **new.tags, REPLACES: str(version)}}
+
+            replaced = await self._change(calls, model, by, taken_over)
+            if live is not None and live.version == version:
+                await self._point(calls, model, by)
+            return replaced
+
+        record = self._client.run(run)
+        self.remove(version)
+        return record
+
+    def _known_version(self, number: int) -> "Callable[[ModelRegistryAPIClient], Awaitable[ModelVersion]]":
+        async def run(calls: "ModelRegistryAPIClient") -> ModelVersion:
+            return version_from(await self._known(calls, await self._required(calls), number))
+
+        return run
 
     async def _model(self, calls: "ModelRegistryAPIClient") -> "RegisteredModel | None":
         found = await calls.get_registered_model_by_params(self._name)
@@ -162,9 +217,9 @@ class KubeflowRegistry:
             await calls.upsert_model_artifact(artifact)
 
     async def _known(self, calls: "ModelRegistryAPIClient", model: "RegisteredModel", number: int) -> "Registered":
-        registered = await _registered(calls, model, number)
-        if registered is None:
-            known = ", ".join(str(version.version) for version in await _all(calls, model)) or "none"
+        registered = await find_version(calls, model, number)
+        if registered is None or is_archived(registered):
+            known = ", ".join(str(version.version) for version in await all_versions(calls, model)) or "none"
             raise RegistryError(f"{self}: version {number} is not there; there are {known}")
         return registered
 
@@ -176,9 +231,9 @@ class KubeflowRegistry:
         change: Callable[[ModelVersion], dict[str, Any]],
     ) -> ModelVersion:
         registered = await self._known(calls, model, number)
-        version = _version(registered)
+        version = version_from(registered)
         changed = version.model_copy(update=change(version))
-        await _save(calls, registered, changed)
+        await save(calls, registered, changed)
         return self._placed(changed)
 
     async def _point(self, calls: "ModelRegistryAPIClient", model: "RegisteredModel", number: int) -> None:
@@ -196,43 +251,3 @@ class KubeflowRegistry:
         return version.model_copy(
             update={"bundle": str(bundle.resolve()), "checkpoint": checkpoint and str(checkpoint.resolve())}
         )
-
-
-async def _registered(calls: "ModelRegistryAPIClient", model: "RegisteredModel", number: int) -> "Registered | None":
-    assert model.id is not None, "the server gives every model an id"
-    return await calls.get_model_version_by_params(model.id, str(number))
-
-
-async def _create_version(
-    calls: "ModelRegistryAPIClient", model: "RegisteredModel", made: ModelVersion
-) -> "Registered":
-    from model_registry.types import ModelVersion as Registered
-
-    wanted = Registered(name=str(made.version), author=OWNER, custom_properties=properties_of(made))
-    return await created(
-        lambda: calls.upsert_model_version(wanted, model.id), lambda: _registered(calls, model, made.version)
-    )
-
-
-async def _all(calls: "ModelRegistryAPIClient", model: "RegisteredModel") -> list[ModelVersion]:
-    from model_registry.types import ListOptions
-
-    assert model.id is not None, "the server gives every model an id"
-    options = ListOptions(limit=PAGE)
-    found: list[ModelVersion] = []
-    while True:
-        page = await calls.get_model_versions(model.id, options)
-        # A version that someone else called by a name is none of ours.
-        found += [_version(entry) for entry in page if entry.name.isdigit()]
-        if not page or not options.next_page_token:
-            return sorted(found, key=lambda version: (version.created, version.version))
-
-
-async def _save(calls: "ModelRegistryAPIClient", registered: "Registered", version: ModelVersion) -> None:
-    # All of them: servers differ in whether a property that is left out stays.
-    registered.custom_properties = {**(registered.custom_properties or {}), **properties_of(version)}
-    await calls.upsert_model_version(registered)
-
-
-def _version(registered: "Registered") -> ModelVersion:
-    return version_of(registered.name, registered.custom_properties or {})

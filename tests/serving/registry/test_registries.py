@@ -129,3 +129,74 @@ def test_a_rollout_by_hand_is_told(registry: ModelRegistry, small_scenario: Scen
     live = registry.live()
     assert live is not None
     assert live.version == 4
+
+
+def numbers(registry: ModelRegistry) -> list[int]:
+    return [version.version for version in registry.versions()]
+
+
+def test_a_removed_version_leaves_no_file_and_no_entry(registry: ModelRegistry, tmp_path: Path) -> None:
+    folder = tmp_path / "published"
+    registry.remove(1)
+    assert numbers(registry) == [2, 3]
+    left = [path.relative_to(folder) for path in folder.rglob("*") if "1" in path.name.split(".")[0]]
+    assert left == []
+    with pytest.raises(RegistryError, match="version 1 is not there; there are 2, 3"):
+        registry.remove(1)
+
+
+def test_the_live_version_is_not_removed(registry: ModelRegistry, tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match="version 3 is live and cannot be removed; make another one live first"):
+        registry.remove(3)
+    assert numbers(registry) == [1, 2, 3]
+    assert (tmp_path / "published" / "3" / "contract.json").is_file()
+
+
+def test_a_removal_that_was_interrupted_is_finished(registry: ModelRegistry, tmp_path: Path, monkeypatch) -> None:
+    folder = tmp_path / "published"
+    delete = shutil.rmtree
+
+    def stopped(path: Path, **options: bool) -> None:
+        if Path(path).parent == folder:
+            raise KeyboardInterrupt
+        delete(path, **options)
+
+    monkeypatch.setattr("polytask.removal.shutil.rmtree", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        registry.remove(1)
+    assert not (folder / "1").exists(), "half of a bundle would look like a whole one"
+    monkeypatch.undo()
+    registry.remove(2)
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_version_takes_the_place_of_another(
+    registry: ModelRegistry, small_scenario: Scenario, tmp_path: Path
+) -> None:
+    registry.tag(3, "note", "good")
+    before = registry.live()
+    assert before is not None
+    registry.register(published(small_scenario, tmp_path / "published", 4), None, {})
+    replaced = registry.replace(3, 4)
+    live = registry.live()
+    assert live is not None and live == replaced
+    assert (live.version, live.promoted) == (4, before.promoted)
+    assert live.tags == {"note": "good", "replaces": "3"}
+    assert numbers(registry) == [1, 2, 4]
+    assert (tmp_path / "published" / "current").resolve().name == "4"
+    assert registry.roll_back("worse").version == 2
+
+    registry.register(published(small_scenario, tmp_path / "published", 5), None, {})
+    registry.replace(1, 5)
+    live = registry.live()
+    assert live is not None and live.version == 2, "only the live version's place is the live one's"
+    assert registry.roll_back("worse still").version == 5
+
+
+def test_a_version_that_is_published_again_is_listed_again(
+    registry: ModelRegistry, small_scenario: Scenario, tmp_path: Path
+) -> None:
+    registry.remove(1)
+    registry.register(published(small_scenario, tmp_path / "published", 1), None, {})
+    assert sorted(numbers(registry)) == [1, 2, 3]
+    assert registry.promote(1).version == 1
