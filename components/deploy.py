@@ -15,6 +15,7 @@ def deploy(
     inference_service: str = "recommender",
     strategy: str = "rolling",
     registry: str = "",
+    scenario: str = "",
 ) -> str:
     """Publish the bundle to a folder, verified, under its model version, register it, and make it the live version.
 
@@ -30,6 +31,8 @@ def deploy(
         inference_service: Its name.
         strategy: recreate, rolling, canary or shadow.
         registry: See `compare`.
+        scenario: Name or path of the scenario whose `retention` says which old versions are removed afterwards; empty
+            for none.
 
     Returns:
         The published folder.
@@ -50,4 +53,21 @@ def deploy(
         if outcome.action != "shadowing":
             promote(published, registry)
         print(outcome)
+    if scenario:
+        from polytask.registry.retention import prune
+        from polytask.scenario import load_scenario
+        from serving.registry.address import open_registry
+        from serving.registry.served import find_live
+
+        loaded = load_scenario(scenario)
+        opened = open_registry(registry, Path(target), loaded.name)
+        if loaded.retention.removes:
+            served = find_live(opened, namespace, inference_service).version if storage else None
+            for pruned in prune(
+                opened,
+                keep=loaded.retention.keep,
+                max_age_days=loaded.retention.max_age_days,
+                served=(int(published.name), *(() if served is None else (served.version,))),
+            ):
+                print(f"removed version {pruned.version.version}: {pruned.reason}")
     return str(published)

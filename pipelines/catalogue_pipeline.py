@@ -46,4 +46,4 @@ def refresh_catalogue(
     # Neither which model is live nor what the source holds stands in an input.
     step(grown, "Append new items", "model", again=True, cached=False)
     judged = gate_steps(scenario, data, grown, target, namespace, registry, bundle=grown)
-    publish_steps(grown, grown, target, storage, namespace, strategy, registry, after=judged.gate)
+    publish_steps(scenario, grown, grown, target, storage, namespace, strategy, registry, after=judged.gate)

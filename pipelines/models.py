@@ -1,4 +1,4 @@
-"""The command `polytask models`: the versions of a scenario's model, and going back to an earlier one."""
+"""The command `polytask models`: list the versions of a scenario's model, roll back to one, remove old ones."""
 
 import json
 import sys
@@ -11,11 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.workspace import WORKSPACE, Places
+from polytask.errors import PolytaskError
 from polytask.lineage import shown
+from polytask.registry.retention import Pruned, prune
 from polytask.registry.version import ModelRegistry, ModelVersion
 from polytask.scenario import load_scenario, scenario_path
-from polytask.scenario.schema import Scenario
+from polytask.scenario.schema import Retention, Scenario
 from serving.registry.address import open_registry
+from serving.registry.served import find_live
 
 models = typer.Typer(invoke_without_command=True)
 ScenarioOption = Annotated[str, typer.Option(help="Name of a scenario in scenarios/, or the path of a file.")]
@@ -77,6 +80,57 @@ def roll_back(
     """
     version = _registry(load_scenario(scenario_path(scenario)), folder, registry).roll_back(reason, to)
     Console(file=sys.stdout).print(f"version {version.version} is live again", highlight=False)
+
+
+@models.command("prune")
+def prune_versions(
+    scenario: ScenarioOption = "movielens",
+    folder: FolderOption = None,
+    registry: RegistryOption = "",
+    keep: Annotated[int | None, typer.Option(min=1, help="Keep so many of the newest versions.")] = None,
+    max_age_days: Annotated[
+        float | None, typer.Option(min=0.01, help="Remove versions that were promoted longer ago than this.")
+    ] = None,
+    namespace: Annotated[
+        str, typer.Option(help="Namespace of the InferenceService `recommender`: what it serves is kept too.")
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be removed, and remove nothing.")] = False,
+) -> None:
+    """Remove old versions: their bundles, checkpoints and records.
+
+    The live version and the one that was live before it always stay. Without --keep and --max-age-days the scenario's
+    `retention` decides. In a Kubeflow Model Registry the versions are archived.
+
+    Examples:
+      polytask models prune --keep 5 --dry-run
+      polytask models prune --keep 5 --max-age-days 90
+    """
+    loaded = load_scenario(scenario_path(scenario))
+    rule = loaded.retention
+    if keep is not None or max_age_days is not None:
+        rule = Retention(keep=keep, max_age_days=max_age_days)
+    if not rule.removes:
+        raise PolytaskError(
+            "prune: no rule is given; allowed: --keep, --max-age-days, or `retention` in the scenario's file"
+        )
+    opened = _registry(loaded, folder, registry)
+    console = Console(file=sys.stdout)
+    word = "would be removed" if dry_run else "removed"
+
+    def show(pruned: Pruned) -> None:
+        console.print(f"version {pruned.version.version} {word}: {pruned.reason}", highlight=False)
+
+    served = find_live(opened, namespace).version if namespace else None
+    found = prune(
+        opened,
+        keep=rule.keep,
+        max_age_days=rule.max_age_days,
+        served=() if served is None else (served.version,),
+        dry_run=dry_run,
+        on_removed=show,
+    )
+    kept = len(opened.versions()) - (len(found) if dry_run else 0)
+    console.print(f"{len(found)} versions {word}, {kept} kept", highlight=False)
 
 
 def _registry(scenario: Scenario, folder: Path | None, setting: str) -> ModelRegistry:

@@ -9,6 +9,7 @@ from pipelines.definition import step
 
 
 def publish_steps(
+    scenario: Text,
     bundle: PipelineTask,
     model: PipelineTask,
     target: Text,
@@ -27,6 +28,7 @@ def publish_steps(
         namespace=namespace,
         strategy=strategy,
         registry=registry,
+        scenario=scenario,
     )
     # Publishing is a side effect: it has to happen even where nothing has changed since the last run.
     step(deployed, "Deploy", "light", cached=False)

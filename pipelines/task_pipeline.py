@@ -45,4 +45,4 @@ def add_task(
     # Which model is live stands in no input.
     step(grown, "Add the task", "training", cached=False)
     judged = gate_steps(scenario, data, grown, target, namespace, registry, bundle=grown)
-    publish_steps(grown, grown, target, storage, namespace, strategy, registry, after=judged.gate)
+    publish_steps(scenario, grown, grown, target, storage, namespace, strategy, registry, after=judged.gate)

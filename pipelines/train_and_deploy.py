@@ -83,4 +83,4 @@ def train_and_deploy(
     )
     step(bundle, "Export", "model")
     bundle.after(judged.gate)
-    publish_steps(bundle, model, target, storage, namespace, strategy, registry)
+    publish_steps(scenario, bundle, model, target, storage, namespace, strategy, registry)

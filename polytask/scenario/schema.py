@@ -46,6 +46,7 @@ __all__ = [
     "Precision",
     "QueryCheck",
     "Resources",
+    "Retention",
     "Scenario",
     "Section",
     "Source",
@@ -89,6 +90,22 @@ class Examples(Section):
     contexts: tuple[dict[Name, str], ...] = ()
 
 
+class Retention(Section):
+    """How many published versions of the model are kept, and for how many days after their last promotion.
+
+    The deploy step and `polytask models prune` remove what is beyond either. The live version and the one that was
+    live before it always stay. Without a value nothing is removed.
+    """
+
+    keep: int | None = Field(default=None, ge=1)
+    max_age_days: float | None = Field(default=None, gt=0)
+
+    @property
+    def removes(self) -> bool:
+        """Whether there is a rule at all."""
+        return self.keep is not None or self.max_age_days is not None
+
+
 class Scenario(Section):
     """A whole recommendation problem: data, texts, features, tasks, encoder, training."""
 
@@ -109,6 +126,8 @@ class Scenario(Section):
     examples: Examples = Examples()
     # A matter of the cluster and not of the model: no contract, checkpoint or training state knows of it.
     resources: Resources = Field(default=Resources(), exclude=True)
+    # A matter of the registry, and not of the model either.
+    retention: Retention = Field(default=Retention(), exclude=True)
 
     @property
     def feature_service(self) -> str:

@@ -15,6 +15,7 @@ from serving.rollout import deploy as rollout
 from serving.rollout.errors import RolloutError
 from serving.rollout.settings import Outcome
 from tests.serving.bundle import VERSION, write_bundle
+from tests.serving.registry.published import published
 from tests.serving.registry.registry_server import State, serving
 
 
@@ -55,6 +56,22 @@ def test_without_an_address_only_the_folder_changes(
     live = FolderRegistry(tmp_path / "published").live()
     assert live is not None and live.lineage == {"data_sha256": "ab"}
     assert (Path(live.checkpoint or "") / "model.safetensors").read_bytes() == b"weights"
+
+
+def test_old_versions_are_removed_as_the_scenario_says(
+    bundle: Any, model: Any, small_scenario: Scenario, small_scenario_file: Path, tmp_path: Path
+) -> None:
+    target, ruled = tmp_path / "published", tmp_path / "ruled.yaml"
+    registry = FolderRegistry(target)
+    for number in (1, 2, 3):
+        registry.register(published(small_scenario, target, number), None, {})
+        registry.promote(number)
+    inputs = {"bundle": bundle, "model": model, "target": str(target)}
+    deploy.python_func(**inputs, scenario=str(small_scenario_file))
+    assert len(registry.versions()) == 4
+    ruled.write_text(small_scenario_file.read_text() + "retention: {keep: 1}\n", encoding="utf-8")
+    deploy.python_func(**inputs, scenario=str(ruled))
+    assert [version.version for version in registry.versions()] == [3, VERSION]
 
 
 def test_with_an_address_the_published_bundle_is_rolled_out(

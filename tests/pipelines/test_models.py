@@ -1,4 +1,4 @@
-"""The command `polytask models`: what it lists, and that it rolls back."""
+"""The command `polytask models`: what it lists, and that it rolls back and prunes."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from pipelines.models import models
+from polytask.errors import PolytaskError
 from polytask.registry.folder import FolderRegistry
 from polytask.registry.version import RegistryError
 from polytask.scenario import Scenario
@@ -31,7 +32,7 @@ def registry(small_scenario: Scenario, tmp_path: Path) -> FolderRegistry:
 
 def run(registry: FolderRegistry, scenario: Path, *arguments: str) -> Result:
     options = ["--scenario", str(scenario), "--folder", str(registry.folder)]
-    before = [] if arguments[:1] != ("rollback",) else ["rollback"]
+    before = list(arguments[:1]) if arguments[:1] in (("rollback",), ("prune",)) else []
     result = CliRunner().invoke(models, [*before, *options, *arguments[len(before) :]])
     if result.exception is not None:
         raise result.exception
@@ -57,6 +58,28 @@ def test_rolling_back(registry: FolderRegistry, small_scenario_file: Path) -> No
     assert live is not None and live.version == 1
     with pytest.raises(RegistryError, match="version 9 is not there"):
         run(registry, small_scenario_file, "rollback", "--to", "9")
+
+
+def test_pruning(registry: FolderRegistry, small_scenario: Scenario, small_scenario_file: Path) -> None:
+    for number in (3, 4):
+        folder = registry.folder / str(number)
+        folder.mkdir()
+        tiny_contract(small_scenario).model_copy(update={"model_version": number}).save(folder)
+        registry.register(folder, None, {})
+        registry.promote(number)
+    with pytest.raises(PolytaskError, match="no rule is given; allowed: --keep, --max-age-days, or `retention`"):
+        run(registry, small_scenario_file, "prune")
+    output = run(registry, small_scenario_file, "prune", "--keep", "1", "--dry-run").output
+    assert output.splitlines() == [
+        "version 1 would be removed: beyond the newest 1",
+        "version 2 would be removed: beyond the newest 1",
+        "2 versions would be removed, 2 kept",
+    ]
+    assert len(registry.versions()) == 4
+    ruled = small_scenario_file.with_name("ruled.yaml")
+    ruled.write_text(small_scenario_file.read_text() + "retention: {keep: 3}\n", encoding="utf-8")
+    assert "version 1 removed: beyond the newest 3" in run(registry, ruled, "prune").output
+    assert [version.version for version in registry.versions()] == [2, 3, 4]
 
 
 def test_versions_of_another_registry(registry: FolderRegistry, small_scenario_file: Path, tmp_path: Path) -> None:
