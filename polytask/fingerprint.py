@@ -7,6 +7,7 @@ from pathlib import Path
 
 from polytask.atomic import sha256_file
 from polytask.errors import DataError
+from polytask.ingest.forgotten import forgotten_file
 from polytask.lineage import REVISION
 from polytask.samples.write import SAMPLES
 from polytask.scenario.load import load_scenario, scenario_path
@@ -29,7 +30,9 @@ def source_files(scenario: Scenario) -> list[Path]:
     """
     folder = scenario.source.path
     if folder is None:
-        return []
+        # A packaged data set does not change, but who was forgotten does.
+        forgotten = forgotten_file(scenario)
+        return [forgotten] if forgotten.is_file() else []
     if not Path(folder).is_dir():
         fix = f"; made-up tables: polytask sample-data {scenario.name}" if scenario.name in SAMPLES else ""
         raise DataError(f"source.path: there is no folder {folder}{fix}")

@@ -11,7 +11,7 @@ import pandas as pd
 from polytask.catalogue import catalogues_of
 from polytask.context import time_context
 from polytask.errors import DataError
-from polytask.ingest.run import SOURCES, clean
+from polytask.ingest.run import clean, read_source
 from polytask.ingest.timeline import order_events
 from polytask.labels import TaskLabels, event_labels
 from polytask.scenario.schema import Scenario, Task
@@ -53,7 +53,7 @@ def preview(scenario: Scenario, tokenizer: Path, cache: Path | None = None) -> P
     `tokenizer` is the language model's tokenizer.json, `cache` as in `ingest`. Raises DataError as `ingest` does, and
     for labels that do not fit their tasks, all tasks in one message.
     """
-    raw = SOURCES[scenario.source.kind].read(scenario, cache)
+    raw, _ = read_source(scenario, cache)
     tables, dropped = clean(scenario, raw)
     time = scenario.entities.interactions.timestamp
     events, _ = order_events(tables.interactions, scenario.entities.users.key, time)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from polytask.atomic import atomic_folder, sha256_file
 from polytask.ingest import reviews
+from polytask.ingest.forgotten import Remaining, without_forgotten
 from polytask.ingest.movielens import read_movielens
 from polytask.ingest.report import IngestReport, TableReport
 from polytask.ingest.timeline import order_events
@@ -40,7 +41,7 @@ def ingest(scenario: Scenario, target: Path, cache: Path | None = None) -> Inges
     or a column is missing; `target` then stays as it was.
     """
     source = SOURCES[scenario.source.kind]
-    raw = source.read(scenario, cache)
+    raw, forgotten = read_source(scenario, cache)
     tables, dropped = clean(scenario, raw)
     timestamp = scenario.entities.interactions.timestamp
     interactions, moved = order_events(tables.interactions, scenario.entities.users.key, timestamp)
@@ -61,10 +62,18 @@ def ingest(scenario: Scenario, target: Path, cache: Path | None = None) -> Inges
             first_event=interactions[timestamp].min().isoformat(),
             last_event=interactions[timestamp].max().isoformat(),
             moved_ties=moved,
-            notes=source.notes,
+            notes=(*source.notes, *([f"forgotten users left out: {forgotten}"] if forgotten else [])),
         )
         report.save(folder)
     return report
+
+
+def read_source(scenario: Scenario, cache: Path | None = None) -> Remaining:
+    """The raw tables of the scenario's source without forgotten users, and how many users were left out."""
+    raw = SOURCES[scenario.source.kind].read(scenario, cache)
+    # A Parquet file may bring an index of its own; rows are known by their position.
+    positioned = {name: table.reset_index(drop=True) for name, table in raw.named().items()}
+    return without_forgotten(scenario, raw._replace(**positioned), cache)
 
 
 def ingest_items(scenario: Scenario, file: Path | None = None, cache: Path | None = None) -> pd.DataFrame:
@@ -75,7 +84,7 @@ def ingest_items(scenario: Scenario, file: Path | None = None, cache: Path | Non
     columns = scenario.items.columns
     raw = SOURCES[scenario.source.kind].read(scenario, cache).items if file is None else None
     if file is not None:
-        raw = read_table(file, ITEMS, columns)
+        raw = read_table(file, ITEMS, columns).reset_index(drop=True)
     assert raw is not None, "scenario.items raises where there are none"
     good, _ = check_entities(scenario, ITEMS, scenario.items, raw)
     return good.reset_index(drop=True)

@@ -20,7 +20,10 @@ class RowChecker:
     """Collects the bad rows of one table and takes them out."""
 
     def __init__(self, name: str, raw: pd.DataFrame, kinds: Mapping[str, str]) -> None:
-        """`kinds`: column -> column type or `timestamp`. Raises DataError for a missing column or an empty table."""
+        """`raw` has the rows' positions in the source as index, `kinds` the column type or `timestamp` of each column.
+
+        Raises DataError for a missing column or an empty table.
+        """
         missing = [column for column in kinds if column not in raw.columns]
         if missing:
             there = ", ".join(map(str, raw.columns))
@@ -29,7 +32,7 @@ class RowChecker:
             raise DataError(f"{name}: the table has no rows")
         self.name = name
         self.hint = ""  # what to do when rows are bad, where one thing is likely
-        self.raw = raw.reset_index(drop=True)
+        self.raw = raw
         self.table = pd.DataFrame(index=self.raw.index)
         self._reason = pd.Series(pd.NA, index=self.raw.index, dtype="string")
         self._order: list[str] = []
