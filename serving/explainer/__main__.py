@@ -3,6 +3,7 @@
 import argparse
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import kserve.model_server
@@ -44,7 +45,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--max_concurrency", type=int, default=4, help="How many calls are worked on at once.")
     parser.add_argument("--max_queue", type=int, default=16, help="How many more calls may wait for their turn.")
     parser.add_argument(
-        "--release", type=Path, help="JSON file that names bundle and predictor_host of the next release to load."
+        "--release",
+        type=Path,
+        help="Enables `load` of the repository API, for every caller; default: disabled. JSON file that names "
+        "bundle and predictor_host of the next release to load.",
     )
     arguments = parser.parse_args()
     check_certificate(parser, arguments)
@@ -77,12 +81,14 @@ def main() -> None:
     admission = Admission(arguments.max_concurrency, arguments.max_queue)
     metrics.watch(admission)
 
-    def open_next() -> list[ExplainerRelease]:
-        following, host = next_release(arguments.release, bundles, arguments.predictor_host)
-        return [open_release(arguments, metrics, bundle, host) for bundle in following]
+    def open_next() -> Iterator[ExplainerRelease]:
+        yield open_release(arguments, metrics, *next_release(arguments.release))
 
     model = ExplainerModel(arguments.model_name, Releases(first, open_next, seconds), metrics, admission, seconds)
-    make_server(model, admission, arguments.http_port, None, seconds, arguments.host).start([model])
+    server = make_server(
+        model, admission, arguments.http_port, None, seconds, arguments.host, enable_load=arguments.release is not None
+    )
+    server.start([model])
 
 
 def open_release(
@@ -91,8 +97,8 @@ def open_release(
     """A bundle, its feature service and its predictor. Raises ContractError where they do not fit together."""
     bundle = load_bundle(deployed.folder, deployed.contract_sha256)
     features = FeatureReader(arguments.feature_store, bundle.contract.scenario)
-    features.keep_fresh(FEATURE_REFRESH_SECONDS, metrics.refreshed)
     predictor = GrpcPredictor(predictor_host, bundle.contract, arguments.predictor_use_ssl)
+    features.keep_fresh(FEATURE_REFRESH_SECONDS, metrics.refreshed)
     return ExplainerRelease(bundle, features, predictor, Explainer(bundle, features, predictor))
 
 

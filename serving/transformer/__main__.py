@@ -3,6 +3,7 @@
 import argparse
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from kserve import model_server
@@ -52,7 +53,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--max_concurrency", type=int, default=64, help="How many calls are worked on at once.")
     parser.add_argument("--max_queue", type=int, default=192, help="How many more calls may wait for their turn.")
     parser.add_argument(
-        "--release", type=Path, help="JSON file that names bundle and predictor_host of the next release to load."
+        "--release",
+        type=Path,
+        help="Enables `load` of the repository API, for every caller; default: disabled. JSON file that names "
+        "bundle and predictor_host of the next release to load.",
     )
     arguments = parser.parse_args()
     check_certificate(parser, arguments)
@@ -91,13 +95,20 @@ def main() -> None:
     admission = Admission(arguments.max_concurrency, arguments.max_queue)
     metrics.watch(admission)
 
-    def open_next() -> list[Release]:
-        following, host = next_release(arguments.release, bundles, arguments.predictor_host)
-        return [open_release(arguments, metrics, bundle, host) for bundle in following]
+    def open_next() -> Iterator[Release]:
+        yield open_release(arguments, metrics, *next_release(arguments.release))
 
     releases = Releases(first, open_next, seconds)
     model = RecommenderModel(arguments.model_name, releases, metrics, admission, seconds)
-    server = make_server(model, admission, arguments.http_port, arguments.grpc_port, seconds, arguments.host)
+    server = make_server(
+        model,
+        admission,
+        arguments.http_port,
+        arguments.grpc_port,
+        seconds,
+        arguments.host,
+        enable_load=arguments.release is not None,
+    )
     spare_the_collector()
     server.start([model])
 

@@ -2,23 +2,26 @@
 
 import asyncio
 import json
+import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from polytask.errors import ContractError, PolytaskError
-from serving.transformer.blocking import BoundedThreads
 from serving.transformer.bundle import Bundle
 from serving.transformer.deadline import Deadline, Unavailable
 from serving.transformer.deployed import Deployed
 from serving.transformer.features import FeatureReader
-from serving.transformer.predictor import GrpcPredictor
-from serving.transformer.recommend import Recommender
+from serving.transformer.opening import LOAD_SECONDS, Opening, close_all
 
-LOAD_SECONDS = 60.0
+if TYPE_CHECKING:  # the SDK takes seconds to import
+    from serving.transformer.predictor import GrpcPredictor
+    from serving.transformer.recommend import Recommender
+
+LOGGER = logging.getLogger(__name__)
 
 AnyRelease = TypeVar("AnyRelease", bound="Served")
 
@@ -29,7 +32,7 @@ class Served:
 
     bundle: Bundle
     features: FeatureReader
-    predictor: GrpcPredictor
+    predictor: "GrpcPredictor"
     calls: int = field(default=0, kw_only=True)
 
     def begin(self) -> None:
@@ -56,7 +59,7 @@ class Served:
 class Release(Served):
     """What the transformer answers with. `texts_ahead` texts are encoded when it begins, before anybody asks."""
 
-    recommender: Recommender
+    recommender: "Recommender"
     texts_ahead: int = field(default=0, kw_only=True)
 
     def begin(self) -> None:
@@ -73,20 +76,21 @@ class Release(Served):
 class Releases(Generic[AnyRelease]):
     """The releases that are served, newest first: one, or two while a rollout replaces the predictor's pods.
 
-    `open_next` opens those to serve next; it may block, and raise ContractError.
+    `open_next` opens those to serve next, one after the other; it may block, and raise ContractError.
     """
 
     def __init__(
         self,
         first: Sequence[AnyRelease],
-        open_next: Callable[[], Sequence[AnyRelease]],
+        open_next: Callable[[], Iterable[AnyRelease]],
         deadline_seconds: float,
+        load_seconds: float = LOAD_SECONDS,
     ) -> None:
         self._open = tuple(first)
-        self._open_next = open_next
+        self._opening = Opening(open_next, load_seconds)
         self._deadline_seconds = deadline_seconds
-        self._threads = BoundedThreads(1, "release")
         self._lock = asyncio.Lock()
+        self._following: asyncio.Task[None] | None = None
 
     @property
     def current(self) -> AnyRelease:
@@ -133,15 +137,22 @@ class Releases(Generic[AnyRelease]):
     async def switch(self) -> None:
         """Open what is next, serve it once a predictor is ready, and return when no call uses the last ones.
 
+        A caller that leaves aborts nothing. Callers that come while a switch is under way share the one after it.
         Raises ContractError or Unavailable when nothing of it can be served; then the last ones still are.
         """
+        if self._following is None:
+            self._following = asyncio.get_running_loop().create_task(self._switch_in_turn())
+            self._following.add_done_callback(_log_failure)
+        await asyncio.shield(self._following)
+
+    async def _switch_in_turn(self) -> None:
         async with self._lock:
-            opened = tuple(await self._threads.run(Deadline(LOAD_SECONDS), "the next release", self._open_next))
+            self._following = None  # a caller from here on may want a release that was named since
+            opened = await self._opening.open()
             try:
                 await _any_ready(opened, Deadline(self._deadline_seconds))
             except BaseException:
-                for release in opened:
-                    await release.close()
+                await close_all(opened)
                 raise
             # From here on new calls use the new ones: one assignment, so that no call sees both.
             last, self._open = self._open, opened
@@ -149,6 +160,12 @@ class Releases(Generic[AnyRelease]):
             for release in last:
                 await release.unused(self._deadline_seconds + 1)
                 await release.close()
+
+
+def _log_failure(switching: "asyncio.Task[None]") -> None:
+    """Also read where no caller is left to be answered with it."""
+    if not switching.cancelled() and (error := switching.exception()) is not None:
+        LOGGER.warning("the next release is not served: %s", error)
 
 
 async def _any_ready(releases: Sequence[Served], deadline: Deadline) -> None:
@@ -166,14 +183,14 @@ async def _any_ready(releases: Sequence[Served], deadline: Deadline) -> None:
     raise ContractError(text) if mismatch else Unavailable(text)
 
 
-def next_release(named: Path | None, bundles: Sequence[Deployed], host: str) -> tuple[Sequence[Deployed], str]:
-    """Bundles and predictor of the next releases, as the JSON file `named` says; without one, those of the start, whose
-    folders may hold other bundles by now. Raises ContractError where the file is not what it should be.
+def next_release(named: Path | None) -> tuple[Deployed, str]:
+    """Bundle and predictor of the next release, which the JSON file `named` holds. Raises ContractError where the file
+    is missing or something else.
     """
     if named is None:
-        return bundles, host
+        raise ContractError("the next release: is named by no file; expected the option --release")
     try:
         read = json.loads(named.read_text(encoding="utf-8"))
-        return [Deployed(Path(read["bundle"]))], str(read["predictor_host"])
+        return Deployed(Path(read["bundle"])), str(read["predictor_host"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ContractError(f"{named}: allowed: JSON with bundle and predictor_host: {error!r}") from error

@@ -6,8 +6,10 @@ import kserve.model_server
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from grpc_interceptor.exceptions import PermissionDenied
 from kserve import InferRequest, ModelServer
 from kserve.errors import InvalidInput, ModelNotFound
+from kserve.model import InferenceVerb
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from starlette.exceptions import HTTPException
@@ -52,24 +54,54 @@ class CheckedDataPlane(DataPlane):
         except InvalidInput as error:
             raise InvalidInput(f"request body: {error}") from error
 
+    async def explain(self, model_name: str, request: Any, headers: Any = None) -> tuple[Any, dict[str, str]]:
+        """The explanation, and the response headers of the model. The SDK's own method returns the headers of the
+        request with them, credentials and cookies included.
+        """
+        model = await self.get_model(model_name)
+        result: tuple[Any, dict[str, str]] = await model(request, verb=InferenceVerb.EXPLAIN, headers=headers)
+        return result
+
+
+class RepositoryForbidden(PermissionDenied):
+    """The repository API is disabled: PERMISSION_DENIED over gRPC, 403 over REST."""
+
 
 class Reloading(ModelRepositoryExtension):
-    """Loading the model means serving the next release; without a model there would be nothing to serve."""
+    """Loading the model means serving the next release; without a model there would be nothing to serve.
 
-    def __init__(self, model: ServedModel, registry: Any) -> None:
+    The port knows no callers, so `load` is disabled unless the server was started with `enabled`.
+    """
+
+    def __init__(self, model: ServedModel, registry: Any, enabled: bool) -> None:
         super().__init__(model_registry=registry)
         self._model = model
+        self._enabled = enabled
+
+    async def index(self, filter_ready: bool = False) -> list[dict[str, str]]:
+        """The models of the SDK's index, where the repository API is enabled."""
+        self._allow("index")
+        models: list[dict[str, str]] = await super().index(filter_ready)
+        return models
 
     async def load(self, model_name: str) -> dict[str, Any]:
         """Returns once the next release is served; NotAvailable with the reason where it cannot be."""
+        self._allow("load")
         self._check(model_name)
         await self._model.reload()
         return {"name": model_name, "load": True}
 
     async def unload(self, model_name: str) -> None:
         """Refused: anybody who reaches the port could stop the service."""
+        self._allow("unload")
         self._check(model_name)
         raise InvalidInput(f"{model_name}: cannot be unloaded, allowed: load")
+
+    def _allow(self, method: str) -> None:
+        if not self._enabled:
+            raise RepositoryForbidden(
+                f"repository API: {method} is disabled; it is enabled by the server's option --release"
+            )
 
     def _check(self, model_name: str) -> None:
         if model_name != self._model.name:
@@ -106,6 +138,12 @@ async def overloaded(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse(status_code=429, content={"error": error.details}, headers=headers)
 
 
+async def forbidden(request: Request, error: Exception) -> JSONResponse:
+    """403: the repository API is disabled."""
+    assert isinstance(error, RepositoryForbidden)
+    return JSONResponse(status_code=403, content={"error": error.details})
+
+
 async def refused(request: Request, error: Exception) -> JSONResponse:
     """FastAPI's own refusals, such as a body that is not UTF-8 or a path that is not there, in the protocol's form."""
     assert isinstance(error, HTTPException)
@@ -119,10 +157,12 @@ def make_server(
     grpc_port: int | None,
     deadline_seconds: float,
     host: str = "",
+    *,
+    enable_load: bool,
 ) -> ModelServer:
     """KServe's server for the model, with the checks of this module in their places; REST alone without a gRPC port.
 
-    `host` '' means all addresses.
+    `host` '' means all addresses. With `enable_load` every caller may make it serve the next release.
     """
     health = Health([model.probe_predictor, model.probe_features])
     ports = {"http_port": http_port, **({"enable_grpc": False} if grpc_port is None else {"grpc_port": grpc_port})}
@@ -130,12 +170,13 @@ def make_server(
         admission, health, deadline_seconds, model.begin, host=host, enable_latency_logging=False, **ports
     )
     server.dataplane = CheckedDataPlane(server.registered_models, admission, health)
-    server.model_repository_extension = Reloading(model, server.registered_models)
+    server.model_repository_extension = Reloading(model, server.registered_models, enable_load)
     app: FastAPI = kserve.model_server.app
     app.add_middleware(BodyFormat)
     app.add_middleware(CallsEndWithClients)
     app.add_exception_handler(RequestValidationError, bad_body)
     app.add_exception_handler(NotAvailable, not_available)
     app.add_exception_handler(Overloaded, overloaded)
+    app.add_exception_handler(RepositoryForbidden, forbidden)
     app.add_exception_handler(HTTPException, refused)
     return server
