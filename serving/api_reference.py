@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from polytask.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER
 from polytask.scenario import Scenario
+from polytask.tables import USERS
 from polytask.tensors import (
     ALLOWED,
     TensorSpec,
@@ -23,6 +24,7 @@ from serving.triton.model_config import MAX_BATCH_SIZE
 STATUSES = (
     ("OK", "200", "The answer."),
     ("INVALID_ARGUMENT", "400", "A field is wrong; the message begins with its name, and says what is allowed."),
+    ("PERMISSION_DENIED", "403", "The repository API (`load`, `unload`) is disabled."),
     ("NOT_FOUND", "404", "No such model or path."),
     (
         "RESOURCE_EXHAUSTED",
@@ -134,6 +136,8 @@ def _outputs(scenario: Scenario) -> Iterable[tuple[str, str, str, str]]:
             yield f"`{name}`", datatype, _shape(shape, "S" if name in SLATE_TYPES else "K"), others[name]
         else:
             what = suffixes[name.removeprefix(f"{task}_")]
+            if name == f"{task}_titles" and scenario.task(task).catalogue == USERS and not scenario.text.user_titles:
+                what = "empty strings, since the scenario does not set `text.user_titles`"
             yield f"`{name}`", datatype, _shape(shape, "K"), f"{scenario.task(task).title}: {what}."
 
 

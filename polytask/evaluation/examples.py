@@ -56,11 +56,11 @@ def examples(model: MultiTaskModel, dataset: Dataset, new_rows: NDArray[np.int64
 
 
 def title_of(dataset: Dataset, catalogue: str, row: int) -> str:
-    """An item by its title, or else its text; a user by the words of its profile."""
+    """An item by its title, or else its text; a user by its profile text where `text.user_titles`, else by its key."""
     table: Catalogue = dataset.catalogues[catalogue]
     text = dataset.scenario.text
     if catalogue != ITEMS:
-        return fill(text, text.profile, table.record(row))
+        return fill(text, text.profile, table.record(row)) if text.user_titles else str(table.external(row))
     column = dataset.scenario.items.title_column
     return str(table.table[column].iat[row - 1]) if column is not None else item_text(text, table.record(row))
 

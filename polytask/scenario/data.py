@@ -76,6 +76,9 @@ class Text(Section):
     `queries` are templates over item columns: training shows them on a share of positions in place of a typed query.
     `words` replaces raw values of a column by words before they enter any template; `query_words` has several ways to
     say a value in `queries`, each of which is shown. `item` is needed with items.
+    With `user_titles`, a user that a task lists is shown with its `profile` text, in responses, batch results, reports
+    and the console, to every caller (docs/adr/0052-titles-of-users.md). Otherwise only keys of users are
+    shown.
     """
 
     item: str | None = None
@@ -86,6 +89,7 @@ class Text(Section):
     words: dict[Name, dict[str, str]] = Field(default_factory=dict)
     query_words: dict[Name, dict[str, tuple[str, ...]]] = Field(default_factory=dict)
     max_tokens: int = Field(default=32, ge=8, le=512)
+    user_titles: bool = False
 
 
 class Features(Section):

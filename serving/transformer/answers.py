@@ -157,8 +157,12 @@ def _front(rows: NDArray[Any], scores: NDArray[Any], counts: Sequence[int]) -> t
 
 
 def title_of(scenario: Scenario, catalogue: Catalogue, row: int) -> str:
-    """What an entity is called in answers: items by their first text column, users by their profile."""
+    """The title of an entity in responses: of an item its first text column; of a user its profile text where the
+    scenario has `text.user_titles`, else ''.
+    """
     if catalogue.name != ITEMS:
+        if not scenario.text.user_titles:
+            return ""
         return fill(scenario.text, scenario.text.profile, catalogue.record(row))
     column = scenario.items.title_column
     if column is None:

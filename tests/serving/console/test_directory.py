@@ -12,7 +12,7 @@ from serving.transformer.deadline import Unavailable
 
 def test_a_user_is_a_key_and_nobody_typed_is_the_first(directory: Directory):
     assert (directory.user_key(""), directory.user_key("20")) == (10, 20)
-    assert directory.user(20).title
+    assert directory.user(20).title == "20"
     assert directory.user(999).title == ""
     with pytest.raises(RequestError, match="user: 'ten', allowed: a whole number"):
         directory.user_key("ten")

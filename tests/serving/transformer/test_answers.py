@@ -55,10 +55,17 @@ def test_lists_are_those_of_a_loop_whatever_is_masked_and_however_long_they_are(
     assert len(kinds) == 4
 
 
-def test_users_are_titled_by_their_profile(writer: AnswerWriter, small_scenario: Scenario, tables: Tables):
+def test_profiles_of_users_are_titles_only_where_the_scenario_permits_it(
+    writer: AnswerWriter, small_scenario: Scenario, tables: Tables
+):
     tensors = {"user_ids": np.array([[4]]), "user_scores": np.ones((1, 1), np.float32)}
     answer = by_name(writer.task(small_scenario.task("user"), tensors, [1]))
-    assert answer["user_ids"] == [[40]]
+    assert (answer["user_ids"], answer["user_titles"]) == ([[40]], [[""]])
+    text = small_scenario.text.model_copy(update={"user_titles": True})
+    permitted = small_scenario.model_copy(update={"text": text})
+    answer = by_name(
+        AnswerWriter(permitted, catalogues_of(permitted, tables)).task(permitted.task("user"), tensors, [1])
+    )
     user = tables.users.iloc[3]
     assert answer["user_titles"] == [[f"{user['age']} year old {user['occupation']}"]]
 
