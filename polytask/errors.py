@@ -10,6 +10,11 @@ class PolytaskError(Exception):
     exit_code = 1
 
 
+def printable(text: str) -> str:
+    """`text` with each half of a surrogate pair, which UTF-8 cannot encode, written as its escape sequence."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class ScenarioError(PolytaskError):
     """The scenario file is not valid."""
 
@@ -35,11 +40,14 @@ class ExportError(PolytaskError):
 
 
 class RequestError(PolytaskError):
-    """A request field has the wrong name, type, shape or value. `field` names it."""
+    """A request field has the wrong name, type, shape or value. `field` names it.
+
+    Both are valid UTF-8, whatever the request held: a name with half of a surrogate pair could not be sent back.
+    """
 
     def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field}: {message}")
-        self.field = field
+        self.field = printable(field)
+        super().__init__(f"{self.field}: {printable(message)}")
 
 
 class ServingError(PolytaskError):

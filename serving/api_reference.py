@@ -43,7 +43,7 @@ server.
 
 Open Inference Protocol v2: `inference.GRPCInferenceService/ModelInfer` over gRPC, or `POST
 /v2/models/recommender/infer` over REST, where tensors are JSON or use the binary extension. BYTES elements
-are UTF-8."""
+are UTF-8: half of a surrogate pair, which JSON can name, is refused with the name of the field."""
 OUTPUTS = f"""By default those of all wanted tasks, without the slate's. K is the largest `{parse.COUNT}` of the call; a
 shorter list is padded with -1 or '' and the score -1e9."""
 EXPLAINER = f"""`POST /v1/models/recommender:explain`, REST only. The body is
@@ -95,7 +95,7 @@ def _inputs(scenario: Scenario) -> Iterable[tuple[str, str, str, str]]:
     meanings = {
         parse.USER_ID: f"Required. Keys of users; B from 1 to {MAX_BATCH_SIZE}. An unknown one is a cold start.",
         parse.QUERY: f"What the user typed, at most {parse.MAX_QUERY_CHARACTERS} characters; '' for nothing.",
-        parse.TIMESTAMP: f"The moment in Unix seconds, 0 to {parse.LATEST}; default: now.",
+        parse.TIMESTAMP: f"The moment in Unix seconds, 0 to {parse.LATEST}, in any time zone; default: now.",
         parse.CONTEXT: f"`name=text` of {_names(lengths.context)}; '' for nothing.",
         parse.RECENT_ITEMS: f"Items since the stored history, oldest first, at most {lengths.history_length}.",
         parse.EXCLUDE_ITEMS: f"Items to leave out, with the recent ones at most {lengths.seen_length}.",

@@ -30,7 +30,7 @@ MAX_CONTEXT_CHARACTERS = 200
 DEFAULT_COUNT = 10
 MAX_SLATE = 100
 MAX_WEIGHT = 1e6
-LATEST = 253_402_300_799  # the end of the year 9999, which is the last one that datetime knows
+LATEST = 253_402_214_399  # a day before the end of the year 9999, where datetime ends: no zone is a day from UTC
 
 
 @dataclass(frozen=True)

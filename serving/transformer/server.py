@@ -14,6 +14,7 @@ from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from starlette.exceptions import HTTPException
 
+from polytask.errors import printable
 from serving.transformer.admission import DRAINING, RETRY_AFTER_SECONDS, Admission, Overloaded
 from serving.transformer.binary_body import binary_request
 from serving.transformer.body_format import JSON_LENGTH, BodyFormat
@@ -122,7 +123,7 @@ async def bad_body(request: Request, error: Exception) -> JSONResponse:
         tensor = error.body["inputs"][place[1]]
         name = tensor.get("name") if isinstance(tensor, dict) else None
         field = f"{name}: {field}" if isinstance(name, str) else field
-    return JSONResponse(status_code=400, content={"error": f"{field}: {detail['msg']}"})
+    return JSONResponse(status_code=400, content={"error": printable(f"{field}: {detail['msg']}")})
 
 
 async def not_available(request: Request, error: Exception) -> JSONResponse:

@@ -10,6 +10,7 @@ from polytask.errors import RequestError
 from polytask.scenario.schema import Table
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+MAX_DEPTH = 8
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,19 @@ def decode(tensor: InputTensor, datatype: str) -> list[Any]:
     if tensor.raw is not None:
         elements = _raw_bytes(name, tensor.raw) if datatype == "BYTES" else _raw_int64(name, tensor.raw)
     else:
-        elements = list(_flat(tensor.data or ()))
+        elements = list(_flat(name, tensor.data or ()))
     if len(elements) != prod(tensor.shape):
         raise RequestError(name, f"{len(elements)} elements, shape {list(tensor.shape)} says {prod(tensor.shape)}")
     check = _text if datatype == "BYTES" else _integer
     return [check(name, element) for element in elements]
 
 
-def _flat(data: Sequence[Any]) -> Iterator[Any]:
+def _flat(name: str, data: Sequence[Any], depth: int = 1) -> Iterator[Any]:
+    if depth > MAX_DEPTH:  # no tensor has so many axes, and Python ends a deeper recursion by an error
+        raise RequestError(name, f"lists are nested more than {MAX_DEPTH} deep, allowed: one list per axis at most")
     for element in data:
         if isinstance(element, (list, tuple)):
-            yield from _flat(element)
+            yield from _flat(name, element, depth + 1)
         else:
             yield element
 
@@ -77,8 +80,10 @@ def _raw_bytes(name: str, raw: bytes) -> list[Any]:
 
 
 def _integer(name: str, element: Any) -> int:
-    if isinstance(element, bool) or not isinstance(element, int) or not INT64_MIN <= element <= INT64_MAX:
+    if isinstance(element, bool) or not isinstance(element, int):
         raise RequestError(name, f"an element is of type {type(element).__name__}, allowed: integers of 64 bits")
+    if not INT64_MIN <= element <= INT64_MAX:
+        raise RequestError(name, "an element is out of range, allowed: integers of 64 bits")
     return element
 
 
@@ -87,7 +92,19 @@ def _text(name: str, element: Any) -> str:
         try:
             return element.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise RequestError(name, "an element is not UTF-8") from error
+            raise RequestError(name, "is not UTF-8, allowed: elements that are") from error
     if not isinstance(element, str):
         raise RequestError(name, f"an element is of type {type(element).__name__}, allowed: text")
-    return element
+    return utf8_text(name, element)
+
+
+def utf8_text(name: str, text: str) -> str:
+    """`text` itself. Raises RequestError where it holds half of a surrogate pair, as of an emoji that was cut in two:
+    JSON can name it and UTF-8 cannot encode it, so that neither a store nor a tokenizer nor a response takes it.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        found = f"U+{ord(text[error.start]):04X} at character {error.start}"
+        raise RequestError(name, f"is not UTF-8: {found}, allowed: no halves of surrogate pairs") from error
+    return text

@@ -1,6 +1,7 @@
 """Whatever comes over the wire, the answer is a valid one or names a field: never INTERNAL, never 500."""
 
 import json
+import math
 import urllib.error
 import urllib.request
 
@@ -11,11 +12,13 @@ from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from serving.transformer.parse import input_types
-from tests.serving.calls import as_json, calls, pack
+from tests.serving.calls import HALVES, TEXTS, as_json, calls, pack
+from tests.serving.transformer.test_wire import nested
 
 PROPERTY = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
+USER = {"name": "user_id", "datatype": "INT64", "shape": [1, 1], "data": [10]}
 CONTENTS = {
     "INT64": "int64_contents",
     "INT32": "int_contents",
@@ -47,7 +50,7 @@ def message(tensors, raw):
             request.raw_input_contents.append(content or b"")
         elif tensor.datatype == "BYTES":
             entry.contents.bytes_contents.extend(
-                element.encode() for element in tensor.data or () if isinstance(element, str)
+                element.encode(errors="surrogatepass") for element in tensor.data or () if isinstance(element, str)
             )
         elif tensor.datatype in CONTENTS:
             field = getattr(entry.contents, CONTENTS[tensor.datatype])
@@ -107,9 +110,51 @@ def check_rest(stack, body):
 def test_over_rest(small_stack, small_scenario, data):
     body = {"inputs": [as_json(tensor) for tensor in data.draw(calls(small_scenario))]}
     if data.draw(st.integers(0, 3)) == 0:
-        names = st.one_of(st.sampled_from(["item_ids", "scene_scores", "slate_ids", "cold_start"]), st.text(max_size=5))
+        names = st.one_of(
+            st.sampled_from(["item_ids", "scene_scores", "slate_ids", "cold_start"]), st.text(max_size=5), HALVES
+        )
         body["outputs"] = [{"name": name} for name in data.draw(st.lists(names, max_size=3))]
+    if data.draw(st.integers(0, 3)) == 0:
+        body["id"] = data.draw(TEXTS)
+    if data.draw(st.integers(0, 3)) == 0:
+        values = st.one_of(TEXTS, st.booleans(), st.integers(), st.floats())
+        body["parameters"] = data.draw(st.dictionaries(TEXTS, values, max_size=2))
     check_rest(small_stack, body)
+
+
+@pytest.mark.parametrize("field", ["query", "tasks", "filters", "task_weights"])
+def test_half_a_character_is_refused_with_the_field(small_stack, small_scenario, field):
+    """Case 30: the query ends in half of an emoji."""
+    shape = [1] if input_types(small_scenario)[field][1] == [-1] else [1, 1]
+    half = {"name": field, "datatype": "BYTES", "shape": shape, "data": ["film \ud83d"]}
+    status, answer = post(small_stack, json.dumps({"inputs": [USER, half]}).encode())
+    assert status == 400
+    assert answer["error"].startswith(f"{field}: is not UTF-8: U+D83D at character 5")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"inputs": [USER, {**USER, "name": "a\ud800"}]}, "a\\ud800"),
+        ({"inputs": [USER, {**USER, "name": "k", "datatype": "\ud800"}]}, "k"),
+        ({"inputs": [USER], "outputs": [{"name": "a\ud800"}]}, "a\\ud800"),
+        ({"inputs": [USER], "id": "a\ud800"}, "id"),
+        ({"inputs": [{**USER, "data": [nested(500)]}]}, "user_id"),
+        ({"inputs": [{**USER, "data": [math.nan]}]}, "user_id"),
+        ({"inputs": [{**USER, "data": [2**63]}]}, "user_id"),
+        ({"inputs": [{**USER, "data": [True]}]}, "user_id"),
+        ({"inputs": [{**USER, "data": [1.0]}]}, "user_id"),
+        ({"inputs": [USER, {**USER, "name": "timestamp", "data": [253_402_300_799]}]}, "timestamp"),
+    ],
+)
+def test_a_name_or_number_that_cannot_be_is_refused_with_the_field(small_stack, body, field):
+    status, answer = post(small_stack, json.dumps(body).encode())
+    assert (status, answer["error"].partition(":")[0]) == (400, field), answer
+
+
+def test_half_a_character_in_what_is_not_read_harms_nothing(small_stack):
+    body = {"inputs": [{**USER, "parameters": {"a": "\ud800", "\ud800": 1}}], "parameters": {"\ud800": "a\ud800"}}
+    assert post(small_stack, json.dumps(body).encode())[0] in (200, 400)
 
 
 def binary(tensors):

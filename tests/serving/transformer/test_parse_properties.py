@@ -3,7 +3,7 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from polytask.errors import RequestError
+from polytask.errors import RequestError, printable
 from serving.transformer.answers import SLATE_TYPES, answer_names
 from serving.transformer.parse import LATEST, MAX_QUERY_CHARACTERS, MAX_SLATE, MAX_WEIGHT, CallParser, input_types
 from serving.triton.model_config import MAX_BATCH_SIZE
@@ -17,11 +17,12 @@ PROPERTY = settings(
 
 def check_call(scenario, tensors, outputs):
     """Parse, and check what comes out. Returns whether the call was taken."""
-    names = {tensor.name for tensor in tensors}
+    names = {printable(tensor.name) for tensor in tensors}
     try:
         call = CallParser(scenario).parse(tensors, outputs, NOW)
     except RequestError as error:
         assert error.field in {*input_types(scenario), *names, *outputs}
+        assert str(error).encode()
         assert len(str(error)) < 3000
         return False
     features = scenario.features

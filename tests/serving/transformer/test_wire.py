@@ -1,11 +1,20 @@
 """Tensors as they come over gRPC (raw bytes, typed lists) and REST (JSON lists)."""
 
 import struct
+from typing import Any
 
 import pytest
 
 from polytask.errors import RequestError
 from serving.transformer.wire import InputTensor, decode
+
+
+def nested(depth: int) -> list[Any]:
+    """A list in a list, and so on."""
+    inner: list[Any] = [1]
+    for _ in range(depth):
+        inner = [inner]
+    return inner
 
 
 def test_raw_and_listed_elements_are_read_alike():
@@ -29,6 +38,9 @@ def test_raw_and_listed_elements_are_read_alike():
         (InputTensor("a", "INT64", [1], raw=b"\x00" * 7), "INT64", "multiple of 8"),
         (InputTensor("a", "BYTES", [1], data=[3]), "BYTES", "allowed: text"),
         (InputTensor("a", "BYTES", [1], data=[b"\xff"]), "BYTES", "not UTF-8"),
+        (InputTensor("a", "BYTES", [1], data=["film \ud83d"]), "BYTES", r"not UTF-8: U\+D83D at character 5"),
+        (InputTensor("a", "BYTES", [1], raw=b"\x03\x00\x00\x00\xed\xa0\xbd"), "BYTES", "not UTF-8"),
+        (InputTensor("a", "INT64", [1], data=[nested(500)]), "INT64", "nested more than 8 deep"),
         (InputTensor("a", "BYTES", [1], raw=b"\x05\x00\x00\x00hi"), "BYTES", "past the 6 raw bytes"),
         (InputTensor("a", "BYTES", [1], raw=b"\x05\x00"), "BYTES", "past the 2 raw bytes"),
     ],
