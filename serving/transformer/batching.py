@@ -13,7 +13,8 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.transformer.deadline import Deadline
+from polytask.errors import ContractError
+from serving.transformer.deadline import Deadline, Unavailable
 from serving.triton.model_config import MAX_BATCH_SIZE
 
 # So many rows start a second batch beside the one under way, for the model's other instance: half of what eight callers
@@ -37,7 +38,10 @@ class Batcher(Generic[Job, Result]):
 
     A list that would run beside another one starts once it has `enough_rows`; with nothing under way, any starts.
     A job waits no longer than its own deadline, and a batch runs on the latest deadline of its jobs: one that gives up
-    or is cancelled takes nothing away from the others. An error of `function` is the error of all jobs of its batch.
+    or is cancelled takes nothing away from the others.
+
+    An unavailable dependency fails all jobs of a batch. After any other error they are run again one by one, each on
+    its own deadline, so that the error is the one's that caused it; `rerun` is called once per such batch.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Batcher(Generic[Job, Result]):
         in_flight: int = 1,
         enough_rows: int = 1,
         most_rows: int = MAX_BATCH_SIZE,
+        rerun: Callable[[], None] = lambda: None,
     ) -> None:
         """`what` is waited for, as errors have it."""
         self._function = function
@@ -55,6 +60,7 @@ class Batcher(Generic[Job, Result]):
         self._in_flight = in_flight
         self._enough_rows = enough_rows
         self._most_rows = most_rows
+        self._rerun = rerun
         self._waiting: deque[_Waiting[Job, Result]] = deque()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -108,16 +114,33 @@ class Batcher(Generic[Job, Result]):
         latest = max((entry.deadline for entry in batch), key=Deadline.left)
         try:
             results = await self._function([entry.job for entry in batch], latest)
+            # Checked here too: a result too few would be handed to the wrong job.
+            done = list(zip(batch, results, strict=True))
         except BaseException as error:
+            if len(batch) > 1 and _may_be_of_one_job(error):
+                self._rerun()
+                await self._run_one_by_one(batch)
+                return
             for entry in batch:
                 if not entry.result.done():
                     entry.result.set_exception(error)
             if not isinstance(error, Exception):
                 raise
             return
-        for entry, result in zip(batch, results, strict=True):
+        for entry, result in done:
             if not entry.result.done():
                 entry.result.set_result(result)
+
+    async def _run_one_by_one(self, batch: Sequence[_Waiting[Job, Result]]) -> None:
+        """One after the other: Triton would batch calls that come together, and fail them together."""
+        for entry in batch:
+            if not entry.result.done():  # given up, or cancelled
+                await self._run([entry])
+
+
+def _may_be_of_one_job(error: BaseException) -> bool:
+    """Whether the other jobs of a batch may succeed: not where a dependency is unavailable or serves another model."""
+    return isinstance(error, Exception) and not isinstance(error, Unavailable | ContractError)
 
 
 class Predictor(Protocol):
@@ -146,9 +169,11 @@ class BatchedPredictor:
     so many `instances`, each of which may have a batch in flight.
     """
 
-    def __init__(self, predictor: Predictor, instances: int) -> None:
+    def __init__(self, predictor: Predictor, instances: int, rerun: Callable[[str], None] = lambda model: None) -> None:
+        """`rerun` is called with the model of each batch that is run again call by call."""
         self._predictor = predictor
         self._instances = instances
+        self._rerun = rerun
         # As many as there are models and token-length buckets, each with filters and without.
         self._batchers: dict[Hashable, Batcher[_Rows, dict[str, NDArray[Any]]]] = {}
 
@@ -163,7 +188,11 @@ class BatchedPredictor:
                 return await self._run(model, batch, latest)
 
             self._batchers[key] = Batcher(
-                run, f"predictor model {model}", in_flight=self._instances, enough_rows=ENOUGH_ROWS
+                run,
+                f"predictor model {model}",
+                in_flight=self._instances,
+                enough_rows=ENOUGH_ROWS,
+                rerun=lambda: self._rerun(model),
             )
         rows = _Rows(inputs, outputs)
         return await self._batchers[key](rows, rows.count, deadline)

@@ -23,6 +23,7 @@ from polytask.scenario.schema import Scenario
 from polytask.tensors import ATTENTION_MASK, HISTORY, INPUT_IDS, SEEN
 from polytask.text import TextTokenizer
 from serving.transformer.deadline import Unavailable
+from serving.transformer.dependency_errors import is_unavailable
 from serving.transformer.feature_views import ViewRead, open_online_store, resolve
 from serving.transformer.redis_views import RedisViews, ViewRows
 
@@ -192,10 +193,12 @@ class FeatureReader:
 
 @contextmanager
 def _failures() -> Iterator[None]:
-    """Errors of the store as Unavailable, whatever its kind raises."""
+    """Errors of a store that is unavailable as Unavailable; any other is about a value that was asked for."""
     try:
         yield
-    except Exception as error:  # each kind of online store raises errors of its own
+    except Exception as error:
+        if not is_unavailable(error):
+            raise
         raise Unavailable(f"feature store: {type(error).__name__}: {error}") from error
 
 

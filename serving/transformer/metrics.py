@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from polytask.contract import MULTITASK, TEXT_ENCODER
+from polytask.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER
 from polytask.tensors import MASKED_SCORE
 from serving.transformer.answers import COLD_START, STALE_FEATURES, TRUNCATED, AnswerTensor
 from serving.transformer.call_record import STAGES
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from polytask.contract import Contract
     from serving.transformer.admission import Admission
     from serving.transformer.call_record import CallRecord
+
+# Label `work` of a batch of reads of the feature store; that of a batch of the predictor is its model.
+STORE_READ = "features"
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 AGES = (1, 60, 600, 3_600, 6 * 3_600, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400)
@@ -69,8 +72,11 @@ class Metrics:
             "feature_store_errors", "Reads of the feature store that failed or took too long."
         )
         self.predictor_errors = counter("predictor_errors", "Calls to a model that failed.", "model")
+        self.batches_rerun = counter("batches_rerun", "Batches that failed and were run again call by call.", "work")
         self.in_work = Gauge("polytask_calls_in_work", "Calls that are worked on.", registry=registry)
         self.waiting = Gauge("polytask_calls_waiting", "Calls that wait for their turn.", registry=registry)
+        for work in (STORE_READ, RECOMMENDER, TEXT_ENCODER, MULTITASK):
+            self.batches_rerun.labels(work)
         for model in (TEXT_ENCODER, MULTITASK):
             self.predictor_errors.labels(model)  # there from the start: a rate needs a first value
         # What every call counts, resolved once: `labels` costs as much as counting does.

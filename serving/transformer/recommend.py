@@ -29,7 +29,7 @@ from serving.transformer.deadline import Deadline, Unavailable
 from serving.transformer.features import OnlineFeatures, request_features
 from serving.transformer.filters import ItemFilters
 from serving.transformer.look_up import STORE, Features, LookUp
-from serving.transformer.metrics import Metrics
+from serving.transformer.metrics import STORE_READ, Metrics
 from serving.transformer.parse import Call, CallParser, Request, Slate
 from serving.transformer.slate import entries_of, merge, slate_tensors
 from serving.transformer.text_cache_fill import common_texts, fill
@@ -68,8 +68,10 @@ class Recommender:
         self._bundle = bundle
         self._scenario = bundle.contract.scenario
         self._parser = CallParser(self._scenario)
-        self._predictor = BatchedPredictor(predictor, self._scenario.export.instances)
-        self._reads = Batcher(self._read_all, STORE)
+        self._predictor = BatchedPredictor(
+            predictor, self._scenario.export.instances, lambda model: metrics.batches_rerun.labels(model).inc()
+        )
+        self._reads = Batcher(self._read_all, STORE, rerun=metrics.batches_rerun.labels(STORE_READ).inc)
         self._metrics = metrics
         self._deadline_seconds = deadline_seconds
         self._vectors = TextVectors(

@@ -247,6 +247,27 @@ def test_a_store_that_never_answers_the_event_loop_costs_its_call_alone(folder: 
     assert time.monotonic() - start < 2.0
 
 
+class PickyStore(Store):
+    """Cannot encode one user, as Feast could not encode half of a surrogate pair."""
+
+    def read(self, users: Sequence[int | str], moments: Sequence[int]) -> list[OnlineFeatures]:
+        if 666 in users:
+            raise UnicodeEncodeError("utf-8", "a\ud800", 1, 2, "surrogates not allowed")
+        return super().read(users, moments)
+
+
+def test_a_user_that_the_store_cannot_encode_fails_its_own_call_alone(folder: Path):
+    registry = CollectorRegistry()
+    recommender = Recommender(
+        load_bundle(folder), PickyStore(delay=0.05), RecordingPredictor(), Metrics(registry), 5.0, text_cache=10
+    )
+    users = [InputTensor("user_id", "INT64", [1, 1], data=[user]) for user in (10, 20, 666, 30)]
+    outcomes = calls(recommender, *((user,) for user in users), together=True)
+    assert [isinstance(outcome, UnicodeEncodeError) for outcome in outcomes] == [False, False, True, False]
+    assert registry.get_sample_value("polytask_batches_rerun_total", {"work": "features"}) == 1
+    assert registry.get_sample_value("polytask_feature_store_errors_total") == 0
+
+
 def test_the_context_of_a_request_is_part_of_its_text(small_scenario: Scenario, tables: Tables, tmp_path: Path):
     scenario = with_weather(small_scenario)
     write_bundle(tmp_path, scenario, tables)

@@ -1,0 +1,42 @@
+"""Which errors mean that a feature store or a registry is unavailable, and not that what it was given is wrong.
+
+The difference decides who is affected: an unavailable store is so for every request, while a value that a client library
+cannot encode fails the one request that holds it. The classes are compared by name: of the packages, only those of the
+configured store are installed.
+"""
+
+# Module of a class -> names of classes. Their subclasses count too.
+UNAVAILABLE = {
+    "builtins": ("OSError",),  # ConnectionError, TimeoutError (asyncio's too), socket.gaierror, requests' errors
+    "redis.exceptions": (
+        "ConnectionError",  # authentication, loading and too many connections included
+        "TimeoutError",
+        "ClusterError",
+        "RedisClusterException",
+        "AskError",
+        "TryAgainError",
+        "OutOfMemoryError",
+        "ReadOnlyError",
+        "NoPermissionError",
+    ),
+    "sqlite3": ("OperationalError",),  # locked, missing or unreadable file, disk I/O
+    "psycopg": ("OperationalError", "InterfaceError"),  # psycopg_pool.PoolTimeout included
+    "sqlalchemy.exc": ("OperationalError", "InterfaceError", "TimeoutError"),
+    "httpx": ("TransportError",),
+    "botocore.exceptions": ("HTTPClientError", "ConnectionError"),
+}
+GRPC_UNAVAILABLE = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether an error of a client library is about its connection, a time-out, or the state of its server."""
+    kinds = type(error).__mro__
+    if any(kind.__name__ in UNAVAILABLE.get(kind.__module__, ()) for kind in kinds):
+        return True
+    # A damaged file is DatabaseError itself; its subclasses are about the values of one query.
+    if type(error).__module__ == "sqlite3" and type(error).__name__ == "DatabaseError":
+        return True
+    if any((kind.__module__, kind.__name__) == ("grpc", "RpcError") for kind in kinds):
+        code = getattr(error, "code", None)
+        return callable(code) and getattr(code(), "name", "") in GRPC_UNAVAILABLE
+    return False
