@@ -12,21 +12,30 @@ from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest, ModelInf
 from serving.transformer.answers import AnswerTensor
 from serving.transformer.wire import InputTensor
 
+# A request has some ten inputs; with these bounds a message of a few MB cannot be a million tensors.
+MAX_INPUTS = 64
+MAX_OUTPUTS = 256
+MAX_PARAMETERS = 64
+MAX_DIMENSIONS = 8
+MAX_ID_BYTES = 256
 REMEMBERED_TEXTS = 100_000
 RAW_TYPES = {"INT64": np.dtype("<i8"), "FP32": np.dtype("<f4"), "BOOL": np.dtype(np.bool_)}
 
 
 def input_tensors(request: ModelInferRequest) -> list[InputTensor]:
-    """The inputs of a message. Raises InvalidInput for a datatype that the protocol does not know."""
+    """The inputs of a message. Raises InvalidInput for a datatype that the protocol does not know, and for a message
+    with more parts than a request may have.
+    """
+    _count(request)
     for tensor in request.inputs:
         if tensor.datatype not in GRPC_CONTENT_DATATYPE_MAPPINGS:
             allowed = ", ".join(GRPC_CONTENT_DATATYPE_MAPPINGS)
-            raise InvalidInput(f"{tensor.name}: datatype {tensor.datatype!r}, allowed: {allowed}")
+            raise InvalidInput(f"{tensor.name[:60]}: datatype {tensor.datatype[:60]!r}, allowed: {allowed}")
     raw = request.raw_input_contents
     return [
         InputTensor(tensor.name, tensor.datatype, list(tensor.shape), raw=raw[position])
         if raw
-        else InputTensor(tensor.name, tensor.datatype, list(tensor.shape), list(_contents(tensor)))
+        else InputTensor(tensor.name, tensor.datatype, list(tensor.shape), _contents(tensor))
         for position, tensor in enumerate(request.inputs)
     ]
 
@@ -62,6 +71,20 @@ def _led(text: str) -> bytes:
     """Titles and labels come again and again."""
     encoded = text.encode()
     return len(encoded).to_bytes(4, "little") + encoded
+
+
+def _count(request: ModelInferRequest) -> None:
+    parts = {
+        "inputs": (len(request.inputs), MAX_INPUTS),
+        "outputs": (len(request.outputs), MAX_OUTPUTS),
+        "parameters": (len(request.parameters), MAX_PARAMETERS),
+        "id": (len(request.id.encode()), MAX_ID_BYTES),
+    }
+    for tensor in request.inputs if len(request.inputs) <= MAX_INPUTS else ():
+        parts[f"{tensor.name[:60]}: shape"] = (len(tensor.shape), MAX_DIMENSIONS)
+    for name, (found, most) in parts.items():
+        if found > most:
+            raise InvalidInput(f"{name}: {found} {'bytes' if name == 'id' else 'entries'}, allowed: at most {most}")
 
 
 def _contents(tensor: Any) -> Sequence[Any]:

@@ -20,11 +20,13 @@ CONTEXT = "context"
 RECENT_ITEMS = "recent_items"
 EXCLUDE_ITEMS = "exclude_items"
 NEGATIVE_ITEMS = "negative_items"
+KEYS = (USER_ID, RECENT_ITEMS, EXCLUDE_ITEMS, NEGATIVE_ITEMS)
 COUNT = "k"
 TASKS = "tasks"
 SLATE = "slate"
 TASK_WEIGHTS = "task_weights"
 
+KEY_BYTES = 256  # of a user's or an item's key that is a string, as UTF-8; by default
 MAX_QUERY_CHARACTERS = 2000
 MAX_CONTEXT_CHARACTERS = 200
 DEFAULT_COUNT = 10
@@ -99,8 +101,10 @@ def input_types(scenario: Scenario) -> dict[str, tuple[str, list[int]]]:
 class CallParser:
     """Reads the calls of one scenario."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, key_bytes: int = KEY_BYTES) -> None:
+        """`key_bytes` bounds each key that is a string, as UTF-8."""
         self._scenario = scenario
+        self._key_bytes = key_bytes
         self._inputs = input_types(scenario)
         self._tasks = tuple(task.name for task in scenario.tasks)
         # Which task an output belongs to, None for the flags; and how long a list each task can give.
@@ -116,15 +120,15 @@ class CallParser:
         by_name: dict[str, InputTensor] = {}
         for tensor in tensors:
             if tensor.name not in known:
-                raise RequestError(tensor.name, f"is not a known input, allowed: {', '.join(known)}")
+                raise RequestError(tensor.name[:60], f"is not a known input, allowed: {', '.join(known)}")
             if tensor.name in by_name:
                 raise RequestError(tensor.name, "stands there twice, allowed: once")
             by_name[tensor.name] = tensor
         if USER_ID not in by_name:
             raise RequestError(USER_ID, "is missing, the field is required")
-        read = _Reader(known, by_name)
+        read = _Reader(known, by_name, self._key_bytes)
         users = read.column(USER_ID)
-        tasks, names = self._wanted(read.values(TASKS), outputs)
+        tasks, names = self._wanted(read.names(TASKS, len(self._tasks)), outputs)
         slate = _slate(scenario, tasks, read, names)
         if slate is not None and not outputs:
             names += tuple(SLATE_TYPES)
@@ -153,7 +157,10 @@ class CallParser:
         every, owners = self._tasks, self._owners
         for name in tasks or ():
             if name not in every:
-                raise RequestError(TASKS, f"{name!r} is not a task, allowed: {', '.join(every)}")
+                raise RequestError(TASKS, f"{name[:60]!r} is not a task, allowed: {', '.join(every)}")
+        if tasks is not None and len(set(tasks)) < len(tasks):
+            twice = next(name for name in tasks if tasks.count(name) > 1)
+            raise RequestError(TASKS, f"{twice!r} is given more than once, allowed: once")
         if tasks is not None and outputs:
             raise RequestError(TASKS, "stands there together with requested outputs, allowed: one of the two")
         if tasks is not None and not tasks:
@@ -163,7 +170,7 @@ class CallParser:
             return chosen, tuple(name for name, task in owners.items() if task is None or task in chosen)
         for name in outputs:
             if name not in owners and name not in SLATE_TYPES:
-                raise RequestError(name, f"is not an output, allowed: {', '.join([*owners, *SLATE_TYPES])}")
+                raise RequestError(name[:60], f"is not an output, allowed: {', '.join([*owners, *SLATE_TYPES])}")
         wanted = {owners[name] for name in outputs if name in owners}
         if SLATE_TYPES.keys() & set(outputs):
             wanted |= set(mergeable(self._scenario, every))
@@ -177,9 +184,12 @@ class CallParser:
 class _Reader:
     """Reads the tensors of a call with one batch size, the one of `user_id`."""
 
-    def __init__(self, known: dict[str, tuple[str, list[int]]], tensors: dict[str, InputTensor]) -> None:
+    def __init__(
+        self, known: dict[str, tuple[str, list[int]]], tensors: dict[str, InputTensor], key_bytes: int
+    ) -> None:
         self._known = known
         self._tensors = tensors
+        self._key_bytes = key_bytes
         shape = list(tensors[USER_ID].shape)
         if len(shape) != 2 or shape[1] != 1 or not 1 <= shape[0] <= MAX_BATCH_SIZE:
             raise RequestError(USER_ID, f"shape {shape}, allowed: [B, 1] with B from 1 to {MAX_BATCH_SIZE}")
@@ -191,7 +201,20 @@ class _Reader:
 
     def values(self, name: str) -> list[Any] | None:
         """The elements of an input in row-major order, None when it is not there."""
-        return decode(self._tensors[name], self._known[name][0]) if name in self._tensors else None
+        if name not in self._tensors:
+            return None
+        elements = decode(self._tensors[name], self._known[name][0])
+        if name in KEYS and self._known[name][0] == "BYTES":
+            for key in elements:
+                _check_key(name, key, self._key_bytes)
+        return elements
+
+    def names(self, name: str, most: int) -> list[str] | None:
+        """The elements of an input of at most `most` strings about the whole call, None when it is not there."""
+        shape = self.shape(name)
+        if shape is not None and (len(shape) != 1 or shape[0] > most):
+            raise RequestError(name, f"shape {shape}, allowed: [n] with n up to {most}")
+        return self.values(name)
 
     def column(self, name: str, check: Callable[[Any], Any] = lambda value: value) -> list[Any]:
         """One checked element per row of a (B, 1) input; an empty list when it is not there."""
@@ -224,6 +247,12 @@ class _Reader:
             raise RequestError(name, f"shape {shape}, allowed: [{self.batch}, n] with n up to {longest}")
         values = self.values(name) or []
         return [tuple(values[row * shape[1] : (row + 1) * shape[1]]) for row in range(self.batch)]
+
+
+def _check_key(name: str, key: str, most: int) -> None:
+    # A character has at most 4 bytes: most keys need not be encoded to be measured.
+    if 4 * len(key) > most and (size := len(key.encode("utf-8", "surrogatepass"))) > most:
+        raise RequestError(name, f"a key of {size} bytes ({key[:20]!r}...), allowed: at most {most}")
 
 
 def _query(value: str) -> str | None:
@@ -268,7 +297,7 @@ def _filters(read: _Reader) -> tuple[str, ...]:
 
 
 def _slate(scenario: Scenario, tasks: tuple[str, ...], read: _Reader, outputs: Sequence[str]) -> Slate | None:
-    sizes, weights = read.sizes(SLATE, MAX_SLATE), read.values(TASK_WEIGHTS)
+    sizes, weights = read.sizes(SLATE, MAX_SLATE), read.names(TASK_WEIGHTS, len(scenario.tasks))
     if not sizes:
         if not SLATE_TYPES.keys() & set(outputs):
             if weights is not None:
@@ -290,7 +319,7 @@ def _weights(tasks: tuple[str, ...], values: list[str]) -> tuple[float, ...]:
     for value in values:
         name, _, number = value.partition("=")
         if name not in tasks:
-            raise RequestError(TASK_WEIGHTS, f"{name!r} is not a task of the slate, allowed: {', '.join(tasks)}")
+            raise RequestError(TASK_WEIGHTS, f"{name[:60]!r} is not a task of the slate, allowed: {', '.join(tasks)}")
         if name in weights:
             raise RequestError(TASK_WEIGHTS, f"{name!r} stands there twice, allowed: once")
         try:
@@ -298,7 +327,7 @@ def _weights(tasks: tuple[str, ...], values: list[str]) -> tuple[float, ...]:
         except ValueError:
             weights[name] = math.nan
         if not 0 <= weights[name] <= MAX_WEIGHT:
-            raise RequestError(TASK_WEIGHTS, f"{value!r}, allowed: {name}=number, from 0 to {MAX_WEIGHT:g}")
+            raise RequestError(TASK_WEIGHTS, f"{value[:60]!r}, allowed: {name}=number, from 0 to {MAX_WEIGHT:g}")
     chosen = tuple(weights.get(name, 1.0) for name in tasks)
     if not any(chosen):
         raise RequestError(TASK_WEIGHTS, "all are 0, allowed: one above 0")

@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import prod
 from typing import Any
 
@@ -10,7 +11,8 @@ from polytask.errors import RequestError
 from polytask.scenario.schema import Table
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
-MAX_DEPTH = 8
+MAX_DIMENSIONS = 8
+MAX_ELEMENTS = 2**31  # no body has as many
 
 
 @dataclass(frozen=True)
@@ -38,38 +40,61 @@ def decode(tensor: InputTensor, datatype: str) -> list[Any]:
     name = tensor.name
     if tensor.datatype != datatype:
         raise RequestError(name, f"datatype {tensor.datatype!r}, allowed: {datatype}")
-    if any(isinstance(size, bool) or not isinstance(size, int) or size < 0 for size in tensor.shape):
-        raise RequestError(name, f"shape {list(tensor.shape)}, allowed: sizes of 0 or more")
+    count = element_count(tensor)
     if tensor.raw is not None:
-        elements = _raw_bytes(name, tensor.raw) if datatype == "BYTES" else _raw_int64(name, tensor.raw)
+        elements = _raw_bytes(tensor, count) if datatype == "BYTES" else _raw_int64(tensor, count)
     else:
-        elements = list(_flat(name, tensor.data or ()))
-    if len(elements) != prod(tensor.shape):
-        raise RequestError(name, f"{len(elements)} elements, shape {list(tensor.shape)} says {prod(tensor.shape)}")
+        data = tensor.data or ()
+        # No more than one element too many is read, however many there are.
+        elements = list(islice(_flat(data, len(tensor.shape)), min(count, MAX_ELEMENTS) + 1))
+        if len(elements) > count:
+            raise _wrong_count(tensor, max(len(data), len(elements)), count)
+    if len(elements) != count:
+        raise _wrong_count(tensor, len(elements), count)
     check = _text if datatype == "BYTES" else _integer
     return [check(name, element) for element in elements]
 
 
-def _flat(name: str, data: Sequence[Any], depth: int = 1) -> Iterator[Any]:
-    if depth > MAX_DEPTH:  # no tensor has so many axes, and Python ends a deeper recursion by an error
-        raise RequestError(name, f"lists are nested more than {MAX_DEPTH} deep, allowed: one list per axis at most")
+def element_count(tensor: InputTensor) -> int:
+    """How many elements the shape says. Raises RequestError for a size below 0, and for too many dimensions."""
+    shape = tensor.shape
+    if len(shape) > MAX_DIMENSIONS:
+        raise RequestError(tensor.name, f"shape of {len(shape)} dimensions, allowed: at most {MAX_DIMENSIONS}")
+    if any(isinstance(size, bool) or not isinstance(size, int) or size < 0 for size in shape):
+        raise RequestError(tensor.name, f"shape {list(shape)}, allowed: sizes of 0 or more")
+    return prod(shape)
+
+
+def _wrong_count(tensor: InputTensor, found: int, count: int) -> RequestError:
+    return RequestError(tensor.name, f"{found} elements, shape {list(tensor.shape)} says {count}")
+
+
+def _flat(data: Sequence[Any], depth: int) -> Iterator[Any]:
+    """The elements of a list that may be nested as deep as the shape has dimensions."""
     for element in data:
-        if isinstance(element, (list, tuple)):
-            yield from _flat(name, element, depth + 1)
+        if isinstance(element, (list, tuple)) and depth > 1:
+            yield from _flat(element, depth - 1)
         else:
             yield element
 
 
-def _raw_int64(name: str, raw: bytes) -> list[Any]:
+def _raw_int64(tensor: InputTensor, count: int) -> list[Any]:
+    raw = tensor.raw or b""
     if len(raw) % 8:
-        raise RequestError(name, f"{len(raw)} raw bytes, allowed: a multiple of 8 (INT64)")
-    return list(struct.unpack(f"<{len(raw) // 8}q", raw))
+        raise RequestError(tensor.name, f"{len(raw)} raw bytes, allowed: a multiple of 8 (INT64)")
+    if len(raw) // 8 != count:
+        raise _wrong_count(tensor, len(raw) // 8, count)
+    return list(struct.unpack(f"<{count}q", raw))
 
 
-def _raw_bytes(name: str, raw: bytes) -> list[Any]:
-    """Elements that are each led by their length as 4 bytes."""
-    elements, offset = [], 0
+def _raw_bytes(tensor: InputTensor, count: int) -> list[Any]:
+    """At most `count` elements and one, each led by its length as 4 bytes."""
+    raw, name = tensor.raw or b"", tensor.name
+    elements: list[Any] = []
+    offset = 0
     while offset < len(raw):
+        if len(elements) == count:
+            raise RequestError(name, f"more than {count} elements, shape {list(tensor.shape)} says {count}")
         end = offset + 4
         length = int.from_bytes(raw[offset:end], "little")
         if end > len(raw) or end + length > len(raw):
