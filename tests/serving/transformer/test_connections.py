@@ -1,0 +1,163 @@
+"""A server with short limits, and clients that connect and send nothing, drip, do not read, or come in crowds."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+import uvicorn
+
+from serving.transformer import connections
+from serving.transformer.connections import bounded_connections
+from serving.transformer.limits import Limits
+
+LONG = 30.0
+PATIENCE = 20.0  # of the tests: much longer than any limit that they set
+LIMITS = Limits(body_bytes=10**6, header_seconds=LONG, body_seconds=LONG, write_seconds=LONG, header_bytes=4096)
+GET = b"GET /v2/health/live HTTP/1.1\r\nhost: a\r\n\r\n"
+
+Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
+
+
+async def application(scope, receive, send):
+    """Reads the body, and answers with as many bytes as the path says."""
+    more = True
+    while more:
+        message = await receive()
+        more = message.get("more_body", False)
+        if message["type"] == "http.disconnect":
+            return
+    size = scope["path"].removeprefix("/bytes/")
+    content = b"a" * (int(size) if size.isdigit() else 2)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(content))]})
+    for start in range(0, len(content), 2**16):
+        more = start + 2**16 < len(content)
+        await send({"type": "http.response.body", "body": content[start : start + 2**16], "more_body": more})
+
+
+def served(limits: Limits, check: Callable[[uvicorn.Server, int], Awaitable[None]]) -> None:
+    """Run a check against a server on a free port."""
+
+    async def run() -> None:
+        listening = socket.create_server(("127.0.0.1", 0))
+        config = uvicorn.Config(
+            application, http=bounded_connections(limits), ws="none", lifespan="off", log_config=None
+        )
+        server = uvicorn.Server(config)
+        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        serving = asyncio.create_task(server.serve([listening]))
+        try:
+            await check(server, listening.getsockname()[1])
+        finally:
+            server.should_exit = server.force_exit = True
+            await serving
+
+    asyncio.run(asyncio.wait_for(run(), 3 * PATIENCE))
+
+
+async def connected(port: int) -> tuple[Reader, Writer]:
+    return await asyncio.open_connection("127.0.0.1", port)
+
+
+async def ends(reader: Reader) -> bytes:
+    """What the server still sends before it closes the connection."""
+    try:
+        return await asyncio.wait_for(reader.read(), PATIENCE)
+    except ConnectionResetError:
+        return b""
+
+
+async def status(reader: Reader, writer: Writer, request: bytes = GET) -> int:
+    writer.write(request)
+    line = await asyncio.wait_for(reader.readline(), PATIENCE)
+    return int(line.split()[1])
+
+
+async def nobody_left(server: uvicorn.Server) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while server.server_state.connections:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nx-a: b", b"\r\n", GET + b"\r\n"])
+def test_a_connection_whose_request_does_not_arrive_is_closed(sent: bytes):
+    async def check(server: uvicorn.Server, port: int) -> None:
+        reader, writer = await connected(port)
+        writer.write(sent)
+        await ends(reader)
+
+    served(replace(LIMITS, header_seconds=0.2), check)
+
+
+def test_a_connection_whose_body_does_not_arrive_is_closed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(connections, "MARGIN_SECONDS", 0.1)
+
+    async def check(server: uvicorn.Server, port: int) -> None:
+        reader, writer = await connected(port)
+        writer.write(b"POST / HTTP/1.1\r\ncontent-length: 100\r\n\r\nabc")
+        assert await ends(reader) == b""
+        await nobody_left(server)
+
+    served(replace(LIMITS, body_seconds=0.1), check)
+
+
+def test_a_client_that_does_not_read_its_response_loses_the_connection():
+    async def check(server: uvicorn.Server, port: int) -> None:
+        _, writer = await connected(port)
+        writer.transport.pause_reading()
+        writer.write(b"GET /bytes/100000000 HTTP/1.1\r\nhost: a\r\n\r\n")
+        await nobody_left_after_start(server)
+
+    async def nobody_left_after_start(server: uvicorn.Server) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not server.server_state.tasks:
+                await asyncio.sleep(0.01)
+        await nobody_left(server)
+
+    served(replace(LIMITS, write_seconds=0.2), check)
+
+
+def test_headers_have_a_size():
+    async def check(server: uvicorn.Server, port: int) -> None:
+        reader, writer = await connected(port)
+        writer.write(b"GET / HTTP/1.1\r\nx-a: b")
+        for _ in range(3):
+            await asyncio.sleep(0.01)
+            writer.write(b"b" * 1500)
+        answer = await ends(reader)
+        assert answer.startswith(b"HTTP/1.1 431 ")
+        assert b"allowed: at most 4096 bytes" in answer
+
+    served(LIMITS, check)
+
+
+def test_of_too_many_connections_the_first_may_probe_and_the_others_are_closed():
+    async def check(server: uvicorn.Server, port: int) -> None:
+        usual = [await connected(port) for _ in range(2)]
+        for reader, writer in usual:
+            assert await status(reader, writer, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n") == 200
+        prober = await connected(port)
+        assert await status(*prober) == 200
+        assert await ends((await connected(port))[0]) == b""
+        prober[1].close()
+        await asyncio.wait_for(prober[1].wait_closed(), PATIENCE)
+        crowded = await connected(port)
+        crowded[1].write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        answer = await ends(crowded[0])
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"connections: 2 are open, which is the limit" in answer
+
+    served(replace(LIMITS, connections=2, spare_connections=1), check)
+
+
+def test_a_usual_client_keeps_its_connection():
+    async def check(server: uvicorn.Server, port: int) -> None:
+        reader, writer = await connected(port)
+        for size in (5, 10**6):
+            writer.write(b"POST /bytes/%d HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc" % size)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+            assert head.startswith(b"HTTP/1.1 200 ")
+            assert await asyncio.wait_for(reader.readexactly(size), PATIENCE) == b"a" * size
+
+    served(LIMITS, check)
