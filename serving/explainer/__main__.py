@@ -12,11 +12,13 @@ from polytask.errors import PolytaskError
 from serving.explainer.explain import Explainer
 from serving.explainer.metrics import ExplainerMetrics
 from serving.explainer.model import ExplainerModel, ExplainerRelease
+from serving.explainer.parse import MAX_INSTANCES
 from serving.transformer.admission import Admission
 from serving.transformer.bundle import load_bundle
 from serving.transformer.deadline import Unavailable
 from serving.transformer.deployed import Deployed, deployed_bundles
 from serving.transformer.features import FeatureReader
+from serving.transformer.limits import add_limit_arguments, check_limits, limits_of
 from serving.transformer.listening import check_certificate
 from serving.transformer.logs import configure_logs
 from serving.transformer.predictor import GrpcPredictor
@@ -50,8 +52,10 @@ def parse() -> argparse.Namespace:
         help="Enables `load` of the repository API, for every caller; default: disabled. JSON file that names "
         "bundle and predictor_host of the next release to load.",
     )
+    add_limit_arguments(parser)
     arguments = parser.parse_args()
     check_certificate(parser, arguments)
+    check_limits(parser, arguments)
     if arguments.release is not None and arguments.contract_sha256 is not None:
         parser.error("--release and --contract_sha256: both are given; expected at most one")
     # KServe tells an explainer where the predictor is, and not how to talk to it: Triton is asked over gRPC.
@@ -84,9 +88,18 @@ def main() -> None:
     def open_next() -> Iterator[ExplainerRelease]:
         yield open_release(arguments, metrics, *next_release(arguments.release))
 
-    model = ExplainerModel(arguments.model_name, Releases(first, open_next, seconds), metrics, admission, seconds)
+    releases = Releases(first, open_next, seconds)
+    model = ExplainerModel(arguments.model_name, releases, metrics, admission, seconds, arguments.max_key_bytes)
+    limits = limits_of(arguments, first[0].bundle.contract.scenario, MAX_INSTANCES)
     server = make_server(
-        model, admission, arguments.http_port, None, seconds, arguments.host, enable_load=arguments.release is not None
+        model,
+        admission,
+        arguments.http_port,
+        None,
+        seconds,
+        limits,
+        arguments.host,
+        enable_load=arguments.release is not None,
     )
     server.start([model])
 

@@ -15,6 +15,7 @@ from serving.transformer.admission import Admission
 from serving.transformer.call_record import CallRecord
 from serving.transformer.deadline import Deadline
 from serving.transformer.logs import log_call, log_refusal, request_id
+from serving.transformer.parse import KEY_BYTES
 from serving.transformer.release import Releases, Served
 from serving.transformer.served_model import ServedModel, status_of, statuses
 from serving.transformer.traces import call_span
@@ -42,11 +43,12 @@ class ExplainerModel(ServedModel[ExplainerRelease]):
         metrics: ExplainerMetrics,
         admission: Admission,
         deadline_seconds: float,
+        key_bytes: int = KEY_BYTES,
     ) -> None:
-        super().__init__(name, releases, metrics.serve)
+        super().__init__(name, releases, metrics.serve, admission)
         self._metrics = metrics
-        self._admission = admission
         self._deadline_seconds = deadline_seconds
+        self._key_bytes = key_bytes
 
     async def __call__(self, body: Any, headers: Any = None, **options: Any) -> Any:
         """One call: it waits for a place, and leaves its metrics and one line in the log."""
@@ -74,9 +76,10 @@ class ExplainerModel(ServedModel[ExplainerRelease]):
             raise
         finally:
             record.ended = time.perf_counter()
-            asyncio.get_running_loop().call_soon(self._ended, record)
+            asyncio.get_running_loop().call_soon(self.ended, record)
 
-    def _ended(self, record: CallRecord) -> None:
+    def ended(self, record: CallRecord) -> None:
+        """Its metrics and its line in the log."""
         self._metrics.called(record)
         log_call(record)
 
@@ -84,7 +87,7 @@ class ExplainerModel(ServedModel[ExplainerRelease]):
         """A JSON body -> explanations, model version and contract checksum."""
         body, record, release = payload
         with statuses():
-            wanted = parse_body(release.bundle.contract.scenario, body, int(time.time()))
+            wanted = parse_body(release.bundle.contract.scenario, body, int(time.time()), self._key_bytes)
             explanations = await release.explainer.explain(wanted, record)
         return {
             "explanations": explanations,

@@ -11,6 +11,7 @@ from serving.transformer.filters import FILTERS
 from serving.transformer.parse import (
     CONTEXT,
     EXCLUDE_ITEMS,
+    KEY_BYTES,
     NEGATIVE_ITEMS,
     QUERY,
     RECENT_ITEMS,
@@ -37,8 +38,11 @@ class Wanted:
     targets: Mapping[str, int | str] = field(default_factory=dict)
 
 
-def parse_body(scenario: Scenario, body: Any, now: int) -> list[Wanted]:
-    """What is wanted per instance. Raises RequestError with the instance and the field."""
+def parse_body(scenario: Scenario, body: Any, now: int, key_bytes: int = KEY_BYTES) -> list[Wanted]:
+    """What is wanted per instance. Raises RequestError with the instance and the field.
+
+    `key_bytes` bounds each key that is a string, as UTF-8.
+    """
     if not isinstance(body, Mapping):
         raise RequestError("request body", "allowed: a JSON object with instances")
     for name in body:
@@ -52,7 +56,7 @@ def parse_body(scenario: Scenario, body: Any, now: int) -> list[Wanted]:
         if not isinstance(body[TASKS], list):
             raise RequestError(TASKS, "allowed: a list of names")
         tasks = [InputTensor(TASKS, "BYTES", [len(body[TASKS])], body[TASKS])]
-    calls, parser = [], CallParser(scenario)
+    calls, parser = [], CallParser(scenario, key_bytes)
     for place, instance in enumerate(instances):
         try:
             call = parser.parse([*_tensors(scenario, instance), *tasks], (), now)

@@ -15,6 +15,7 @@ from serving.transformer.deadline import Unavailable
 from serving.transformer.deployed import Deployed, deployed_bundles
 from serving.transformer.features import FeatureReader
 from serving.transformer.garbage import spare_the_collector
+from serving.transformer.limits import add_limit_arguments, check_limits, limits_of
 from serving.transformer.listening import check_certificate
 from serving.transformer.logs import configure_logs
 from serving.transformer.metrics import Metrics
@@ -58,8 +59,10 @@ def parse() -> argparse.Namespace:
         help="Enables `load` of the repository API, for every caller; default: disabled. JSON file that names "
         "bundle and predictor_host of the next release to load.",
     )
+    add_limit_arguments(parser)
     arguments = parser.parse_args()
     check_certificate(parser, arguments)
+    check_limits(parser, arguments)
     if arguments.release is not None and arguments.contract_sha256 is not None:
         parser.error("--release and --contract_sha256: both are given; expected at most one")
     if not arguments.predictor_host or arguments.predictor_protocol != "grpc-v2":
@@ -106,6 +109,7 @@ def main() -> None:
         arguments.http_port,
         arguments.grpc_port,
         seconds,
+        limits_of(arguments, first[0].bundle.contract.scenario),
         arguments.host,
         enable_load=arguments.release is not None,
     )
@@ -118,7 +122,15 @@ def open_release(arguments: argparse.Namespace, metrics: Metrics, deployed: Depl
     bundle = load_bundle(deployed.folder, deployed.contract_sha256)
     features = FeatureReader(arguments.feature_store, bundle.contract.scenario)
     predictor = GrpcPredictor(predictor_host, bundle.contract, arguments.predictor_use_ssl)
-    recommender = Recommender(bundle, features, predictor, metrics, arguments.deadline_seconds, arguments.text_cache)
+    recommender = Recommender(
+        bundle,
+        features,
+        predictor,
+        metrics,
+        arguments.deadline_seconds,
+        arguments.text_cache,
+        arguments.max_key_bytes,
+    )
     features.keep_fresh(arguments.feature_refresh_seconds, lambda end: metrics.feature_refreshes.labels(end).inc())
     return Release(bundle, features, predictor, recommender, texts_ahead=arguments.texts_ahead)
 

@@ -40,12 +40,16 @@ class Admission:
         """
         return _Place(self, deadline)
 
-    async def enter(self, deadline: Deadline) -> None:
-        """See `place`."""
+    def check(self) -> None:
+        """Raises Overloaded or Unavailable where a call that comes now would be refused at once."""
         if self.draining:
             raise Unavailable(DRAINING)
         if self._places.locked() and self.waiting >= self._max_queue:
             raise Overloaded(self._full)
+
+    async def enter(self, deadline: Deadline) -> None:
+        """See `place`."""
+        self.check()
         await self._wait(deadline)
         self.in_work += 1
 

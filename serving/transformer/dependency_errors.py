@@ -1,7 +1,7 @@
 """Which errors mean that a feature store or a registry is unavailable, and not that what it was given is wrong.
 
-The difference decides who is affected: an unavailable store is so for every request, while a value that a client library
-cannot encode fails the one request that holds it. The classes are compared by name: of the packages, only those of the
+The difference decides who is affected: an unavailable store fails every request, a value that a client library cannot
+encode fails the one request that holds it. The classes are compared by name: of the packages, only those of the
 configured store are installed.
 """
 

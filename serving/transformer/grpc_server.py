@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc.aio
+from kserve.errors import ModelNotFound
 from kserve.logging import logger
 from kserve.protocol.grpc import grpc_predict_v2_pb2, grpc_predict_v2_pb2_grpc
 from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
@@ -12,8 +13,12 @@ from kserve.protocol.grpc.server import GRPCServer
 from kserve.protocol.grpc.servicer import InferenceServicer
 
 from serving.transformer.deadline import CLIENT_SECONDS
+from serving.transformer.grpc_options import server_options
+from serving.transformer.limits import Limits
+from serving.transformer.served_model import ServedModel, shown
 
-METHODS = tuple(grpc_predict_v2_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods_by_name)
+SERVICE = grpc_predict_v2_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+METHODS = tuple(SERVICE.methods_by_name)
 STATUSES = ExceptionToStatusInterceptor()
 
 
@@ -23,22 +28,44 @@ class CheckedServicer(InferenceServicer):
     async def ModelInfer(self, request: Any, context: Any) -> Any:
         """An inference that may take no longer than the caller's own deadline."""
         CLIENT_SECONDS.set(context.time_remaining())
+        self._model(request.model_name)
         self.validate_grpc_request(request)
         headers = dict(context.invocation_metadata() or ())
         response, _ = await self._data_plane.infer(request.model_name, request, headers)
         return response
+
+    async def ModelReady(self, request: Any, context: Any) -> Any:
+        """Whether the named version, or any without a name, is ready. NOT_FOUND for one that is not served."""
+        self._model(request.name).release_of(request.version)
+        return await super().ModelReady(request, context)
+
+    async def ModelMetadata(self, request: Any, context: Any) -> Any:
+        """Inputs and outputs of the named version, and the versions that are served."""
+        return grpc_predict_v2_pb2.ModelMetadataResponse(**self._model(request.name).metadata(request.version))
+
+    def _model(self, name: str) -> ServedModel[Any]:
+        model: ServedModel[Any] | None = self._data_plane.model_registry.get_model(name)
+        if model is None:
+            raise ModelNotFound(shown(name))
+        return model
 
 
 class CallServer(GRPCServer):
     """The SDK's server, whose own `start` takes no servicer, and has interceptors around every call."""
 
     def __init__(
-        self, *arguments: Any, host: str = "", certificate: tuple[str, str] | None = None, **options: Any
+        self,
+        *arguments: Any,
+        limits: Limits,
+        host: str = "",
+        certificate: tuple[str, str] | None = None,
+        **options: Any,
     ) -> None:
         """Prepare the server.
 
         Args:
             arguments: The SDK's.
+            limits: Bounds of messages, calls and connections.
             host: The address to listen on, '' for all.
             certificate: Paths of a certificate chain and of its key; None serves plain text.
             options: The SDK's.
@@ -46,15 +73,15 @@ class CallServer(GRPCServer):
         super().__init__(*arguments, **options)
         self._certificate = certificate
         self._host = host or "[::]"
+        self._limits = limits
 
     async def start(self, max_workers: int) -> None:
         """Serve until it is stopped. All work is done in the event loop: there are no workers.
 
         Raises RuntimeError where the address cannot be listened on.
         """
-        limits = ("grpc_max_send_message_length", "grpc_max_receive_message_length")
         self._server = grpc.aio.server(
-            options=[(name.replace("_", ".", 1), self._kwargs[name]) for name in limits if name in self._kwargs]
+            options=server_options(self._limits, self._kwargs), maximum_concurrent_rpcs=self._limits.rpcs
         )
         servicer = Answering(CheckedServicer(self._data_plane, self._model_repository_extension))
         grpc_predict_v2_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, self._server)

@@ -7,7 +7,9 @@ from typing import Any
 import kserve.model_server
 from kserve import ModelServer
 
+from serving.transformer.connections import bounded_connections
 from serving.transformer.grpc_server import CallServer
+from serving.transformer.limits import Limits
 
 
 def check_certificate(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
@@ -19,14 +21,17 @@ def check_certificate(parser: argparse.ArgumentParser, arguments: argparse.Names
 class BoundModelServer(ModelServer):
     """KServe's server on the addresses of `host`; '' means all, which is what a cluster wants."""
 
-    def __init__(self, *, host: str = "", **options: Any) -> None:
+    def __init__(self, *, limits: Limits, host: str = "", **options: Any) -> None:
         super().__init__(**options)
         self._host = host
+        self._limits = limits
         # The SDK takes no gRPC server of ours: this name is the seam it has.
         certificate = (self.ssl_certfile, self.ssl_keyfile) if self.ssl_certfile and self.ssl_keyfile else None
-        kserve.model_server.GRPCServer = partial(CallServer, host=host, certificate=certificate)
+        kserve.model_server.GRPCServer = partial(CallServer, host=host, certificate=certificate, limits=limits)
 
     def bind_rest(self) -> None:
-        """Choose the address of the HTTP server, which is made by now and does not listen yet."""
+        """Choose address and limits of the HTTP server, which is made by now and does not listen yet."""
+        self._rest_server.config.http = bounded_connections(self._limits)
+        self._rest_server.config.ws = "none"
         if self._host:
             self._rest_server.config.host = self._host

@@ -11,6 +11,7 @@ from kserve.errors import InvalidInput
 from kserve.metrics import POST_HIST_TIME, PRE_HIST_TIME, PREDICT_HIST_TIME
 from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest, ModelInferResponse
 
+from polytask.contract import Contract
 from serving.transformer.admission import Admission
 from serving.transformer.answers import answer_types
 from serving.transformer.call_record import CallRecord, current_record
@@ -21,7 +22,8 @@ from serving.transformer.metrics import Metrics
 from serving.transformer.parse import input_types
 from serving.transformer.recommend import Prepared
 from serving.transformer.release import Release, Releases
-from serving.transformer.served_model import ServedModel, status_of, statuses
+from serving.transformer.rest_body import RestCall
+from serving.transformer.served_model import ServedModel, TensorTypes, status_of, statuses
 from serving.transformer.traces import call_span
 from serving.transformer.wire import InputTensor, utf8_text
 
@@ -42,9 +44,8 @@ class RecommenderModel(ServedModel[Release]):
         admission: Admission,
         deadline_seconds: float,
     ) -> None:
-        super().__init__(name, releases, metrics.serve)
+        super().__init__(name, releases, metrics.serve, admission)
         self._metrics = metrics
-        self._admission = admission
         self._deadline_seconds = deadline_seconds
         # KServe's own histograms. Its `Model.__call__` runs the same steps and looks the labels up anew in each.
         self._steps = tuple(
@@ -60,10 +61,14 @@ class RecommenderModel(ServedModel[Release]):
         """One call: it waits for a place and runs all three steps; then its metrics and its line in the log."""
         deadline = Deadline.of_call(self._deadline_seconds)
         headers = headers or {}
-        with self._releases.use() as release:
-            return await self._answer(release, deadline, body, headers), {}
+        # A request that names a version is answered by that one or not at all.
+        named = self.release_of(getattr(body, "model_version", ""))
+        with self._releases.use(named) as release:
+            return await self._answer(release, deadline, body, headers, named is not None), {}
 
-    async def _answer(self, release: Release, deadline: Deadline, body: Any, headers: Mapping[str, str]) -> Any:
+    async def _answer(
+        self, release: Release, deadline: Deadline, body: Any, headers: Mapping[str, str], named: bool
+    ) -> Any:
         version = str(release.bundle.contract.model_version)
         record = CallRecord(request_id(headers, getattr(body, "id", None)), version, deadline=deadline)
         token = current_record.set(record)
@@ -79,7 +84,7 @@ class RecommenderModel(ServedModel[Release]):
                                 result = await step(result, headers)
                         return result
 
-                    return await self.answer_with(release, deadline, record, work)
+                    return await (work(release) if named else self.answer_with(release, deadline, record, work))
         except BaseException as error:
             record.code = status_of(error)
             log_refusal(record, error)
@@ -88,14 +93,19 @@ class RecommenderModel(ServedModel[Release]):
             current_record.reset(token)
             record.ended = time.perf_counter()
             # The answer goes out first.
-            asyncio.get_running_loop().call_soon(self._ended, record)
+            asyncio.get_running_loop().call_soon(self.ended, record)
 
-    def _ended(self, record: CallRecord) -> None:
+    def ended(self, record: CallRecord) -> None:
+        """Its metrics and its line in the log."""
         self._metrics.called(record)
         log_call(record)
 
     async def preprocess(self, payload: Any, headers: Any = None) -> tuple[Payload, Prepared]:
-        """A request, as a gRPC message or as KServe reads it from REST -> the model's inputs."""
+        """A request, as a gRPC message or as the body of a REST request -> the model's inputs."""
+        if isinstance(payload, RestCall):
+            payload = payload.parse()
+            record = current_record.get()
+            record.request_id = request_id(headers or {}, payload.id)
         if isinstance(payload, ModelInferRequest):
             tensors = input_tensors(payload)
             outputs = [output.name for output in payload.outputs]
@@ -147,14 +157,6 @@ class RecommenderModel(ServedModel[Release]):
             requested_outputs=request.request_outputs,
         )
 
-    def get_input_types(self) -> list[dict[str, Any]]:
-        """Names, datatypes and shapes of the inputs, for model metadata."""
-        return _metadata(input_types(self._releases.current.bundle.contract.scenario))
-
-    def get_output_types(self) -> list[dict[str, Any]]:
-        """Names, datatypes and shapes of the outputs, for model metadata."""
-        return _metadata(answer_types(self._releases.current.bundle.contract.scenario))
-
-
-def _metadata(types: dict[str, tuple[str, list[int]]]) -> list[dict[str, Any]]:
-    return [{"name": name, "datatype": datatype, "shape": shape} for name, (datatype, shape) in types.items()]
+    def tensors_of(self, contract: Contract) -> tuple[TensorTypes, TensorTypes]:
+        """See `ServedModel`."""
+        return input_types(contract.scenario), answer_types(contract.scenario)

@@ -30,7 +30,7 @@ from serving.transformer.features import OnlineFeatures, request_features
 from serving.transformer.filters import ItemFilters
 from serving.transformer.look_up import STORE, Features, LookUp
 from serving.transformer.metrics import STORE_READ, Metrics
-from serving.transformer.parse import Call, CallParser, Request, Slate
+from serving.transformer.parse import KEY_BYTES, Call, CallParser, Request, Slate
 from serving.transformer.slate import entries_of, merge, slate_tensors
 from serving.transformer.text_cache_fill import common_texts, fill
 from serving.transformer.text_vectors import TextVectors
@@ -64,10 +64,11 @@ class Recommender:
         metrics: Metrics,
         deadline_seconds: float,
         text_cache: int,
+        key_bytes: int = KEY_BYTES,
     ) -> None:
         self._bundle = bundle
         self._scenario = bundle.contract.scenario
-        self._parser = CallParser(self._scenario)
+        self._parser = CallParser(self._scenario, key_bytes)
         self._predictor = BatchedPredictor(
             predictor, self._scenario.export.instances, lambda model: metrics.batches_rerun.labels(model).inc()
         )

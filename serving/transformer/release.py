@@ -99,6 +99,15 @@ class Releases(Generic[AnyRelease]):
             return self._open[0]
         return max(self._open, key=lambda release: release.predictor.pods)
 
+    def of_version(self, version: str) -> AnyRelease | None:
+        """The newest release of a model version, None where it is not served."""
+        found = (release for release in self._open if str(release.bundle.contract.model_version) == version)
+        return next(found, None)
+
+    def versions(self) -> list[str]:
+        """The served model versions, newest release first."""
+        return list(dict.fromkeys(str(release.bundle.contract.model_version) for release in self._open))
+
     def begin(self) -> None:
         """Called in the event loop when they start to be served."""
         for release in self._open:

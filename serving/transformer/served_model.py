@@ -1,22 +1,30 @@
 """What the models of the transformer and of the explainer share: their release, its probes, and errors as statuses."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from kserve import Model
-from kserve.errors import InvalidInput, ServerNotReady
+from kserve.errors import InvalidInput, ModelNotFound, ServerNotReady
 
 from polytask.contract import Contract
 from polytask.errors import ContractError, RequestError
-from serving.transformer.admission import Overloaded
+from serving.transformer.admission import Admission, Overloaded
 from serving.transformer.blocking import BoundedThreads
 from serving.transformer.call_record import CallRecord
 from serving.transformer.deadline import Deadline, Unavailable
+from serving.transformer.logs import log_refusal, request_id
 from serving.transformer.release import AnyRelease, Releases
 
 Result = TypeVar("Result")
+# Name -> (datatype, shape).
+TensorTypes = Mapping[str, tuple[str, list[int]]]
+
+# What a client sent may be in an error, but not megabytes of it: gRPC's clients refuse a status of more than 8 KiB.
+SHOWN_CHARACTERS = 60
+ERROR_CHARACTERS = 2000
 
 
 class NotAvailable(ServerNotReady):
@@ -28,13 +36,26 @@ class NotAvailable(ServerNotReady):
         self.mismatch = mismatch
 
 
+class VersionNotFound(ModelNotFound):
+    """NOT_FOUND over gRPC and 404 over REST: the request names a version of the model that is not served."""
+
+    def __init__(self, name: str, version: str, served: list[str]) -> None:
+        super().__init__(name)
+        self.reason = f"model {name}: version {shown(version)!r} is not served, allowed: {', '.join(served)}"
+
+
+def shown(text: str, most: int = SHOWN_CHARACTERS) -> str:
+    """A text of a client as an error shows it: its beginning."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 @contextmanager
 def statuses() -> Iterator[None]:
     """Turn our errors into those that the SDK answers with the right status."""
     try:
         yield
     except RequestError as error:
-        raise InvalidInput(str(error)) from error
+        raise InvalidInput(shown(str(error), ERROR_CHARACTERS)) from error
     except (Unavailable, ContractError) as error:
         raise NotAvailable(str(error), isinstance(error, ContractError)) from error
 
@@ -47,15 +68,20 @@ def status_of(error: BaseException) -> str:
         return "UNAVAILABLE"
     if isinstance(error, Overloaded):
         return "RESOURCE_EXHAUSTED"
+    if isinstance(error, ModelNotFound):
+        return "NOT_FOUND"
     return "CANCELLED" if isinstance(error, asyncio.CancelledError) else "INTERNAL"
 
 
 class ServedModel(Model, Generic[AnyRelease]):
     """A KServe model that answers with a release, which may change. `served` hears of the contract from then on."""
 
-    def __init__(self, name: str, releases: Releases[AnyRelease], served: Callable[[Contract], None]) -> None:
+    def __init__(
+        self, name: str, releases: Releases[AnyRelease], served: Callable[[Contract], None], admission: Admission
+    ) -> None:
         super().__init__(name)
         self._releases = releases
+        self._admission = admission
         self._served = served
         self._probing = BoundedThreads(1, "probe")
         self.ready = True
@@ -80,6 +106,58 @@ class ServedModel(Model, Generic[AnyRelease]):
             await self._releases.switch()
         self._tell()
 
+    def check_place(self, headers: Mapping[str, str]) -> None:
+        """Raises Overloaded or NotAvailable where a call that comes now would be refused: its body need not be read.
+
+        Such a call is counted and logged as one that is refused later.
+        """
+        try:
+            with statuses():
+                self._admission.check()
+        except (Overloaded, NotAvailable) as error:
+            version = str(self._releases.current.bundle.contract.model_version)
+            record = CallRecord(request_id(headers, None), version, code=status_of(error))
+            log_refusal(record, error)
+            record.ended = time.perf_counter()
+            self.ended(record)
+            raise
+
+    def ended(self, record: CallRecord) -> None:
+        """Called when a call has ended."""
+
+    def check_name(self, name: str) -> None:
+        """Raises ModelNotFound for the name of another model."""
+        if name != self.name:
+            raise ModelNotFound(shown(name))
+
+    def release_of(self, version: str) -> AnyRelease | None:
+        """The release of a model version, None for '', which leaves the choice to the server.
+
+        Raises VersionNotFound with the versions that are served.
+        """
+        if not version:
+            return None
+        release = self._releases.of_version(version)
+        if release is None:
+            raise VersionNotFound(self.name, version, self._releases.versions())
+        return release
+
+    def metadata(self, version: str = "") -> dict[str, Any]:
+        """Model metadata of the protocol, with the served versions. Raises VersionNotFound."""
+        release = self.release_of(version) or self._releases.current
+        inputs, outputs = self.tensors_of(release.bundle.contract)
+        return {
+            "name": self.name,
+            "versions": self._releases.versions(),
+            "platform": "",
+            "inputs": _described(inputs),
+            "outputs": _described(outputs),
+        }
+
+    def tensors_of(self, contract: Contract) -> tuple[TensorTypes, TensorTypes]:
+        """Datatypes and shapes of inputs and outputs by name; a model without an inference protocol has none."""
+        return {}, {}
+
     async def answer_with(
         self,
         release: AnyRelease,
@@ -101,3 +179,7 @@ class ServedModel(Model, Generic[AnyRelease]):
     def _tell(self) -> None:
         """Report the contract that answers now."""
         self._served(self._releases.current.bundle.contract)
+
+
+def _described(types: TensorTypes) -> list[dict[str, Any]]:
+    return [{"name": name, "datatype": datatype, "shape": list(shape)} for name, (datatype, shape) in types.items()]

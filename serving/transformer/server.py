@@ -1,35 +1,38 @@
-"""What KServe's model server lacks: readiness of the parts, loading what is next, 400 that names a field."""
+"""KServe's model server with readiness of the parts, loading of the next release, versions and limits."""
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import kserve.model_server
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from grpc_interceptor.exceptions import PermissionDenied
-from kserve import InferRequest, ModelServer
+from kserve import ModelServer
 from kserve.errors import InvalidInput, ModelNotFound
 from kserve.model import InferenceVerb
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from starlette.exceptions import HTTPException
 
-from polytask.errors import printable
 from serving.transformer.admission import DRAINING, RETRY_AFTER_SECONDS, Admission, Overloaded
-from serving.transformer.binary_body import binary_request
-from serving.transformer.body_format import JSON_LENGTH, BodyFormat
 from serving.transformer.deadline import Unavailable
 from serving.transformer.disconnects import CallsEndWithClients
 from serving.transformer.draining import DrainingServer
 from serving.transformer.health import Health
+from serving.transformer.json_document import load_json
+from serving.transformer.limits import Limits
+from serving.transformer.request_body import RequestBodies
+from serving.transformer.rest_routes import rest_routes
 from serving.transformer.served_model import NotAvailable, ServedModel, statuses
 
 
 class CheckedDataPlane(DataPlane):
     """Ready means: no shutdown has begun, and predictor and feature store answered when they were last probed."""
 
-    def __init__(self, registry: Any, admission: Admission, health: Health) -> None:
+    def __init__(self, registry: Any, admission: Admission, health: Health, limits: Limits) -> None:
         super().__init__(model_registry=registry)
+        self._limits = limits
         self._admission = admission
         self._health = health
 
@@ -46,14 +49,10 @@ class CheckedDataPlane(DataPlane):
         registered: bool = await super().model_ready(model_name, True)
         return registered if disable_predictor_health_check else registered and await self.ready()
 
-    def decode_inference_request(self, body: Any, headers: Any, model_name: str) -> InferRequest:
-        """A binary body is read here; FastAPI has read a JSON body already, which the SDK converts."""
-        if isinstance(body, bytes) and JSON_LENGTH in headers:
-            return binary_request(body, headers[JSON_LENGTH], model_name)
-        try:
-            return super().decode_inference_request(body, headers, model_name)
-        except InvalidInput as error:
-            raise InvalidInput(f"request body: {error}") from error
+    def decode(self, body: Any, headers: Any, *arguments: Any, **options: Any) -> tuple[Any, dict[str, Any]]:
+        """The JSON body of a request of protocol v1, whatever its Content-Type; `rest_routes` has those of v2."""
+        with statuses():
+            return load_json(body, self._limits.json_values), {}
 
     async def explain(self, model_name: str, request: Any, headers: Any = None) -> tuple[Any, dict[str, str]]:
         """The explanation, and the response headers of the model. The SDK's own method returns the headers of the
@@ -74,7 +73,7 @@ class Reloading(ModelRepositoryExtension):
     The port knows no callers, so `load` is disabled unless the server was started with `enabled`.
     """
 
-    def __init__(self, model: ServedModel, registry: Any, enabled: bool) -> None:
+    def __init__(self, model: ServedModel[Any], registry: Any, enabled: bool) -> None:
         super().__init__(model_registry=registry)
         self._model = model
         self._enabled = enabled
@@ -109,32 +108,34 @@ class Reloading(ModelRepositoryExtension):
             raise ModelNotFound(model_name)
 
 
-async def bad_body(request: Request, error: Exception) -> JSONResponse:
-    """400 that names the tensor and the field. FastAPI would say 422, which the protocol does not know."""
-    assert isinstance(error, RequestValidationError)
-    details = error.errors()
-    # The body may be an InferenceRequest or bytes: the complaints about the second are noise when there are others.
-    detail = next((one for one in details if "InferenceRequest" in one["loc"]), details[0])
-    if detail["type"] == "json_invalid":
-        return JSONResponse(status_code=400, content={"error": f"request body: is not JSON: {detail['ctx']['error']}"})
-    place = [part for part in detail["loc"] if part not in ("body", "InferenceRequest")]
-    field = ".".join(str(part) for part in place) or "request body"
-    if len(place) > 1 and place[0] == "inputs" and isinstance(place[1], int) and isinstance(error.body, dict):
-        tensor = error.body["inputs"][place[1]]
-        name = tensor.get("name") if isinstance(tensor, dict) else None
-        field = f"{name}: {field}" if isinstance(name, str) else field
-    return JSONResponse(status_code=400, content={"error": printable(f"{field}: {detail['msg']}")})
+def without_a_place(model: ServedModel[Any], headers: Mapping[str, str]) -> JSONResponse | None:
+    """The response of a call that finds no place, before its body is read; None where there is one."""
+    try:
+        model.check_place(headers)
+    except NotAvailable as error:
+        return _not_available(error)
+    except Overloaded as error:
+        return _overloaded(error)
+    return None
 
 
 async def not_available(request: Request, error: Exception) -> JSONResponse:
     """503 with the reason. The SDK's handler would log a traceback for every probe of a predictor that starts."""
     assert isinstance(error, NotAvailable)
+    return _not_available(error)
+
+
+def _not_available(error: NotAvailable) -> JSONResponse:
     return JSONResponse(status_code=503, content={"error": error.reason, "contract_mismatch": error.mismatch})
 
 
 async def overloaded(request: Request, error: Exception) -> JSONResponse:
     """429: there are as many calls as may be."""
     assert isinstance(error, Overloaded)
+    return _overloaded(error)
+
+
+def _overloaded(error: Overloaded) -> JSONResponse:
     headers = {"retry-after": str(RETRY_AFTER_SECONDS)}
     return JSONResponse(status_code=429, content={"error": error.details}, headers=headers)
 
@@ -152,11 +153,12 @@ async def refused(request: Request, error: Exception) -> JSONResponse:
 
 
 def make_server(
-    model: ServedModel,
+    model: ServedModel[Any],
     admission: Admission,
     http_port: int,
     grpc_port: int | None,
     deadline_seconds: float,
+    limits: Limits,
     host: str = "",
     *,
     enable_load: bool,
@@ -168,14 +170,21 @@ def make_server(
     health = Health([model.probe_predictor, model.probe_features])
     ports = {"http_port": http_port, **({"enable_grpc": False} if grpc_port is None else {"grpc_port": grpc_port})}
     server = DrainingServer(
-        admission, health, deadline_seconds, model.begin, host=host, enable_latency_logging=False, **ports
+        admission,
+        health,
+        deadline_seconds,
+        model.begin,
+        limits=limits,
+        host=host,
+        enable_latency_logging=False,
+        **ports,
     )
-    server.dataplane = CheckedDataPlane(server.registered_models, admission, health)
+    server.dataplane = CheckedDataPlane(server.registered_models, admission, health, limits)
     server.model_repository_extension = Reloading(model, server.registered_models, enable_load)
     app: FastAPI = kserve.model_server.app
-    app.add_middleware(BodyFormat)
+    app.router.routes.extend(rest_routes(server.dataplane, model, limits))  # before the SDK adds its own
     app.add_middleware(CallsEndWithClients)
-    app.add_exception_handler(RequestValidationError, bad_body)
+    app.add_middleware(RequestBodies, limits=limits, refuse=partial(without_a_place, model))
     app.add_exception_handler(NotAvailable, not_available)
     app.add_exception_handler(Overloaded, overloaded)
     app.add_exception_handler(RepositoryForbidden, forbidden)

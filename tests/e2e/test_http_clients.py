@@ -159,7 +159,7 @@ def test_binary_tensors_are_read_whatever_the_content_type_says(small_stack: Loc
     ("names", "body"),
     [
         ("user_id: datatype 'BYTES'", JSON_USER.replace(b"INT64", b"BYTES")),
-        ("request body: ", JSON_USER.replace(b"INT64", b"FP16")),
+        ("user_id: datatype 'FP16'", JSON_USER.replace(b"INT64", b"FP16")),
         ("user_id: inputs.0.shape.0", JSON_USER.replace(b"[1,1]", b'["one",1]')),
         ("user_id: inputs.0.data", b'{"name":"user_id","shape":[1,1],"datatype":"INT64"}'),
         ("inputs.0.name", b"{}"),

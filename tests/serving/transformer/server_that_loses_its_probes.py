@@ -8,6 +8,7 @@ from kserve import Model
 from serving.transformer.admission import Admission
 from serving.transformer.draining import DrainingServer
 from serving.transformer.health import Health
+from serving.transformer.limits import Limits
 
 
 class Ends(Health):
@@ -19,7 +20,14 @@ class Ends(Health):
 if __name__ == "__main__":
     http_port, grpc_port = map(int, sys.argv[1:])
     server = DrainingServer(
-        Admission(1, 1), Ends([]), 1.0, lambda: None, host="127.0.0.1", http_port=http_port, grpc_port=grpc_port
+        Admission(1, 1),
+        Ends([]),
+        1.0,
+        lambda: None,
+        limits=Limits(2**20),
+        host="127.0.0.1",
+        http_port=http_port,
+        grpc_port=grpc_port,
     )
     model = Model("model")
     model.ready = True

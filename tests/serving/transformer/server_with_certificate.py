@@ -7,12 +7,14 @@ from kserve import Model
 from serving.transformer.admission import Admission
 from serving.transformer.draining import DrainingServer
 from serving.transformer.health import Health
+from serving.transformer.limits import Limits
 
 if __name__ == "__main__":
     http_port, grpc_port = map(int, sys.argv[1:3])
     certificate, key = sys.argv[3:]
     server = DrainingServer(
         *(Admission(1, 1), Health([]), 1.0, lambda: None),
+        limits=Limits(2**20),
         host="127.0.0.1",
         http_port=http_port,
         grpc_port=grpc_port,

@@ -1,10 +1,10 @@
-"""The middleware with made-up servers and clients: a body that arrives, a client that leaves, a body without end."""
+"""The middleware with made-up servers and clients: a body that arrives, a client that leaves."""
 
 import asyncio
 
 import pytest
 
-from serving.transformer.disconnects import MAX_BODY_BYTES, CallsEndWithClients
+from serving.transformer.disconnects import CallsEndWithClients
 
 POST = {"type": "http", "method": "POST", "headers": []}
 
@@ -74,17 +74,6 @@ def test_a_client_that_leaves_cancels_the_work():
         connection.gone.set()
         await asyncio.wait_for(call, 5)
         assert (ended, connection.sent) == (["cancelled"], [])
-
-    asyncio.run(run())
-
-
-def test_a_body_without_end_is_refused():
-    async def run():
-        connection = Connection(*[body(b"a" * 2**20, more=True)] * 20)
-        await CallsEndWithClients(echo)(POST, connection.receive, connection.send)
-        assert connection.sent[0]["status"] == 413
-        assert str(MAX_BODY_BYTES).encode() in connection.sent[1]["body"]
-        assert len(connection.messages) > 0
 
     asyncio.run(run())
 

@@ -40,7 +40,7 @@ def test_raw_and_listed_elements_are_read_alike():
         (InputTensor("a", "BYTES", [1], data=[b"\xff"]), "BYTES", "not UTF-8"),
         (InputTensor("a", "BYTES", [1], data=["film \ud83d"]), "BYTES", r"not UTF-8: U\+D83D at character 5"),
         (InputTensor("a", "BYTES", [1], raw=b"\x03\x00\x00\x00\xed\xa0\xbd"), "BYTES", "not UTF-8"),
-        (InputTensor("a", "INT64", [1], data=[nested(500)]), "INT64", "nested more than 8 deep"),
+        (InputTensor("a", "INT64", [1], data=[nested(500)]), "INT64", "an element is of type list"),
         (InputTensor("a", "BYTES", [1], raw=b"\x05\x00\x00\x00hi"), "BYTES", "past the 6 raw bytes"),
         (InputTensor("a", "BYTES", [1], raw=b"\x05\x00"), "BYTES", "past the 2 raw bytes"),
     ],
