@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc.aio
-from kserve.errors import ModelNotFound
+from kserve.errors import ModelNotFound, ServerNotReady
 from kserve.logging import logger
 from kserve.protocol.grpc import grpc_predict_v2_pb2, grpc_predict_v2_pb2_grpc
 from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
@@ -13,6 +13,7 @@ from kserve.protocol.grpc.server import GRPCServer
 from kserve.protocol.grpc.servicer import InferenceServicer
 
 from serving.transformer.deadline import CLIENT_SECONDS
+from serving.transformer.grpc_health import HealthServicer, add_health_and_reflection
 from serving.transformer.grpc_options import server_options
 from serving.transformer.limits import Limits
 from serving.transformer.served_model import ServedModel, shown
@@ -74,6 +75,7 @@ class CallServer(GRPCServer):
         self._certificate = certificate
         self._host = host or "[::]"
         self._limits = limits
+        self._health: HealthServicer | None = None
 
     async def start(self, max_workers: int) -> None:
         """Serve until it is stopped. All work is done in the event loop: there are no workers.
@@ -85,6 +87,7 @@ class CallServer(GRPCServer):
         )
         servicer = Answering(CheckedServicer(self._data_plane, self._model_repository_extension))
         grpc_predict_v2_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, self._server)
+        self._health = add_health_and_reflection(self._server, self._health_of, SERVICE.full_name)
         address = f"{self._host}:{self._port}"
         if self._certificate is None:
             self._server.add_insecure_port(address)
@@ -94,6 +97,20 @@ class CallServer(GRPCServer):
         logger.info("Starting gRPC server on %s", address)
         await self._server.start()
         await self._server.wait_for_termination()
+
+    async def stop(self, sig: int | None = None) -> None:
+        """End the calls that last as long as their clients want, then as the SDK does."""
+        if self._health is not None:
+            self._health.stop()
+        await super().stop(sig)
+
+    async def _health_of(self, service: str) -> bool | None:
+        if service not in ("", SERVICE.full_name) and self._data_plane.model_registry.get_model(service) is None:
+            return None
+        try:
+            return bool(await self._data_plane.ready())
+        except ServerNotReady:
+            return False
 
 
 class Answering:
