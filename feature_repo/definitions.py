@@ -16,6 +16,7 @@ from feature_repo.sources import ITEM_CATALOGUE, USER_HISTORY, USER_PROFILE
 from feature_repo.store import OFFLINE_STORE
 from polytask.context import CONTEXT_WORDS
 from polytask.scenario.schema import Column, Scenario, Table
+from polytask.stored_code import time_context_source
 from polytask.tensors import HISTORY, SEEN
 
 PUSH_SOURCE = "user_history_push"
@@ -24,15 +25,6 @@ REQUEST_TIME = "request_time"
 
 _DTYPES = {"integer": Int64, "float": Float64, "string": String, "string_list": Array(String)}
 _VALUE_TYPES = {"integer": ValueType.INT64, "string": ValueType.STRING}
-
-# Feast stores a transformation as source text and runs that text in every process that reads the registry, so it must
-# stand alone: no closure, imports inside, and none of this package, which serving does not have.
-_TIME_CONTEXT_SOURCE = """\
-def time_context(inputs):
-    from polytask.context import time_contexts
-
-    return dict(time_contexts(inputs["{request_time}"], {timezone!r}))
-"""
 
 
 def definitions(scenario: Scenario, folder: Path, offline: Settings = OFFLINE_STORE) -> list[Any]:
@@ -102,7 +94,7 @@ def _fields(columns: Mapping[str, Column]) -> list[Field]:
 
 
 def _time_context(timezone: str) -> OnDemandFeatureView:
-    source = _TIME_CONTEXT_SOURCE.format(request_time=REQUEST_TIME, timezone=timezone)
+    source = time_context_source(REQUEST_TIME, timezone)
     return OnDemandFeatureView(
         name=TIME_CONTEXT,
         sources=[RequestSource(name="request", schema=[Field(name=REQUEST_TIME, dtype=Int64)])],

@@ -7,13 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import dill
 import yaml
 from feast import FeatureStore, RepoConfig
+from feast.transformation import udf_rehydrate
 
 from feature_repo.batch_sources import with_defaults
 from polytask.atomic import write_text
 from polytask.errors import DataError
 from polytask.scenario.schema import Scenario
+from polytask.stored_code import run_no_other_code
 
 STORE_FILE = "feature_store.yaml"
 # Never Feast's default offline store: it drops training rows without a word.
@@ -67,7 +70,7 @@ def _local(scenario: Scenario) -> dict[str, Any]:
 
 def open_store(folder: Path) -> FeatureStore:
     """Open the store in `folder`. Raises DataError when there is none."""
-    return FeatureStore(repo_path=str(_checked(folder)))
+    return _open(_checked(folder))
 
 
 def open_batch_store(folder: Path) -> FeatureStore:
@@ -78,7 +81,13 @@ def open_batch_store(folder: Path) -> FeatureStore:
     offline = settings.get("offline_store")
     if isinstance(offline, dict) and offline.get("type") in _FOR_LARGE_ARRAYS:
         settings["offline_store"] = {**offline, "type": _FOR_LARGE_ARRAYS[offline["type"]]}
-    return FeatureStore(repo_path=str(folder), config=RepoConfig(**settings, repo_path=folder))
+    return _open(folder, RepoConfig(**settings, repo_path=folder))
+
+
+def _open(folder: Path, config: RepoConfig | None = None) -> FeatureStore:
+    """No code of the registry is run but our own, however Feast reads it."""
+    run_no_other_code(udf_rehydrate, dill)
+    return FeatureStore(repo_path=str(folder), config=config)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import yaml
 from polytask.context import CONTEXT_WORDS
 from polytask.errors import ContractError
 from polytask.scenario.schema import Scenario
+from polytask.stored_code import run_no_other_code
 from polytask.tensors import HISTORY, SEEN
 
 if TYPE_CHECKING:  # feast takes seconds to import
@@ -65,7 +66,9 @@ def open_online_store(folder: Path) -> "FeatureStore":
     """The feature store of `folder` without the offline store that its feature_store.yaml names: serving never reads
     that one and may lack its packages. Raises ContractError where the file is missing or wrong.
     """
+    import dill
     from feast import FeatureStore, RepoConfig
+    from feast.transformation import udf_rehydrate
     from pydantic import ValidationError
 
     path = folder / "feature_store.yaml"
@@ -79,4 +82,5 @@ def open_online_store(folder: Path) -> "FeatureStore":
     except (yaml.YAMLError, AttributeError, TypeError, ValidationError) as error:
         raise ContractError(f"{path}: {error}") from error
     config.repo_path = folder
+    run_no_other_code(udf_rehydrate, dill)
     return FeatureStore(repo_path=str(folder), config=config)
