@@ -1,18 +1,21 @@
 """When a call is tried again, and what its failure means to the caller. One policy for every kind of client."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
+import grpc
 import tenacity
 from tritonclient.utils import InferenceServerException
 
 from polytask.errors import RequestError, ServingError
+from serving.client.retry_budget import RetryBudget
 
 RETRY_AT_FIRST_SECONDS, RETRY_AT_MOST_SECONDS, JITTER_SECONDS = 0.05, 0.5, 0.05
 
 # The server did not work on such a call, or had no room for it. A deadline that passed is no reason to ask again: the
 # time is spent, and the server may be working on it still.
-# What gRPC says where no server was reached.
+# What gRPC reports where no server was reached.
 NOBODY_THERE = ("failed to connect", "errors resolving")
 WORTH_A_RETRY = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
 
@@ -21,16 +24,47 @@ class ServiceUnavailable(ServingError):
     """The recommender, or a service it needs, is down, full or slow. The same call may succeed later."""
 
 
-def retry_policy(attempts: int, deadline_seconds: float) -> dict[str, Any]:
-    """Arguments of tenacity's `Retrying` and `AsyncRetrying`: no wait that would end after the deadline is begun."""
-    return {"retry": tenacity.retry_if_exception(_worth_a_retry), **retry_times(attempts, deadline_seconds)}
+def retry_policy(attempts: int, deadline_seconds: float, budget: RetryBudget) -> dict[str, Any]:
+    """Arguments of tenacity's `Retrying` and `AsyncRetrying` for the gRPC clients."""
+    return retry_rules(attempts, deadline_seconds, budget, _worth_a_retry, _retry_after)
 
 
-def retry_times(attempts: int, deadline_seconds: float) -> dict[str, Any]:
-    """The part of the policy that says when, whatever the protocol."""
+def retry_rules(
+    attempts: int,
+    deadline_seconds: float,
+    budget: RetryBudget,
+    worth_a_retry: Callable[[BaseException], bool],
+    retry_after: Callable[[BaseException], float],
+) -> dict[str, Any]:
+    """The same for any protocol.
+
+    A retry waits for as long as the server asks, and a random part more, so that callers do not come back together. No
+    wait that would end after the deadline is begun, and `budget` limits the retries of all calls of a connection.
+
+    Args:
+        attempts: Of one call, the first included.
+        deadline_seconds: Of one call, all attempts and waits included.
+        budget: The tokens of the connection.
+        worth_a_retry: Whether the server did not begin to work on a failed attempt.
+        retry_after: Seconds that the server asks to wait for after an error, 0 where it asks for nothing.
+    """
+    backoff = tenacity.wait_exponential_jitter(RETRY_AT_FIRST_SECONDS, RETRY_AT_MOST_SECONDS, jitter=JITTER_SECONDS)
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome is not None else None
+        return backoff(state) + (0.0 if error is None else retry_after(error))
+
+    def retry(state: tenacity.RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if error is None:
+            budget.succeeded()
+            return False
+        return worth_a_retry(error) and budget.failed()
+
     return {
         "stop": tenacity.stop_after_attempt(attempts) | tenacity.stop_before_delay(deadline_seconds),
-        "wait": tenacity.wait_exponential_jitter(RETRY_AT_FIRST_SECONDS, RETRY_AT_MOST_SECONDS, jitter=JITTER_SECONDS),
+        "wait": wait,
+        "retry": retry,
         "reraise": True,
     }
 
@@ -60,6 +94,8 @@ def translate(error: InferenceServerException, url: str, deadline_seconds: float
             )
         case "UNAVAILABLE" | "RESOURCE_EXHAUSTED":
             return ServiceUnavailable(f"{where}: {message}")
+        case "DEADLINE_EXCEEDED" if message != "Deadline Exceeded":  # the server's own was shorter
+            return ServiceUnavailable(f"{where}: {message}")
         case "DEADLINE_EXCEEDED":
             return ServiceUnavailable(f"{where}: no answer within {deadline_seconds:g} s")
         case "UNAUTHENTICATED" | "PERMISSION_DENIED":
@@ -70,3 +106,16 @@ def translate(error: InferenceServerException, url: str, deadline_seconds: float
 
 def _worth_a_retry(error: BaseException) -> bool:
     return isinstance(error, InferenceServerException) and (error.status() or "").endswith(WORTH_A_RETRY)
+
+
+def _retry_after(error: BaseException) -> float:
+    """Seconds from the trailing metadata. tritonclient raises its error while it handles gRPC's, which has them."""
+    cause = error.__cause__ or error.__context__
+    if not isinstance(cause, grpc.RpcError) or not hasattr(cause, "trailing_metadata"):
+        return 0.0
+    return seconds_of(dict(cause.trailing_metadata() or ()).get("retry-after"))
+
+
+def seconds_of(text: object) -> float:
+    """The seconds of a Retry-After; 0 where there is none, or a date, which no server of ours sends."""
+    return float(text) if isinstance(text, str) and text.isascii() and text.isdigit() else 0.0

@@ -9,9 +9,10 @@ import tenacity
 
 from polytask.errors import RequestError, ServingError
 from serving.client.answers import Entry, Label, Ranked, Value
-from serving.client.calls import Countdown, ServiceUnavailable, retry_times
+from serving.client.calls import Countdown, ServiceUnavailable, retry_rules, seconds_of
 from serving.client.connection import Connection, Tls, Token
 from serving.client.questions import Details, Question
+from serving.client.retry_budget import budget_of
 
 NOT_BEGUN = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
 
@@ -71,6 +72,14 @@ class _Refused(Exception):
         self.response = response
 
 
+def _worth_a_retry(error: BaseException) -> bool:
+    return isinstance(error, _Refused | httpx.ConnectError)
+
+
+def _retry_after(error: BaseException) -> float:
+    return seconds_of(error.response.headers.get("retry-after")) if isinstance(error, _Refused) else 0.0
+
+
 def explain(
     url: str,
     user: int | str,
@@ -111,8 +120,8 @@ def explain(
     where = f"explainer at {url}"
     with httpx.Client(base_url=url, verify=connection.ssl_context) as client:
         try:
-            worth = tenacity.retry_if_exception_type((_Refused, httpx.ConnectError))
-            response = tenacity.Retrying(retry=worth, **retry_times(attempts, deadline_seconds))(attempt, client)
+            rules = retry_rules(attempts, deadline_seconds, budget_of(url), _worth_a_retry, _retry_after)
+            response = tenacity.Retrying(**rules)(attempt, client)
         except _Refused as error:
             raise ServiceUnavailable(f"{where}: {_message(error.response)}") from error
         except httpx.TimeoutException as error:
@@ -122,6 +131,8 @@ def explain(
             raise ServiceUnavailable(f"{where}: {fix} ({error})") from error
         except httpx.TransportError as error:
             raise ServiceUnavailable(f"{where}: {error}") from error
+    if response.status_code == httpx.codes.GATEWAY_TIMEOUT:
+        raise ServiceUnavailable(f"{where}: {_message(response)}")
     if response.status_code == httpx.codes.BAD_REQUEST:
         name, _, rest = _message(response).partition(": ")
         raise RequestError(name.removeprefix("instances[0]."), rest) if rest else RequestError("request", name)

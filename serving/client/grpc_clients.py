@@ -14,13 +14,15 @@ from serving.client.calls import Countdown, retry_policy, translate
 from serving.client.connection import CHANNEL_OPTIONS, Connection, Tls, Token
 from serving.client.messages import answers_of, inputs_of
 from serving.client.questions import Asked, Options, Question, one_question
+from serving.client.retry_budget import RetryBudget
 
 
 class _Client:
     """What both clients have in common.
 
     `url` is host:port of a recommender's gRPC endpoint. A call ends within `deadline_seconds`, retries included; only
-    what the server had no room or no time to begin (UNAVAILABLE, RESOURCE_EXHAUSTED) is tried again. Calls raise
+    what the server had no room or no time to begin (UNAVAILABLE, RESOURCE_EXHAUSTED) is retried, after as long as the
+    server asks for (`retry-after`), and while not too many calls of this client fail (`RetryBudget`). Calls raise
     RequestError with the field that the server refuses, ServiceUnavailable when it is down, full or slow, ServingError
     otherwise. See `Connection` for TLS and tokens.
     """
@@ -41,7 +43,7 @@ class _Client:
         self.url = url
         self.model = model
         self.deadline_seconds = deadline_seconds
-        self._policy = retry_policy(attempts, deadline_seconds)
+        self._policy = retry_policy(attempts, deadline_seconds, RetryBudget())
         self._connection = Connection(url, tls, token, insecure_token)
         self._opened: Any = None
 

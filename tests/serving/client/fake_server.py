@@ -1,5 +1,6 @@
 """A small gRPC server that records what it is asked, refuses as told, and answers one number for one user."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,8 +15,10 @@ from tritonclient.grpc import service_pb2_grpc
 
 @dataclass
 class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
-    """`refusals` are answered first, one per call; `url` is where it listens."""
+    """`refusals` are answered first, one per call, with `retry_after` where it is given; `url` is where it listens."""
 
+    retry_after: str | None = None
+    times: list[float] = field(default_factory=list)
     refusals: list[grpc.StatusCode] = field(default_factory=list)
     url: str = ""
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -26,7 +29,10 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.headers.append(dict(context.invocation_metadata()))
         self.seconds_left.append(context.time_remaining())
         self.inputs.append({tensor.name: (tensor.datatype, list(tensor.shape)) for tensor in request.inputs})
+        self.times.append(time.monotonic())
         if self.refusals:
+            if self.retry_after is not None:
+                context.set_trailing_metadata((("retry-after", self.retry_after),))
             context.abort(self.refusals.pop(0), "k: 0, allowed: 1 to 10")
         response = messages.ModelInferResponse(model_name=request.model_name, model_version="3")
         response.parameters["contract_checksum"].string_param = "c" * 64
@@ -34,7 +40,10 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         response.parameters["predictor_ms"].string_param = "2.25"
         for name, datatype, values in (
             ("stars_values", "FP32", np.float32([[4.5]])),
-            *((flag, "BOOL", np.array([[False]])) for flag in ("cold_start", "truncated", "stale_features")),
+            *(
+                (flag, "BOOL", np.array([[False]]))
+                for flag in ("cold_start", "truncated", "stale_features", "degraded")
+            ),
         ):
             response.outputs.add(name=name, datatype=datatype, shape=[1, 1])
             response.raw_output_contents.append(values.tobytes())

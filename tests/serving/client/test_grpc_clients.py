@@ -81,6 +81,39 @@ def test_a_server_that_has_room_again_answers(ask: Ask, server: FakeServer):
     assert len(server.seconds_left) == 3
 
 
+def test_a_retry_waits_for_as_long_as_the_server_asks(ask: Ask, server: FakeServer):
+    server.refusals, server.retry_after = [grpc.StatusCode.RESOURCE_EXHAUSTED], "1"
+    assert ask(server.url).tasks
+    first, second = server.times
+    assert second - first >= 1.0
+
+
+def test_a_wait_beyond_the_deadline_is_not_begun(ask: Ask, server: FakeServer):
+    server.refusals, server.retry_after = [grpc.StatusCode.UNAVAILABLE] * 3, "60"
+    with pytest.raises(ServiceUnavailable):
+        ask(server.url, deadline_seconds=5.0)
+    assert len(server.times) == 1
+
+
+def test_a_failing_server_soon_gets_no_retries(server: FakeServer):
+    """10 tokens, of which half are kept: 5 failures at most are retried, whatever the number of calls."""
+    calls = 20
+    server.refusals = [grpc.StatusCode.UNAVAILABLE] * 1000
+    with RecommenderClient(server.url, attempts=3) as client:
+        for _ in range(calls):
+            with pytest.raises(ServiceUnavailable):
+                client.recommend(5)
+        assert calls < len(server.times) <= calls + 5
+        server.refusals.clear()
+        before = len(server.times)
+        for _ in range(70):  # each gives a tenth of a token back
+            client.recommend(5)
+        assert len(server.times) == before + 70
+        server.refusals = [grpc.StatusCode.UNAVAILABLE]
+        assert client.recommend(5).tasks
+        assert len(server.times) == before + 72
+
+
 def test_no_attempt_begins_after_the_deadline(ask: Ask, server: FakeServer):
     server.refusals = [grpc.StatusCode.UNAVAILABLE] * 100
     with pytest.raises(ServiceUnavailable):
