@@ -25,7 +25,7 @@ from serving.transformer.release import Release, Releases
 from serving.transformer.rest_body import RestCall
 from serving.transformer.served_model import ServedModel, TensorTypes, status_of, statuses
 from serving.transformer.traces import call_span
-from serving.transformer.wire import InputTensor, utf8_text
+from serving.transformer.wire import InputTensor
 
 Payload = InferRequest | ModelInferRequest
 
@@ -110,7 +110,6 @@ class RecommenderModel(ServedModel[Release]):
             tensors = input_tensors(payload)
             outputs = [output.name for output in payload.outputs]
         elif isinstance(payload, InferRequest):
-            utf8_text("id", payload.id or "")  # the response repeats it; gRPC's strings are UTF-8 already
             tensors = [
                 InputTensor(tensor.name, tensor.datatype, tensor.shape, tensor.data, tensor._raw_data)
                 for tensor in payload.inputs

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from kserve import InferInput, InferRequest
-from kserve.errors import InvalidInput
 from kserve.protocol.infer_type import RequestedOutput
 from kserve.protocol.rest.v2_datamodels import Parameters, RequestOutput
 from pydantic import BaseModel, ValidationError
 
-from polytask.errors import printable
+from polytask.errors import RequestError
 from serving.transformer.json_document import load_json
 from serving.transformer.messages import MAX_DIMENSIONS, MAX_ID_BYTES, MAX_INPUTS, MAX_OUTPUTS, MAX_PARAMETERS
+from serving.transformer.wire import utf8_text
 
 JSON_LENGTH = "inference-header-content-length"
 SIZE = "binary_data_size"
@@ -59,7 +59,7 @@ class RestCall:
     most_values: int
 
     def parse(self) -> InferRequest:
-        """The request. Raises InvalidInput or RequestError with the name of the field."""
+        """The request. Raises RequestError with the name of the field."""
         end = len(self.body) if self.json_length is None else _json_end(self.json_length, len(self.body))
         request = _validated(load_json(self.body[:end], self.most_values))
         inputs = []
@@ -67,12 +67,12 @@ class RestCall:
             read = InferInput(tensor.name, tensor.shape, tensor.datatype, tensor.data, tensor.parameters)
             if tensor.data is None:
                 if self.json_length is None:
-                    raise InvalidInput(f"{tensor.name[:60]}: inputs.{position}.data: Field required")
+                    raise RequestError(tensor.name[:60], f"inputs.{position}.data: Field required")
                 start, end = end, end + _size(position, tensor, len(self.body) - end)
                 read._raw_data = self.body[start:end]
             inputs.append(read)
         if inputs and end != len(self.body):
-            raise InvalidInput(f"request body: {len(self.body) - end} bytes follow the last input, allowed: none")
+            raise RequestError("request body", f"{len(self.body) - end} bytes follow the last input, allowed: none")
         return InferRequest(
             self.model_name,
             inputs,
@@ -85,7 +85,7 @@ class RestCall:
 def _json_end(length: str, size: int) -> int:
     end = int(length) if length.isascii() and length.isdigit() and len(length) < DIGITS else -1
     if not 0 <= end <= size:
-        raise InvalidInput(f"{JSON_LENGTH}: {length[:20]!r}, allowed: 0 to {size}, the bytes of the body")
+        raise RequestError(JSON_LENGTH, f"{length[:20]!r}, allowed: 0 to {size}, the bytes of the body")
     return end
 
 
@@ -94,9 +94,10 @@ def _validated(document: Any) -> JsonRequest:
     try:
         request = JsonRequest.model_validate(document)
     except ValidationError as error:
-        raise InvalidInput(_first_error(error, document)) from error
-    if request.id and (size := len(request.id.encode())) > MAX_ID_BYTES:
-        raise InvalidInput(f"id: {size} bytes, allowed: at most {MAX_ID_BYTES}")
+        raise RequestError(*_first_error(error, document)) from error
+    identifier = utf8_text("id", request.id or "")  # the response repeats it
+    if (size := len(identifier.encode())) > MAX_ID_BYTES:
+        raise RequestError("id", f"{size} bytes, allowed: at most {MAX_ID_BYTES}")
     return request
 
 
@@ -118,11 +119,11 @@ def _count(document: Any) -> None:
 def _at_most(holder: dict[str, Any], name: str, most: int, place: str = "") -> None:
     value = holder.get(name)
     if isinstance(value, (list, dict)) and len(value) > most:
-        raise InvalidInput(f"{place}{name}: {len(value)} entries, allowed: at most {most}")
+        raise RequestError(f"{place}{name}", f"{len(value)} entries, allowed: at most {most}")
 
 
-def _first_error(error: ValidationError, document: Any) -> str:
-    """The first error with the names of tensor and field."""
+def _first_error(error: ValidationError, document: Any) -> tuple[str, str]:
+    """The names of tensor and field of the first error, and its message."""
     detail = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place: Sequence[int | str] = detail["loc"]
     field = ".".join(str(part)[:60] for part in place) or "request body"
@@ -130,16 +131,16 @@ def _first_error(error: ValidationError, document: Any) -> str:
         tensor = document["inputs"][place[1]]
         name = tensor.get("name") if isinstance(tensor, dict) else None
         field = f"{name[:60]}: {field}" if isinstance(name, str) else field
-    return printable(f"{field}: {detail['msg']}")
+    return field, detail["msg"]
 
 
 def _size(position: int, tensor: JsonInput, left: int) -> int:
     """The bytes of a tensor, of which `left` are in the body."""
     parameters = tensor.parameters or {}
     if SIZE not in parameters:
-        raise InvalidInput(f"{tensor.name[:60]}: inputs.{position}.data: Field required, or the parameter {SIZE}")
+        raise RequestError(tensor.name[:60], f"inputs.{position}.data: Field required, or the parameter {SIZE}")
     size = parameters[SIZE]
     if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= left:
         found = repr(size)[:60]
-        raise InvalidInput(f"{tensor.name[:60]}: {SIZE} {found}, allowed: 0 to {left}, the bytes left in the body")
+        raise RequestError(tensor.name[:60], f"{SIZE} {found}, allowed: 0 to {left}, the bytes left in the body")
     return size

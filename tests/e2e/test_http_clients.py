@@ -188,7 +188,7 @@ def binary_tensor(name: str = "user_id", **changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("names", "tensors", "raw"),
     [
-        ("query: an element is not UTF-8", [binary_tensor("query", datatype="BYTES")], b"\4\0\0\0\xff\xfe\xff\xfe"),
+        ("query: is not UTF-8", [binary_tensor("query", datatype="BYTES")], b"\4\0\0\0\xff\xfe\xff\xfe"),
         ("query: an element reaches past the 8", [binary_tensor("query", datatype="BYTES")], b"\x09\0\0\0abcd"),
         ("k: datatype 'FP16'", [binary_tensor("k", datatype="FP16", shape=[1])], RAW_K),
         ("k: datatype 'LONG'", [binary_tensor("k", datatype="LONG", shape=[1])], RAW_K),
