@@ -70,7 +70,7 @@ class Explainer:
             request = one.call.requests[0]
             features = _features_of(request, row)
             try:
-                allowed = self._allowed(one.call)
+                allowed = await self._allowed(one.call, record.deadline)
                 tasks, truncated = await self.tasks(features, one.call.tasks, record, one.targets, allowed)
             except RequestError as error:
                 reason = str(error).removeprefix(f"{error.field}: ")
@@ -113,9 +113,9 @@ class Explainer:
             found = {name: self._task(self._scenario.task(name), tensors, parts, wanted.get(name)) for name in tasks}
             return found, truncated[0]
 
-    def _allowed(self, call: Call) -> Mask | None:
+    async def _allowed(self, call: Call, deadline: Deadline) -> Mask | None:
         """The item rows that the filters of a call leave, None where it has none."""
-        return self._filters.allowed(call.filters) if call.filters and self._filters is not None else None
+        return await self._filters.mask(call.filters, deadline) if call.filters and self._filters is not None else None
 
     async def _listed(
         self, inputs: Mapping[str, NDArray[Any]], lists: Sequence[str], allowed: Mask, deadline: Deadline
@@ -182,6 +182,8 @@ class Explainer:
     def close(self) -> None:
         """Take no more work."""
         self._look_up.close()
+        if self._filters is not None:
+            self._filters.close()
 
     async def _encode(
         self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], deadline: Deadline

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from polytask.errors import ContractError
 from serving.transformer.deadline import Deadline, Unavailable
+from serving.transformer.message_size import rows_per_message
 from serving.triton.model_config import MAX_BATCH_SIZE
 
 # So many rows start a second batch beside the one under way, for the model's other instance: half of what eight callers
@@ -193,6 +194,7 @@ class BatchedPredictor:
                 in_flight=self._instances,
                 enough_rows=ENOUGH_ROWS,
                 rerun=lambda: self._rerun(model),
+                most_rows=rows_per_message(inputs),
             )
         rows = _Rows(inputs, outputs)
         return await self._batchers[key](rows, rows.count, deadline)

@@ -4,8 +4,9 @@ The attributes are the columns of the items, but for the one that names them: te
 values, `genres=Horror|Comedy`, numbers by a range, `year=1990..1999`, `year=1990..` or `year=1994`.
 """
 
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,19 @@ from polytask.catalogue import PADDING_ROW, Catalogue
 from polytask.errors import RequestError
 from polytask.scenario.schema import Column, Scenario
 from polytask.text import is_missing
+from serving.transformer.blocking import BoundedThreads
+from serving.transformer.deadline import Deadline
 
 FILTERS = "filters"
 MAX_FILTERS = 16
 MAX_FILTER_CHARACTERS = 2000
-# How many allowed values an error shows, and how many sets of filters are remembered: one takes a byte per item.
+# How many allowed values an error shows.
 SHOWN_VALUES = 30
+# How many sets of filters are remembered, and the most bytes of all their masks: one takes a byte per item.
 REMEMBERED = 64
+REMEMBERED_BYTES = 64 * 2**20
+# A set of filters over more items than these is combined in a thread: over a million it takes tens of milliseconds.
+IN_LOOP_ROWS = 20_000
 
 Mask = NDArray[np.bool_]
 
@@ -33,7 +40,10 @@ def filterable(scenario: Scenario) -> dict[str, Column]:
 
 
 class ItemFilters:
-    """The filters over one catalogue of items. An item without a value of an attribute passes no filter on it."""
+    """The filters over one catalogue of items. An item without a value of an attribute passes no filter on it.
+
+    `allowed` may be called from several threads, `mask` in one event loop.
+    """
 
     def __init__(self, scenario: Scenario, items: Catalogue) -> None:
         self._columns = filterable(scenario)
@@ -46,7 +56,10 @@ class ItemFilters:
             else:
                 self._with_value[name] = _positions(items.table[name])
         self._rows = len(items) + 1
-        self._allowed = lru_cache(maxsize=REMEMBERED)(self._combine)
+        self._remembered: OrderedDict[tuple[str, ...], Mask] = OrderedDict()
+        self._most = max(1, min(REMEMBERED, REMEMBERED_BYTES // self._rows))
+        self._lock = threading.Lock()
+        self._threads = BoundedThreads(1, "filters")
 
     def values(self, name: str) -> list[str] | None:
         """The values of an attribute in alphabetical order, None where it is a number."""
@@ -57,7 +70,28 @@ class ItemFilters:
 
         Raises RequestError with what is allowed for an attribute, a value or a range that is none.
         """
-        return self._allowed(tuple(filters))
+        key = tuple(filters)
+        with self._lock:
+            mask = self._remembered.get(key)
+            if mask is not None:
+                self._remembered.move_to_end(key)
+                return mask
+        mask = self._combine(key)
+        with self._lock:
+            self._remembered[key] = mask
+            if len(self._remembered) > self._most:
+                self._remembered.popitem(last=False)
+        return mask
+
+    async def mask(self, filters: Sequence[str], deadline: Deadline) -> Mask:
+        """As `allowed`, and the event loop goes on meanwhile. Raises Unavailable when the deadline passes."""
+        if self._rows <= IN_LOOP_ROWS or tuple(filters) in self._remembered:
+            return self.allowed(filters)
+        return await self._threads.run(deadline, FILTERS, self.allowed, filters)
+
+    def close(self) -> None:
+        """Take no more work."""
+        self._threads.close()
 
     def _combine(self, filters: tuple[str, ...]) -> Mask:
         mask = np.ones(self._rows, dtype=np.bool_)

@@ -13,6 +13,7 @@ from polytask.errors import ContractError, PolytaskError
 from serving.transformer.addresses import Addresses
 from serving.transformer.channel import Channel, DeadlinePassed
 from serving.transformer.deadline import Deadline, Unavailable
+from serving.transformer.message_size import messages_of
 from serving.transformer.pod import Pod
 
 DATATYPES: dict[str, np.dtype[Any]] = {"INT64": np.dtype("<i8"), "FP32": np.dtype("<f4"), "BOOL": np.dtype("?")}
@@ -55,16 +56,25 @@ class GrpcPredictor:
     async def infer(
         self, model: str, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str], deadline: Deadline
     ) -> dict[str, NDArray[Any]]:
-        """The wanted outputs of a model, by name.
+        """The wanted outputs of a model, by name. Rows that do not fit into one message are sent in several, in turn.
 
         A call that no pod takes is repeated once, after the pods were probed again. Raises Unavailable when the
         predictor is down or slow, ContractError when it serves another model.
         """
+        answers = [await self._infer(model, part, outputs, deadline) for part in messages_of(inputs)]
+        if len(answers) == 1:
+            return answers[0]
+        return {name: np.concatenate([answer[name] for answer in answers]) for name in outputs}
+
+    async def _infer(
+        self, model: str, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str], deadline: Deadline
+    ) -> dict[str, NDArray[Any]]:
+        """See `infer`, for the rows of one message."""
         channel = self._channel or await self._next_channel(None, deadline)
         request = messages.ModelInferRequest(model_name=model, model_version=self._version)
         for name, values in inputs.items():
             request.inputs.add(name=name, datatype=NAMES[values.dtype], shape=values.shape)
-            request.raw_input_contents.append(np.ascontiguousarray(values).tobytes())
+            request.raw_input_contents.append(values.tobytes())
         for name in outputs:
             request.outputs.add(name=name)
         call = ("ModelInfer", request, f"predictor model {model}", self.host, deadline)

@@ -99,7 +99,9 @@ class Recommender:
         record = record or CallRecord()
         deadline = record.deadline or Deadline(self._deadline_seconds)
         call = self._parser.parse(tensors, outputs, now)
-        allowed = self._filters.allowed(call.filters) if call.filters and self._filters is not None else None
+        allowed = None
+        if call.filters and self._filters is not None:
+            allowed = await self._filters.mask(call.filters, deadline)
         record.batch, record.tasks = len(call.requests), call.tasks
         with record.stage("features"):
             online = await self._read(call, deadline)
@@ -205,6 +207,8 @@ class Recommender:
         if self._filling is not None:
             self._filling.cancel()
         self._look_up.close()
+        if self._filters is not None:
+            self._filters.close()
 
     async def _read(self, call: Call, deadline: Deadline) -> list[OnlineFeatures]:
         try:
