@@ -18,7 +18,14 @@ from benchmarks.mixed_calls import tensors_of
 Tensors = Mapping[str, NDArray[Any]]
 # Code, the text of a refusal, the tensors of an answer.
 Ended = tuple[str, str, Tensors]
-CODES = {200: "OK", 400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED", 503: "UNAVAILABLE"}
+CODES = {
+    200: "OK",
+    400: "INVALID_ARGUMENT",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
 PATH = "/v2/models/recommender/infer"
 
 

@@ -71,7 +71,7 @@ class ExplainerModel(ServedModel[ExplainerRelease]):
 
                     return await self.answer_with(release, deadline, record, work)
         except BaseException as error:
-            record.code = status_of(error)
+            record.code = status_of(error, deadline)
             log_refusal(record, error)
             raise
         finally:

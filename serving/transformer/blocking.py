@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from serving.transformer.deadline import Deadline
+from serving.transformer.deadline import Deadline, Unavailable
 
 Result = TypeVar("Result")
 
@@ -21,18 +21,26 @@ class BoundedThreads:
         self._name = name
         self._threads = ThreadPoolExecutor(count, thread_name_prefix=name)
         self._places = asyncio.Semaphore(count)
+        self._closed = False
 
     async def run(self, deadline: Deadline, what: str, function: Callable[..., Result], *arguments: Any) -> Result:
-        """What the function returns or raises. Raises Unavailable when the deadline passes first."""
+        """What the function returns or raises.
+
+        Raises DeadlineExceeded when the deadline passes first, Unavailable after `close`.
+        """
         loop = asyncio.get_running_loop()
         async with deadline.limit(what):
             await self._places.acquire()
+            if self._closed:
+                self._places.release()
+                raise Unavailable(f"{what}: its threads ({self._name}) were closed")
             result: asyncio.Future[Result] = loop.create_future()
             self._threads.submit(self._work, loop, result, function, arguments)
             return await result
 
     def close(self) -> None:
         """Take no more work; threads that still work are left to end by themselves."""
+        self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _work(

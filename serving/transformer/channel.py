@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 
+from serving.transformer.admission import RETRY_AFTER_SECONDS
 from serving.transformer.deadline import Deadline, Unavailable
 
 # A predictor that says one of these may answer a later or another call; anything else is a fault of ours.
@@ -61,10 +62,7 @@ KEEP_ALIVE = [
     ("grpc.http2.max_pings_without_data", 0),
 ]
 UNUSED_SECONDS = 30.0
-
-
-class DeadlinePassed(Unavailable):
-    """The predictor did not answer within the call's deadline: there is no time for another attempt."""
+CLOSED = "the connection was closed"
 
 
 class Channel:
@@ -87,17 +85,31 @@ class Channel:
             self._channel = grpc.aio.insecure_channel(target, options)
         self._stub: Any = GRPCInferenceServiceStub(self._channel)
         self._calls = 0
+        self._closed = False
 
     async def call(self, method: str, request: Any, what: str, host: object, deadline: Deadline) -> Any:
-        """The response. Raises Unavailable, with `what` at `host`, when the predictor is down or slow."""
+        """The response of `what` at `host`.
+
+        Raises Unavailable when the predictor is unavailable or this was closed, DeadlineExceeded when it is too slow.
+        """
+        if self._closed:
+            raise Unavailable(f"{what} at {host}: {CLOSED}")
         self._calls += 1
         try:
             return await getattr(self._stub, method)(request, timeout=deadline.remaining(what))
         except grpc.aio.AioRpcError as error:
             if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise DeadlinePassed(str(deadline.passed(f"{what} at {host}"))) from error
+                raise deadline.passed(f"{what} at {host}") from error
             message = f"{what} at {host}: {error.code().name}: {error.details()}"
-            raise (Unavailable if error.code() in DOWN else RuntimeError)(message) from error
+            if error.code() not in DOWN:
+                raise RuntimeError(message) from error
+            raise Unavailable(message, RETRY_AFTER_SECONDS if _is_overload(error) else None) from error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if not self._closed or (task is not None and task.cancelling()):
+                raise
+            # gRPC ends the calls of a channel that is closed as if their callers had left.
+            raise Unavailable(f"{what} at {host}: {CLOSED}") from error
         finally:
             self._calls -= 1
 
@@ -117,8 +129,14 @@ class Channel:
         deadline = Deadline(UNUSED_SECONDS)
         while self._calls and deadline.left() > 0:
             await asyncio.sleep(0.02)
-        await self._channel.close()
+        await self.close()
 
     async def close(self) -> None:
-        """Close it at once; calls end by CancelledError."""
+        """Close it at once; calls end by Unavailable."""
+        self._closed = True
         await self._channel.close()
+
+
+def _is_overload(error: grpc.aio.AioRpcError) -> bool:
+    """Whether Triton refused a call because a queue is full, which it reports as UNAVAILABLE with this text."""
+    return error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED or "maximum queue size" in (error.details() or "")

@@ -1,4 +1,4 @@
-"""One time budget for a whole request, and the error that says a part it needs is down or slow."""
+"""One time budget for a whole request, and the errors for a service that it needs and that is unavailable or slow."""
 
 import asyncio
 import time
@@ -13,28 +13,47 @@ CLIENT_SECONDS: ContextVar[float | None] = ContextVar("client_seconds", default=
 
 
 class Unavailable(PolytaskError):
-    """A service that the answer needs is down or slow: UNAVAILABLE over gRPC, 503 over REST."""
+    """A service that the response needs is unavailable: UNAVAILABLE over gRPC, 503 over REST.
+
+    `retry_after` is the number of seconds after which a retry makes sense, where the reason is an overload.
+    """
+
+    def __init__(self, message: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class DeadlineExceeded(Unavailable):
+    """The time of a request is over: DEADLINE_EXCEEDED over gRPC, 504 over REST. It must not be retried: the time is
+    spent, and a server that is too slow would get the same work again.
+    """
 
 
 class Deadline:
     """Counts down from `seconds`; every wait of one request takes what is left."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, by_caller: bool = False) -> None:
+        """`by_caller`: it is the caller's own deadline, which is shorter than that of the server."""
         self.seconds = seconds
+        self.by_caller = by_caller
         self._end = time.monotonic() + seconds
 
     @classmethod
     def of_call(cls, seconds: float) -> "Deadline":
         """`seconds` from now, or what the caller gave its call where that is less."""
         given = CLIENT_SECONDS.get()
-        return cls(seconds if given is None else min(seconds, given))
+        return cls(seconds) if given is None or given >= seconds else cls(given, by_caller=True)
+
+    def share(self, part: float) -> "Deadline":
+        """A deadline of `part` (0 to 1) of the seconds left, for a service that a response can do without."""
+        return Deadline(max(0.0, part * self.left()))
 
     def left(self) -> float:
         """Seconds left, below 0 once it has passed."""
         return self._end - time.monotonic()
 
     def remaining(self, waiting_for: str) -> float:
-        """Seconds left, more than 0. Raises Unavailable when none are left."""
+        """Seconds left, more than 0. Raises DeadlineExceeded when none are left."""
         left = self.left()
         if left <= 0:
             raise self.passed(waiting_for)
@@ -42,13 +61,13 @@ class Deadline:
 
     @asynccontextmanager
     async def limit(self, waiting_for: str) -> AsyncIterator[None]:
-        """End what is awaited inside the block when the deadline passes, by Unavailable."""
+        """End what is awaited inside the block when the deadline passes, by DeadlineExceeded."""
         try:
             async with asyncio.timeout(self.remaining(waiting_for)):
                 yield
         except TimeoutError as error:
             raise self.passed(waiting_for) from error
 
-    def passed(self, waiting_for: str) -> Unavailable:
+    def passed(self, waiting_for: str) -> DeadlineExceeded:
         """The error for a wait that took too long."""
-        return Unavailable(f"{waiting_for}: no answer within the deadline of {self.seconds:g} s")
+        return DeadlineExceeded(f"{waiting_for}: no answer within the deadline of {self.seconds:g} s")

@@ -12,6 +12,7 @@ from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
 from kserve.protocol.grpc.server import GRPCServer
 from kserve.protocol.grpc.servicer import InferenceServicer
 
+from serving.transformer.admission import RETRY_AFTER_SECONDS, Overloaded
 from serving.transformer.deadline import CLIENT_SECONDS
 from serving.transformer.grpc_health import HealthServicer, add_health_and_reflection
 from serving.transformer.grpc_options import server_options
@@ -128,6 +129,11 @@ def _answering(
         try:
             return await method(request, context)
         except Exception as error:  # noqa: BLE001 - what no status is known for becomes INTERNAL
+            seconds = RETRY_AFTER_SECONDS if isinstance(error, Overloaded) else getattr(error, "retry_after", None)
+            if seconds is not None:
+                # The second is what gRPC's own retry policies read.
+                pushback = ("grpc-retry-pushback-ms", str(1000 * seconds))
+                context.set_trailing_metadata((("retry-after", str(seconds)), pushback))
             await STATUSES.handle_exception(error, request, context, name)
 
     return answer

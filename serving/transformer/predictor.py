@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from polytask.contract import Contract
 from polytask.errors import ContractError, PolytaskError
 from serving.transformer.addresses import Addresses
-from serving.transformer.channel import Channel, DeadlinePassed
-from serving.transformer.deadline import Deadline, Unavailable
+from serving.transformer.channel import CLOSED, Channel
+from serving.transformer.deadline import Deadline, DeadlineExceeded, Unavailable
 from serving.transformer.message_size import messages_of
 from serving.transformer.pod import Pod
 
@@ -47,6 +47,7 @@ class GrpcPredictor:
         self._channel: Channel | None = None
         self._round: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     @property
     def pods(self) -> int:
@@ -59,7 +60,8 @@ class GrpcPredictor:
         """The wanted outputs of a model, by name. Rows that do not fit into one message are sent in several, in turn.
 
         A call that no pod takes is repeated once, after the pods were probed again. Raises Unavailable when the
-        predictor is down or slow, ContractError when it serves another model.
+        predictor is unavailable or this was closed, DeadlineExceeded when it is too slow, ContractError when it serves
+        another model.
         """
         answers = [await self._infer(model, part, outputs, deadline) for part in messages_of(inputs)]
         if len(answers) == 1:
@@ -80,7 +82,7 @@ class GrpcPredictor:
         call = ("ModelInfer", request, f"predictor model {model}", self.host, deadline)
         try:
             response = await channel.call(*call)
-        except DeadlinePassed:
+        except DeadlineExceeded:
             raise
         except Unavailable:
             response = await (await self._next_channel(channel, deadline)).call(*call)
@@ -101,7 +103,8 @@ class GrpcPredictor:
         await self._join_round(ROUND_SHARE * deadline.remaining(f"predictor {self.host}"), deadline)
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections. Later calls raise Unavailable."""
+        self._closed = True
         if self._round is not None:
             self._round.cancel()
         self._addresses.close()
@@ -113,6 +116,8 @@ class GrpcPredictor:
 
     async def _join_round(self, seconds: float, deadline: Deadline) -> None:
         """Wait for the round under way, or for one of so many `seconds`."""
+        if self._closed:
+            raise Unavailable(f"predictor {self.host}: {CLOSED}")
         if self._round is None:
             self._round = asyncio.get_running_loop().create_task(self._probe(Deadline(seconds)))
             self._round.add_done_callback(self._round_ended)
@@ -152,7 +157,7 @@ class GrpcPredictor:
         agreed = _largest_family([address for address, outcome in said.items() if outcome is None])
         self._agreeing = len(agreed)
         # Where every pod is too slow for its probe, those in use are still tried.
-        slow = [address for address in self._used if isinstance(said.get(address), DeadlinePassed)]
+        slow = [address for address in self._used if isinstance(said.get(address), DeadlineExceeded)]
         await self._use(agreed or slow, deadline)
         if not agreed:
             raise _reason(outcomes)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
+from grpc_interceptor.exceptions import DeadlineExceeded as DeadlineExceededStatus
 from kserve import Model
 from kserve.errors import InvalidInput, ModelNotFound, ServerNotReady
 
@@ -14,7 +15,7 @@ from polytask.errors import ContractError, RequestError
 from serving.transformer.admission import Admission, Overloaded
 from serving.transformer.blocking import BoundedThreads
 from serving.transformer.call_record import CallRecord
-from serving.transformer.deadline import Deadline, Unavailable
+from serving.transformer.deadline import Deadline, DeadlineExceeded, Unavailable
 from serving.transformer.logs import log_refusal, request_id
 from serving.transformer.release import AnyRelease, Releases
 
@@ -28,12 +29,20 @@ ERROR_CHARACTERS = 2000
 
 
 class NotAvailable(ServerNotReady):
-    """UNAVAILABLE over gRPC, where the SDK reads `reason`, and 503 over REST. `mismatch`: waiting will not help."""
+    """UNAVAILABLE over gRPC, where the SDK reads `reason`, and 503 over REST. `mismatch`: waiting will not help.
 
-    def __init__(self, reason: str, mismatch: bool = False) -> None:
+    `retry_after` is in seconds, None where no overload is the reason.
+    """
+
+    def __init__(self, reason: str, mismatch: bool = False, retry_after: int | None = None) -> None:
         super().__init__()
         self.reason = self.error_msg = reason
         self.mismatch = mismatch
+        self.retry_after = retry_after
+
+
+class TimedOut(DeadlineExceededStatus):
+    """DEADLINE_EXCEEDED over gRPC, 504 over REST."""
 
 
 class VersionNotFound(ModelNotFound):
@@ -56,12 +65,23 @@ def statuses() -> Iterator[None]:
         yield
     except RequestError as error:
         raise InvalidInput(shown(str(error), ERROR_CHARACTERS)) from error
-    except (Unavailable, ContractError) as error:
-        raise NotAvailable(str(error), isinstance(error, ContractError)) from error
+    except DeadlineExceeded as error:
+        raise TimedOut(str(error)) from error
+    except Unavailable as error:
+        raise NotAvailable(str(error), retry_after=error.retry_after) from error
+    except ContractError as error:
+        raise NotAvailable(str(error), mismatch=True) from error
 
 
-def status_of(error: BaseException) -> str:
-    """The name of the gRPC status that an error is answered with."""
+def status_of(error: BaseException, deadline: Deadline | None = None) -> str:
+    """The name of the gRPC status that an error is answered with, for metrics and logs.
+
+    Where `deadline` is the caller's own it is CLIENT_DEADLINE_EXCEEDED: that a caller waits less than the server is no
+    outage.
+    """
+    if isinstance(error, TimedOut):
+        by_caller = deadline is not None and deadline.by_caller
+        return "CLIENT_DEADLINE_EXCEEDED" if by_caller else "DEADLINE_EXCEEDED"
     if isinstance(error, InvalidInput):
         return "INVALID_ARGUMENT"
     if isinstance(error, ServerNotReady):

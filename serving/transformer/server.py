@@ -24,7 +24,7 @@ from serving.transformer.json_document import load_json
 from serving.transformer.limits import Limits
 from serving.transformer.request_body import RequestBodies
 from serving.transformer.rest_routes import rest_routes
-from serving.transformer.served_model import NotAvailable, ServedModel, statuses
+from serving.transformer.served_model import NotAvailable, ServedModel, TimedOut, statuses
 
 
 class CheckedDataPlane(DataPlane):
@@ -120,13 +120,27 @@ def without_a_place(model: ServedModel[Any], headers: Mapping[str, str]) -> JSON
 
 
 async def not_available(request: Request, error: Exception) -> JSONResponse:
-    """503 with the reason. The SDK's handler would log a traceback for every probe of a predictor that starts."""
+    """503 with the reason, and with Retry-After where it is an overload.
+
+    The SDK's handler would log a traceback for every probe of a predictor that starts.
+    """
     assert isinstance(error, NotAvailable)
     return _not_available(error)
 
 
 def _not_available(error: NotAvailable) -> JSONResponse:
-    return JSONResponse(status_code=503, content={"error": error.reason, "contract_mismatch": error.mismatch})
+    content = {"error": error.reason, "contract_mismatch": error.mismatch}
+    return JSONResponse(status_code=503, content=content, headers=_retry_after(error.retry_after))
+
+
+async def timed_out(request: Request, error: Exception) -> JSONResponse:
+    """504: the deadline of the call passed."""
+    assert isinstance(error, TimedOut)
+    return JSONResponse(status_code=504, content={"error": error.details})
+
+
+def _retry_after(seconds: int | None) -> dict[str, str]:
+    return {} if seconds is None else {"retry-after": str(seconds)}
 
 
 async def overloaded(request: Request, error: Exception) -> JSONResponse:
@@ -136,8 +150,7 @@ async def overloaded(request: Request, error: Exception) -> JSONResponse:
 
 
 def _overloaded(error: Overloaded) -> JSONResponse:
-    headers = {"retry-after": str(RETRY_AFTER_SECONDS)}
-    return JSONResponse(status_code=429, content={"error": error.details}, headers=headers)
+    return JSONResponse(status_code=429, content={"error": error.details}, headers=_retry_after(RETRY_AFTER_SECONDS))
 
 
 async def forbidden(request: Request, error: Exception) -> JSONResponse:
@@ -186,6 +199,7 @@ def make_server(
     app.add_middleware(CallsEndWithClients)
     app.add_middleware(RequestBodies, limits=limits, refuse=partial(without_a_place, model))
     app.add_exception_handler(NotAvailable, not_available)
+    app.add_exception_handler(TimedOut, timed_out)
     app.add_exception_handler(Overloaded, overloaded)
     app.add_exception_handler(RepositoryForbidden, forbidden)
     app.add_exception_handler(HTTPException, refused)

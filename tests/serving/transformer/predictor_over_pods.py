@@ -15,7 +15,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as stubs
 from polytask.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER, Contract, load_contract
 from polytask.errors import PolytaskError
 from serving.transformer import addresses
-from serving.transformer.deadline import Deadline
+from serving.transformer.deadline import Deadline, Unavailable
 from serving.transformer.predictor import GrpcPredictor
 from serving.triton.server import choose_ports
 
@@ -189,6 +189,36 @@ async def a_call_ends_where_it_began(contract: Contract, folder: Path) -> Any:
         return {"said": [*await call, *new], "inferences": pods.inferences()}
 
 
+async def closed(contract: Contract, folder: Path) -> Any:
+    """A call in flight while the predictor is closed, one after that, and one of a predictor that never probed."""
+    async with Pods(FakePod(contract)) as pods:
+        predictor = GrpcPredictor(f"{NAME}:{pods.port}", contract)
+        await predictor.ready(Deadline(2))
+        pods.pods[0].seconds = 5.0
+        call = asyncio.create_task(ask(predictor))
+        while not pods.inferences()[0]:
+            await asyncio.sleep(0.01)
+        channel = predictor._channel
+        await predictor.close()
+        late = await ask(predictor)
+        predictor._channel = channel  # as a call has it that began before
+        held = await ask(predictor)
+        new = GrpcPredictor(f"{NAME}:{pods.port}", contract)
+        await new.close()
+        return {"under_way": await call, "late": late, "held": held, "new": await ask(new)}
+
+
+async def queue_is_full(contract: Contract, folder: Path) -> Any:
+    async with Pods(FakePod(contract)) as pods:
+        predictor = GrpcPredictor(f"{NAME}:{pods.port}", contract)
+        await predictor.ready(Deadline(2))
+        pods.pods[0].status = grpc.StatusCode.RESOURCE_EXHAUSTED
+        try:
+            await predictor.infer(MULTITASK, {"x": np.zeros((1, 1), np.int64)}, [], Deadline(2))
+        except Unavailable as error:
+            return error.retry_after
+
+
 async def over_tls(contract: Contract, folder: Path) -> Any:
     async with Pods(FakePod(contract), FakePod(contract), certificates=folder) as pods:
         predictor = GrpcPredictor(f"{NAME}:{pods.port}", contract, use_ssl=True)
@@ -200,7 +230,9 @@ async def over_tls(contract: Contract, folder: Path) -> Any:
             return {"said": said, "wrong": wrong, "several": str(error), "inferences": pods.inferences()}
 
 
-CASES = (only_agreeing_pods, none_agrees, refusals, a_call_ends_where_it_began, over_tls)
+CASES = (
+    only_agreeing_pods, none_agrees, refusals, a_call_ends_where_it_began, closed, queue_is_full, over_tls
+)  # fmt: skip
 
 if __name__ == "__main__":
     bundle, certificates, results = map(Path, sys.argv[1:])

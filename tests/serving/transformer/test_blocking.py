@@ -32,6 +32,19 @@ def test_threads_that_hang_keep_their_places_and_nothing_starts_behind_them():
     asyncio.run(run())
 
 
+def test_after_the_end_it_is_unavailable():
+    """Not RuntimeError, which is what the threads raise: a request would get 500."""
+
+    async def run():
+        threads = BoundedThreads(1, "test")
+        threads.close()
+        for _ in range(2):
+            with pytest.raises(Unavailable, match=r"store: its threads \(test\) were closed"):
+                await threads.run(Deadline(5), "store", lambda: 1)
+
+    asyncio.run(run())
+
+
 def test_an_error_of_the_function_reaches_the_caller_and_frees_the_place():
     async def run():
         threads = BoundedThreads(1, "test")

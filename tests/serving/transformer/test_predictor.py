@@ -49,6 +49,16 @@ def test_only_pods_that_are_ready_with_the_contract_are_used(cases: dict[str, An
     assert found["metadata"][0] == found["metadata"][2] == 3, "a pod that agreed once is not compared again"
 
 
+def test_a_predictor_that_was_closed_is_unavailable(cases: dict[str, Any]):
+    for said in cases["closed"].values():
+        assert [one.partition(":")[0] for one in said] == ["Unavailable"], cases["closed"]
+        assert "the connection was closed" in said[0]
+
+
+def test_a_full_queue_says_when_to_retry(cases: dict[str, Any]):
+    assert cases["queue_is_full"] == 1
+
+
 def test_where_no_pod_agrees_both_values_or_the_host_are_named(cases: dict[str, Any]):
     found = cases["none_agrees"]
     versions = "; ".join(
@@ -66,7 +76,7 @@ def test_what_one_pod_refuses_another_answers_and_a_deadline_is_not_repeated(cas
     assert found["both"][0].startswith("Unavailable: predictor model text_encoder at triton.test:")
     assert found["both"][0].endswith("UNAVAILABLE: not now")
     assert found["attempts"] == 4  # twice by gRPC, and the same after another probe
-    assert found["slow"][0].startswith("DeadlinePassed: predictor model text_encoder at triton.test:")
+    assert found["slow"][0].startswith("DeadlineExceeded: predictor model text_encoder at triton.test:")
     assert found["late"] == 1
     assert found["fault"][0].startswith("RuntimeError: ")
 
