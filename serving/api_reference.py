@@ -29,12 +29,23 @@ STATUSES = (
     (
         "RESOURCE_EXHAUSTED",
         "429",
-        "As many calls are in work and wait as may; `Retry-After` says when to ask.",
+        "As many calls are in flight and queued as are accepted; retry after `Retry-After` seconds.",
     ),
-    ("UNAVAILABLE", "503", "Triton or the feature store is away or slow, or the server is about to stop."),
-    ("DEADLINE_EXCEEDED", "", "The caller's own deadline passed."),
+    (
+        "UNAVAILABLE",
+        "503",
+        "Triton is unavailable, or the feature store where `--strict_features` is true, or the server is about to "
+        "stop. With `Retry-After` it is an overload.",
+    ),
+    (
+        "DEADLINE_EXCEEDED",
+        "504",
+        "The deadline of the server, or the caller's own where it is shorter, passed. Do not retry: the time is spent.",
+    ),
 )
 
+RETRY = """`Retry-After` is in seconds, a header over REST. Over gRPC it is the trailing metadata `retry-after`, and
+`grpc-retry-pushback-ms`, which gRPC's own retry policies read."""
 HEAD = """Made by `serving/api_reference.py` from the scenario; a test fails when this page is not what it makes.
 Other scenarios have other tasks, keys and lengths: `GET /v2/models/recommender` tells those of a running
 server.
@@ -79,6 +90,7 @@ def api_reference(scenario: Scenario) -> str:
         _table(("Name", "Meaning"), _parameters()),
         "### Statuses",
         _table(("gRPC", "REST", "When"), STATUSES),
+        RETRY,
         "## The explainer",
         EXPLAINER.format(fields=_names(_explained(scenario))),
         "## Triton, with tensors",
@@ -123,6 +135,7 @@ def _outputs(scenario: Scenario) -> Iterable[tuple[str, str, str, str]]:
         "cold_start": "The feature store knows nothing about the user.",
         "truncated": "The text was cut to the model's length.",
         "stale_features": "A feature was older than its TTL and left out.",
+        "degraded": "The feature store was unavailable or slow, and the response was made without stored features.",
         "slate_tasks": "Slate, if asked for: the task of each entry, best first.",
         "slate_ids": "Slate: external ids as text, or labels.",
         "slate_titles": "Slate: titles.",

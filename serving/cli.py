@@ -214,6 +214,7 @@ def render_answers(
         "cold start: nothing is known about this user": answer.cold_start,
         "the text was cut to the model's length": answer.truncated,
         "stored features were too old and left out": answer.stale_features,
+        "degraded: the feature store is unavailable, nothing stored about this user was used": answer.degraded,
     }
     query = f', asking for "{answer.query}"' if answer.query else ""
     moment = "".join(f", {name} {value}" for name, value in answer.context.items())

@@ -46,6 +46,7 @@ class LocalStack:
         deadline_seconds: float = 2.0,
         max_concurrency: int = 64,
         max_queue: int = 192,
+        strict_features: bool = False,
         ready_seconds: float = 120.0,
     ) -> None:
         self.source = bundle.absolute()
@@ -55,6 +56,7 @@ class LocalStack:
         self.state_file = state_file
         self.deadline_seconds = deadline_seconds
         self.max_concurrency, self.max_queue = max_concurrency, max_queue
+        self.strict_features = strict_features
         self.ready_seconds = ready_seconds
         self.explainer: ExplainerProcess | None = None  # beside this stack: it follows a reload
         self.http_port, self.grpc_port = choose_ports(http_port, grpc_port)
@@ -217,6 +219,7 @@ class LocalStack:
             "--deadline_seconds": self.deadline_seconds,
             "--max_concurrency": self.max_concurrency,
             "--max_queue": self.max_queue,
+            "--strict_features": str(self.strict_features).lower(),
         }
 
     def _catch_signals(self) -> None:

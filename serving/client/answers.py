@@ -47,6 +47,7 @@ class Answer:
     """The answer for one user: task name -> entries, best first.
 
     Where a slate was asked for, `slate` merges the tasks, best first, and `priority` says how much each task counted.
+    `degraded`: the feature store was unavailable, so that the answer follows from the question alone.
     `timings` holds the milliseconds that each stage of the whole call took on the server: stage -> ms.
     """
 
@@ -55,6 +56,7 @@ class Answer:
     cold_start: bool
     truncated: bool
     stale_features: bool
+    degraded: bool
     model_version: str
     contract_checksum: str
     query: str | None = field(default=None)

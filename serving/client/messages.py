@@ -13,7 +13,7 @@ from polytask.tensors import MASKED_SCORE
 from serving.client.answers import Answer, Entry, Label, Ranked, SlateEntry, Value
 from serving.client.questions import Question
 
-FLAGS = ("cold_start", "truncated", "stale_features")
+FLAGS = ("cold_start", "truncated", "stale_features", "degraded")
 SLATE = ("slate_tasks", "slate_ids", "slate_titles", "slate_scores")
 NOT_OF_A_TASK = (*FLAGS, *SLATE, "priority_tasks", "priority")
 MILLISECONDS = "_ms"

@@ -20,6 +20,7 @@ from serving.transformer.listening import check_certificate
 from serving.transformer.logs import configure_logs
 from serving.transformer.metrics import Metrics
 from serving.transformer.model import RecommenderModel
+from serving.transformer.optional_features import FEATURE_SHARE, FeaturePolicy
 from serving.transformer.predictor import GrpcPredictor
 from serving.transformer.recommend import Recommender
 from serving.transformer.release import Release, Releases, next_release
@@ -46,6 +47,18 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--feature_refresh_seconds", type=float, default=60.0, help="How often the feature registry is read anew."
     )
+    parser.add_argument(
+        "--feature_share",
+        type=float,
+        default=FEATURE_SHARE,
+        help="Share of a call's time that the feature store may take; then the response is made without features.",
+    )
+    parser.add_argument(
+        "--strict_features",
+        choices=("true", "false"),
+        default="false",
+        help="Whether calls, and readiness, fail while the feature store is unavailable; default: false.",
+    )
     parser.add_argument("--host", default="", help="Address to listen on; default: all, as in a cluster.")
     parser.add_argument("--log_level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
     parser.add_argument(
@@ -71,6 +84,8 @@ def parse() -> argparse.Namespace:
         parser.error("--deadline_seconds must be above 0, --text_cache at least 1 and --texts_ahead at least 0")
     if arguments.feature_refresh_seconds <= 0:
         parser.error("--feature_refresh_seconds must be above 0")
+    if not 0 < arguments.feature_share < 1:
+        parser.error(f"--feature_share: {arguments.feature_share:g} is out of range; expected above 0 and below 1")
     if arguments.max_concurrency < 1 or arguments.max_queue < 0:
         parser.error("--max_concurrency must be at least 1 and --max_queue at least 0")
     return arguments
@@ -129,6 +144,7 @@ def open_release(arguments: argparse.Namespace, metrics: Metrics, deployed: Depl
         metrics,
         arguments.deadline_seconds,
         arguments.text_cache,
+        FeaturePolicy(arguments.feature_share, arguments.strict_features == "true"),
         arguments.max_key_bytes,
     )
     features.keep_fresh(arguments.feature_refresh_seconds, lambda end: metrics.feature_refreshes.labels(end).inc())

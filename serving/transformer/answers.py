@@ -19,7 +19,8 @@ from serving.transformer.wire import key_datatype
 COLD_START = "cold_start"
 TRUNCATED = "truncated"
 STALE_FEATURES = "stale_features"
-FLAGS = (COLD_START, TRUNCATED, STALE_FEATURES)
+DEGRADED = "degraded"
+FLAGS = (COLD_START, TRUNCATED, STALE_FEATURES, DEGRADED)
 
 SLATE_TASKS = "slate_tasks"
 SLATE_IDS = "slate_ids"

@@ -134,9 +134,7 @@ class FeatureReader:
     def _features(
         self, reads: tuple[ViewRead, ...], found: Sequence[ViewRows], moments: Sequence[int]
     ) -> list[OnlineFeatures]:
-        zone = self._scenario.features.timezone
-        words = {moment: time_context(datetime.fromtimestamp(moment, UTC), zone) for moment in set(moments)}
-        stored = [Stored(moment, words[moment]) for moment in moments]
+        stored = _empty(self._scenario, moments)
         for read, rows in zip(reads, found, strict=True):
             for row, (stamp, values) in zip(stored, rows, strict=True):
                 row.add(read.view.name, read.features, stamp, values or {}, read.ttl)
@@ -189,6 +187,17 @@ class FeatureReader:
         self._stop.set()
         if self._joint is not None:
             await self._joint.close()
+
+
+def no_features(scenario: Scenario, moments: Sequence[int]) -> list[OnlineFeatures]:
+    """What is known about users at `moments` (Unix seconds) without the feature store: the words of the time."""
+    return [row.features(scenario.features.profile) for row in _empty(scenario, moments)]
+
+
+def _empty(scenario: Scenario, moments: Sequence[int]) -> list[Stored]:
+    zone = scenario.features.timezone
+    words = {moment: time_context(datetime.fromtimestamp(moment, UTC), zone) for moment in set(moments)}
+    return [Stored(moment, words[moment]) for moment in moments]
 
 
 @contextmanager

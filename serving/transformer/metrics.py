@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from polytask.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER
 from polytask.tensors import MASKED_SCORE
-from serving.transformer.answers import COLD_START, STALE_FEATURES, TRUNCATED, AnswerTensor
+from serving.transformer.answers import COLD_START, DEGRADED, STALE_FEATURES, TRUNCATED, AnswerTensor
 from serving.transformer.call_record import STAGES
 
 if TYPE_CHECKING:
@@ -62,6 +62,9 @@ class Metrics:
         self.cold_starts = counter("cold_starts", "Users the feature store knows nothing about.")
         self.truncated = counter("truncated_texts", "Texts that were cut to the model's token length.")
         self.stale = counter("stale_features", "Users with a feature older than its view's TTL, left out.")
+        self.degraded = counter(
+            "degraded_responses", "Responses without stored features: the store was unavailable or slow."
+        )
         self.text_vectors = counter("text_vectors", "Texts by where their vectors came from.", "source")
         self.texts_ahead = counter("texts_encoded_ahead", "Texts encoded for calls to come, at the start of a release.")
         self.feature_age = histogram(
@@ -110,6 +113,8 @@ class Metrics:
         for counter, flag in self._flags:
             if count := record.flags.get(flag, 0):
                 counter.inc(count)
+        if record.flags.get(DEGRADED):
+            self.degraded.inc()
 
     def read(self, ages: Mapping[str, float]) -> None:
         """Observe the ages of one user's features, by view, in seconds."""

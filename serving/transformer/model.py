@@ -57,6 +57,13 @@ class RecommenderModel(ServedModel[Release]):
             )
         )
 
+    async def probe_features(self, deadline: Deadline) -> None:
+        """Probe the feature store as calls read it, for each release: each has its own connection to it.
+
+        Raises Unavailable where responses without features are not allowed (`--strict_features`).
+        """
+        await asyncio.gather(*(release.recommender.probe_features(deadline) for release in self._releases.all))
+
     async def __call__(self, body: Any, headers: Any = None, **options: Any) -> Any:
         """One call: it waits for a place and runs all three steps; then its metrics and its line in the log."""
         deadline = Deadline.of_call(self._deadline_seconds)
@@ -86,7 +93,7 @@ class RecommenderModel(ServedModel[Release]):
 
                     return await (work(release) if named else self.answer_with(release, deadline, record, work))
         except BaseException as error:
-            record.code = status_of(error)
+            record.code = status_of(error, deadline)
             log_refusal(record, error)
             raise
         finally:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from polytask.tables import ITEMS
 from polytask.tensors import ALLOWED, ATTENTION_MASK, ENCODED_TEXT, INPUT_IDS, TEXT_VECTOR
 from serving.transformer.answers import (
     COLD_START,
+    DEGRADED,
     STALE_FEATURES,
     TRUNCATED,
     AnswerTensor,
@@ -22,15 +22,16 @@ from serving.transformer.answers import (
     flag,
     model_outputs,
 )
-from serving.transformer.batching import BatchedPredictor, Batcher, Predictor
+from serving.transformer.batching import BatchedPredictor, Predictor
 from serving.transformer.bundle import Bundle
 from serving.transformer.call_record import CallRecord
 from serving.transformer.deadline import Deadline, Unavailable
-from serving.transformer.features import OnlineFeatures, request_features
+from serving.transformer.features import request_features
 from serving.transformer.filters import ItemFilters
-from serving.transformer.look_up import STORE, Features, LookUp
-from serving.transformer.metrics import STORE_READ, Metrics
-from serving.transformer.parse import KEY_BYTES, Call, CallParser, Request, Slate
+from serving.transformer.look_up import Features
+from serving.transformer.metrics import Metrics
+from serving.transformer.optional_features import FeaturePolicy, OptionalFeatures
+from serving.transformer.parse import KEY_BYTES, Call, CallParser, Slate
 from serving.transformer.slate import entries_of, merge, slate_tensors
 from serving.transformer.text_cache_fill import common_texts, fill
 from serving.transformer.text_vectors import TextVectors
@@ -64,6 +65,7 @@ class Recommender:
         metrics: Metrics,
         deadline_seconds: float,
         text_cache: int,
+        policy: FeaturePolicy = FeaturePolicy(),  # noqa: B008 - frozen
         key_bytes: int = KEY_BYTES,
     ) -> None:
         self._bundle = bundle
@@ -72,7 +74,7 @@ class Recommender:
         self._predictor = BatchedPredictor(
             predictor, self._scenario.export.instances, lambda model: metrics.batches_rerun.labels(model).inc()
         )
-        self._reads = Batcher(self._read_all, STORE, rerun=metrics.batches_rerun.labels(STORE_READ).inc)
+        self._features = OptionalFeatures(features, self._scenario, metrics, policy, deadline_seconds)
         self._metrics = metrics
         self._deadline_seconds = deadline_seconds
         self._vectors = TextVectors(
@@ -85,7 +87,6 @@ class Recommender:
         items = bundle.catalogues.get(ITEMS)
         self._filters = None if items is None else ItemFilters(self._scenario, items)
         self._writer = AnswerWriter(self._scenario, bundle.catalogues)
-        self._look_up = LookUp(features)
         self._text_cache = text_cache
         self._filling: asyncio.Task[None] | None = None
 
@@ -94,7 +95,8 @@ class Recommender:
     ) -> Prepared:
         """Check a call, read its features and make the model's inputs. What is learned about it goes to `record`.
 
-        Raises RequestError for a malformed call, Unavailable when the feature store or the predictor is down or slow.
+        Raises RequestError for a malformed call, Unavailable when the predictor is unavailable or slow, or the feature
+        store where the policy is strict; else the response is made without features.
         """
         record = record or CallRecord()
         deadline = record.deadline or Deadline(self._deadline_seconds)
@@ -104,7 +106,7 @@ class Recommender:
             allowed = await self._filters.mask(call.filters, deadline)
         record.batch, record.tasks = len(call.requests), call.tasks
         with record.stage("features"):
-            online = await self._read(call, deadline)
+            online, degraded = await self._features(call.requests, deadline)
         for row in online:
             self._metrics.read(row.ages)
         batch = [
@@ -135,9 +137,11 @@ class Recommender:
                 vectors, truncated = await self._vectors(texts, deadline)
                 inputs[TEXT_VECTOR] = vectors
             flags = {
-                COLD_START: [not row.known for row in online],
+                # Without the store nobody knows who is new.
+                COLD_START: [not (row.known or degraded) for row in online],
                 TRUNCATED: truncated,
                 STALE_FEATURES: [row.stale for row in online],
+                DEGRADED: [degraded] * len(batch),
             }
             record.flags = {name: sum(values) for name, values in flags.items()}
         return Prepared(call, deadline, inputs, [flag(*one) for one in flags.items()], record, truncated, new_texts)
@@ -206,23 +210,13 @@ class Recommender:
         """Take no more work."""
         if self._filling is not None:
             self._filling.cancel()
-        self._look_up.close()
+        self._features.close()
         if self._filters is not None:
             self._filters.close()
 
-    async def _read(self, call: Call, deadline: Deadline) -> list[OnlineFeatures]:
-        try:
-            return await self._reads(call.requests, len(call.requests), deadline)
-        except Unavailable:
-            self._metrics.feature_errors.inc()
-            raise
-
-    async def _read_all(self, calls: Sequence[tuple[Request, ...]], deadline: Deadline) -> list[list[OnlineFeatures]]:
-        """The features of the requests of several calls, from one look-up."""
-        requests = [request for call in calls for request in call]
-        users, moments = [request.user_id for request in requests], [request.timestamp for request in requests]
-        rows = iter(await self._look_up(users, moments, deadline))
-        return [list(islice(rows, len(call))) for call in calls]
+    async def probe_features(self, deadline: Deadline) -> None:
+        """See `OptionalFeatures.probe`."""
+        await self._features.probe(deadline)
 
     async def _encode(
         self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], deadline: Deadline

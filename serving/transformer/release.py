@@ -108,6 +108,11 @@ class Releases(Generic[AnyRelease]):
         """The served model versions, newest release first."""
         return list(dict.fromkeys(str(release.bundle.contract.model_version) for release in self._open))
 
+    @property
+    def all(self) -> tuple[AnyRelease, ...]:
+        """Those that are served now."""
+        return self._open
+
     def begin(self) -> None:
         """Called in the event loop when they start to be served."""
         for release in self._open:

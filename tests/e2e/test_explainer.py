@@ -24,6 +24,7 @@ from serving.triton.server import choose_ports
 from tests.e2e.test_stress import wait_for
 from tests.serving.bundle import HISTORY_SHARE, VERSION
 
+HALF = b'{"instances": [{"user_id": 10, "query": "film \\ud83d"}]}'
 UNKNOWN = 999_999
 EXPLAIN = "/v1/models/recommender:explain"
 
@@ -82,7 +83,7 @@ def test_what_is_malformed_is_400_with_its_field(explainer: ExplainerProcess):
         ask(explainer.url, "ten")
     assert caught.value.field == "user_id"
     url = f"{explainer.url}/v1/models/recommender"
-    for body in (b"{nothing", b"[]", b"", b'{"instances": [{"user_id": 1e99}]}'):
+    for body in (b"{nothing", b"[]", b"", b'{"instances": [{"user_id": 1e99}]}', HALF):
         response = httpx.post(f"{url}:explain", content=body, timeout=10)
         assert response.status_code == 400, (body, response.text)
     assert httpx.post(f"{url}:predict", json={"instances": [{"user_id": 10}]}, timeout=10).status_code == 400

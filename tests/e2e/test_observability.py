@@ -144,7 +144,7 @@ def test_a_call_makes_one_line_under_the_callers_id_and_without_its_words(small_
     made = lines()
     first, second = made["first-call"], made["second-call"]
     assert (first["code"], first["batch"], first["tasks"], first["model_version"]) == ("OK", 1, ["item"], str(VERSION))
-    assert first["flags"] == {"cold_start": 1, "truncated": 0, "stale_features": 0}
+    assert first["flags"] == {"cold_start": 1, "truncated": 0, "stale_features": 0, "degraded": 0}
     assert first["predictor_ms"] > 0
     assert second["code"] == "INVALID_ARGUMENT"
     text = small_stack.log_files[1].read_text(encoding="utf-8")

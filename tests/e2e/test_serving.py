@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -20,6 +21,7 @@ from polytask.scenario import Scenario
 from polytask.tables import Tables
 from serving.client import Label, Question, Ranked, RecommenderClient, ServiceUnavailable, SlateEntry
 from serving.local import LocalStack
+from tests.e2e.test_stress import question
 from tests.serving.bundle import HISTORY_SHARE, VERSION, base_scores
 
 UNKNOWN = 999_999
@@ -61,7 +63,7 @@ def seen_by(tables: Tables, user: int) -> set[int]:
 def test_a_known_user_gets_every_task(client: RecommenderClient, tables: Tables):
     answer = client.recommend(10, k=5)
     assert list(answer.tasks) == ["item", "user", "scene"]
-    assert (answer.cold_start, answer.truncated, answer.stale_features) == (False, False, False)
+    assert (answer.cold_start, answer.truncated, answer.stale_features, answer.degraded) == (False,) * 4
     assert (answer.model_version, len(answer.contract_checksum)) == (str(VERSION), 64)
     items = answer.tasks["item"]
     assert [entry.id for entry in items] == best_items(tables, seen_by(tables, 10), 5)
@@ -291,9 +293,9 @@ def test_a_malformed_rest_call_names_its_field(small_stack: LocalStack, names: s
     assert names in answer["error"]
 
 
-def assert_both_unavailable(stack: LocalStack, client: RecommenderClient) -> None:
-    """UNAVAILABLE and 503, each within the deadline of the transformer (and a margin for a busy machine)."""
-    for seconds in (_seconds_until_unavailable(client), _seconds_until_503(stack)):
+def assert_both_unavailable(stack: LocalStack, client: RecommenderClient, statuses: set[int]) -> None:
+    """An error over both protocols within the transformer's deadline (and a margin for a busy machine)."""
+    for seconds in (_seconds_until_unavailable(client), _seconds_until_refused(stack, statuses)):
         assert seconds < stack.deadline_seconds + 1.0
     end = time.monotonic() + 10
     while rest(stack, None, "/v2/health/ready")[0] != 503:
@@ -309,10 +311,10 @@ def _seconds_until_unavailable(client: RecommenderClient) -> float:
     return time.monotonic() - start
 
 
-def _seconds_until_503(stack: LocalStack) -> float:
+def _seconds_until_refused(stack: LocalStack, statuses: set[int]) -> float:
     start = time.monotonic()
     status, body = rest(stack, {"inputs": [user_input(10)]})
-    assert status == 503
+    assert status in statuses
     assert "predictor" in body["error"]
     return time.monotonic() - start
 
@@ -327,13 +329,53 @@ def wait_until_ready(stack: LocalStack) -> None:
 def test_a_predictor_that_hangs_is_unavailable_within_the_deadline(small_stack: LocalStack, client: RecommenderClient):
     process = small_stack.triton.process_id
     assert process is not None
+    before = calls_by_code(small_stack)
     os.kill(process, signal.SIGSTOP)
     try:
-        assert_both_unavailable(small_stack, client)
+        # Until a round of probes failed its calls wait for it, and then there is no pod to call.
+        assert_both_unavailable(small_stack, client, {504, 503})
     finally:
         os.kill(process, signal.SIGCONT)
     wait_until_ready(small_stack)
     assert client.recommend(10).tasks
+    after = calls_by_code(small_stack)
+    assert after.get("DEADLINE_EXCEEDED", 0) - before.get("DEADLINE_EXCEEDED", 0) >= 1, "no call met the deadline"
+
+
+def calls_by_code(stack: LocalStack) -> dict[str, float]:
+    """`polytask_requests_total` by its label."""
+    with urllib.request.urlopen(f"{stack.rest_url}/metrics", timeout=10) as response:
+        text = response.read().decode()
+    found = re.findall(r'^polytask_requests_total\{code="(\w+)"\} (\S+)$', text, re.MULTILINE)
+    return {code: float(value) for code, value in found}
+
+
+def test_a_slow_triton_turns_one_call_into_one_call(small_stack: LocalStack):
+    """The deadline of the server is spent: another attempt would give a slow Triton the same work again."""
+    process = small_stack.triton.process_id
+    assert process is not None
+    before = calls_by_code(small_stack)
+    os.kill(process, signal.SIGSTOP)
+    try:
+        with (
+            RecommenderClient(small_stack.grpc_url, deadline_seconds=10, attempts=3) as patient,
+            pytest.raises(ServiceUnavailable, match="no answer within the deadline of"),
+        ):
+            patient.recommend(10, query="slow once")
+        with grpc.insecure_channel(small_stack.grpc_url) as channel:
+            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            with pytest.raises(grpc.RpcError) as hasty:
+                stub.ModelInfer(question(10), timeout=0.2)
+            assert hasty.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    finally:
+        os.kill(process, signal.SIGCONT)
+    wait_until_ready(small_stack)
+    after = calls_by_code(small_stack)
+    assert after["DEADLINE_EXCEEDED"] - before.get("DEADLINE_EXCEEDED", 0) == 1
+    # Whichever of the two clocks is first: neither counts as an outage.
+    theirs = ("CLIENT_DEADLINE_EXCEEDED", "CANCELLED")
+    assert sum(after.get(code, 0) - before.get(code, 0) for code in theirs) == 1
+    assert after.get("UNAVAILABLE", 0) == before.get("UNAVAILABLE", 0)
 
 
 def test_a_dead_predictor_is_unavailable_and_one_that_returns_is_found(
@@ -343,7 +385,7 @@ def test_a_dead_predictor_is_unavailable_and_one_that_returns_is_found(
     assert process is not None
     os.killpg(process, signal.SIGKILL)
     try:
-        assert_both_unavailable(small_stack, client)
+        assert_both_unavailable(small_stack, client, {503})
         with pytest.raises(Exception, match="Triton ended"):
             small_stack.check()
     finally:

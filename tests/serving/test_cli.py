@@ -31,6 +31,7 @@ ANSWER = Answer(
     cold_start=True,
     truncated=False,
     stale_features=False,
+    degraded=False,
     model_version="1",
     contract_checksum="0" * 64,
     query="a [scary] story",

@@ -49,6 +49,7 @@ class KnownRecommender:
             cold_start=False,
             truncated=False,
             stale_features=False,
+            degraded=False,
             model_version=self.version,
             contract_checksum=CHECKSUM,
             timings={"features": 1.0, "text": 7.0, "predictor": 2.0, "post": 0.5},

@@ -51,7 +51,8 @@ def test_every_field_reaches_its_row(small_scenario: Scenario):
     assert (first.recent_items, second.recent_items, first.exclude_items) == ((7, 14), (21, 28), ())
     assert (first.negative_items, second.negative_items) == ((35,), (42,))
     assert call.tasks == ("user",)
-    assert call.outputs == ("user_ids", "user_scores", "user_titles", "cold_start", "truncated", "stale_features")
+    flags = ("cold_start", "truncated", "stale_features", "degraded")
+    assert call.outputs == ("user_ids", "user_scores", "user_titles", *flags)
 
 
 def test_requested_outputs_choose_the_tasks(small_scenario: Scenario):

@@ -17,6 +17,7 @@ from serving.transformer.bundle import load_bundle
 from serving.transformer.deadline import Deadline, Unavailable
 from serving.transformer.features import OnlineFeatures
 from serving.transformer.metrics import Metrics
+from serving.transformer.optional_features import FeaturePolicy
 from serving.transformer.recommend import Recommender
 from serving.transformer.wire import InputTensor
 from tests.serving.bundle import TEXT_DIM, write_bundle
@@ -202,15 +203,45 @@ def test_flags_alone_ask_no_model(folder: Path):
     assert (tensor.values.tolist(), predictor.asked) == ([[False]], [])
 
 
-def test_a_feature_store_that_is_down_is_unavailable(folder: Path):
+STRICT = FeaturePolicy(strict=True)
+GONE = Unavailable("feature store: refused")
+
+
+def test_a_feature_store_that_is_unavailable_degrades_the_response(folder: Path):
+    """The query and the recent items of the request are used all the same, and nobody is counted as a cold start."""
+    predictor, registry = RecordingPredictor(), CollectorRegistry()
+    metrics = Metrics(registry)
+    recommender = Recommender(load_bundle(folder), Store(error=GONE), predictor, metrics, 5.0, text_cache=10)
+    query = InputTensor("query", "BYTES", [1, 1], data=["a western"])
+    recent = InputTensor("recent_items", "INT64", [1, 2], data=[7, 14])
+
+    async def run() -> Any:
+        prepared = await recommender.prepare([USER, query, recent], [], now=0)
+        tensors = recommender.answer(prepared, await recommender.predict(prepared))
+        metrics.called(prepared.record)
+        return {tensor.name: tensor.values.tolist() for tensor in tensors}
+
+    tensors = asyncio.run(run())
+    assert (tensors["degraded"], tensors["cold_start"]) == ([[True]], [[False]])
+    assert tensors["scene_scores"]
+    assert predictor.inputs["recommender"]["history"][0].tolist() == [0] * 8 + [1, 2]
+    expected, _ = load_bundle(folder).tokenizer(["a western, weekday night"])
+    assert predictor.inputs["recommender"]["input_ids"].tolist() == expected.tolist()
+    value = registry.get_sample_value
+    names = ("degraded_responses", "cold_starts", "feature_store_errors")
+    assert [value(f"polytask_{name}_total") for name in names] == [1, 0, 1]
+
+
+def test_a_strict_feature_store_that_is_down_is_unavailable(folder: Path):
+    store, metrics = Store(error=GONE), Metrics(CollectorRegistry())
+    recommender = Recommender(load_bundle(folder), store, RecordingPredictor(), metrics, 5.0, 10, STRICT)
     with pytest.raises(Unavailable, match="feature store: refused"):
-        answer(folder, Store(error=Unavailable("feature store: refused")), RecordingPredictor(), [])
+        asyncio.run(recommender.prepare([USER], [], now=0))
 
 
-def test_a_slow_feature_store_is_unavailable_at_the_deadline(folder: Path):
-    recommender = Recommender(
-        load_bundle(folder), Store(delay=1.5), RecordingPredictor(), Metrics(CollectorRegistry()), 0.2, text_cache=10
-    )
+def test_a_slow_strict_feature_store_is_unavailable_at_the_deadline(folder: Path):
+    store, metrics = Store(delay=1.5), Metrics(CollectorRegistry())
+    recommender = Recommender(load_bundle(folder), store, RecordingPredictor(), metrics, 0.2, 10, STRICT)
 
     async def run() -> float:
         start = time.monotonic()
@@ -235,7 +266,7 @@ class SilentStore(Store):
 
 def test_a_store_that_never_answers_the_event_loop_costs_its_call_alone(folder: Path):
     metrics = Metrics(CollectorRegistry())
-    recommender = Recommender(load_bundle(folder), SilentStore(), RecordingPredictor(), metrics, 0.3, text_cache=10)
+    recommender = Recommender(load_bundle(folder), SilentStore(), RecordingPredictor(), metrics, 0.3, 10, STRICT)
 
     async def run() -> None:
         with pytest.raises(Unavailable, match=r"feature store: no answer within the deadline of 0\.3 s"):

@@ -96,7 +96,7 @@ def test_text_alone_is_read_and_every_kind_answers(folder: Path, text_only_scena
     assert predictor.inputs == [["attention_mask", "input_ids"]]
     assert list(answer) == [
         *("topic_labels", "topic_scores", "liked_scores", "stars_values"),
-        *("cold_start", "truncated", "stale_features"),
+        *("cold_start", "truncated", "stale_features", "degraded"),
     ]
     assert answer["cold_start"].tolist() == [[False], [True], [True]]
     assert sorted(answer["topic_labels"][0]) == ["Garden", "Kitchen", "Music"]
