@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from polytask.scenario.schema import Scenario, Task
 from polytask.tables import ITEMS
 from polytask.tensors import MASKED_SCORE, task_outputs
 from polytask.text import fill
+from serving.transformer.bounded_cache import BoundedCache
 from serving.transformer.wire import key_datatype
 
 COLD_START = "cold_start"
@@ -38,7 +39,7 @@ SLATE_TYPES = {
     PRIORITY: "FP32",
 }
 
-TITLE_CACHE = 100_000
+TITLES_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class AnswerWriter:
     def __init__(self, scenario: Scenario, catalogues: Mapping[str, Catalogue]) -> None:
         self._scenario = scenario
         self._catalogues = catalogues
-        self._title = lru_cache(maxsize=TITLE_CACHE)(self._make_title)
+        self._titles: BoundedCache[tuple[str, int], str] = BoundedCache(TITLES_BYTES)
         self._ids = cache(self._make_ids)
         self._labels = {task.name: np.array(task.classes, dtype=object) for task in scenario.tasks if task.classes}
 
@@ -139,8 +140,14 @@ class AnswerWriter:
         ids = [-1 if integer else "", *self._catalogues[name].ids]
         return np.array(ids, dtype=np.int64 if integer else object)
 
-    def _make_title(self, name: str, row: int) -> str:
-        return "" if row == PADDING_ROW else title_of(self._scenario, self._catalogues[name], row)
+    def _title(self, name: str, row: int) -> str:
+        if row == PADDING_ROW:
+            return ""
+        title = self._titles.get((name, row))
+        if title is None:
+            title = title_of(self._scenario, self._catalogues[name], row)
+            self._titles.keep((name, row), title)
+        return title
 
 
 def _front(rows: NDArray[Any], scores: NDArray[Any], counts: Sequence[int]) -> tuple[NDArray[Any], NDArray[np.float32]]:

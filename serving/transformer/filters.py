@@ -4,8 +4,7 @@ The attributes are the columns of the items, but for the one that names them: te
 values, `genres=Horror|Comedy`, numbers by a range, `year=1990..1999`, `year=1990..` or `year=1994`.
 """
 
-import threading
-from collections import OrderedDict
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,16 +16,15 @@ from polytask.errors import RequestError
 from polytask.scenario.schema import Column, Scenario
 from polytask.text import is_missing
 from serving.transformer.blocking import BoundedThreads
+from serving.transformer.bounded_cache import BoundedCache
 from serving.transformer.deadline import Deadline
 
 FILTERS = "filters"
 MAX_FILTERS = 16
 MAX_FILTER_CHARACTERS = 2000
-# How many allowed values an error shows.
-SHOWN_VALUES = 30
-# How many sets of filters are remembered, and the most bytes of all their masks: one takes a byte per item.
-REMEMBERED = 64
-REMEMBERED_BYTES = 64 * 2**20
+SHOWN_VALUES = 30  # in an error
+# What remembered sets of filters may take: one takes a byte per item.
+MASKS_BYTES = 64 * 2**20
 # A set of filters over more items than these is combined in a thread: over a million it takes tens of milliseconds.
 IN_LOOP_ROWS = 20_000
 
@@ -56,9 +54,7 @@ class ItemFilters:
             else:
                 self._with_value[name] = _positions(items.table[name])
         self._rows = len(items) + 1
-        self._remembered: OrderedDict[tuple[str, ...], Mask] = OrderedDict()
-        self._most = max(1, min(REMEMBERED, REMEMBERED_BYTES // self._rows))
-        self._lock = threading.Lock()
+        self._masks: BoundedCache[tuple[str, ...], Mask] = BoundedCache(MASKS_BYTES)
         self._threads = BoundedThreads(1, "filters")
 
     def values(self, name: str) -> list[str] | None:
@@ -70,22 +66,16 @@ class ItemFilters:
 
         Raises RequestError with what is allowed for an attribute, a value or a range that is none.
         """
-        key = tuple(filters)
-        with self._lock:
-            mask = self._remembered.get(key)
-            if mask is not None:
-                self._remembered.move_to_end(key)
-                return mask
-        mask = self._combine(key)
-        with self._lock:
-            self._remembered[key] = mask
-            if len(self._remembered) > self._most:
-                self._remembered.popitem(last=False)
+        wanted = tuple(filters)
+        mask = self._masks.get(wanted)
+        if mask is None:
+            mask = self._combine(wanted)
+            self._masks.keep(wanted, mask, mask.nbytes + sum(map(sys.getsizeof, wanted)))
         return mask
 
     async def mask(self, filters: Sequence[str], deadline: Deadline) -> Mask:
         """As `allowed`, and the event loop goes on meanwhile. Raises Unavailable when the deadline passes."""
-        if self._rows <= IN_LOOP_ROWS or tuple(filters) in self._remembered:
+        if self._rows <= IN_LOOP_ROWS or self._masks.get(tuple(filters)) is not None:
             return self.allowed(filters)
         return await self._threads.run(deadline, FILTERS, self.allowed, filters)
 

@@ -1,7 +1,6 @@
 """The protocol's own gRPC messages, read and written without KServe's classes between: those double a call's cost."""
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from kserve.errors import InvalidInput
 from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest, ModelInferResponse
 
 from serving.transformer.answers import AnswerTensor
+from serving.transformer.bounded_cache import BoundedCache
 from serving.transformer.wire import InputTensor
 
 # A request has some ten inputs; with these bounds a message of a few MB cannot be a million tensors.
@@ -18,7 +18,7 @@ MAX_OUTPUTS = 256
 MAX_PARAMETERS = 64
 MAX_DIMENSIONS = 8
 MAX_ID_BYTES = 256
-REMEMBERED_TEXTS = 100_000
+LED_BYTES = 16 * 2**20
 RAW_TYPES = {"INT64": np.dtype("<i8"), "FP32": np.dtype("<f4"), "BOOL": np.dtype(np.bool_)}
 
 
@@ -66,11 +66,18 @@ def raw_bytes(tensor: AnswerTensor) -> bytes:
     return tensor.values.astype(RAW_TYPES[tensor.datatype], copy=False).tobytes()
 
 
-@lru_cache(maxsize=REMEMBERED_TEXTS)
+# Titles and labels come again and again.
+_led_texts: BoundedCache[str, bytes] = BoundedCache(LED_BYTES)
+
+
 def _led(text: str) -> bytes:
-    """Titles and labels come again and again."""
-    encoded = text.encode()
-    return len(encoded).to_bytes(4, "little") + encoded
+    """A text as UTF-8, led by its length as 4 bytes."""
+    led = _led_texts.get(text)
+    if led is None:
+        encoded = text.encode()
+        led = len(encoded).to_bytes(4, "little") + encoded
+        _led_texts.keep(text, led)
+    return led
 
 
 def _count(request: ModelInferRequest) -> None:

@@ -9,16 +9,16 @@ the version of Feast is pinned, and a test holds the result against `online_read
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from serving.transformer.bounded_cache import BoundedCache
 from serving.transformer.feature_views import ViewRead
 
 if TYPE_CHECKING:  # feast takes seconds to import
     from feast import RepoConfig
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 
-REMEMBERED_USERS = 50_000
+HASHES_BYTES = 16 * 2**20
 
 # Of one view: when the values of each user are from, and the values by feature.
 ViewRows = Sequence[tuple[datetime | None, dict[str, Any] | None]]
@@ -35,8 +35,9 @@ class RedisViews:
         self._config = config
         self._store = store
         self._key = key
-        # A user's hash is the same for ever, and Feast takes longer to name it than to read it.
-        self._hash = lru_cache(maxsize=REMEMBERED_USERS)(self._make_hash)
+        # A user's hash never changes, and Feast takes longer to name it than to read it. Only those of users that the
+        # store knows are kept: anybody may send ids.
+        self._hashes: BoundedCache[int | str, bytes] = BoundedCache(HASHES_BYTES)
         self._last: tuple[tuple[ViewRead, ...], Layout] | None = None
 
     @staticmethod
@@ -47,17 +48,21 @@ class RedisViews:
     def __call__(self, reads: tuple[ViewRead, ...], users: Sequence[int | str]) -> list[ViewRows]:
         """The rows of each view, in the order of `reads`."""
         fields, views = self._layout(reads)
-        rows = self._store._read_hash_fields(self._config, [(self._hash(user), fields) for user in users])
+        hashes = [self._hash(user) for user in users]
+        rows = self._store._read_hash_fields(self._config, [(name, fields) for name in hashes])
+        self._keep_known(users, hashes, rows)
         return self._rows(views, rows)
 
     async def in_loop(self, reads: tuple[ViewRead, ...], users: Sequence[int | str]) -> list[ViewRows]:
         """As a call, by a connection of the event loop that awaits it; always of the same loop."""
         fields, views = self._layout(reads)
         client = await self._store._get_client_async(self._config.online_store)
+        hashes = [self._hash(user) for user in users]
         async with client.pipeline(transaction=False) as pipe:
-            for user in users:
-                pipe.hmget(self._hash(user), fields)
+            for name in hashes:
+                pipe.hmget(name, fields)
             rows = await pipe.execute()
+        self._keep_known(users, hashes, rows)
         return self._rows(views, rows)
 
     async def close(self) -> None:
@@ -71,6 +76,15 @@ class RedisViews:
             self._store._convert_redis_values_to_protobuf([row[part] for row in rows], name, names)
             for name, names, part in views
         ]
+
+    def _hash(self, user: int | str) -> bytes:
+        found = self._hashes.get(user)
+        return self._make_hash(user) if found is None else found
+
+    def _keep_known(self, users: Sequence[int | str], hashes: Sequence[bytes], rows: Sequence[Sequence[Any]]) -> None:
+        for user, name, row in zip(users, hashes, rows, strict=True):
+            if self._hashes.get(user) is None and any(value is not None for value in row):
+                self._hashes.keep(user, name)
 
     def _make_hash(self, user: int | str) -> bytes:
         (found,) = self._store._generate_redis_keys_for_entities(self._config, [self._key(user)])

@@ -1,6 +1,7 @@
 """A bounded cache of text vectors: most requests repeat a text, and encoding one costs ten times all the rest."""
 
 import asyncio
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -12,7 +13,11 @@ from numpy.typing import NDArray
 
 from polytask.errors import ContractError
 from polytask.text import TextTokenizer
+from serving.transformer.bounded_cache import ENTRY_BYTES
 from serving.transformer.deadline import Deadline
+
+# What a text with its vector may take on average; one of 2000 characters outside of the BMP takes 8 kB.
+MEAN_BYTES = 4096
 
 Encode = Callable[[NDArray[np.int64], NDArray[np.int64], Deadline], Awaitable[NDArray[np.float32]]]
 
@@ -28,7 +33,8 @@ Vectors = dict[str, Encoded]
 
 
 class TextVectors:
-    """Vectors of texts, (B, D). The least recently used text makes room for a new one.
+    """Vectors of texts, (B, D). The least recently used text makes room for a new one, when there are `capacity`
+    texts, or when all of them take 4 KiB times that.
 
     `encode` takes input_ids (B, T) and attention_mask (B, T) and returns vectors (B, D). A text that several calls of
     one event loop need at once is encoded once. `count` hears of how many texts it had a `hit`, `shared` or a `miss`,
@@ -50,6 +56,7 @@ class TextVectors:
         self._dim = dim
         self._capacity = capacity
         self._vectors: OrderedDict[str, Encoded] = OrderedDict()
+        self._bytes = 0
         self._lock = threading.Lock()
         self._count = count
         # Text -> the vectors that another call is getting, its own among them.
@@ -139,6 +146,7 @@ class TextVectors:
         """Forget everything: the vectors of another encoder are worth nothing."""
         with self._lock:
             self._vectors.clear()
+            self._bytes = 0
 
     def _find(self, texts: Sequence[str]) -> Vectors:
         with self._lock:
@@ -149,6 +157,13 @@ class TextVectors:
 
     def _keep(self, vectors: Vectors) -> None:
         with self._lock:
-            self._vectors.update(vectors)
-            while len(self._vectors) > self._capacity:
-                self._vectors.popitem(last=False)
+            for text, encoded in vectors.items():
+                if text not in self._vectors:
+                    self._bytes += _bytes_of(text, encoded)
+                self._vectors[text] = encoded
+            while len(self._vectors) > self._capacity or self._bytes > MEAN_BYTES * self._capacity:
+                self._bytes -= _bytes_of(*self._vectors.popitem(last=False))
+
+
+def _bytes_of(text: str, encoded: Encoded) -> int:
+    return sys.getsizeof(text) + sys.getsizeof(encoded.vector) + ENTRY_BYTES

@@ -112,9 +112,9 @@ def test_masks_of_many_items_are_combined_in_a_thread(small_scenario: Scenario, 
 
 
 def test_remembered_masks_have_a_bound_in_bytes(small_scenario: Scenario, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("serving.transformer.filters.REMEMBERED_BYTES", 5050)
+    monkeypatch.setattr("serving.transformer.filters.MASKS_BYTES", 20_000)
     filters = filters_over(small_scenario, 100)
     masks = [filters.allowed([f"year={year}"]) for year in range(1900, 1990)]
-    assert sum(mask.nbytes for mask in filters._remembered.values()) == 5050
+    assert 0 < filters._masks.bytes <= 20_000
     assert filters.allowed(["year=1989"]) is masks[-1]
     assert filters.allowed(["year=1900"]) is not masks[0]

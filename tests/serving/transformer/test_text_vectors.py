@@ -161,3 +161,13 @@ def test_a_call_waits_for_another_until_its_own_deadline():
         assert (await first)[0][:, 0].tolist() == [1]
 
     asyncio.run(run())
+
+
+def test_long_texts_make_room_before_there_are_too_many():
+    encoder = Encoder()
+    vectors = cache(encoder, 10)
+    for length in range(20_000, 20_010):
+        ask(vectors, "a" * length)
+    assert len(vectors) == 2
+    assert ask(vectors, "a" * 20_009) == [20_009]
+    assert len(encoder.batches) == 10
