@@ -18,19 +18,37 @@ from serving.explainer.parse import FIELDS, MAX_INSTANCES
 from serving.transformer import parse
 from serving.transformer.answers import SLATE_TYPES, answer_names, answer_types
 from serving.transformer.call_record import STAGES
+from serving.transformer.content_encoding import ALLOWED as ENCODINGS
 from serving.transformer.filters import FILTERS, MAX_FILTERS, filterable
+from serving.transformer.grpc_options import AGE_SECONDS, IDLE_SECONDS, KEEPALIVE_SECONDS, LEAST_PING_SECONDS
+from serving.transformer.limits import (
+    MAX_ID_BYTES,
+    MAX_INPUTS,
+    MAX_OUTPUTS,
+    MAX_PARAMETERS,
+    MAX_WATCHERS,
+    REFLECTION_SECONDS,
+    Limits,
+    default_body_bytes,
+    full_request_values,
+)
 from serving.triton.model_config import MAX_BATCH_SIZE
 
 STATUSES = (
     ("OK", "200", "The answer."),
     ("INVALID_ARGUMENT", "400", "A field is wrong; the message begins with its name, and says what is allowed."),
     ("PERMISSION_DENIED", "403", "The repository API (`load`, `unload`) is disabled."),
-    ("NOT_FOUND", "404", "No such model or path."),
+    ("NOT_FOUND", "404", "No such model, model version or path."),
+    ("", "408", "The body did not arrive in time."),
+    ("RESOURCE_EXHAUSTED", "413", "The message or body is larger than the limit."),
+    ("", "415", "The `Content-Encoding` is not one that is read."),
     (
         "RESOURCE_EXHAUSTED",
         "429",
-        "As many calls are in flight and queued as are accepted; retry after `Retry-After` seconds.",
+        "As many calls are in flight and queued as are accepted; retry after `Retry-After` seconds. The body is not "
+        "read.",
     ),
+    ("", "431", "The headers are larger than the limit."),
     (
         "UNAVAILABLE",
         "503",
@@ -55,6 +73,23 @@ server.
 Open Inference Protocol v2: `inference.GRPCInferenceService/ModelInfer` over gRPC, or `POST
 /v2/models/recommender/infer` over REST, where tensors are JSON or use the binary extension. BYTES elements
 are UTF-8: half of a surrogate pair, which JSON can name, is refused with the name of the field."""
+VERSIONS = """A request may name the model version that has to answer: `model_version` over gRPC, or
+`/v2/models/recommender/versions/VERSION/infer` over REST; the same for readiness and metadata. A version that is not
+served is refused with NOT_FOUND or 404, which names those that are. While a rolling update replaces Triton's pods two
+versions may be served; a request that names one is never answered by the other. Metadata lists the served versions."""
+COMPRESSION = f"""REST bodies may have `Content-Encoding: gzip` or `deflate` (zlib), binary bodies too; one coding at a
+time, allowed: {", ".join(ENCODINGS)}. Over gRPC, gzip and deflate. The size limit counts before and after
+decompression. Responses are not compressed, which `Accept-Encoding` permits."""
+MANNERS = f"""The transformer's gRPC port also serves `grpc.health.v1.Health` (services '', `recommender` and
+`inference.GRPCInferenceService`; NOT_SERVING while the server drains or a part is unavailable; at most {MAX_WATCHERS}
+calls of `Watch`) and server reflection (`grpc.reflection.v1` and `v1alpha`; a call ends after
+{REFLECTION_SECONDS:g} s). A client may ping a connection each {LEAST_PING_SECONDS} s or less often, with calls or
+without. The server pings after {KEEPALIVE_SECONDS} s without data. It ends a connection gracefully after
+{IDLE_SECONDS // 60} minutes without a call, and after {AGE_SECONDS // 60} minutes in any case: gRPC's clients connect
+again by themselves. The explainer has no gRPC port.
+
+`Content-Type` is not read: `curl -d` without it works. There is no CORS: the preflight of a browser on another origin
+gets 405, so put a gateway in front that adds the headers, or call from your own server."""
 OUTPUTS = f"""By default those of all wanted tasks, without the slate's. K is the largest `{parse.COUNT}` of the call; a
 shorter list is padded with -1 or '' and the score -1e9."""
 EXPLAINER = f"""`POST /v1/models/recommender:explain`, REST only. The body is
@@ -91,6 +126,14 @@ def api_reference(scenario: Scenario) -> str:
         "### Statuses",
         _table(("gRPC", "REST", "When"), STATUSES),
         RETRY,
+        "### Limits",
+        _table(("What", "At most"), _limits(scenario)),
+        "### Model versions",
+        VERSIONS,
+        "### Compression",
+        COMPRESSION,
+        "### Health, reflection, connections",
+        MANNERS,
         "## The explainer",
         EXPLAINER.format(fields=_names(_explained(scenario))),
         "## Triton, with tensors",
@@ -159,6 +202,24 @@ def _parameters() -> Iterable[tuple[str, str]]:
     yield "`contract_checksum`", "SHA-256 of the contract of its bundle."
     for stage in STAGES:
         yield f"`{stage}_ms`", f"Milliseconds of the stage `{stage}`, as text."
+
+
+def _limits(scenario: Scenario) -> Iterable[tuple[str, str]]:
+    limits = Limits(default_body_bytes(scenario))
+    full = f"what {MAX_BATCH_SIZE} rows with every input full take, in whole MiB, from 1 to 8 MiB"
+    yield "REST body or gRPC message", f"{limits.body_bytes} bytes: {full}; `--max_body_bytes`"
+    yield "The same of the explainer", f"{default_body_bytes(scenario, MAX_INSTANCES)} bytes, for {MAX_INSTANCES} rows"
+    yield "A key that is a string", f"{limits.key_bytes} bytes of UTF-8; `--max_key_bytes`"
+    yield "Elements of `tasks` and `task_weights`", f"{len(scenario.tasks)}, as many as there are tasks, none twice"
+    yield "`id` of a request", f"{MAX_ID_BYTES} bytes"
+    yield "Inputs, requested outputs, parameters", f"{MAX_INPUTS}, {MAX_OUTPUTS}, {MAX_PARAMETERS}"
+    yield "Values in a JSON body", f"{full_request_values(scenario, MAX_BATCH_SIZE)}"
+    yield "REST headers of a request", f"{limits.header_bytes} bytes, within {limits.header_seconds:g} s"
+    yield "Time until a REST body is complete", f"{limits.body_seconds:g} s"
+    yield "Time that a client may leave a REST response unread", f"{limits.write_seconds:g} s"
+    yield "REST bodies in flight, of all clients", f"{limits.bodies_bytes} bytes"
+    yield "REST connections", f"{limits.connections}; `--max_connections`. The next few may call the health paths alone"
+    yield "gRPC calls, of all connections", "twice `--max_concurrency` and `--max_queue` together"
 
 
 def _models(scenario: Scenario) -> Iterable[str]:

@@ -8,14 +8,13 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from serving.transformer.limits import MAX_WATCHERS, REFLECTION_SECONDS
+
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 # The same messages under two names: today's clients ask for v1 first, and grpcio-reflection serves v1alpha.
 REFLECTIONS = (reflection.SERVICE_NAME, "grpc.reflection.v1.ServerReflection")
-REFLECTION_SECONDS = 60.0
-MAX_WATCHERS = 64
 WATCH_SECONDS = 1.0
 
-Status = health_pb2.HealthCheckResponse.ServingStatus
 # True: ready; False: not ready; None: no such service. '' is the server.
 HealthOf = Callable[[str], Awaitable[bool | None]]
 

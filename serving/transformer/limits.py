@@ -18,6 +18,15 @@ INTEGER_BYTES = 22  # 19 digits, a sign, and a comma with a space
 FRAME_BYTES = 16 * 2**10
 FRAME_VALUES = 2000
 
+# A request has some ten inputs; with these bounds a message of a few MB cannot be a million tensors.
+MAX_INPUTS = 64
+MAX_OUTPUTS = 256
+MAX_PARAMETERS = 64
+MAX_ID_BYTES = 256
+# Of gRPC's health service and of reflection, whose calls last as long as their clients want.
+MAX_WATCHERS = 64
+REFLECTION_SECONDS = 60.0
+
 
 @dataclass(frozen=True)
 class Limits:

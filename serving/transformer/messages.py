@@ -10,14 +10,9 @@ from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest, ModelInf
 
 from serving.transformer.answers import AnswerTensor
 from serving.transformer.bounded_cache import BoundedCache
-from serving.transformer.wire import InputTensor
+from serving.transformer.limits import MAX_ID_BYTES, MAX_INPUTS, MAX_OUTPUTS, MAX_PARAMETERS
+from serving.transformer.wire import MAX_DIMENSIONS, InputTensor
 
-# A request has some ten inputs; with these bounds a message of a few MB cannot be a million tensors.
-MAX_INPUTS = 64
-MAX_OUTPUTS = 256
-MAX_PARAMETERS = 64
-MAX_DIMENSIONS = 8
-MAX_ID_BYTES = 256
 LED_BYTES = 16 * 2**20
 RAW_TYPES = {"INT64": np.dtype("<i8"), "FP32": np.dtype("<f4"), "BOOL": np.dtype(np.bool_)}
 

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ValidationError
 
 from polytask.errors import RequestError
 from serving.transformer.json_document import load_json
-from serving.transformer.messages import MAX_DIMENSIONS, MAX_ID_BYTES, MAX_INPUTS, MAX_OUTPUTS, MAX_PARAMETERS
-from serving.transformer.wire import utf8_text
+from serving.transformer.limits import MAX_ID_BYTES, MAX_INPUTS, MAX_OUTPUTS, MAX_PARAMETERS
+from serving.transformer.wire import MAX_DIMENSIONS, utf8_text
 
 JSON_LENGTH = "inference-header-content-length"
 SIZE = "binary_data_size"
