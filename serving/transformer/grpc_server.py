@@ -1,13 +1,15 @@
 """KServe's gRPC server without what doubles the cost of a small call: interceptors, and copies of its messages."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc.aio
-from kserve.errors import ModelNotFound, ServerNotReady
+from google.protobuf.message import DecodeError
+from kserve.errors import InvalidInput, ModelNotFound, ServerNotReady
 from kserve.logging import logger
-from kserve.protocol.grpc import grpc_predict_v2_pb2, grpc_predict_v2_pb2_grpc
+from kserve.protocol.grpc import grpc_predict_v2_pb2
 from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
 from kserve.protocol.grpc.server import GRPCServer
 from kserve.protocol.grpc.servicer import InferenceServicer
@@ -17,22 +19,32 @@ from serving.transformer.deadline import CLIENT_SECONDS
 from serving.transformer.grpc_health import HealthServicer, add_health_and_reflection
 from serving.transformer.grpc_options import server_options
 from serving.transformer.limits import Limits
-from serving.transformer.served_model import ServedModel, shown
+from serving.transformer.message_parts import COUNTED_BYTES, check_size
+from serving.transformer.served_model import ServedModel, shown, statuses
 
 SERVICE = grpc_predict_v2_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
-METHODS = tuple(SERVICE.methods_by_name)
 STATUSES = ExceptionToStatusInterceptor()
 
 
 class CheckedServicer(InferenceServicer):
     """Hands inferences to the model as they came, and takes its messages as they are."""
 
-    async def ModelInfer(self, request: Any, context: Any) -> Any:
-        """An inference that may take no longer than the caller's own deadline."""
+    def __init__(self, *arguments: Any, most_elements: int) -> None:
+        """`most_elements` bounds those in the typed contents of a request; the rest is the SDK's."""
+        super().__init__(*arguments)
+        self._most_elements = most_elements
+
+    async def ModelInfer(self, message: bytes, context: Any) -> Any:
+        """An inference within the caller's own deadline. It is parsed only if it may find a place."""
         CLIENT_SECONDS.set(context.time_remaining())
+        headers = dict(context.invocation_metadata() or ())
+        for model in self._data_plane.model_registry.get_models().values():
+            model.check_place(headers)
+        with statuses():
+            check_size(message, self._most_elements)
+        request = parsed(grpc_predict_v2_pb2.ModelInferRequest, message)
         self._model(request.model_name)
         self.validate_grpc_request(request)
-        headers = dict(context.invocation_metadata() or ())
         response, _ = await self._data_plane.infer(request.model_name, request, headers)
         return response
 
@@ -86,8 +98,10 @@ class CallServer(GRPCServer):
         self._server = grpc.aio.server(
             options=server_options(self._limits, self._kwargs), maximum_concurrent_rpcs=self._limits.rpcs
         )
-        servicer = Answering(CheckedServicer(self._data_plane, self._model_repository_extension))
-        grpc_predict_v2_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, self._server)
+        servicer = CheckedServicer(
+            self._data_plane, self._model_repository_extension, most_elements=self._limits.json_values // 2
+        )
+        self._server.add_generic_rpc_handlers((handlers(servicer),))
         self._health = add_health_and_reflection(self._server, self._health_of, SERVICE.full_name)
         address = f"{self._host}:{self._port}"
         if self._certificate is None:
@@ -114,12 +128,35 @@ class CallServer(GRPCServer):
             return False
 
 
-class Answering:
-    """The methods of a servicer; their errors become the statuses that the SDK's interceptor would make of them."""
+def handlers(servicer: CheckedServicer) -> grpc.GenericRpcHandler:
+    """The methods of a servicer; their errors become the statuses that the SDK's interceptor would make of them.
 
-    def __init__(self, servicer: InferenceServicer) -> None:
-        for name in METHODS:
-            setattr(self, name, _answering(name, getattr(servicer, name)))
+    An inference comes as bytes, which are checked before they are parsed; the other requests are small.
+    """
+    methods = {}
+    for name, method in SERVICE.methods_by_name.items():
+        kind, answer_kind = (getattr(grpc_predict_v2_pb2, of.name) for of in (method.input_type, method.output_type))
+        answer = getattr(servicer, name)
+        if name != "ModelInfer":
+            answer = partial(_small, kind, answer)
+        methods[name] = grpc.unary_unary_rpc_method_handler(
+            _answering(name, answer), response_serializer=answer_kind.SerializeToString
+        )
+    return grpc.method_handlers_generic_handler(SERVICE.full_name, methods)
+
+
+def parsed(kind: Any, message: bytes) -> Any:
+    """The message of some bytes. Raises InvalidInput where they are none."""
+    try:
+        return kind.FromString(message)
+    except DecodeError as error:
+        raise InvalidInput(f"message: is not a {kind.DESCRIPTOR.name}: {error}") from error
+
+
+async def _small(kind: Any, method: Callable[[Any, Any], Awaitable[Any]], message: bytes, context: Any) -> Any:
+    if len(message) > COUNTED_BYTES:
+        raise InvalidInput(f"message: {len(message)} bytes, allowed: at most {COUNTED_BYTES}")
+    return await method(parsed(kind, message), context)
 
 
 def _answering(
