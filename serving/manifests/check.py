@@ -11,6 +11,7 @@ from serving.manifests.kserve_types import check_types
 from serving.manifests.pod_rules import check_pods
 from serving.manifests.problems import Document, Problem, name_of
 from serving.manifests.query_rules import check_queries
+from serving.manifests.route_rules import check_routes
 
 LONGEST_OVERLAY = 40
 
@@ -23,7 +24,12 @@ def check_documents(documents: Iterable[Document], schemas: Schemas | None = Non
         # The rules read fields: they need a document whose fields have the right types.
         if not found:
             sound.append(document)
-            found = [*check_inference_service(document), *check_pods(document), *check_queries(document)]
+            found = [
+                *check_inference_service(document),
+                *check_pods(document),
+                *check_queries(document),
+                *check_routes(document),
+            ]
         problems += found
     return [*problems, *_references(sound), *check_feature_stores(sound)]
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from serving.manifests.route_rules import MATCHES
 from serving.rollout.cluster import GRPC_ROUTE, HTTP_ROUTE, Cluster
 from serving.rollout.errors import RolloutError
 
@@ -58,7 +59,8 @@ def _backend(service: str, weight: int) -> tuple[str, int]:
 def _apply(cluster: Cluster, name: str, backends: list[tuple[str, int]], shadow: str | None) -> None:
     for kind, port in PORTS.items():
         rule: dict[str, Any] = {
-            "backendRefs": [{"name": service, "port": port, "weight": weight} for service, weight in backends]
+            "matches": list(MATCHES[kind.kind]),
+            "backendRefs": [{"name": service, "port": port, "weight": weight} for service, weight in backends],
         }
         if shadow is not None:
             to = {"name": f"{shadow}{SUFFIX}", "port": port}

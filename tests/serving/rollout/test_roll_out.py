@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from serving.manifests.route_rules import check_routes
 from serving.rollout import routes
-from serving.rollout.cluster import GRPC_ROUTE, INFERENCE_SERVICE, KUBECTL, Cluster
+from serving.rollout.cluster import GRPC_ROUTE, HTTP_ROUTE, INFERENCE_SERVICE, KUBECTL, Cluster
 from serving.rollout.errors import Conflicting, Refused, RolloutError
 from serving.rollout.judges import Candidate
 from serving.rollout.release import Release
@@ -234,6 +235,8 @@ def test_a_canary_gets_more_and_more_and_then_its_model_replaces_the_old(
     assert reasons(state) == ["ModelDeployed", "CanaryStep", "CanaryStep", "ModelDeployed", "CanaryPromoted"]
     ports = [entry["port"] for entry in live(state, kind=GRPC_ROUTE.plural)["spec"]["rules"][0]["backendRefs"]]
     assert ports == [8081]
+    for route in (HTTP_ROUTE, GRPC_ROUTE):
+        assert check_routes(live(state, kind=route.plural)) == []
 
 
 def test_the_canary_is_the_service_with_another_model_and_one_pod(
