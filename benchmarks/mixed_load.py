@@ -2,6 +2,7 @@
 Every third caller speaks REST, the others gRPC.
 
     python -m benchmarks.mixed_load --seconds 600
+    python -m benchmarks.mixed_load --seconds 600 --hostile
 
 Every answer is compared with a reference that was asked for beforehand, one call at a time. What must hold: no wrong
 answer, malformed calls refused by the name of their field, valid ones answered, or refused with a code that says "try
@@ -101,10 +102,20 @@ def main(
     demo: Annotated[Path, typer.Option(help="What `make demo` left for a scenario.")] = Path("build/demo/movielens"),
     out: Annotated[Path, typer.Option(help="The JSON file.")] = Path("build/mixed_load.json"),
     seed: Annotated[int, typer.Option(help="Which calls are sent.")] = 0,
+    hostile: Annotated[bool, typer.Option("--hostile", help="Hostile callers in place of disturbances.")] = False,
 ) -> None:
     """Run, print, write. Exit code 1 when anything that must hold did not."""
     prepare_environment()
     console = Console()
+    if hostile:
+        from benchmarks.hostile_load import hostile_load, report
+
+        with console.status(f"hostile callers for {seconds:g} s"):
+            attacked = hostile_load(
+                demo / "published" / "current", demo / "feature_store", seconds, out.with_suffix("") / "logs", seed
+            )
+        report(console, attacked, seconds, out)
+        raise typer.Exit(1 if attacked.failures() else 0)
     with console.status(f"mixed load for {seconds:g} s"):
         outcome = mixed_load(
             demo / "published" / "current", demo / "feature_store", seconds, out.with_suffix("") / "logs", seed

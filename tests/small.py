@@ -142,6 +142,22 @@ def with_weather(scenario: Scenario) -> Scenario:
     return Scenario.model_validate(changed)
 
 
+def with_string_keys(scenario: Scenario, tables: Tables) -> tuple[Scenario, Tables]:
+    """The scenario and its tables with keys that are text: user 10 is u10, item 7 is i7."""
+    entities = scenario.entities
+    assert entities.items is not None
+    string = {"key_type": "string"}
+    named = {"users": entities.users.model_copy(update=string), "items": entities.items.model_copy(update=string)}
+    users = tables.users.assign(user_id="u" + tables.users["user_id"].astype(str))
+    items = tables.items.assign(item_id="i" + tables.items["item_id"].astype(str))
+    events = tables.interactions.assign(
+        user_id="u" + tables.interactions["user_id"].astype(str),
+        item_id="i" + tables.interactions["item_id"].astype(str),
+    )
+    changed = scenario.model_copy(update={"entities": entities.model_copy(update=named)})
+    return changed, Tables(users, items, events)
+
+
 def at(scenario: Scenario, folder: Path, **sections: dict) -> Scenario:
     """The scenario over the tables in `folder`, with other values in some sections."""
     changed = scenario.model_dump()
