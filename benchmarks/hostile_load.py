@@ -2,7 +2,8 @@
 
 Whatever a good call ends with but its right answer is a failure: any status, a wrong answer, no answer in time. The
 control phases show how often that happens on this machine without hostile callers, since both phases meet the same
-neighbours. A call belongs to the phase in which it was sent; between two phases nothing is counted.
+neighbours. A call belongs to the phase in which it was sent. A phase begins when every good caller has had an answer
+since the last one ended, so that none pays for another; calls between two phases are not counted.
 """
 
 import json
@@ -37,6 +38,7 @@ PAUSE_SECONDS = 0.02
 PHASE_SECONDS = 30.0
 CYCLES = 3  # at least so many pairs of phases: shorter runs have shorter phases
 SETTLE_SECONDS = 1.0
+RECOVERY_SECONDS = 30.0
 CONTROL, HOSTILE = "control", "hostile"
 # A one-sided exact test of Fisher: the hostile phases fail more often if chance alone would do so in less than 1 of 100
 # runs. Failures that come in bursts make it stricter than that.
@@ -92,10 +94,11 @@ class GoodCallers:
         self._reasons: dict[str, Counter[str]] = {CONTROL: Counter(), HOSTILE: Counter()}
         self.calls = {CONTROL: 0, HOSTILE: 0}
         self.broken: list[str] = []
+        self._answered = [0.0] * len(GOOD)  # when each sent the last call that was answered well
         self._lock = threading.Lock()
         self._end = threading.Event()
         self._threads = [
-            threading.Thread(target=self._run, args=(100 * seed + place, protocol), name=f"good-{place}", daemon=True)
+            threading.Thread(target=self._run, args=(seed, place, protocol), name=f"good-{place}", daemon=True)
             for place, protocol in enumerate(GOOD)
         ]
 
@@ -113,28 +116,38 @@ class GoodCallers:
                 if thread.is_alive():
                     self.broken.append(f"{thread.name} hangs")
 
-    @contextmanager
-    def phase(self, kind: str) -> Iterator[None]:
-        """Calls that are sent while the block lasts count for a kind of phase."""
+    def begin(self, kind: str) -> None:
+        """Calls that are sent from now on count for a kind of phase."""
         self._phase = kind
-        try:
-            yield
-        finally:
-            self._phase = None
+
+    def end(self) -> None:
+        """Calls that are sent from now on do not count."""
+        self._phase = None
+
+    def recover(self, kind: str) -> None:
+        """Return when every caller has had a right answer to a call that it sent after a phase of this kind."""
+        start = time.monotonic()
+        while min(self._answered) < start:
+            if time.monotonic() > start + RECOVERY_SECONDS:
+                self.broken.append(f"good calls still fail {RECOVERY_SECONDS:g} s after a {kind} phase")
+                return
+            time.sleep(PAUSE_SECONDS)
 
     @property
     def reasons(self) -> dict[str, dict[str, int]]:
         """Kind of phase -> how its failed calls ended, and how often."""
         return {kind: dict(counter.most_common()) for kind, counter in self._reasons.items()}
 
-    def _run(self, seed: int, protocol: str) -> None:
-        chooser = random.Random(seed)  # noqa: S311 - which call comes next is no secret
+    def _run(self, seed: int, place: int, protocol: str) -> None:
+        chooser = random.Random(100 * seed + place)  # noqa: S311 - which call comes next is no secret
         channel: Channel = RestChannel(self._stack.rest_url) if protocol == REST else GrpcChannel(self._stack.grpc_url)
         try:
             while not self._end.wait(PAUSE_SECONDS):
-                phase, call = self._phase, chooser.choice(self._valid)
+                phase, call, sent = self._phase, chooser.choice(self._valid), time.monotonic()
                 code, text, answer = channel.call(call.message, self._stack.deadline_seconds + HANG_SECONDS)
-                wrong = code == "OK" and differences(self._scenario, answer, call.reference)
+                wrong = differences(self._scenario, answer, call.reference) if code == "OK" else []
+                if code == "OK" and not wrong:
+                    self._answered[place] = sent
                 if phase is None:
                     continue
                 with self._lock:
@@ -181,13 +194,16 @@ def hostile_load(published: Path, sources: Path, seconds: float, logs: Path, see
 
 
 def _take_turns(good: GoodCallers, hostile: HostileCallers, seconds: float) -> None:
-    with good.phase(CONTROL):
-        time.sleep(seconds)
+    good.begin(CONTROL)
+    time.sleep(seconds)
+    good.end()
+    good.recover(CONTROL)
     with hostile:
         time.sleep(SETTLE_SECONDS)  # until slow bodies and idle connections are held
-        with good.phase(HOSTILE):
-            time.sleep(seconds)
-    time.sleep(SETTLE_SECONDS)
+        good.begin(HOSTILE)
+        time.sleep(seconds)
+        good.end()
+    good.recover(HOSTILE)
 
 
 def report(console: Console, outcome: HostileOutcome, seconds: float, out: Path) -> None:
