@@ -1,4 +1,4 @@
-"""What a cached step depends on beside its inputs: the code, the scenario's file and the files of its source."""
+"""What a cached step depends on besides its inputs: code, scenario file, files of the source and language model."""
 
 import os
 from collections.abc import Iterable
@@ -8,19 +8,25 @@ from pathlib import Path
 from polytask.atomic import sha256_file
 from polytask.errors import DataError
 from polytask.ingest.forgotten import forgotten_file
+from polytask.language_model_files import language_model_version
 from polytask.lineage import REVISION
 from polytask.samples.write import SAMPLES
 from polytask.scenario.load import load_scenario, scenario_path
 from polytask.scenario.schema import Scenario
+from polytask.tables import INTERACTIONS, ITEMS, USERS
+
+TABLES = (USERS, ITEMS, INTERACTIONS)
 
 
 def fingerprint(scenario: str, code_version: str) -> str:
-    """A checksum of `code_version`, the commit of the image, the scenario's file and the files that it reads.
+    """A checksum of `code_version`, the commit of the image, the scenario's file, its source and its language model.
 
-    Raises ScenarioError or DataError where one of them is not there.
+    Raises ScenarioError or DataError where one of them is missing.
     """
-    files = [scenario_path(scenario), *source_files(load_scenario(scenario))]
-    return _joined([code_version, os.environ.get(REVISION, ""), *(sha256_file(path) for path in files)])
+    loaded = load_scenario(scenario)
+    files = [scenario_path(scenario), *source_files(loaded)]
+    parts = [code_version, os.environ.get(REVISION, ""), *(sha256_file(path) for path in files)]
+    return _joined([*parts, language_model_version(loaded.encoder.model)])
 
 
 def source_files(scenario: Scenario) -> list[Path]:
@@ -36,7 +42,10 @@ def source_files(scenario: Scenario) -> list[Path]:
     if not Path(folder).is_dir():
         fix = f"; made-up tables: polytask sample-data {scenario.name}" if scenario.name in SAMPLES else ""
         raise DataError(f"source.path: there is no folder {folder}{fix}")
-    return sorted(path for path in Path(folder).iterdir() if path.is_file())
+    entries = list(Path(folder).iterdir())
+    # A table may be a folder of parts.
+    parts = [path for entry in entries if entry.is_dir() and entry.stem in TABLES for path in entry.rglob("*")]
+    return sorted(path for path in [*entries, *parts] if path.is_file())
 
 
 def _joined(parts: Iterable[str]) -> str:

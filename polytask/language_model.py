@@ -14,29 +14,14 @@ from transformers.utils import logging as transformers_logging
 
 from polytask.atomic import sha256_file
 from polytask.errors import DataError
-from polytask.packages import cache_folder, package_path
+from polytask.language_model_files import language_model_folder
+from polytask.packages import cache_folder
 from polytask.scenario.schema import Scenario
 from polytask.text import TextTokenizer, batches_by_length
 from polytask.vector_shards import VectorShards
 
 ENCODE_BATCH = 64
 TOKENIZER_FILE = "tokenizer.json"
-
-
-def language_model_folder(reference: str) -> Path:
-    """The folder that holds the model of `encoder.model`: a package's, a folder, or a Hugging Face snapshot."""
-    if reference.startswith("package:"):
-        return package_path(reference.removeprefix("package:"))
-    if Path(reference).is_dir():
-        return Path(reference)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        # Safetensors only: pickled weights can run code.
-        return Path(snapshot_download(reference, allow_patterns=["*.json", "*.safetensors", "*.txt"]))
-    except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError) as error:
-        raise DataError(f"encoder.model: {reference!r} is no folder and cannot be fetched: {error}") from error
 
 
 def load_backbone(folder: Path, layers: int | None = None) -> Any:

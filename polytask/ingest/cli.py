@@ -23,7 +23,8 @@ def check(
       polytask check --scenario reviews
       polytask check --scenario scenarios/mine.yaml
     """
-    from polytask.language_model import TOKENIZER_FILE, language_model_folder
+    from polytask.language_model import TOKENIZER_FILE
+    from polytask.language_model_files import language_model_folder
 
     console = Console()
     loaded = load_scenario(scenario)

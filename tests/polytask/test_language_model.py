@@ -6,7 +6,8 @@ import torch
 from tokenizers import Tokenizer
 
 from polytask.errors import DataError
-from polytask.language_model import LanguageModel, TextEncoder, language_model_folder
+from polytask.language_model import LanguageModel, TextEncoder
+from polytask.language_model_files import language_model_folder
 from polytask.text import TextTokenizer
 from tests.polytask.pretended_gpu import pretended_gpu
 from tests.polytask.tiny_language_models import write_language_model
