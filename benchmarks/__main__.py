@@ -16,6 +16,7 @@ from benchmarks.report import print_table, write_json
 from benchmarks.workbench import Workbench
 from polytask.environment import prepare_environment
 from polytask.errors import PolytaskError
+from polytask.registry.files import VersionFiles
 
 # Each is a module with `measure(bench, rounds) -> list[Figure]`, in the order in which they run.
 BENCHMARKS = (
@@ -86,9 +87,10 @@ def run(chosen: list[str], rounds: int, demo: Path, out: Path, scale: float, con
 
 
 def checkpoint_of(demo: Path) -> Path | None:
-    """The trained model of the demo's last pipeline run; None where there is none."""
-    found = sorted(demo.glob("pipeline/*/train/model"))
-    return found[-1] if found else None
+    """The trained model of the demo's live version; None where there is none."""
+    files = VersionFiles(demo / "published")
+    live = files.current()
+    return None if live is None else files.checkpoint(live)
 
 
 def machine(start: datetime, scale: float, load: float) -> dict[str, Any]:

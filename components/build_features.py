@@ -15,8 +15,10 @@ def build_features(
     settings: str = "",
     incremental: bool = False,
     late_hours: float = 24.0,
-) -> None:
+) -> str:
     """Write the feature sources, apply the Feast definitions and materialize the online store.
+
+    A store of files that holds the features of these tables already is left as it is, with all that was pushed to it.
 
     Args:
         scenario: Name of a scenario in the image, or path of a scenario file.
@@ -28,20 +30,34 @@ def build_features(
             are files of the folder.
         incremental: Whether the store keeps what it has, and only what is newer is materialized.
         late_hours: How long an event may take to arrive: rows so much older than the newest known are written again.
+
+    Returns:
+        A checksum of all that the store was filled from: equal for equal features.
     """
     import json
     from datetime import timedelta
     from pathlib import Path
 
-    from feature_repo.apply import build_store
+    from feature_repo.filled import inputs_checksum, is_filled, mark_filled
+    from feature_repo.sources import views_of
     from polytask.atomic import write_text
     from polytask.progress import log_to_stdout
     from polytask.scenario import load_scenario
 
     log_to_stdout()
     loaded = load_scenario(scenario)
-    late = timedelta(hours=late_hours) if incremental else None
-    build_store(loaded, Path(tables.path), Path(feature_store), Path(settings) if settings else None, late)
+    given = Path(settings) if settings else None
+    inputs = inputs_checksum(loaded, Path(tables.path), code_version, given)
+    # Whether a store elsewhere still has what it was filled with is not known here.
+    if given is None and is_filled(Path(feature_store), inputs, views_of(loaded), loaded.name):
+        print(f"{feature_store}: holds the features of these tables already")
+    else:
+        from feature_repo.apply import build_store  # feast takes seconds to import
+
+        late = timedelta(hours=late_hours) if incremental else None
+        build_store(loaded, Path(tables.path), Path(feature_store), given, late)
+        mark_filled(Path(feature_store), inputs)
     content = {"feature_store": feature_store, "feature_service": loaded.feature_service}
     write_text(Path(features.path), json.dumps(content))
     features.metadata.update(content)
+    return inputs

@@ -9,8 +9,9 @@ from components.image import IMAGE
 def build_training_set(
     scenario: str,
     code_version: str,
+    feature_store: str,
+    features: str,
     tables: dsl.Input[dsl.Dataset],
-    features: dsl.Input[dsl.Artifact],
     training_set: dsl.Output[dsl.Dataset],
 ) -> None:
     """Join to every interaction the features as they stood just before it, and check for leaks and lost rows.
@@ -18,11 +19,11 @@ def build_training_set(
     Args:
         scenario: Name of a scenario in the image, or path of a scenario file.
         code_version: See `ingest`.
+        feature_store: Folder of the feature store, as for `build_features`.
+        features: What `build_features` returned: this step is taken from a cache where that is equal.
         tables: What `ingest` wrote.
-        features: What `build_features` wrote.
         training_set: Parquet file, one row per interaction.
     """
-    import json
     from pathlib import Path
 
     from feature_repo.training_set import build_training_set as run
@@ -32,9 +33,8 @@ def build_training_set(
     from polytask.tables import read_tables
 
     log_to_stdout()
-    store = json.loads(Path(features.path).read_text(encoding="utf-8"))["feature_store"]
     interactions = read_tables(Path(tables.path)).interactions
     loaded = load_scenario(scenario)
-    run(Path(store), loaded, interactions, Path(training_set.path))
+    run(Path(feature_store), loaded, interactions, Path(training_set.path))
     training_set.metadata["rows"] = len(interactions)
     training_set.metadata["lineage"] = lineage_of(loaded, Path(training_set.path))

@@ -4,12 +4,16 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
+import duckdb
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from feast import FeatureStore
 
 from feature_repo.definitions import definitions
+from feature_repo.filled import unmark
+from feature_repo.parquet_rows import quoted
 from feature_repo.sources import STAMP, USER_HISTORY, source_file, views_of, write_sources
 from feature_repo.store import known_warnings_ignored, open_batch_store, write_store
 from polytask.scenario.schema import Scenario
@@ -32,13 +36,46 @@ def build_store(
     its own lines about materialize.
     """
     views = views_of(scenario)
+    unmark(folder)
+    past = _past_of_histories(folder, late)
     LOGGER.info("writing the sources of %d feature views", len(views))
     write_sources(scenario, read_tables(ingest_folder), folder)
+    if past is not None and past != _past_of_histories(folder, late, past.until):
+        LOGGER.info("events before %s have changed: all histories are written", past.until.isoformat())
+        late = None
     store = write_store(scenario, folder, settings)
     LOGGER.info("applying the definitions of %s", scenario.feature_service)
     apply_definitions(store, scenario, folder)
     materialize(store, folder, views, late)
     return folder
+
+
+class Past(NamedTuple):
+    """Rows of the histories' source up to a moment: how many, and a checksum of all of them in any order."""
+
+    until: datetime
+    rows: int
+    checksum: int
+
+
+def _past_of_histories(folder: Path, late: timedelta | None, until: datetime | None = None) -> Past | None:
+    """What an incremental refresh would not write again, by default up to `late` before the newest row.
+
+    None without `late`, or without such a source.
+    """
+    path = source_file(folder, USER_HISTORY)
+    if late is None or not path.is_file():
+        return None
+    until = until or _span(path)[1] - late
+    query = f"""
+        SELECT count(*), coalesce(bit_xor(hash(part)), 0)
+        FROM read_parquet(?) AS part WHERE {quoted(STAMP)}::TIMESTAMPTZ <= ?
+    """  # noqa: S608 - quoted
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        found = connection.execute(query, [str(path), until]).fetchone()
+    assert found is not None
+    return Past(until, *found)
 
 
 def apply_definitions(store: FeatureStore, scenario: Scenario, folder: Path) -> None:
@@ -52,18 +89,22 @@ def materialize(store: FeatureStore, folder: Path, views: Sequence[str], late: t
 
     With `late` the histories are written only as far as the registry does not know of them, and from `late` before
     that, for events that came late. Profiles and items have no time of their own (all carry one stamp), so a change of
-    one could not be told by it: there is one row an entity, and they are written whole.
+    one cannot be seen by it: there is one row an entity, and they are written whole, over those of an equal stamp too.
     """
-    # Whole histories must not go through the search for the newest.
-    store = open_batch_store(Path(store.repo_path))
-    spans = {view: _span(source_file(folder, view)) for view in views}
-    whole = list(views)
-    known = None if late is None or USER_HISTORY not in views else _known_until(store, USER_HISTORY)
-    if late is not None and known is not None:
-        whole.remove(USER_HISTORY)
-        first, last = spans.pop(USER_HISTORY)
-        _materialize(store, [USER_HISTORY], max(first, known - late), last)
-    _materialize(store, whole, min(start for start, _ in spans.values()), max(end for _, end in spans.values()))
+    path = Path(store.repo_path)
+    if USER_HISTORY in views:
+        # Whole histories must not go through the search for the newest.
+        store = open_batch_store(path)
+        first, last = _span(source_file(folder, USER_HISTORY))
+        known = None if late is None else _known_until(store, USER_HISTORY)
+        if late is not None and known is not None:
+            first = max(first, known - late)
+        _materialize(store, [USER_HISTORY], first, last)
+    whole = [view for view in views if view != USER_HISTORY]
+    spans = [_span(source_file(folder, view)) for view in whole]
+    _materialize(
+        open_batch_store(path, overwrite=True), whole, min(first for first, _ in spans), max(last for _, last in spans)
+    )
 
 
 def _materialize(store: FeatureStore, views: list[str], first: datetime, last: datetime) -> None:

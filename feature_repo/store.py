@@ -73,14 +73,21 @@ def open_store(folder: Path) -> FeatureStore:
     return _open(_checked(folder))
 
 
-def open_batch_store(folder: Path) -> FeatureStore:
-    """The same store with the join and the reading that stand large arrays, where its offline store has them."""
+def open_batch_store(folder: Path, *, overwrite: bool = False) -> FeatureStore:
+    """The same store with the join and the reading that support large arrays, where its offline store has them.
+
+    With `overwrite` a row replaces a stored one of the same time: Feast's Redis store keeps the stored one otherwise,
+    without an error.
+    """
     path = _checked(folder) / STORE_FILE
     # As Feast reads it: secrets may be named as ${VARIABLE}. Its own reading would import what is replaced here.
     settings = yaml.safe_load(os.path.expandvars(path.read_text(encoding="utf-8")))
     offline = settings.get("offline_store")
     if isinstance(offline, dict) and offline.get("type") in _FOR_LARGE_ARRAYS:
         settings["offline_store"] = {**offline, "type": _FOR_LARGE_ARRAYS[offline["type"]]}
+    online = settings.get("online_store")
+    if overwrite and isinstance(online, dict) and online.get("type") == "redis":
+        settings["online_store"] = {**online, "skip_dedup": True}
     return _open(folder, RepoConfig(**settings, repo_path=folder))
 
 

@@ -53,12 +53,14 @@ def data_steps(scenario: Text, code_version: Text, feature_store: Text, settings
         tables=tables.outputs["tables"],
         settings=settings,
     )
-    step(features, "Build features", "data", again=True)
+    # The store is outside of its outputs: what another run has filled it with is not known to any cache.
+    step(features, "Build features", "data", again=True, cached=False)
     rows = build_training_set(
         scenario=scenario,
         code_version=version,
+        feature_store=feature_store,
+        features=features.outputs["Output"],
         tables=tables.outputs["tables"],
-        features=features.outputs["features"],
     )
     step(rows, "Build training set", "data", again=True)
     return DataSteps(version, tables, features, rows)

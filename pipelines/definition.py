@@ -51,7 +51,7 @@ _CLUSTER: ContextVar[Cluster | None] = ContextVar("cluster", default=None)
 class Definition:
     """A pipeline. Calling it with its arguments runs it on this machine, after `kfp.local.init`."""
 
-    def __init__(self, function: Callable[..., None], name: str, title: str, description: str) -> None:
+    def __init__(self, function: Callable[..., Any], name: str, title: str, description: str) -> None:
         self.name = name
         self.title = title
         self.description = description
@@ -78,17 +78,18 @@ class Definition:
                 with dsl.ExitHandler(outcome, name=self.title):
                     self._function(**arguments)
 
-        return self._built(steps, cluster.scenario, cluster.name)
+        return self._built(steps, cluster.scenario, cluster.name, returns=None)
 
     @functools.cached_property
     def _local(self) -> GraphComponent:
         default = self.parameters["scenario"].default
-        return self._built(self._function, default, default)
+        returns = inspect.signature(self._function).return_annotation
+        return self._built(self._function, default, default, returns)
 
-    def _built(self, function: Callable[..., None], scenario: str, name: str) -> GraphComponent:
+    def _built(self, function: Callable[..., Any], scenario: str, name: str, returns: Any) -> GraphComponent:
         @functools.wraps(self._function)
-        def body(*positional: Any, **named: Any) -> None:
-            function(*positional, **named)
+        def body(*positional: Any, **named: Any) -> Any:
+            return function(*positional, **named)
 
         def filled(parameter: inspect.Parameter) -> inspect.Parameter:
             if parameter.name == "scenario":
@@ -98,13 +99,17 @@ class Definition:
             return parameter
 
         signature = inspect.signature(self._function)
-        signature = signature.replace(parameters=[filled(one) for one in signature.parameters.values()])
+        parameters = [filled(one) for one in signature.parameters.values()]
+        signature = signature.replace(parameters=parameters, return_annotation=returns)
         body.__signature__ = signature  # type: ignore[attr-defined]
         return dsl.pipeline(body, name=self.name, display_name=self.title, description=self.description)
 
 
-def pipeline(*, name: str, title: str, description: str) -> Callable[[Callable[..., None]], Definition]:
+def pipeline(*, name: str, title: str, description: str) -> Callable[[Callable[..., Any]], Definition]:
     """Make a function that wires steps a pipeline; its docstring says what its parameters mean.
+
+    A function that returns a NamedTuple of artifacts and parameters gives them to the caller on this machine, by which
+    a command knows the outputs of its own run; on a cluster a pipeline returns nothing.
 
     One of the parameters is called `scenario`; its default is the scenario that the pipeline is compiled for, and
     `{scenario}` in the default of another stands for that scenario's name.

@@ -13,9 +13,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.local import Run, code_version, drop_cache_without, run_pipeline
+from pipelines.local import Run, code_version, run_pipeline
 from pipelines.metric_table import metric_table
-from pipelines.workspace import WORKSPACE, Places
+from pipelines.workspace import WORKSPACE, Places, claimed
 from polytask.atomic import write_text
 from polytask.catalogue import Catalogue, load_catalogue
 from polytask.contract import load_contract
@@ -60,37 +60,40 @@ def demo(
     os.environ.setdefault("OMP_NUM_THREADS", "2")
     file = scenario_path(scenario).resolve()
     loaded = load_scenario(file)
-    places = Places(output.resolve(), loaded.name)
+    places = claimed(output.resolve(), file, loaded.name, console)
     console.rule(f"[bold]Polytask: {loaded.title}")
 
     run = _run_pipeline(file, places, console)
-    evaluation = _evaluation(places)
+    # All by this run's outputs: the newest files of the workspace may be those of another run.
+    evaluation = json.loads(run.outputs["evaluation"].read_text(encoding="utf-8"))
     _print_metrics(console, loaded, evaluation)
-    bundle = places.published / "current"
+    bundle = run.outputs["published"]
     serving_started = time.monotonic()
     queries = loaded.examples.queries if query is None else (query,)
     answers = _ask(loaded, bundle, places, queries, console)
     seconds = {**run.seconds, "serve": round(time.monotonic() - serving_started, 2)}
     seconds["pipeline_overhead"] = round(run.overhead, 2)
     seconds["total"] = round(time.monotonic() - started, 2)
-    tables = places.step_file("ingest", "tables")
+    tables = run.outputs["tables"]
     artifacts = {
         "summary": places.summary,
         "bundle": bundle,
         "contract": bundle / "contract.json",
         "model_repository": bundle / "repository",
         "feature_store": places.feature_store,
-        "evaluation": places.step_file("evaluate", "evaluation"),
+        "evaluation": run.outputs["evaluation"],
+        "report": run.outputs["report"],
         "tables": tables,
         "ingest_report": tables / "report.json",
-        "training_set": places.step_file("build-training-set", "training_set"),
-        "model": places.step_file("train", "model"),
+        "training_set": run.outputs["training_set"],
+        "model": run.outputs["model"],
         "pipeline_log": run.log,
         "serving_logs": places.serving_logs,
     }
     test = evaluation["test"]
     summary = {
         "scenario": loaded.name,
+        "model_version": _version_of(bundle),
         "seconds": seconds,
         "reused": run.reused,
         "metrics": test["metrics"],
@@ -106,7 +109,6 @@ def demo(
 def _run_pipeline(file: Path, places: Places, console: Console) -> Run:
     from pipelines.train_and_deploy import train_and_deploy
 
-    drop_cache_without(places.feature_store, places.pipeline, console)
     return run_pipeline(
         train_and_deploy,
         {
@@ -121,8 +123,8 @@ def _run_pipeline(file: Path, places: Places, console: Console) -> Run:
     )
 
 
-def _evaluation(places: Places) -> Any:
-    return json.loads(places.step_file("evaluate", "evaluation").read_text(encoding="utf-8"))
+def _version_of(bundle: Path) -> int:
+    return load_contract(bundle, verify_files=False).model_version
 
 
 def _print_metrics(console: Console, scenario: Scenario, evaluation: Any) -> None:

@@ -1,7 +1,7 @@
 """What the commands that grow a model share: the last version in a workspace, and how the next one is published.
 
-The checkpoint of a version is in the registry beside its bundle (`polytask.registry.files`); that of one which was
-published without lies where the pipeline's training step left it.
+The checkpoint of a version is in the registry next to its bundle (`polytask.registry.files`); that of one which was
+published without has to be given.
 """
 
 from collections.abc import Callable, Iterator
@@ -113,8 +113,13 @@ def ground(scenario: str, workspace: Path, checkpoint: Path | None, bundle: Path
         ) from error
     check_fits(loaded, contract, file)
     if checkpoint is None:
-        kept = places.published / CHECKPOINTS / str(contract.model_version)
-        checkpoint = kept if kept.is_dir() else places.step_file("train", "model")
+        # Never the newest model of the workspace, which may belong to another version.
+        checkpoint = bundle.parent / CHECKPOINTS / str(contract.model_version)
+        if not checkpoint.is_dir():
+            raise DataError(
+                f"--checkpoint: is not given, and {checkpoint} is missing; allowed: the folder of the model that "
+                f"{bundle} was exported from"
+            )
     if not (checkpoint / "model.safetensors").is_file():
         raise DataError(f"--checkpoint: {checkpoint} has no model.safetensors")
     return Ground(file, places, Version(checkpoint, bundle))

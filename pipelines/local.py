@@ -24,7 +24,6 @@ from polytask import PACKAGES
 from polytask.atomic import sha256_file, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
-CACHE = ".kfp_cache"
 # What a step prints before it is killed must not be lost, nor come after the error that it ends with.
 UNBUFFERED = "PYTHONUNBUFFERED"
 # kfp writes each step's program into a temporary folder that it never removes; other libraries leave some, too.
@@ -42,7 +41,10 @@ _FAILED = re.compile(r"Task '([^']+)' finished with status FAILURE")
 
 @dataclass
 class Run:
-    """What happened: seconds of the steps that ran, those taken from the cache, files that the pipeline returned."""
+    """What happened: seconds of the steps that ran, those taken from the cache, paths that the pipeline returned.
+
+    The paths are those of this run's steps; of a step from the cache those of the run that it was taken from.
+    """
 
     log: Path
     seconds: dict[str, float] = field(default_factory=dict)
@@ -109,15 +111,8 @@ def run_pipeline(pipeline: Callable[..., Any], arguments: dict[str, Any], root: 
             finally:
                 watcher.remove_failed(root, earlier)
     run.total = time.monotonic() - begun
-    run.outputs = {name: Path(artifact.path) for name, artifact in task.outputs.items()}
+    run.outputs = {name: Path(getattr(found, "path", found)) for name, found in task.outputs.items()}
     return run
-
-
-def drop_cache_without(feature_store: Path, root: Path, console: Console) -> None:
-    """Forget all finished steps below `root` when the feature store, which lies outside their outputs, is gone."""
-    if not (feature_store / "feature_store.yaml").is_file() and (root / CACHE).exists():
-        console.print("there is no filled feature store: all steps run")
-        shutil.rmtree(root / CACHE)
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ from kfp import dsl
 from rich.console import Console
 
 from pipelines.data_steps import data_steps
-from pipelines.local import code_version, drop_cache_without, run_pipeline
-from pipelines.workspace import Places
+from pipelines.local import code_version, run_pipeline
+from pipelines.workspace import claimed
 from polytask.scenario import load_scenario
 
 
@@ -40,8 +40,7 @@ def prepared(scenario_file: Path, workspace: Path, console: Console) -> Prepared
     """
     file = scenario_file.resolve()
     loaded = load_scenario(file)
-    places = Places(workspace.resolve(), loaded.name)
-    drop_cache_without(places.feature_store, places.pipeline, console)
+    places = claimed(workspace.resolve(), file, loaded.name, console)
     run = run_pipeline(
         prepare,
         {

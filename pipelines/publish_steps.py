@@ -18,8 +18,11 @@ def publish_steps(
     strategy: Text,
     registry: Text,
     after: PipelineTask | None = None,
-) -> None:
-    """Deploy the outputs `bundle` and `model` of two steps (or one) once `after` is done, and ask for every task."""
+) -> PipelineTask:
+    """Deploy the outputs `bundle` and `model` of two steps (or one) once `after` is done, and test every task.
+
+    Returns the step that deploys; its output is the published folder.
+    """
     deployed = deploy(
         bundle=bundle.outputs["bundle"],
         model=model.outputs["model"],
@@ -36,3 +39,4 @@ def publish_steps(
         deployed.after(after)
     asked = smoke(published=deployed.output, storage=storage, namespace=namespace, strategy=strategy)
     step(asked, "Smoke test", "light", again=True, cached=False)
+    return deployed

@@ -37,4 +37,4 @@ def refresh_features(
         incremental=True,
         late_hours=late_hours,
     )
-    step(refreshed, "Refresh features", "data", again=True)
+    step(refreshed, "Refresh features", "data", again=True, cached=False)

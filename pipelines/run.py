@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from pipelines.local import code_version, drop_cache_without, run_pipeline
-from pipelines.workspace import WORKSPACE, Places
+from pipelines.local import code_version, run_pipeline
+from pipelines.workspace import WORKSPACE, claimed
 from polytask.environment import stay_on_this_machine
 from polytask.errors import DataError
 from polytask.scenario import load_scenario, scenario_path
@@ -40,7 +40,7 @@ def run(
     given = chosen(definition.parameters, parameters or [])
     stay_on_this_machine()
     file = scenario_path(scenario).resolve()
-    places = Places(workspace.resolve(), load_scenario(file).name)
+    places = claimed(workspace.resolve(), file, load_scenario(file).name, console)
     usual = {
         "scenario": str(file),
         "feature_store": str(places.feature_store),
@@ -49,7 +49,6 @@ def run(
         "work_folder": str(places.folder),
     }
     arguments = {name: value for name, value in usual.items() if name in definition.parameters} | given
-    drop_cache_without(places.feature_store, places.pipeline, console)
     done = run_pipeline(definition, arguments, places.pipeline, console)
     console.print(f"{definition.title}: done; the runner itself took {done.overhead:.1f} s", highlight=False)
 

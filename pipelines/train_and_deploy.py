@@ -1,11 +1,26 @@
 """From events to a served model: data, training, evaluation, gate, export, deploy, smoke test. Wiring only."""
 
+from typing import NamedTuple
+
+from kfp import dsl
+
 from components.export import export
 from components.train import train
 from pipelines.data_steps import data_steps
 from pipelines.definition import pipeline, step
 from pipelines.gate_steps import gate_steps
 from pipelines.publish_steps import publish_steps
+
+
+class Trained(NamedTuple):
+    """The artifacts of a run's steps, and the published folder."""
+
+    tables: dsl.Dataset
+    training_set: dsl.Dataset
+    model: dsl.Model
+    evaluation: dsl.Artifact
+    report: dsl.HTML
+    published: str
 
 
 @pipeline(
@@ -30,7 +45,7 @@ def train_and_deploy(
     exchange: str = "",
     training_runtime: str = "torch-distributed",
     training_namespace: str = "",
-) -> None:
+) -> Trained:
     """Run the whole chain.
 
     Args:
@@ -53,6 +68,9 @@ def train_and_deploy(
         exchange: Where step and nodes meet: s3://..., gs://..., or a folder that all of them mount.
         training_runtime: The ClusterTrainingRuntime of the TrainJob.
         training_namespace: Its namespace; that of the pipeline's pods where it is empty.
+
+    Returns:
+        What this run published and what it was made of, whichever of its steps were taken from a cache.
     """
     data = data_steps(scenario, code_version, feature_store, feature_store_settings)
     tables, rows = data.tables, data.rows
@@ -83,4 +101,12 @@ def train_and_deploy(
     )
     step(bundle, "Export", "model")
     bundle.after(judged.gate)
-    publish_steps(scenario, bundle, model, target, storage, namespace, strategy, registry)
+    deployed = publish_steps(scenario, bundle, model, target, storage, namespace, strategy, registry)
+    return Trained(
+        tables=tables.outputs["tables"],
+        training_set=rows.outputs["training_set"],
+        model=model.outputs["model"],
+        evaluation=judged.evaluation.outputs["evaluation"],
+        report=judged.evaluation.outputs["report"],
+        published=deployed.output,
+    )

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from polytask.errors import PolytaskError
+from rich.console import Console
+
+from polytask.atomic import sha256_file, write_text
+from polytask.errors import DataError
 
 WORKSPACE = Path("build/demo")
 SUMMARY = "summary.json"
@@ -51,9 +54,29 @@ class Places:
         """A copy of the summary of the last demo of any scenario."""
         return self.workspace / SUMMARY
 
-    def step_file(self, step: str, output: str) -> Path:
-        """The newest output of a step: the runner keeps a folder per run, in which a reused step has none."""
-        found = sorted(self.pipeline.glob(f"*/{step}/{output}"), key=lambda path: path.stat().st_mtime)
-        if not found:
-            raise PolytaskError(f"step {step!r} left no {output!r} below {self.pipeline}")
-        return found[-1]
+    @property
+    def owner(self) -> Path:
+        """A file with the path of the scenario file that the folder belongs to."""
+        return self.folder / "scenario-file.txt"
+
+
+def claimed(workspace: Path, file: Path, scenario: str, console: Console) -> Places:
+    """The places of a scenario, which belong to its `file` from now on.
+
+    The same file may change, and may be moved or renamed; a copy with equal content is the same scenario. Raises
+    DataError where the folder belongs to another file of the same name: two scenarios would mix their models,
+    features and caches.
+    """
+    places = Places(workspace, scenario)
+    other = Path(places.owner.read_text(encoding="utf-8").strip()) if places.owner.is_file() else None
+    if other is not None and other != file:
+        if other.is_file() and sha256_file(other) != sha256_file(file):
+            raise DataError(
+                f"{places.folder}: belongs to the scenario file {other}; {file} is another one of the same name, "
+                f"{scenario!r}. Give it a `name` or a workspace of its own, or, if it replaces the other, delete "
+                f"{places.owner}"
+            )
+        console.print(f"{places.folder}: belonged to {other}, now to {file}", highlight=False, soft_wrap=True)
+    if other != file:
+        write_text(places.owner, f"{file}\n")
+    return places

@@ -26,11 +26,13 @@ def test_every_benchmark_measures() -> None:
     assert all(callable(import_module(f"benchmarks.{name}").measure) for name in BENCHMARKS)
 
 
-def test_the_newest_run_has_the_checkpoint(tmp_path: Path) -> None:
+def test_the_checkpoint_is_that_of_the_live_version(tmp_path: Path) -> None:
     assert checkpoint_of(tmp_path) is None
-    for run in ("train-and-deploy-2026-01-01", "train-and-deploy-2026-02-01"):
-        (tmp_path / "pipeline" / run / "train" / "model").mkdir(parents=True)
-    assert checkpoint_of(tmp_path) == tmp_path / "pipeline" / "train-and-deploy-2026-02-01" / "train" / "model"
+    published = tmp_path / "published"
+    for version in ("1", "2"):
+        (published / "checkpoints" / version).mkdir(parents=True)
+    (published / "current").symlink_to("1")
+    assert checkpoint_of(tmp_path) == published / "checkpoints" / "1"
 
 
 def test_a_figure_says_how_busy_the_machine_was() -> None:

@@ -13,6 +13,7 @@ from feature_repo.sources import ITEM_CATALOGUE, USER_HISTORY, USER_PROFILE
 from feature_repo.store import open_store
 from polytask.scenario import Scenario
 from polytask.tables import Tables, write_tables
+from serving.redis import RedisServer
 from serving.transformer.features import FeatureReader
 
 LATE = timedelta(hours=24)
@@ -71,4 +72,46 @@ def test_an_empty_store_is_filled_whole(small_scenario: Scenario, ingested: Path
     written = []
     monkeypatch.setattr(apply, "_materialize", lambda store, views, first, last: written.append(views))
     build_store(small_scenario, ingested, tmp_path / "store", late=LATE)
-    assert written == [[USER_PROFILE, ITEM_CATALOGUE, USER_HISTORY]]
+    assert written == [[USER_HISTORY], [USER_PROFILE, ITEM_CATALOGUE]]
+
+
+def test_a_changed_past_is_written_again(
+    small_store: Path, small_scenario: Scenario, tables: Tables, newer: Tables, tmp_path: Path
+) -> None:
+    """The second tables lack an old event of a user: a refresh that writes only what is new would keep it online."""
+    store = tmp_path / "store"
+    shutil.copytree(small_store, store)
+    first = tables.interactions[tables.interactions["user_id"] == 10].iloc[0]["event_id"]
+    kept = newer.interactions[newer.interactions["event_id"] != first]
+    moment = int((newer.interactions["timestamp"].max() + pd.Timedelta("1h")).timestamp())
+
+    def seen(interactions: pd.DataFrame) -> tuple:
+        write_tables(newer._replace(interactions=interactions), tmp_path / "tables")
+        build_store(small_scenario, tmp_path / "tables", store, late=LATE)
+        return FeatureReader(store, small_scenario).read([20], [moment])[0].seen
+
+    changed = kept[(kept["user_id"] != 20) | (kept.index % 2 == 0)]
+    expected = changed[changed["user_id"] == 20]["item_id"].tolist()
+    assert list(seen(changed)) == expected
+
+
+def test_redis_gets_changed_profiles_too(
+    small_scenario: Scenario, tables: Tables, newer: Tables, tmp_path: Path
+) -> None:
+    """All profiles carry one stamp, and Feast's Redis store keeps a row of an equal stamp without an error."""
+    with RedisServer(tmp_path / "redis") as redis:
+        settings = tmp_path / "feature_store.yaml"
+        settings.write_text(
+            f"project: small\nprovider: local\nregistry: {tmp_path / 'registry.db'}\n"
+            f"online_store: {{type: redis, connection_string: '{redis.address}'}}\n"
+            "entity_key_serialization_version: 3\n",
+            encoding="utf-8",
+        )
+        occupations = []
+        for number, users in enumerate((tables.users, newer.users, tables.users)):
+            write_tables(tables._replace(users=users), tmp_path / str(number))
+            store = build_store(small_scenario, tmp_path / str(number), tmp_path / "store", settings)
+            found = FeatureReader(store, small_scenario).read([10], [1_713_000_000])[0]
+            occupations.append(found.profile["occupation"])
+            assert len(found.history) == 10
+    assert occupations == [tables.users["occupation"][0], "baker", tables.users["occupation"][0]]

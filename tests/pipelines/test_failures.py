@@ -21,12 +21,13 @@ from components.image import IMAGE
 from components.ingest import ingest
 from components.train import train
 from pipelines.failure import PipelineError, cause_of, failure
-from pipelines.local import CACHE, Run, run_pipeline
+from pipelines.local import Run, run_pipeline
 from polytask.atomic import sha256_file
 from polytask.fingerprint import source_files
 from polytask.scenario import load_scenario
 from tests.small import write_small_scenario
 
+CACHE = ".kfp_cache"  # kfp's
 BEFORE_TRAINING = ["ingest", "join"]
 EPOCHS = 12
 
