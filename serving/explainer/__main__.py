@@ -8,7 +8,7 @@ from pathlib import Path
 
 import kserve.model_server
 
-from polytask.errors import PolytaskError
+from polytask.errors import ContractError, PolytaskError
 from serving.explainer.explain import Explainer
 from serving.explainer.metrics import ExplainerMetrics
 from serving.explainer.model import ExplainerModel, ExplainerRelease
@@ -18,6 +18,7 @@ from serving.transformer.bundle import load_bundle
 from serving.transformer.deadline import Unavailable
 from serving.transformer.deployed import Deployed, deployed_bundles
 from serving.transformer.features import FeatureReader
+from serving.transformer.known_users import add_argument, check_known_users
 from serving.transformer.limits import add_limit_arguments, check_limits, limits_of
 from serving.transformer.listening import check_certificate
 from serving.transformer.logs import configure_logs
@@ -53,6 +54,7 @@ def parse() -> argparse.Namespace:
         "bundle and predictor_host of the next release to load.",
     )
     add_limit_arguments(parser)
+    add_argument(parser)
     arguments = parser.parse_args()
     check_certificate(parser, arguments)
     check_limits(parser, arguments)
@@ -76,10 +78,11 @@ def main() -> None:
         first = [open_release(arguments, metrics, bundle, arguments.predictor_host) for bundle in bundles]
     except PolytaskError as error:
         sys.exit(f"error: {error}")
+    check_known_users(first, arguments)
     try:
         # The first read loads much; done here, it does not eat the first request's deadline.
         first[0].probe_features()
-    except Unavailable as error:
+    except (Unavailable, ContractError) as error:
         logging.getLogger("kserve").warning("starting all the same: %s", error)
     seconds = arguments.deadline_seconds
     admission = Admission(arguments.max_concurrency, arguments.max_queue)

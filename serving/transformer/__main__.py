@@ -8,13 +8,14 @@ from pathlib import Path
 
 from kserve import model_server
 
-from polytask.errors import PolytaskError
+from polytask.errors import ContractError, PolytaskError
 from serving.transformer.admission import Admission
 from serving.transformer.bundle import load_bundle
 from serving.transformer.deadline import Unavailable
 from serving.transformer.deployed import Deployed, deployed_bundles
 from serving.transformer.features import FeatureReader
 from serving.transformer.garbage import spare_the_collector
+from serving.transformer.known_users import add_argument, check_known_users
 from serving.transformer.limits import add_limit_arguments, check_limits, limits_of
 from serving.transformer.listening import check_certificate
 from serving.transformer.logs import configure_logs
@@ -73,6 +74,7 @@ def parse() -> argparse.Namespace:
         "bundle and predictor_host of the next release to load.",
     )
     add_limit_arguments(parser)
+    add_argument(parser)
     arguments = parser.parse_args()
     check_certificate(parser, arguments)
     check_limits(parser, arguments)
@@ -103,10 +105,11 @@ def main() -> None:
         first = [open_release(arguments, metrics, bundle, arguments.predictor_host) for bundle in bundles]
     except PolytaskError as error:
         sys.exit(f"error: {error}")
+    check_known_users(first, arguments)
     try:
         # The first read loads much; done here, it does not eat the first request's deadline.
         first[0].probe_features()
-    except Unavailable as error:
+    except (Unavailable, ContractError) as error:
         logging.getLogger("kserve").warning("starting all the same: %s", error)
     seconds = arguments.deadline_seconds
     metrics.serve(first[0].bundle.contract)

@@ -28,6 +28,7 @@ from serving.transformer.feature_views import ViewRead, open_online_store, resol
 from serving.transformer.redis_views import RedisViews, ViewRows
 
 if TYPE_CHECKING:  # feast takes seconds to import
+    from feast import RepoConfig
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 
 LOGGER = logging.getLogger(__name__)
@@ -116,6 +117,11 @@ class FeatureReader:
         self._joint = RedisViews(self._store.config, self._online, self._entity_key) if joint else None
         # `read` for an event loop, None where the store can only be read by who blocks.
         self.in_loop = None if self._joint is None else self._read_in_loop
+
+    @property
+    def config(self) -> "RepoConfig":
+        """The settings of the store, as Feast has read them."""
+        return self._store.config
 
     def read(self, users: Sequence[int | str], moments: Sequence[int]) -> list[OnlineFeatures]:
         """Features of `users` at `moments` (unix seconds). Raises Unavailable when the online store fails."""

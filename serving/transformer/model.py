@@ -15,7 +15,7 @@ from polytask.contract import Contract
 from serving.transformer.admission import Admission
 from serving.transformer.answers import answer_types
 from serving.transformer.call_record import CallRecord, current_record
-from serving.transformer.deadline import Deadline
+from serving.transformer.deadline import Deadline, Unavailable
 from serving.transformer.logs import log_call, log_refusal, request_id
 from serving.transformer.messages import input_tensors, response_message
 from serving.transformer.metrics import Metrics
@@ -60,9 +60,16 @@ class RecommenderModel(ServedModel[Release]):
     async def probe_features(self, deadline: Deadline) -> None:
         """Probe the feature store as calls read it, for each release: each has its own connection to it.
 
-        Raises Unavailable where responses without features are not allowed (`--strict_features`).
+        Raises Unavailable where responses without features are not allowed (`--strict_features`), and ContractError
+        where the store has none of the bundle's users.
         """
-        await asyncio.gather(*(release.recommender.probe_features(deadline) for release in self._releases.all))
+        releases = self._releases.all
+        await asyncio.gather(*(release.recommender.probe_features(deadline) for release in releases))
+        for release in releases:
+            try:
+                await self._probing.run(deadline, "known users", release.check_known_users)
+            except Unavailable:  # the probe above has reported it, and the next round checks again
+                return
 
     async def __call__(self, body: Any, headers: Any = None, **options: Any) -> Any:
         """One call: it waits for a place and runs all three steps; then its metrics and its line in the log."""

@@ -15,6 +15,7 @@ from serving.transformer.bundle import Bundle
 from serving.transformer.deadline import Deadline, Unavailable
 from serving.transformer.deployed import Deployed
 from serving.transformer.features import FeatureReader
+from serving.transformer.known_users import KnownUsers
 from serving.transformer.opening import LOAD_SECONDS, Opening, close_all
 
 if TYPE_CHECKING:  # the SDK takes seconds to import
@@ -34,14 +35,24 @@ class Served:
     features: FeatureReader
     predictor: "GrpcPredictor"
     calls: int = field(default=0, kw_only=True)
+    known_users: KnownUsers | None = field(default=None, kw_only=True)
 
     def begin(self) -> None:
         """Called in the event loop when it starts to be served."""
 
     def probe_features(self) -> None:
-        """Read the features of a user that there is not. Raises Unavailable when the store is down."""
+        """Read the features of a user that does not exist. Raises Unavailable when the store is down.
+
+        At the start it reads known users too, and raises ContractError where the store has none (`known_users`).
+        """
         integer = self.bundle.contract.scenario.entities.users.key_type == "integer"
         self.features.read([0 if integer else ""], [0])
+        self.check_known_users()
+
+    def check_known_users(self) -> None:
+        """See `KnownUsers.check`; nothing where the check is switched off."""
+        if self.known_users is not None:
+            self.known_users.check(self.features)
 
     async def unused(self, seconds: float) -> None:
         """Return when no call uses it any more, or when the time is up."""
