@@ -1,21 +1,19 @@
 """Starts the explainer: parse, build, serve. KServe's arguments, and --bundle and --feature_store."""
 
 import argparse
-import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import kserve.model_server
 
-from polytask.errors import ContractError, PolytaskError
+from polytask.errors import PolytaskError
 from serving.explainer.explain import Explainer
 from serving.explainer.metrics import ExplainerMetrics
 from serving.explainer.model import ExplainerModel, ExplainerRelease
 from serving.explainer.parse import MAX_INSTANCES
 from serving.transformer.admission import Admission
 from serving.transformer.bundle import load_bundle
-from serving.transformer.deadline import Unavailable
 from serving.transformer.deployed import Deployed, deployed_bundles
 from serving.transformer.features import FeatureReader
 from serving.transformer.known_users import add_argument, check_known_users
@@ -25,6 +23,7 @@ from serving.transformer.logs import configure_logs
 from serving.transformer.predictor import GrpcPredictor
 from serving.transformer.release import Releases, next_release
 from serving.transformer.server import make_server
+from serving.transformer.start import REGISTRY_SECONDS, first_read, wait_for_registry
 
 FEATURE_REFRESH_SECONDS = 60.0
 
@@ -43,6 +42,12 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--feature_store", type=Path, required=True, help="Folder that holds feature_store.yaml.")
     parser.add_argument("--deadline_seconds", type=float, default=5.0, help="Time a whole request may take.")
+    parser.add_argument(
+        "--registry_seconds",
+        type=float,
+        default=REGISTRY_SECONDS,
+        help="How long the start waits for a feature registry that is unavailable.",
+    )
     parser.add_argument("--host", default="", help="Address to listen on; default: all, as in a cluster.")
     parser.add_argument("--log_level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
     parser.add_argument("--max_concurrency", type=int, default=4, help="How many calls are worked on at once.")
@@ -63,6 +68,8 @@ def parse() -> argparse.Namespace:
     # KServe tells an explainer where the predictor is, and not how to talk to it: Triton is asked over gRPC.
     if not arguments.predictor_host:
         parser.error("--predictor_host is required")
+    if arguments.registry_seconds <= 0:
+        parser.error("--registry_seconds must be above 0")
     if arguments.deadline_seconds <= 0 or arguments.max_concurrency < 1 or arguments.max_queue < 0:
         parser.error("--deadline_seconds must be above 0, --max_concurrency at least 1, --max_queue at least 0")
     return arguments
@@ -75,15 +82,14 @@ def main() -> None:
     metrics = ExplainerMetrics()
     try:
         bundles = deployed_bundles(arguments.bundle, arguments.contract_sha256)
-        first = [open_release(arguments, metrics, bundle, arguments.predictor_host) for bundle in bundles]
+        first = wait_for_registry(
+            lambda: [open_release(arguments, metrics, bundle, arguments.predictor_host) for bundle in bundles],
+            arguments.registry_seconds,
+        )
     except PolytaskError as error:
         sys.exit(f"error: {error}")
     check_known_users(first, arguments)
-    try:
-        # The first read loads much; done here, it does not eat the first request's deadline.
-        first[0].probe_features()
-    except (Unavailable, ContractError) as error:
-        logging.getLogger("kserve").warning("starting all the same: %s", error)
+    first_read(first[0].probe_features)
     seconds = arguments.deadline_seconds
     admission = Admission(arguments.max_concurrency, arguments.max_queue)
     metrics.watch(admission)

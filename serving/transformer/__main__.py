@@ -1,17 +1,15 @@
 """Starts the transformer: parse, build, serve. KServe's arguments, and --bundle and --feature_store."""
 
 import argparse
-import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from kserve import model_server
 
-from polytask.errors import ContractError, PolytaskError
+from polytask.errors import PolytaskError
 from serving.transformer.admission import Admission
 from serving.transformer.bundle import load_bundle
-from serving.transformer.deadline import Unavailable
 from serving.transformer.deployed import Deployed, deployed_bundles
 from serving.transformer.features import FeatureReader
 from serving.transformer.garbage import spare_the_collector
@@ -26,6 +24,7 @@ from serving.transformer.predictor import GrpcPredictor
 from serving.transformer.recommend import Recommender
 from serving.transformer.release import Release, Releases, next_release
 from serving.transformer.server import make_server
+from serving.transformer.start import REGISTRY_SECONDS, first_read, wait_for_registry
 from serving.transformer.traces import start_traces
 
 
@@ -60,6 +59,12 @@ def parse() -> argparse.Namespace:
         default="false",
         help="Whether calls, and readiness, fail while the feature store is unavailable; default: false.",
     )
+    parser.add_argument(
+        "--registry_seconds",
+        type=float,
+        default=REGISTRY_SECONDS,
+        help="How long the start waits for a feature registry that is unavailable.",
+    )
     parser.add_argument("--host", default="", help="Address to listen on; default: all, as in a cluster.")
     parser.add_argument("--log_level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
     parser.add_argument(
@@ -84,8 +89,8 @@ def parse() -> argparse.Namespace:
         parser.error("--predictor_host and --predictor_protocol=grpc-v2 are required")
     if arguments.deadline_seconds <= 0 or arguments.text_cache < 1 or arguments.texts_ahead < 0:
         parser.error("--deadline_seconds must be above 0, --text_cache at least 1 and --texts_ahead at least 0")
-    if arguments.feature_refresh_seconds <= 0:
-        parser.error("--feature_refresh_seconds must be above 0")
+    if arguments.feature_refresh_seconds <= 0 or arguments.registry_seconds <= 0:
+        parser.error("--feature_refresh_seconds and --registry_seconds must be above 0")
     if not 0 < arguments.feature_share < 1:
         parser.error(f"--feature_share: {arguments.feature_share:g} is out of range; expected above 0 and below 1")
     if arguments.max_concurrency < 1 or arguments.max_queue < 0:
@@ -102,15 +107,14 @@ def main() -> None:
             start_traces()
         metrics = Metrics()
         bundles = deployed_bundles(arguments.bundle, arguments.contract_sha256)
-        first = [open_release(arguments, metrics, bundle, arguments.predictor_host) for bundle in bundles]
+        first = wait_for_registry(
+            lambda: [open_release(arguments, metrics, bundle, arguments.predictor_host) for bundle in bundles],
+            arguments.registry_seconds,
+        )
     except PolytaskError as error:
         sys.exit(f"error: {error}")
     check_known_users(first, arguments)
-    try:
-        # The first read loads much; done here, it does not eat the first request's deadline.
-        first[0].probe_features()
-    except (Unavailable, ContractError) as error:
-        logging.getLogger("kserve").warning("starting all the same: %s", error)
+    first_read(first[0].probe_features)
     seconds = arguments.deadline_seconds
     metrics.serve(first[0].bundle.contract)
     admission = Admission(arguments.max_concurrency, arguments.max_queue)

@@ -1,6 +1,7 @@
 """Blocking work in a few threads: what waits, waits no longer than its call, and what comes late is dropped."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -66,3 +67,28 @@ class BoundedThreads:
             result.set_result(outcome)
         else:
             result.set_exception(error)
+
+
+def within(deadline: Deadline, what: str, work: Callable[[], Result]) -> Result:
+    """What `work` returns or raises; DeadlineExceeded when it takes longer.
+
+    It runs in a thread, since not every client library has time-outs; one that hangs does not keep the process from
+    ending.
+    """
+    results: list[Result] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # noqa: BLE001 - the caller's to handle, in its own thread
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name=what, daemon=True)
+    thread.start()
+    thread.join(deadline.remaining(what))
+    if errors:
+        raise errors[0]
+    if not results:
+        raise deadline.passed(what)
+    return results[0]

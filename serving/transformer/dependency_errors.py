@@ -36,7 +36,21 @@ def is_unavailable(error: BaseException) -> bool:
     # A damaged file is DatabaseError itself; its subclasses are about the values of one query.
     if type(error).__module__ == "sqlite3" and type(error).__name__ == "DatabaseError":
         return True
-    if any((kind.__module__, kind.__name__) == ("grpc", "RpcError") for kind in kinds):
-        code = getattr(error, "code", None)
-        return callable(code) and getattr(code(), "name", "") in GRPC_UNAVAILABLE
-    return False
+    return _grpc_code(error) in GRPC_UNAVAILABLE
+
+
+def reason(error: BaseException) -> str:
+    """An error of a client library in one line: SQLAlchemy's and gRPC's have several."""
+    code = _grpc_code(error)
+    details = getattr(error, "details", None)
+    if code is not None and callable(details):
+        return f"{code}: {' '.join(str(details()).split())}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _grpc_code(error: BaseException) -> str | None:
+    """The name of a gRPC error's status, None for any other error."""
+    if not any((kind.__module__, kind.__name__) == ("grpc", "RpcError") for kind in type(error).__mro__):
+        return None
+    code = getattr(error, "code", None)
+    return getattr(code(), "name", None) if callable(code) else None

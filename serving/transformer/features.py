@@ -22,16 +22,21 @@ from polytask.request import RequestEncoder, RequestFeatures
 from polytask.scenario.schema import Scenario
 from polytask.tensors import ATTENTION_MASK, HISTORY, INPUT_IDS, SEEN
 from polytask.text import TextTokenizer
-from serving.transformer.deadline import Unavailable
-from serving.transformer.dependency_errors import is_unavailable
+from serving.transformer.blocking import within
+from serving.transformer.deadline import Deadline, Unavailable
+from serving.transformer.dependency_errors import is_unavailable, reason
 from serving.transformer.feature_views import ViewRead, open_online_store, resolve
 from serving.transformer.redis_views import RedisViews, ViewRows
 
 if TYPE_CHECKING:  # feast takes seconds to import
-    from feast import RepoConfig
+    from feast import FeatureStore, RepoConfig
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 
 LOGGER = logging.getLogger(__name__)
+
+REGISTRY = "feature registry"
+# Feast's remote registry has no time-outs; one that is read over a slow network takes a few seconds.
+REGISTRY_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,8 @@ class FeatureReader:
     It asks the online store of the registry's views for the wanted features alone, one read a view for the whole batch,
     and of Redis one read for all views.
     Feast's `get_online_features` does the same reads and then as much again around them: ADR 0028. The words about the
-    moment come from the function that the registered on-demand view calls.
+    moment come from the function that the registered on-demand view calls. Raises Unavailable where the registry is,
+    ContractError where it does not have what the scenario names.
     """
 
     def __init__(self, folder: Path, scenario: Scenario) -> None:
@@ -107,9 +113,9 @@ class FeatureReader:
 
         self._folder = folder
         self._scenario = scenario
-        self._store = open_online_store(folder)
+        with _failures(REGISTRY):
+            self._store, self.reads = within(Deadline(REGISTRY_SECONDS), REGISTRY, self._open)
         self._online = get_online_store_from_config(self._store.config.online_store)
-        self.reads = resolve(self._store, scenario, folder)
         self._key, self._value = EntityKey, Value
         self._kind = "int64_val" if scenario.entities.users.key_type == "integer" else "string_val"
         self._stop = threading.Event()
@@ -156,6 +162,10 @@ class FeatureReader:
         config = self._store.config
         keys = [self._entity_key(user) for user in users]
         return [self._online.online_read(config, read.view, keys, list(read.features)) for read in reads]
+
+    def _open(self) -> "tuple[FeatureStore, tuple[ViewRead, ...]]":
+        store = open_online_store(self._folder)
+        return store, resolve(store, self._scenario, self._folder)
 
     def refresh(self) -> bool:
         """Read the registry anew, so that changed views and TTLs count. Returns whether that changed anything.
@@ -207,14 +217,14 @@ def _empty(scenario: Scenario, moments: Sequence[int]) -> list[Stored]:
 
 
 @contextmanager
-def _failures() -> Iterator[None]:
+def _failures(what: str = "feature store") -> Iterator[None]:
     """Errors of a store that is unavailable as Unavailable; any other is about a value that was asked for."""
     try:
         yield
     except Exception as error:
         if not is_unavailable(error):
             raise
-        raise Unavailable(f"feature store: {type(error).__name__}: {error}") from error
+        raise Unavailable(f"{what}: {reason(error)}") from error
 
 
 def _python(value: Any) -> Any:
