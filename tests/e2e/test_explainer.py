@@ -83,9 +83,11 @@ def test_what_is_malformed_is_400_with_its_field(explainer: ExplainerProcess):
         ask(explainer.url, "ten")
     assert caught.value.field == "user_id"
     url = f"{explainer.url}/v1/models/recommender"
-    for body in (b"{nothing", b"[]", b"", b'{"instances": [{"user_id": 1e99}]}', HALF):
+    for body in (b"{nothing", b"[]", b"", b'{"instances": [{"user_id": 1e99}]}', HALF, b'{"instances": [NaN]}'):
         response = httpx.post(f"{url}:explain", content=body, timeout=10)
         assert response.status_code == 400, (body, response.text)
+    half = httpx.post(f"{url}:explain", content=HALF, timeout=10)
+    assert half.json()["error"].startswith("instances[0].query: is not UTF-8: U+D83D at character 5"), half.text
     assert httpx.post(f"{url}:predict", json={"instances": [{"user_id": 10}]}, timeout=10).status_code == 400
     with pytest.raises(ServingError, match="404"):
         ask(explainer.url, 10, model="another")
