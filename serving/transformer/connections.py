@@ -64,8 +64,8 @@ class BoundedConnection(HttpToolsProtocol):
             return
         if self._in_headers and self._header_bytes > self.limits.header_bytes:
             self.send_400_response("")
-        elif self._in_headers and self._arriving is None:
-            # Bytes between two requests, such as an empty line, end uvicorn's deadline.
+        elif self._arriving is None and self.cycle is not None and self.cycle.response_complete:
+            # Bytes between two requests, such as an empty line, end uvicorn's deadline for the pause.
             self._await_bytes(self.limits.header_seconds)
 
     def send_400_response(self, msg: str) -> None:

@@ -21,13 +21,15 @@ Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 
 
 async def application(scope, receive, send):
-    """Reads the body, and answers with as many bytes as the path says."""
+    """Reads the body, and answers with as many bytes, or after as many seconds, as the path says."""
     more = True
     while more:
         message = await receive()
         more = message.get("more_body", False)
         if message["type"] == "http.disconnect":
             return
+    if scope["path"].startswith("/after/"):
+        await asyncio.sleep(float(scope["path"].removeprefix("/after/")))
     size = scope["path"].removeprefix("/bytes/")
     content = b"a" * (int(size) if size.isdigit() else 2)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(content))]})
@@ -149,6 +151,19 @@ def test_of_too_many_connections_the_first_may_probe_and_the_others_are_closed()
         assert b"connections: 2 are open, which is the limit" in answer
 
     served(replace(LIMITS, connections=2, spare_connections=1), check)
+
+
+def test_neither_a_long_response_nor_a_pause_after_it_ends_a_connection():
+    async def check(server: uvicorn.Server, port: int) -> None:
+        reader, writer = await connected(port)
+        for _ in range(2):
+            writer.write(b"GET /after/0.5 HTTP/1.1\r\nhost: a\r\n\r\n")
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+            assert head.startswith(b"HTTP/1.1 200 ")
+            assert await asyncio.wait_for(reader.readexactly(2), PATIENCE) == b"aa"
+            await asyncio.sleep(0.3)  # longer than headers may take
+
+    served(replace(LIMITS, header_seconds=0.1, body_seconds=0.1), check)
 
 
 def test_a_usual_client_keeps_its_connection():
