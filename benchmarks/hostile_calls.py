@@ -39,12 +39,16 @@ class RestCall:
 
 @dataclass(frozen=True)
 class GrpcCall:
-    """A request to the gRPC port of the transformer or of Triton."""
+    """A request to the gRPC port of the transformer or of Triton.
+
+    gRPC itself refuses a message that is not `protobuf`, by UNKNOWN, before the server sees it.
+    """
 
     name: str
     message: bytes
     method: str = "ModelInfer"
     server: str = TRANSFORMER
+    protobuf: bool = True
 
 
 def rest_calls(scenario: Scenario) -> list[RestCall]:
@@ -94,17 +98,19 @@ def grpc_calls(scenario: Scenario) -> list[GrpcCall]:
         GrpcCall("surrogate in user id", _message([(*text, _bytes(SURROGATE_BYTES))])),
         GrpcCall("surrogate in query", _message([user, (QUERY, "BYTES", [1, 1], _bytes(SURROGATE_BYTES))])),
         GrpcCall("surrogate in context", _message([user, (CONTEXT, "BYTES", [1, 1], _bytes(b"a=" + SURROGATE_BYTES))])),
-        GrpcCall("surrogate in tensor name", _broken(_message([user, (PLACE, "INT64", [1, 1], b"\0" * 8)]))),
-        GrpcCall("surrogate in request id", _broken(_message([user], id=PLACE))),
-        GrpcCall("surrogate in model name", _broken(_message([user], model=PLACE))),
+        GrpcCall(
+            "surrogate in tensor name", _broken(_message([user, (PLACE, "INT64", [1, 1], b"\0" * 8)])), protobuf=False
+        ),
+        GrpcCall("surrogate in request id", _broken(_message([user], id=PLACE)), protobuf=False),
+        GrpcCall("surrogate in model name", _broken(_message([user], model=PLACE)), protobuf=False),
         GrpcCall("user id of 4 MB", _message([(*text, _bytes(HUGE.encode()))])),
         GrpcCall("request id of 4 MB", _message([user], id=HUGE)),
         GrpcCall("a million tasks", _message([user, ("tasks", "BYTES", [MILLION], _bytes(b"x") * MILLION)])),
         GrpcCall("a million rows", _message([(user[0], user[1], [MILLION, 1], user[3] * MILLION)])),
         GrpcCall("shape beyond 64 bits", _message([(user[0], user[1], [2**62, 2**62], user[3])])),
         GrpcCall("length beyond the tensor", _message([(*text, (2**31).to_bytes(4, "little"))])),
-        GrpcCall("no protobuf", b"\xff" * 1000),
-        GrpcCall("9 MiB", b"\xff" * (9 * 2**20)),
+        GrpcCall("no protobuf", b"\xff" * 1000, protobuf=False),
+        GrpcCall("9 MiB", b"\xff" * (9 * 2**20), protobuf=False),
         GrpcCall("load of another model", b"", "RepositoryModelLoad"),
         GrpcCall("unload of another model", b"", "RepositoryModelUnload"),
         GrpcCall("unknown method", b"", "Nothing"),

@@ -114,7 +114,13 @@ def _multitask(scenario: Scenario, rows: dict[str, int]) -> onnx.ModelProto:
         # Negative items are left out; nothing is like anything here.
         nodes += [helper.make_node("Concat", ["seen", "negative"], ["unwanted"], axis=1)]
     for name in [*(["unwanted"] if scenario.has_items else []), *(["user"] if scenario.lists_users else [])]:
+        # As in the served graph: a row that the catalogue does not have is padding, and fails no batch.
+        constants.append(_ints(f"{name}_rows", [rows["items" if name == "unwanted" else "users"]]))
         nodes += [
+            helper.make_node("LessOrEqual", [name, f"{name}_rows"], [f"{name}_below"]),
+            helper.make_node("GreaterOrEqual", [name, "zero"], [f"{name}_above"]),
+            helper.make_node("And", [f"{name}_below", f"{name}_above"], [f"{name}_known"]),
+            helper.make_node("Where", [f"{name}_known", name, "zero"], [f"{name}_safe"]),
             helper.make_node("Shape", [name], [f"{name}_shape"]),
             helper.make_node("Expand", ["masked", f"{name}_shape"], [f"{name}_masked"]),
         ]
@@ -136,7 +142,7 @@ def _multitask(scenario: Scenario, rows: dict[str, int]) -> onnx.ModelProto:
             nodes += [
                 helper.make_node("Add", ["text", f"{t}_base"], [f"{t}_all"]),
                 helper.make_node(
-                    "ScatterElements", [f"{t}_all", left_out, f"{left_out}_masked"], [f"{t}_left"], axis=1
+                    "ScatterElements", [f"{t}_all", f"{left_out}_safe", f"{left_out}_masked"], [f"{t}_left"], axis=1
                 ),
                 *(
                     [helper.make_node("Where", [ALLOWED, f"{t}_left", "masked"], [f"{t}_kept"])]
