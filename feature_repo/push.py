@@ -1,22 +1,24 @@
-"""Fresh events: append one to a user's online history through the push source."""
+"""Fresh events: append one to a user's online history. Any number of writers may do so at once."""
 
 from collections.abc import Hashable
 from datetime import UTC, datetime, timedelta
+from numbers import Integral
+from typing import Any
 
-import pandas as pd
 from feast import FeatureStore
-from feast.data_source import PushMode
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import Int64List, StringList, Value
 
-from feature_repo.definitions import PUSH_SOURCE
-from feature_repo.sources import STAMP, USER_HISTORY
+from feature_repo.history_writers import NAMES, UserHistory, change_history, remembered
+from feature_repo.sources import USER_HISTORY
 from polytask.errors import DataError
 from polytask.history import AFTER_EVENT
-from polytask.scenario.schema import Scenario
+from polytask.scenario.schema import Scenario, Table
 from polytask.tensors import HISTORY, SEEN
 
-# A stamp is read back in whole seconds, and Redis silently refuses a row that is not later than the stored one. So an
-# event that is not a second past the newest gets the next second; one that is older by more than LATE is an error.
-ONE_SECOND = timedelta(seconds=1)
+# A stamp is later than the one before it, which Feast's Redis store insists on when the batch is written. An event that
+# is older than the newest by more than LATE is an error.
+NEXT = timedelta(microseconds=1)
 LATE = timedelta(seconds=60)
 
 
@@ -38,28 +40,90 @@ def online_history(
     return arrays, datetime.fromtimestamp(stamp.seconds, UTC)
 
 
-def push_event(store: FeatureStore, scenario: Scenario, user: Hashable, item: Hashable, moment: datetime) -> datetime:
-    """Append an event to the user's online `history` and `seen`; returns the stamp of the new row (UTC).
+def push_event(
+    store: FeatureStore,
+    scenario: Scenario,
+    user: Hashable,
+    item: Hashable,
+    moment: datetime,
+    event_id: Hashable | None = None,
+) -> datetime:
+    """Append an event to the user's online `history` and `seen`; returns the stamp of the row (UTC).
 
-    Only where the scenario has items. `moment` is aware. Events of one user must come in order and from one writer:
-    this reads, appends and writes, and an online store lets an older row replace a newer one. Raises DataError for a
-    late event or a naive moment.
+    Only where the scenario has items. Writers in several processes, and on several machines where the online store is
+    Redis, lose nothing: see `feature_repo.history_writers`. An event that was pushed before, as streams deliver some
+    twice, changes nothing. It is known by `event_id`, or by user, item and moment without one, as long as it is one of
+    the user's last 128 pushed events (SQLite and Redis alone).
+
+    Args:
+        store: The feature store.
+        scenario: Its scenario.
+        user: Key of the user.
+        item: Key of the item.
+        moment: When it happened; aware.
+        event_id: What tells this event from all others of the user.
+
+    Raises:
+        DataError: A late event, a naive moment, keys of another type, or a store that other writers keep busy.
     """
     if moment.tzinfo is None:
         raise DataError(f"moment: {moment.isoformat()} has no time zone; allowed: an aware datetime")
     if not scenario.has_items:
         raise DataError(f"item {item!r}: scenario {scenario.name!r} has no `entities.items`, and so no histories")
-    arrays, newest = online_history(store, scenario, user)
-    stamp = moment.astimezone(UTC) + AFTER_EVENT.to_pytimedelta()
-    if newest is not None:
-        if newest - stamp > LATE:
-            raise DataError(
-                f"moment: {moment.isoformat()} of user {user!r} lies more than {LATE.seconds} s before the newest "
-                f"event, stamped {newest.isoformat()}"
-            )
-        stamp = max(stamp, newest + ONE_SECOND)
-    lengths = {HISTORY: scenario.features.history_length, SEEN: scenario.features.seen_length}
-    row = {name: [[*arrays[name], item][-length:]] for name, length in lengths.items()}
-    frame = pd.DataFrame({scenario.entities.users.key: [user], STAMP: [pd.Timestamp(stamp)], **row})
-    store.push(PUSH_SOURCE, frame, to=PushMode.ONLINE)
-    return stamp
+    keys = _Keys(scenario, user, item)
+    happened = moment.astimezone(UTC)
+    event = remembered((item, happened.isoformat()) if event_id is None else event_id)
+
+    def with_event(before: UserHistory) -> UserHistory | None:
+        stamp = happened + AFTER_EVENT.to_pytimedelta()
+        arrays = {name: keys.items_in(before.values.get(name)) for name in NAMES}
+        # Redis has a time for users without a history, too: that of nothing.
+        newest = before.stamp if arrays[HISTORY] else None
+        if event in before.events or (stamp == newest and arrays[HISTORY][-1] == item):
+            return None
+        if newest is not None:
+            if newest - stamp > LATE:
+                raise DataError(
+                    f"moment: {moment.isoformat()} of user {user!r} is more than {LATE.seconds} s before the newest "
+                    f"event, stamped {newest.isoformat()}"
+                )
+            stamp = max(stamp, newest + NEXT)
+        lengths = {HISTORY: scenario.features.history_length, SEEN: scenario.features.seen_length}
+        values = {name: keys.value([*arrays[name], item][-length:]) for name, length in lengths.items()}
+        return UserHistory(values, stamp, (*before.events, event))
+
+    after = change_history(store, store.get_feature_view(USER_HISTORY), keys.user, with_event)
+    assert after.stamp is not None
+    return after.stamp
+
+
+class _Keys:
+    """Keys of a user and an item as Feast stores them. Raises DataError for one of another type."""
+
+    def __init__(self, scenario: Scenario, user: Hashable, item: Hashable) -> None:
+        users, items = scenario.entities.users, scenario.items
+        _check("user", user, users)
+        _check("item", item, items)
+        value = Value(int64_val=int(user)) if users.key_type == "integer" else Value(string_val=user)
+        self.user = EntityKey(join_keys=[users.key], entity_values=[value])
+        self._integers = items.key_type == "integer"
+
+    def value(self, items: list[Hashable]) -> Any:
+        """A list of items as a value of Feast."""
+        return (
+            Value(int64_list_val=Int64List(val=items))
+            if self._integers
+            else Value(string_list_val=StringList(val=items))
+        )
+
+    def items_in(self, value: Any) -> list[Hashable]:
+        """The items of such a value; none where it is missing."""
+        if value is None:
+            return []
+        return list((value.int64_list_val if self._integers else value.string_list_val).val)
+
+
+def _check(what: str, key: Hashable, table: Table) -> None:
+    expected: type = Integral if table.key_type == "integer" else str
+    if not isinstance(key, expected) or isinstance(key, bool):
+        raise DataError(f"{what}: {key!r} is of type {type(key).__name__}; allowed: {table.key_type} ({table.key})")
