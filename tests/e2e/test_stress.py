@@ -67,6 +67,9 @@ def over_grpc(stack: LocalStack, user: int = 10, timeout: float = 20.0) -> str:
         try:
             service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(question(user), timeout=timeout)
         except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
+                asked = dict(error.trailing_metadata())
+                assert (asked["retry-after"], asked["grpc-retry-pushback-ms"]) == ("1", "1000")
             return error.code().name
     return "OK"
 
