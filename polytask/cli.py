@@ -24,7 +24,7 @@ WRONG_COMMAND_LINE, STOPPED = 2, 130
 PANELS = {
     "Start": ("demo", "sample-data", "check", "doctor"),
     "Ask": ("serve", "recommend", "explain", "console"),
-    "Judge and grow": ("evaluate", "models", "add-task", "refresh-catalogue", "fine-tune"),
+    "Judge and grow": ("evaluate", "models", "add-task", "refresh-catalogue", "fine-tune", "forget"),
     "Pipelines and clusters": ("run", "compile", "submit", "render", "rollout"),
 }
 OTHERS = "Other commands"

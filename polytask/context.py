@@ -8,6 +8,7 @@ import numpy as np
 
 CONTEXT_WORDS = ("daypart", "weekpart")
 DAYPARTS = ("night", "morning", "afternoon", "evening")
+WEEKPARTS = ("weekday", "weekend")
 HOUR, DAY = 3600, 86_400  # seconds
 THURSDAY = 3  # the first of January 1970, counted from Monday
 
@@ -41,4 +42,4 @@ def time_contexts(seconds: Sequence[int], timezone: str) -> Mapping[str, list[st
 
 
 def _words(hour: int, weekday: int) -> Mapping[str, str]:
-    return {"daypart": DAYPARTS[hour // 6], "weekpart": "weekend" if weekday >= 5 else "weekday"}
+    return {"daypart": DAYPARTS[hour // 6], "weekpart": WEEKPARTS[weekday >= 5]}

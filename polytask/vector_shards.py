@@ -5,7 +5,7 @@ away stands in another shard already, and what is not found is computed anew.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -63,12 +63,34 @@ class VectorShards:
                     merged.append(path)
         together, first = np.unique(np.concatenate([part[0] for part in parts]), axis=0, return_index=True)
         values = np.concatenate([part[1] for part in parts])[first]
-        shard = self._folder / f"{_checksum(together, values)}.safetensors"
-        with atomic_file(shard) as temporary:
-            save_tensors({"keys": torch.from_numpy(together), "vectors": torch.from_numpy(values)}, temporary)
+        shard = self._write(together, values)
         for path in merged:
             if path != shard:
                 path.unlink(missing_ok=True)
+
+    def holds(self, keys: Collection[str]) -> int:
+        """How many of `keys` there are vectors for."""
+        wanted = {bytes.fromhex(key) for key in keys}
+        found = {key.tobytes() for path in self._paths() for shard in self._open(path) for key in shard[0]}
+        return len(wanted & found)
+
+    def remove(self, keys: Collection[str]) -> None:
+        """Delete the vectors of `keys`: a shard that has one of them is written again without it."""
+        wanted = {bytes.fromhex(key) for key in keys}
+        for path in self._paths():
+            for shard_keys, vectors in self._open(path):
+                kept = np.array([key.tobytes() not in wanted for key in shard_keys], dtype=np.bool_)
+                if kept.all():
+                    continue
+                if kept.any():
+                    self._write(shard_keys[kept], vectors[kept])
+                path.unlink(missing_ok=True)
+
+    def _write(self, keys: NDArray[np.uint8], vectors: NDArray[np.float32]) -> Path:
+        shard = self._folder / f"{_checksum(keys, vectors)}.safetensors"
+        with atomic_file(shard) as temporary:
+            save_tensors({"keys": torch.from_numpy(keys), "vectors": torch.from_numpy(vectors)}, temporary)
+        return shard
 
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob("*.safetensors"))

@@ -1,0 +1,68 @@
+"""Search all places for a user, and take the user out of them, one place after the other."""
+
+from pipelines.forgetting import features, files, sources, text_vectors, versions
+from pipelines.forgetting.target import Finding, Handler, Target
+from polytask.errors import PolytaskError
+from polytask.ingest.forgotten import add_forgotten, forgotten_file
+from polytask.personal.places import (
+    EVALUATIONS,
+    FORGOTTEN,
+    OFFLINE_STORE,
+    ONLINE_STORE,
+    PIPELINE_RUNS,
+    PUBLISHED,
+    SERVING_LOGS,
+    SOURCE_TABLES,
+    SUMMARIES,
+    TEXT_VECTORS,
+    TRAINING_STATE,
+)
+
+# First what is known to hold the user only because another place does: an interrupted run still finds it then.
+HANDLERS: dict[str, Handler] = {
+    TEXT_VECTORS: text_vectors.HANDLER,
+    EVALUATIONS: files.EVALUATION,
+    TRAINING_STATE: files.STATE,
+    SERVING_LOGS: files.LOGS,
+    SUMMARIES: files.SUMMARY,
+    ONLINE_STORE: features.ONLINE,
+    PUBLISHED: versions.HANDLER,
+    OFFLINE_STORE: features.OFFLINE,
+    PIPELINE_RUNS: files.RUNS,
+    SOURCE_TABLES: sources.HANDLER,
+}
+
+
+class ForgetError(PolytaskError):
+    """A place still holds the user."""
+
+
+def search(target: Target) -> list[Finding]:
+    """Where the user is, in the order in which the places are handled. Nothing is changed."""
+    return [finding for handler in HANDLERS.values() for finding in handler.find(target)]
+
+
+def forget(target: Target) -> list[Finding]:
+    """Take the user out of every place, and search all of them once more; what was done, and what is left to the team.
+
+    Raises:
+        LiveVersionError: The live version cannot be replaced; nothing is changed.
+        ForgetError: A place still holds the user afterwards, such as one that was written to at the same time.
+    """
+    files.finish_interrupted(target)
+    if not search(target):
+        return []
+    versions.check_live_can_be_replaced(target)
+    done = []
+    # Before all else: a run that starts now must not read the user again.
+    if add_forgotten(target.scenario, target.user):
+        done.append(Finding(FORGOTTEN, str(forgotten_file(target.scenario)), "user added, as a salted hash"))
+    for handler in HANDLERS.values():
+        found = handler.find(target)
+        if found:
+            done += handler.remove(target, found)
+    left = [finding for finding in search(target) if finding.fate == "removed"]
+    if left:
+        where = "; ".join(f"{finding.place}: {finding.where}" for finding in left)
+        raise ForgetError(f"still found in {where}; stop what writes there, then run the command again")
+    return done

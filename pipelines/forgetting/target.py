@@ -1,0 +1,59 @@
+"""Who is forgotten, and where: what every place's handler gets, and what it returns."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pipelines.workspace import Places
+from polytask.registry.version import ModelRegistry
+from polytask.scenario.schema import Scenario
+
+# removed: by this command; yours: stays until the team deletes it.
+Fate = Literal["removed", "yours"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A user of a scenario, and the folders and the registry to look in. `say` shows progress."""
+
+    scenario: Scenario
+    user: Hashable
+    places: Places
+    feature_store: Path
+    evaluation: Path
+    registry: ModelRegistry
+    registry_setting: str
+    rewrite_sources: bool
+    say: Callable[[str], None]
+
+    @property
+    def key(self) -> str:
+        """The column that holds the user's key."""
+        return self.scenario.entities.users.key
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Where a user was found, what is or was done there, and whether this command does it."""
+
+    place: str
+    where: str
+    action: str
+    fate: Fate = "removed"
+
+
+@dataclass(frozen=True)
+class Handler:
+    """How one place is searched, and how the user is taken out of it.
+
+    `remove` gets what `find` returned, and returns what was done. Each can be interrupted and run again.
+    """
+
+    find: Callable[[Target], list[Finding]]
+    remove: Callable[[Target, list[Finding]], list[Finding]]
+
+
+def nothing_to_remove(_: Target, findings: list[Finding]) -> list[Finding]:
+    """For places that are only reported."""
+    return findings
