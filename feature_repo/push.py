@@ -84,7 +84,7 @@ def push_event(
         if newest is not None:
             if newest - stamp > LATE:
                 raise DataError(
-                    f"moment: {moment.isoformat()} of user {user!r} is more than {LATE.seconds} s before the newest "
+                    f"moment: {moment.isoformat()} is more than {LATE.seconds} s before the newest "
                     f"event, stamped {newest.isoformat()}"
                 )
             stamp = max(stamp, newest + NEXT)
@@ -126,4 +126,5 @@ class _Keys:
 def _check(what: str, key: Hashable, table: Table) -> None:
     expected: type = Integral if table.key_type == "integer" else str
     if not isinstance(key, expected) or isinstance(key, bool):
-        raise DataError(f"{what}: {key!r} is of type {type(key).__name__}; allowed: {table.key_type} ({table.key})")
+        # Without the key: a user's is personal.
+        raise DataError(f"{what}: is of type {type(key).__name__}; allowed: {table.key_type} ({table.key})")

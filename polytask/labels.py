@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from polytask.catalogue import PADDING_ROW, Catalogue
 from polytask.errors import DataError
+from polytask.personal.hidden import HIDDEN
 from polytask.scenario.schema import Scenario, Task
-from polytask.tables import ITEMS, USERS
+from polytask.tables import INTERACTIONS, ITEMS, USERS
 
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
@@ -61,9 +62,11 @@ def _labels(
     column = task.label.column
     assert column is not None
     if task.label.source == "interaction":
-        values, present = _numbers(task, events[column])
+        hidden = column in scenario.personal_columns(INTERACTIONS)
+        values, present = _numbers(task, events[column], hidden)
         return TaskLabels(mask=where & present, values=values)
-    values, present = _numbers(task, catalogues[ITEMS].table[column])
+    hidden = column in scenario.personal_columns(ITEMS)
+    values, present = _numbers(task, catalogues[ITEMS].table[column], hidden)
     # Row 0, the unknown item, has no label.
     values, present = np.concatenate([np.zeros_like(values[:1]), values]), np.concatenate([[False], present])
     rows = _item_rows(events, catalogues)
@@ -88,36 +91,37 @@ def _item_rows(events: pd.DataFrame, catalogues: dict[str, Catalogue]) -> IntArr
     return items.rows(events[items.key])
 
 
-def _numbers(task: Task, column: pd.Series) -> tuple[NDArray[np.float32], BoolArray]:
+def _numbers(task: Task, column: pd.Series, hidden: bool) -> tuple[NDArray[np.float32], BoolArray]:
     """A column (n,) as labels, (n,) or (n, M) for multilabel, and which of its rows have one (n,).
 
-    A missing value, and an empty list of classes, is no label.
+    A missing value, and an empty list of classes, is no label. With `hidden` no error shows a value.
     """
     present = column.notna().to_numpy(dtype=np.bool_)
     if task.kind == "multilabel":
         flags = np.zeros((len(column), len(task.classes or ())), dtype=np.float32)
         for row in np.flatnonzero(present):
-            flags[row, _class_numbers(task, column.iloc[row])] = 1
+            flags[row, _class_numbers(task, column.iloc[row], hidden)] = 1
         return flags, np.asarray(flags.any(axis=1))
     numbers = np.zeros(len(column), dtype=np.float32)
     if task.kind == "multiclass":
-        numbers[present] = _class_numbers(task, column[present])
+        numbers[present] = _class_numbers(task, column[present], hidden)
         return numbers, present
     numbers[present] = column[present].to_numpy(dtype=np.float32)
     if task.label.at_least is not None:
         numbers = (numbers >= task.label.at_least).astype(np.float32)
     if task.kind == "binary" and not np.isin(numbers, (0, 1)).all():
         wrong = np.unique(numbers[~np.isin(numbers, (0, 1))])[:5].tolist()
-        raise DataError(f"task {task.name!r}: {', '.join(f'{value:g}' for value in wrong)} in the data; allowed: 0, 1")
+        shown = HIDDEN if hidden else ", ".join(f"{value:g}" for value in wrong)
+        raise DataError(f"task {task.name!r}: {shown} in the data; allowed: 0, 1")
     return numbers, present
 
 
-def _class_numbers(task: Task, names: "pd.Series[str] | list[str]") -> list[int]:
+def _class_numbers(task: Task, names: "pd.Series[str] | list[str]", hidden: bool) -> list[int]:
     number = {name: position for position, name in enumerate(task.classes or ())}
     unknown = sorted({str(name) for name in names if name not in number})
     if unknown:
+        shown = HIDDEN if hidden else ", ".join(unknown[:5])
         raise DataError(
-            f"task {task.name!r}: {', '.join(unknown[:5])} in the data; allowed: {', '.join(number)} "
-            f"(what `classes` of the task names)"
+            f"task {task.name!r}: {shown} in the data; allowed: {', '.join(number)} (what `classes` of the task names)"
         )
     return [number[name] for name in names]

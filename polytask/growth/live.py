@@ -30,7 +30,8 @@ def version_of(live: ModelVersion | None, folder: Path) -> Version:
 def check_fits(scenario: Scenario, contract: Contract, file: object) -> None:
     """Raise ScenarioError where a scenario, which errors call `file`, no longer describes the model of a contract."""
     for part in TRAINED_WITH:
-        now, then = getattr(scenario, part), getattr(contract.scenario, part)
+        # As a contract has them: what says nothing about the model, such as which columns are personal, is left out.
+        now, then = (getattr(one, part).model_dump() for one in (scenario, contract.scenario))
         if now != then:
             raise ScenarioError(
                 f"{file}: {part} differs from what version {contract.model_version} was trained with; allowed: the "

@@ -14,9 +14,10 @@ from polytask.errors import DataError
 from polytask.ingest.run import clean, read_source
 from polytask.ingest.timeline import order_events
 from polytask.labels import TaskLabels, event_labels
+from polytask.personal.hidden import HIDDEN
 from polytask.scenario.schema import Scenario, Task
 from polytask.splits import split_events
-from polytask.tables import ITEMS, Tables
+from polytask.tables import INTERACTIONS, ITEMS, USERS, Tables
 from polytask.text import TextTokenizer, item_text, request_text
 
 # Users and items whose texts are counted in tokens; of the events, as many requests.
@@ -36,7 +37,10 @@ class TablePreview:
 
 @dataclass(frozen=True)
 class Preview:
-    """All tables, words on the labels of each task, example texts by template, and `notes` on what to look at."""
+    """All tables, words on the labels of each task, example texts by template, and `notes` on what to look at.
+
+    The texts are without personal values; `rejected` has the bad rows of each table, whole.
+    """
 
     tables: tuple[TablePreview, ...]
     first_event: str
@@ -45,6 +49,7 @@ class Preview:
     tasks: Mapping[str, str]
     texts: Mapping[str, str]
     notes: tuple[str, ...]
+    rejected: Mapping[str, pd.DataFrame]
 
 
 def preview(scenario: Scenario, tokenizer: Path, cache: Path | None = None) -> Preview:
@@ -54,7 +59,7 @@ def preview(scenario: Scenario, tokenizer: Path, cache: Path | None = None) -> P
     for labels that do not fit their tasks, all tasks in one message.
     """
     raw, _ = read_source(scenario, cache)
-    tables, dropped = clean(scenario, raw)
+    tables, dropped, rejected = clean(scenario, raw)
     time = scenario.entities.interactions.timestamp
     events, _ = order_events(tables.interactions, scenario.entities.users.key, time)
     tables = tables._replace(interactions=events)
@@ -71,6 +76,7 @@ def preview(scenario: Scenario, tokenizer: Path, cache: Path | None = None) -> P
         splits={name: int((split == name).sum()) for name in ("train", "validation", "test")},
         tasks=words,
         texts=texts,
+        rejected=rejected,
         notes=(*_few_events(scenario, events), *notes, *cut, *_no_queries(scenario)),
     )
 
@@ -124,6 +130,7 @@ def _shown(task: Task, shares: Mapping[str, float]) -> str:
 def _texts(scenario: Scenario, tables: Tables, tokenizer: TextTokenizer) -> tuple[dict[str, str], list[str]]:
     """The first text of each template, and notes on templates whose texts are longer than the model reads."""
     written = {"request": _requests(scenario, tables)}
+    shown = {"request": _requests(scenario, tables._replace(interactions=tables.interactions.tail(1)), hidden=True)[0]}
     if tables.items is not None:
         written["item"] = [item_text(scenario.text, row) for row in _rows(tables.items)]
     notes = []
@@ -134,17 +141,22 @@ def _texts(scenario: Scenario, tables: Tables, tokenizer: TextTokenizer) -> tupl
                 f"text.{name}: {cut:,} of {len(texts):,} texts are cut at text.max_tokens ({tokenizer.max_tokens}); "
                 "raise it, or put what matters first"
             )
-    return {name: texts[0] for name, texts in written.items()}, notes
+        shown.setdefault(name, texts[0])
+    return shown, notes
 
 
-def _requests(scenario: Scenario, tables: Tables) -> list[str]:
-    """The texts of requests at the moments of the last events."""
+def _requests(scenario: Scenario, tables: Tables, hidden: bool = False) -> list[str]:
+    """The texts of requests at the moments of the last events, with `hidden` without personal values."""
+    users_hidden, events_hidden = (
+        scenario.personal_columns(name) if hidden else frozenset() for name in (USERS, INTERACTIONS)
+    )
     users, time = scenario.entities.users, scenario.entities.interactions.timestamp
     profiles = {row[users.key]: row for row in _rows(tables.users, len(tables.users))}
     texts = []
     for event in _rows(tables.interactions.tail(TEXTS)):
-        profile = {name: profiles[event[users.key]][name] for name in scenario.features.profile}
-        context = {name: event[name] for name in scenario.features.context}
+        own = profiles[event[users.key]]
+        profile = {name: HIDDEN if name in users_hidden else own[name] for name in scenario.features.profile}
+        context = {name: HIDDEN if name in events_hidden else event[name] for name in scenario.features.context}
         moment = time_context(event[time].to_pydatetime(), scenario.features.timezone)
         texts.append(request_text(scenario.text, profile, {**moment, **context}))
     return texts

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -10,10 +11,11 @@ from polytask.atomic import atomic_folder, sha256_file
 from polytask.ingest import reviews
 from polytask.ingest.forgotten import Remaining, without_forgotten
 from polytask.ingest.movielens import read_movielens
+from polytask.ingest.rejected import REJECTED, write_rejected
 from polytask.ingest.report import IngestReport, TableReport
 from polytask.ingest.timeline import order_events
 from polytask.ingest.user_tables import read_table, read_user_tables
-from polytask.ingest.validation import check_entities, check_interactions
+from polytask.ingest.validation import Reasons, check_entities, check_interactions
 from polytask.scenario.schema import Scenario
 from polytask.tables import EVENT_ID, INTERACTIONS, ITEMS, USERS, Tables, table_file, write_tables
 
@@ -36,13 +38,15 @@ SOURCES: dict[str, Source] = {
 def ingest(scenario: Scenario, target: Path, cache: Path | None = None) -> IngestReport:
     """Write the validated tables and `report.json` to the folder `target`, which is replaced as a whole.
 
+    Rows that were dropped are in its sub-folder `rejected`, where there are any, see `write_rejected`.
+
     `cache` keeps downloads (None: the default cache folder). The same source gives the same bytes. Raises DataError
     naming table, column, reason, count and first rows when more rows are bad than `validation.max_bad_share` allows,
     or a column is missing; `target` then stays as it was.
     """
     source = SOURCES[scenario.source.kind]
     raw, forgotten = read_source(scenario, cache)
-    tables, dropped = clean(scenario, raw)
+    tables, dropped, rejected = clean(scenario, raw)
     timestamp = scenario.entities.interactions.timestamp
     interactions, moved = order_events(tables.interactions, scenario.entities.users.key, timestamp)
     tables = tables._replace(interactions=interactions)
@@ -65,6 +69,7 @@ def ingest(scenario: Scenario, target: Path, cache: Path | None = None) -> Inges
             notes=(*source.notes, *([f"forgotten users left out: {forgotten}"] if forgotten else [])),
         )
         report.save(folder)
+        write_rejected(rejected, folder / REJECTED)
     return report
 
 
@@ -86,25 +91,36 @@ def ingest_items(scenario: Scenario, file: Path | None = None, cache: Path | Non
     if file is not None:
         raw = read_table(file, ITEMS, columns).reset_index(drop=True)
     assert raw is not None, "scenario.items raises where there are none"
-    good, _ = check_entities(scenario, ITEMS, scenario.items, raw)
-    return good.reset_index(drop=True)
+    return check_entities(scenario, ITEMS, scenario.items, raw).good.reset_index(drop=True)
 
 
-def clean(scenario: Scenario, raw: Tables) -> tuple[Tables, dict[str, dict[str, int]]]:
-    """Typed tables without their bad rows, in file order, and per table the dropped rows by reason.
+class Cleaned(NamedTuple):
+    """Typed tables without their bad rows, in file order; per table the dropped rows by reason, and the rows."""
 
-    `interactions` gains `event_id`, the row's position in the source.
+    tables: Tables
+    dropped: dict[str, Reasons]
+    rejected: dict[str, pd.DataFrame]
+
+
+def clean(scenario: Scenario, raw: Tables) -> Cleaned:
+    """Validate and convert raw tables. `interactions` gains `event_id`, the row's position in the source.
+
+    Raises BadRowsError, a DataError, for a table with more bad rows than the scenario allows.
     """
     entities = scenario.entities
-    bad: dict[str, dict[str, int]] = {}
-    users, bad[USERS] = check_entities(scenario, USERS, entities.users, raw.users)
-    keys: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = {entities.users.key: (raw.users, users)}
+    found = {USERS: check_entities(scenario, USERS, entities.users, raw.users)}
+    keys = {entities.users.key: (raw.users, found[USERS].good)}
     items: pd.DataFrame | None = None
     if entities.items is not None and raw.items is not None:
-        items, bad[ITEMS] = check_entities(scenario, ITEMS, entities.items, raw.items)
-        keys[entities.items.key] = (raw.items, items)
-        items = items.reset_index(drop=True)
-    interactions, bad[INTERACTIONS] = check_interactions(scenario, raw.interactions, keys)
+        found[ITEMS] = check_entities(scenario, ITEMS, entities.items, raw.items)
+        keys[entities.items.key] = (raw.items, found[ITEMS].good)
+        items = found[ITEMS].good.reset_index(drop=True)
+    found[INTERACTIONS] = check_interactions(scenario, raw.interactions, keys)
+    interactions = found[INTERACTIONS].good
     interactions.insert(0, EVENT_ID, interactions.index.to_numpy("int64"))
     columns = [EVENT_ID, *keys, entities.interactions.timestamp, *entities.interactions.columns]
-    return Tables(users.reset_index(drop=True), items, interactions[columns]), bad
+    return Cleaned(
+        Tables(found[USERS].good.reset_index(drop=True), items, interactions[columns]),
+        {name: checked.reasons for name, checked in found.items()},
+        {name: checked.rejected for name, checked in found.items()},
+    )

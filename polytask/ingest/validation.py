@@ -1,27 +1,47 @@
 """Which rows are bad, and why: pandera checks built from the scenario, each bad row under its first reason."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from string import Formatter
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from polytask.errors import DataError, ScenarioError
 from polytask.ingest.conversion import NOUNS, convert, tighten
+from polytask.personal.hidden import HIDDEN
 from polytask.scenario.schema import Column, Scenario, Table
+from polytask.tables import INTERACTIONS
 
 FIRST_ROWS = 3
 Reasons = dict[str, int]
 
 
+class BadRowsError(DataError):
+    """More rows of a table are bad than the scenario allows. `rejected` has them, personal columns too."""
+
+    def __init__(self, message: str, table: str, rejected: pd.DataFrame) -> None:
+        super().__init__(message)
+        self.table = table
+        self.rejected = rejected
+
+
+class Checked(NamedTuple):
+    """The good rows of a table, its bad rows by reason, and the bad rows themselves, see `RowChecker.rejected`."""
+
+    good: pd.DataFrame
+    reasons: Reasons
+    rejected: pd.DataFrame
+
+
 class RowChecker:
     """Collects the bad rows of one table and takes them out."""
 
-    def __init__(self, name: str, raw: pd.DataFrame, kinds: Mapping[str, str]) -> None:
+    def __init__(self, name: str, raw: pd.DataFrame, kinds: Mapping[str, str], personal: Collection[str] = ()) -> None:
         """`raw` has the rows' positions in the source as index, `kinds` the column type or `timestamp` of each column.
 
+        Values of `personal` columns are in no error.
         Raises DataError for a missing column or an empty table.
         """
         missing = [column for column in kinds if column not in raw.columns]
@@ -33,6 +53,7 @@ class RowChecker:
         self.name = name
         self.hint = ""  # what to do when rows are bad, where one thing is likely
         self.raw = raw
+        self._personal = frozenset(personal)
         self.table = pd.DataFrame(index=self.raw.index)
         self._reason = pd.Series(pd.NA, index=self.raw.index, dtype="string")
         self._order: list[str] = []
@@ -67,10 +88,10 @@ class RowChecker:
                 # A check of whole rows reports every column of the row.
                 self.mark(f"{column}: {reason}" if context == "Column" else reason, found["index"].unique())
 
-    def good(self, columns: Mapping[str, Column], max_bad_share: float) -> tuple[pd.DataFrame, Reasons]:
+    def good(self, columns: Mapping[str, Column], max_bad_share: float) -> Checked:
         """The good rows, source positions as index, and the bad rows by reason.
 
-        Raises DataError when the bad rows are more than `max_bad_share` of the table, or all of it.
+        Raises BadRowsError when the bad rows are more than `max_bad_share` of the table, or all of it.
         """
         bad = self._reason.notna()
         counts = self._reason.value_counts()
@@ -78,28 +99,45 @@ class RowChecker:
         if bad.sum() > max_bad_share * len(self.raw) or bad.all():
             shown = "; ".join(f"{reason} ({count} rows)" for reason, count in reasons.items())
             first = "; ".join(f"row {row}: {record}" for row, record in self._first(bad))
-            raise DataError(
+            raise BadRowsError(
                 f"{self.name}: {int(bad.sum())} of {len(self.raw)} rows are bad, `validation.max_bad_share` allows "
-                f"{max_bad_share:g}: {shown}.{self.hint} First rows: {first}"
+                f"{max_bad_share:g}: {shown}.{self.hint} First rows: {first}{self._whole_rows()}",
+                self.name,
+                self.rejected(),
             )
         table = self.table[~bad].copy()
         for column, spec in columns.items():
             table[column] = tighten(table[column], spec)
-        return table, reasons
+        return Checked(table, reasons, self.rejected())
+
+    def rejected(self) -> pd.DataFrame:
+        """The bad rows as the source has them, personal columns too: `row`, `reason`, and all columns of the table."""
+        bad = self._reason.notna()
+        rows = self.raw[bad].copy()
+        rows.insert(0, "reason", self._reason[bad].astype(str), allow_duplicates=True)
+        rows.insert(0, "row", rows.index, allow_duplicates=True)
+        return rows
+
+    def _whole_rows(self) -> str:
+        if not self._personal & set(self.table.columns):
+            return ""
+        return f". {HIDDEN}: personal columns; polytask check --rejected FOLDER writes whole rows"
 
     def _first(self, bad: pd.Series) -> list[tuple[Any, dict[Any, Any]]]:
         columns = [column for column in self.raw.columns if column in self.table.columns]
         rows = self.raw.loc[bad[bad].index[:FIRST_ROWS], columns]
-        return [(row, record.to_dict()) for row, record in rows.iterrows()]
+        hidden = dict.fromkeys(self._personal & set(columns), HIDDEN)
+        return [(row, {**record.to_dict(), **hidden}) for row, record in rows.iterrows()]
 
 
-def check_entities(scenario: Scenario, name: str, entity: Table, raw: pd.DataFrame) -> tuple[pd.DataFrame, Reasons]:
+def check_entities(scenario: Scenario, name: str, entity: Table, raw: pd.DataFrame) -> Checked:
     """The good rows of `users` or `items`, in file order: types, missing values, bounds, empty text, doubled keys."""
     import pandera.pandas as pa
 
     columns = {entity.key: Column(type=entity.key_type), **entity.columns}
     texts = _text_columns(entity, scenario.text.item if entity is scenario.entities.items else None)
-    checker = RowChecker(name, raw, {column: spec.type for column, spec in columns.items()})
+    personal = scenario.personal_columns(name)
+    checker = RowChecker(name, raw, {column: spec.type for column, spec in columns.items()}, personal)
     if entity.key_type == "integer" and convert(raw[entity.key], "integer")[0].isna().all():
         checker.hint = f" Keys that are texts need `key_type: string` in entities.{name}."
     checker.check(pa.DataFrameSchema({c: _column_schema(spec, c in texts) for c, spec in columns.items()}))
@@ -110,7 +148,7 @@ def check_entities(scenario: Scenario, name: str, entity: Table, raw: pd.DataFra
 
 def check_interactions(
     scenario: Scenario, raw: pd.DataFrame, keys: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
-) -> tuple[pd.DataFrame, Reasons]:
+) -> Checked:
     """The good rows of `interactions`, in file order: as above, and references, possible times, doubled rows.
 
     `keys`: key column -> (raw table, good table) of the entity; a reference to a row that was dropped there has a
@@ -123,7 +161,8 @@ def check_interactions(
     columns = {table.key: Column(type=table.key_type) for table in referred}
     columns |= entities.interactions.columns
     kinds: dict[str, str] = {column: spec.type for column, spec in columns.items()}
-    checker = RowChecker("interactions", raw, {**kinds, timestamp: "timestamp"})
+    personal = scenario.personal_columns(INTERACTIONS)
+    checker = RowChecker(INTERACTIONS, raw, {**kinds, timestamp: "timestamp"}, personal)
     schemas = {column: _column_schema(spec, False) for column, spec in columns.items()}
     checker.check(pa.DataFrameSchema({**schemas, timestamp: _time_schema(scenario)}))
     for entity in referred:

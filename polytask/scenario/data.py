@@ -11,12 +11,18 @@ ColumnType = Literal["string", "integer", "float", "string_list"]
 
 
 class Column(Section):
-    """One column of a table after ingest. `min` and `max` bound numbers; `nullable` allows missing values."""
+    """One column of a table after ingest. `min` and `max` bound numbers; `nullable` allows missing values.
+
+    `personal` says whether values may be shown in logs and errors. By default the columns of users are personal, those
+    of items and interactions are not; the users' key always is.
+    """
 
     type: ColumnType
     nullable: bool = False
     min: float | None = None
     max: float | None = None
+    # A matter of what is shown, and not of the model: no contract, checkpoint or training state knows of it.
+    personal: bool | None = Field(default=None, exclude=True)
 
 
 class Source(Section):

@@ -156,6 +156,15 @@ class Scenario(Section):
         """The words about the moment of a request: those of the time, and `features.context`."""
         return (*CONTEXT_WORDS, *self.features.context)
 
+    def personal_columns(self, table: str) -> frozenset[str]:
+        """The columns of `users`, `items` or `interactions` whose values no log, error or preview shows."""
+        columns: dict[str, Column] = getattr(self.entities, table).columns
+        # None: the table decides.
+        shown = {name for name, column in columns.items() if column.personal is False}
+        marked = {name for name, column in columns.items() if column.personal}
+        found = set(columns) - shown if table == "users" else marked
+        return frozenset(found if table == "items" else {*found, self.entities.users.key})
+
     @property
     def items(self) -> Table:
         """The items' table, for what is done only where `has_items`."""

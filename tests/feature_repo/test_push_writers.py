@@ -149,7 +149,7 @@ def test_the_events_that_are_remembered_are_bounded(
 
 @pytest.mark.parametrize(("user", "item"), [("10", 7), (10, "7"), (True, 7), (10, 7.0)])
 def test_keys_of_another_type_are_refused(store: FeatureStore, scenario: Scenario, user: object, item: object) -> None:
-    with pytest.raises(DataError, match=r"(user|item): .* is of type (str|bool|float); allowed: integer"):
+    with pytest.raises(DataError, match=r"(user|item): is of type (str|bool|float); allowed: integer"):
         push_event(store, scenario, user, item, NOW)
 
 

@@ -151,6 +151,26 @@ def test_yes_or_no_that_is_neither(small_scenario):
         labels_of(small_scenario, task)
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "task"),
+    [
+        ("interactions", "rating", {"kind": "binary", "label": {"source": "interaction", "column": "rating"}}),
+        (
+            "items",
+            "genres",
+            {"kind": "multilabel", "classes": ["Comedy", "Horror"], "label": {"source": "item", "column": "genres"}},
+        ),
+    ],
+)
+def test_a_label_out_of_a_personal_column_is_not_shown(small_scenario, table, column, task):
+    content = small_scenario.model_dump() | {"tasks": [{"name": "one", "title": "One", **task}]}
+    content["entities"][table]["columns"][column]["personal"] = True
+    scenario, tables = Scenario.model_validate(content), tiny_tables()
+    events = training_frame(scenario, tables)
+    with pytest.raises(DataError, match=r"task 'one': \(hidden\) in the data; allowed: "):
+        event_labels(scenario, events, np.ones(len(events), dtype=bool), catalogues_of(scenario, tables))
+
+
 def test_class_that_the_scenario_does_not_name(small_scenario):
     label = {"source": "item", "column": "genres"}
     task = {"name": "scene", "title": "S", "kind": "multilabel", "classes": ["Comedy", "Horror"], "label": label}

@@ -9,6 +9,7 @@ from polytask.ingest.cli import check
 from polytask.ingest.preview import Preview, preview
 from polytask.language_model import TOKENIZER_FILE
 from polytask.language_model_files import language_model_folder
+from tests.small import write_small_scenario
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def test_it_says_the_share_of_each_class(seen, small_scenario, tables):
 
 def test_it_shows_the_texts_as_the_model_reads_them(seen):
     assert seen.texts["item"].endswith(("Comedy", "Drama", "Horror", "Western"))
-    assert " year old " in seen.texts["request"]
+    assert seen.texts["request"].startswith("(hidden) year old (hidden), week"), "without what is personal"
     assert seen.notes == ()
 
 
@@ -76,3 +77,16 @@ def test_the_command(small_scenario_file):
     assert shown.exit_code == 0
     assert "✓ interactions: " in shown.output
     assert "Next: make demo SCENARIO=small" in shown.output
+
+
+def test_rejected_rows_are_written_where_that_is_asked_for(tmp_path):
+    file = write_small_scenario(tmp_path)
+    users = tmp_path / "users.csv"
+    users.write_text(users.read_text().replace("10,", "ten,", 1))
+    app = typer.Typer()
+    app.command()(check)
+    result = CliRunner().invoke(app, ["--scenario", str(file), "--rejected", str(tmp_path / "bad")])
+    assert isinstance(result.exception, DataError)
+    assert "ten" not in str(result.exception).split("First rows")[1]
+    assert "the file holds personal data" in " ".join(result.output.split())
+    assert ",ten," in (tmp_path / "bad" / "users.csv").read_text(encoding="utf-8")

@@ -114,3 +114,19 @@ def test_an_empty_file_is_told_of(tmp_path):
     (tmp_path / "items.csv").write_text("")
     with pytest.raises(DataError, match=r"items: .*items\.csv is empty; allowed: a line of column names, then rows"):
         read_table(tmp_path / "items.csv", "items", {})
+
+
+def test_rejected_rows_are_kept_beside_the_tables(tmp_path):
+    scenario = load_scenario(write_small_scenario(tmp_path))
+    users = tmp_path / "users.csv"
+    users.write_text(users.read_text().replace("10,", "ten,", 1))
+    tolerant = scenario.model_copy(update={"validation": scenario.validation.model_copy(update={"max_bad_share": 0.5})})
+    ingest(tolerant, tmp_path / "out")
+    path = tmp_path / "out" / "rejected" / "users.csv"
+    first, header, row = path.read_text(encoding="utf-8").splitlines()
+    assert first.startswith("# This file holds personal data")
+    assert header == "row,reason,user_id,age,occupation"
+    assert row.startswith("0,user_id: not an integer,ten,")
+    assert path.stat().st_mode & 0o077 == 0, "for its owner alone"
+    assert (tmp_path / "out" / "rejected" / "interactions.csv").is_file()
+    assert not (tmp_path / "out" / "rejected" / "items.csv").exists()

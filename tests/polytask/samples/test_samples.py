@@ -22,7 +22,7 @@ def sample(request, tmp_path_factory):
 
 def test_a_sample_passes_ingest_without_a_bad_row(sample):
     scenario, _ = sample
-    tables, dropped = clean(scenario, read_user_tables(scenario, None))
+    tables, dropped, _ = clean(scenario, read_user_tables(scenario, None))
     assert all(reasons == {} for reasons in dropped.values())
     assert len(tables.users) >= 100
     assert 2000 < len(tables.interactions) < 5000
