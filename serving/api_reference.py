@@ -29,7 +29,7 @@ from serving.transformer.limits import (
     MAX_WATCHERS,
     REFLECTION_SECONDS,
     Limits,
-    default_body_bytes,
+    full_request_bytes,
     full_request_values,
 )
 from serving.triton.model_config import MAX_BATCH_SIZE
@@ -205,10 +205,9 @@ def _parameters() -> Iterable[tuple[str, str]]:
 
 
 def _limits(scenario: Scenario) -> Iterable[tuple[str, str]]:
-    limits = Limits(default_body_bytes(scenario))
-    full = f"what {MAX_BATCH_SIZE} rows with every input full take, in whole MiB, from 1 to 8 MiB"
-    yield "REST body or gRPC message", f"{limits.body_bytes} bytes: {full}; `--max_body_bytes`"
-    yield "The same of the explainer", f"{default_body_bytes(scenario, MAX_INSTANCES)} bytes, for {MAX_INSTANCES} rows"
+    limits = Limits()
+    full = f"{MAX_BATCH_SIZE} rows whose inputs are all full take up to {full_request_bytes(scenario, MAX_BATCH_SIZE)}"
+    yield "REST body or gRPC message", f"{limits.body_bytes} bytes; `--max_body_bytes`. {full}: split such a batch"
     yield "A key that is a string", f"{limits.key_bytes} bytes of UTF-8; `--max_key_bytes`"
     yield "Elements of `tasks` and `task_weights`", f"{len(scenario.tasks)}, as many as there are tasks, none twice"
     yield "`id` of a request", f"{MAX_ID_BYTES} bytes"

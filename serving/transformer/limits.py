@@ -8,9 +8,7 @@ from serving.transformer.filters import MAX_FILTER_CHARACTERS, MAX_FILTERS
 from serving.transformer.parse import KEY_BYTES, MAX_CONTEXT_CHARACTERS, MAX_QUERY_CHARACTERS
 from serving.triton.model_config import MAX_BATCH_SIZE
 
-LEAST_BODY_BYTES = 2**20
-# What gRPC servers and proxies take at most when nobody configures them is 4 to 8 MB.
-MOST_BODY_BYTES = 8 * 2**20
+BODY_BYTES = 2**20
 # One character as JSON has at most 12 bytes: two \uXXXX escapes.
 CHARACTER_BYTES = 12
 INTEGER_BYTES = 22  # 19 digits, a sign, and a comma with a space
@@ -34,7 +32,7 @@ class Limits:
     message; `bodies_bytes` for all REST bodies together that are being read or processed.
     """
 
-    body_bytes: int
+    body_bytes: int = BODY_BYTES
     message_bytes: int | None = None  # of gRPC alone, where the SDK's own option names one
     key_bytes: int = KEY_BYTES
     bodies_bytes: int = 64 * 2**20
@@ -72,18 +70,13 @@ def full_request_values(scenario: Scenario, rows: int) -> int:
     return 2 * rows * (items + len(features.context) + 8) + FRAME_VALUES
 
 
-def default_body_bytes(scenario: Scenario, rows: int = MAX_BATCH_SIZE, key_bytes: int = KEY_BYTES) -> int:
-    """What a full request takes, in whole MiB, at least 1 MiB and at most 8 MiB."""
-    needed = -(-full_request_bytes(scenario, rows, key_bytes) // 2**20) * 2**20
-    return min(max(needed, LEAST_BODY_BYTES), MOST_BODY_BYTES)
-
-
 def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of all servers that `limits_of` reads."""
     parser.add_argument(
         "--max_body_bytes",
         type=int,
-        help="Largest REST body or gRPC message; default: what a full batch of the scenario takes, 1 to 8 MiB.",
+        default=BODY_BYTES,
+        help="Largest REST body or gRPC message; default: 1 MiB. 128 rows whose inputs are all full may take more.",
     )
     parser.add_argument("--max_key_bytes", type=int, default=KEY_BYTES, help="Longest string id, as UTF-8.")
     parser.add_argument("--max_connections", type=int, default=512, help="How many REST connections may be open.")
@@ -94,7 +87,7 @@ def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
 def limits_of(arguments: argparse.Namespace, scenario: Scenario, rows: int = MAX_BATCH_SIZE) -> Limits:
     """The limits that the command line and the scenario give, for requests of at most `rows` rows."""
     key_bytes: int = arguments.max_key_bytes
-    body_bytes: int = arguments.max_body_bytes or default_body_bytes(scenario, rows, key_bytes)
+    body_bytes: int = arguments.max_body_bytes
     calls = arguments.max_concurrency + arguments.max_queue
     return Limits(
         body_bytes=body_bytes,

@@ -6,7 +6,7 @@ import pytest
 
 from polytask.errors import RequestError
 from polytask.scenario import Scenario, load_scenario
-from serving.transformer.limits import Limits, default_body_bytes, full_request_bytes, full_request_values
+from serving.transformer.limits import Limits, full_request_bytes, full_request_values
 from serving.transformer.parse import KEY_BYTES, CallParser
 from serving.transformer.wire import InputTensor, decode
 from tests.serving.calls import pack
@@ -106,14 +106,13 @@ def test_lists_nested_without_end_are_refused():
 
 
 @pytest.mark.parametrize("name", ["movielens", "ecommerce", "reviews"])
-def test_the_default_limits_hold_a_full_request_up_to_8_mib(name: str):
+def test_a_full_request_is_larger_than_the_default_and_its_values_are_allowed(name: str):
     scenario = load_scenario(name)
-    needed = full_request_bytes(scenario, 128)
-    assert default_body_bytes(scenario) == min(max(2**20, -(-needed // 2**20) * 2**20), 2**23)
-    assert full_request_bytes(scenario, 8) <= default_body_bytes(scenario, 8) <= default_body_bytes(scenario)
+    assert full_request_bytes(scenario, 8) < full_request_bytes(scenario, 128)
+    assert full_request_bytes(scenario, 128) > Limits().body_bytes == 2**20
     assert full_request_values(scenario, 128) > 128 * (scenario.features.seen_length if scenario.has_items else 1)
 
 
 def test_the_defaults_leave_room_for_several_bodies():
-    limits = Limits(2**20)
+    limits = Limits()
     assert limits.bodies_bytes >= 4 * limits.body_bytes
