@@ -175,11 +175,15 @@ def hostile_load(published: Path, sources: Path, seconds: float, logs: Path, see
             processes = {"transformer": lambda: stack.transformer_process_id, "triton": lambda: stack.triton.process_id}
             memory = Memory(processes)
             cycles = max(CYCLES, round(seconds / (2 * PHASE_SECONDS)))
+            length = (seconds - cycles * SETTLE_SECONDS) / (2 * cycles + 1)
             with good.running(), memory:
                 for cycle in range(cycles):
                     if cycle == (cycles + 1) // 2:
                         memory.mark()  # what is loaded on first use is loaded by now
-                    _take_turns(good, hostile, seconds / (2 * cycles) - SETTLE_SECONDS)
+                    _control(good, length)
+                    _attack(good, hostile, length)
+                # Memory is compared between control phases: while large bodies are read, it is larger for a moment.
+                _control(good, length)
             stack.check()
     failed = {kind: sum(counts.values()) for kind, counts in good.reasons.items()}
     return HostileOutcome(
@@ -193,11 +197,14 @@ def hostile_load(published: Path, sources: Path, seconds: float, logs: Path, see
     )
 
 
-def _take_turns(good: GoodCallers, hostile: HostileCallers, seconds: float) -> None:
+def _control(good: GoodCallers, seconds: float) -> None:
     good.begin(CONTROL)
     time.sleep(seconds)
     good.end()
     good.recover(CONTROL)
+
+
+def _attack(good: GoodCallers, hostile: HostileCallers, seconds: float) -> None:
     with hostile:
         time.sleep(SETTLE_SECONDS)  # until slow bodies and idle connections are held
         good.begin(HOSTILE)
