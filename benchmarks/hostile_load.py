@@ -1,4 +1,4 @@
-"""Good callers beside hostile ones: phases with and without hostile callers take turns, and the failures are compared.
+"""Good callers together with hostile ones: phases with and without these take turns, and the failures are compared.
 
 Whatever a good call ends with but its right answer is a failure: any status, a wrong answer, no answer in time. The
 control phases show how often that happens on this machine without hostile callers, since both phases meet the same
