@@ -29,7 +29,7 @@ FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 EXTRAS := train,serve,traces,cpu,demo,bench,docs,dev,postgres
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header
 
-.PHONY: help setup demo evaluate bench serve test test-spark browser check lint format lock lock-check compile render docs image sbom sign clean
+.PHONY: help setup demo evaluate bench serve test test-spark browser check lint secrets secrets-baseline audit format lock lock-check compile render docs image sbom sign clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,13 +89,27 @@ browser: ## Install Chromium for the tests of the console, where apt and root ar
 	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -q && apt-get install -y -q --no-install-recommends chromium; } \
 	  || echo "no Chromium, and no apt or no root to install it with: the tests of the console in a browser are skipped"
 
-check: setup lint lock-check ## Lint, types, import rules, lock is current
+check: setup lint lock-check secrets ## Lint, types, import rules, lock is current, no secret in a tracked file
 
 lint: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+secrets: setup ## Fail where a tracked file holds what looks like a secret
+	@PYTHON=$(BIN)/python .ci/secrets
+	@echo "no unknown secrets"
+
+secrets-baseline: setup ## Accept what make secrets finds, after a look at each (.secrets.baseline)
+	@$(BIN)/python -m detect_secrets scan --no-verify $(foreach files,$(NOT_SCANNED),--exclude-files '$(files)') > .secrets.tmp
+	@mv .secrets.tmp .secrets.baseline
+
+# Checksums, and what is compiled out of files that are scanned.
+NOT_SCANNED := ^locks/ go\.sum$$ ^pipelines/compiled/ ^\.secrets\.baseline$$
+
+audit: setup ## Fail where a locked version has an advisory without an accepted reason (locks/accepted-advisories.txt)
+	@PYTHON=$(BIN)/python .ci/audit
 
 format: setup ## Format the code
 	@$(BIN)/ruff check --fix-only --quiet .
