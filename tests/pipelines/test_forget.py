@@ -94,6 +94,7 @@ def cached_text(place: Path) -> list[bool]:
     return shards.read(keys, np.zeros((2, 4), dtype=np.float32)).tolist()
 
 
+@pytest.mark.timeout(1200)  # four exports, two of them in the fixture
 def test_nothing_of_the_user_is_left(place: Path) -> None:
     (place / "eval").mkdir()
     (place / "eval" / "metrics.json").write_text(f'{{"user": {USER}}}')
