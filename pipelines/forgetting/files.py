@@ -1,4 +1,4 @@
-"""What commands leave in files beside the stores: runs of pipelines, evaluations, summaries, logs, training state.
+"""What commands leave in files outside the stores: runs of pipelines, evaluations, summaries, logs, training state.
 
 All of it is made from the tables and can be made again, so what holds the user is deleted as a whole.
 """

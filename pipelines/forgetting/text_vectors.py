@@ -1,7 +1,7 @@
 """The cache of text vectors: those of the texts that the user's requests have.
 
-A vector is kept under the SHA-256 of its text, for whoever has the same text. Deleting it costs its next user the time
-to encode it again.
+A vector is kept under the SHA-256 of its text, for all users with the same text. After it is deleted, the text is
+encoded again when it is needed.
 """
 
 from hashlib import sha256

@@ -55,7 +55,7 @@ class Remaining(NamedTuple):
 
 
 def forgotten_file(scenario: Scenario, cache: Path | None = None) -> Path:
-    """Where the list of a scenario is: beside its tables, where every run finds it; for a packaged data set the cache.
+    """The file with the list of a scenario: in the folder of its tables, for a packaged data set in the cache.
 
     `cache` as in `ingest`.
     """

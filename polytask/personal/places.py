@@ -44,7 +44,8 @@ PLACES = (
     ),
     Place(
         FORGOTTEN,
-        "`forgotten.json` beside the source tables; `build/cache/forgotten/<scenario>.json` for a packaged data set",
+        "`forgotten.json` in the folder of the source tables; `build/cache/forgotten/<scenario>.json` for a packaged "
+        "data set",
         "a salted hash of each forgotten key",
         "for ever, so that no run reads a forgotten user again",
         "adds the user",

@@ -1,4 +1,4 @@
-"""What CI runs besides the tests: a planted secret is found, and an advisory needs a reason to be accepted."""
+"""What CI runs in addition to the tests: a planted secret is found, and an advisory needs a reason to be accepted."""
 
 import os
 import subprocess
@@ -41,7 +41,7 @@ def test_a_planted_secret_is_found(tmp_path: Path, kind: str) -> None:
 def test_a_file_without_secrets_passes_and_the_baseline_stays(tmp_path: Path) -> None:
     (tmp_path / "clean.py").write_text("timeout = 30\n", encoding="utf-8")
     before = (ROOT / ".secrets.baseline").read_bytes()
-    # One with a known false alarm besides: a checksum.
+    # And one with a known false alarm: a checksum.
     done = run("secrets", tmp_path / "clean.py", "polytask/ingest/widedeep.py")
     assert done.returncode == 0, done.stdout + done.stderr
     assert (ROOT / ".secrets.baseline").read_bytes() == before

@@ -116,7 +116,7 @@ def test_an_empty_file_is_told_of(tmp_path):
         read_table(tmp_path / "items.csv", "items", {})
 
 
-def test_rejected_rows_are_kept_beside_the_tables(tmp_path):
+def test_rejected_rows_are_kept_with_the_tables(tmp_path):
     scenario = load_scenario(write_small_scenario(tmp_path))
     users = tmp_path / "users.csv"
     users.write_text(users.read_text().replace("10,", "ten,", 1))
