@@ -61,7 +61,7 @@ def push_event(
         user: Key of the user.
         item: Key of the item.
         moment: When it happened; aware.
-        event_id: What tells this event from all others of the user.
+        event_id: Identifies this event among all events of the user.
 
     Raises:
         DataError: A late event, a naive moment, keys of another type, or a store that other writers keep busy.

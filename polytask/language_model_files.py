@@ -32,7 +32,7 @@ def language_model_folder(reference: str, patterns: tuple[str, ...] = PATTERNS) 
 
 
 def language_model_version(reference: str) -> str:
-    """What tells one content of `encoder.model` from another under the same name.
+    """Identifies the content of `encoder.model`, which may change under the same name.
 
     For a folder or a package a checksum of its files, read whole each time (about 2 s per GB): other weights may have
     the size and the time of the old ones. For a model of the hub its revision, by which the hub keeps the content.

@@ -26,7 +26,7 @@ def left(target: Path, owner: str, pid: int, age: float = 0.0) -> Path:
     return path
 
 
-def test_names_tell_pods_and_processes_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_differ_between_pods_and_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "a.json"
     own = {temporary_path(target) for _ in range(100)}
     assert len(own) == 100
