@@ -39,7 +39,9 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        # What is ignored stays so: `nohup` ignores SIGHUP, a shell SIGINT of a job in the background.
+        heeded = [number for number in SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+        before = {number: signal.signal(number, self._receive) for number in heeded}
         try:
             yield
             self.step_taken()

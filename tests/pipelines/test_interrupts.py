@@ -152,3 +152,13 @@ def test_a_step_that_ignores_the_signal_is_killed_after_a_while(capsys: pytest.C
         interrupts.run_step([sys.executable, "-c", STUBBORN])
     assert time.monotonic() - started < SECONDS
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupts().handled():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
