@@ -50,14 +50,14 @@ def run(command, *arguments):
 
 @pytest.fixture(scope="module")
 def workspace(small_checkpoint, small_bundle, small_training, small_dataset, tmp_path_factory) -> Path:
-    """A workspace as the demo leaves it: a published version, and its model where the training step writes it."""
+    """A workspace as the demo leaves it: a published version, and its model in the registry."""
     folder = tmp_path_factory.mktemp("workspace")
-    publish(small_bundle, folder / "small" / "published")
     model = folder / "small" / "pipeline" / "run" / "train" / "model"
     shutil.copytree(small_checkpoint, model)
     cold, _ = learn_cold_start(small_training[0], small_dataset, steps=5)
     cold.offset.fill_(50.0)  # above all others, were it not for the places that are theirs
     save_cold_start(cold, np.array([]), model)
+    publish(small_bundle, folder / "small" / "published", model)
     return folder
 
 
@@ -123,8 +123,9 @@ def test_one_version_after_the_other(small_scenario_file, workspace, tables, tmp
     versions = {first.model_version, second.model_version, last.model_version}
     assert len(versions) == 3
     registry = FolderRegistry(workspace / "small" / "published")
-    kept = [version for version in registry.versions() if version.checkpoint is not None]
-    assert len(kept) == 3  # the first lies in the pipeline's folder
+    demo, *kept = [version for version in registry.versions() if version.checkpoint is not None]
+    assert demo.version == first.model_version
+    assert len(kept) == 3
     assert registry.live() == kept[-1]
     assert kept[0].lineage["parent_model"] == str(first.model_version)
     assert kept[0].lineage["data_sha256"] == sha256_file(tmp_path / "training_set.parquet")
@@ -203,6 +204,10 @@ def test_no_version_to_start_from(small_scenario_file, small_checkpoint, small_b
         ground(str(small_scenario_file), tmp_path, None, None)
     with pytest.raises(DataError, match=r"--checkpoint: .* has no model.safetensors"):
         ground(str(small_scenario_file), tmp_path, tmp_path, small_bundle)
+    # A model of another run in the workspace is not taken for that of the bundle.
+    shutil.copytree(small_checkpoint, tmp_path / "small" / "pipeline" / "run" / "train" / "model")
+    with pytest.raises(DataError, match=r"--checkpoint: is not given, and .*checkpoints/\d+ is missing; allowed: the"):
+        ground(str(small_scenario_file), tmp_path, None, small_bundle)
     assert ground(str(small_scenario_file), tmp_path, small_checkpoint, small_bundle).previous.bundle == small_bundle
 
 
