@@ -89,7 +89,7 @@ def test_each_kind_of_registry_that_is_unavailable_is_reported_as_such(
     (port,) = choose_ports(None)[:1]
     registry = {
         "remote": {"registry_type": "remote", "path": f"127.0.0.1:{port}"},
-        "sql": {"registry_type": "sql", "path": f"postgresql+psycopg://nobody:secret@127.0.0.1:{port}/feast"},
+        "sql": {"registry_type": "sql", "path": f"postgresql+psycopg://nobody@127.0.0.1:{port}/feast"},
     }[kind]
     with pytest.raises(Unavailable, match=r"^feature registry: \w+: .*[Cc]onnection refused") as caught:
         FeatureReader(store_with(registry, small_store, tmp_path), small_scenario)
