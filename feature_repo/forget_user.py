@@ -20,6 +20,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.type_map import python_values_to_proto_values
 from feast.value_type import ValueType
 
+from feature_repo.history_writers import remove_events
 from feature_repo.sources import USER_HISTORY, USER_PROFILE, source_file
 from feature_repo.store import open_store
 from polytask.errors import DataError
@@ -119,7 +120,8 @@ def _remove_from_sqlite(online: SqliteOnlineStore, store: FeatureStore, views: l
         for view in views:
             table = _table_id(store.project, view, versioned).replace('"', '""')
             connection.execute(f'DELETE FROM "{table}" WHERE entity_key = ?', (serialized,))  # noqa: S608 - quoted
-    # Rows that were replaced earlier, by a push, lie in free pages too.
+        remove_events(connection, store.project, serialized)
+    # Rows that were replaced earlier, by a push, are in free pages too.
     connection.execute("VACUUM")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()

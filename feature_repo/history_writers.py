@@ -99,6 +99,13 @@ def _in_sqlite(store: FeatureStore, online: Any, view: FeatureView, key: Any, ch
     return after
 
 
+def remove_events(database: sqlite3.Connection, project: str, entity_key: bytes) -> None:
+    """Delete what is remembered of a user's pushed events in SQLite; in Redis it is a field of the user's hash."""
+    if database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (EVENTS_TABLE,)).fetchone() is not None:
+        delete = f"DELETE FROM {EVENTS_TABLE} WHERE project = ? AND entity_key = ?"  # noqa: S608
+        database.execute(delete, (project, entity_key))
+
+
 def _begin(database: sqlite3.Connection, store: FeatureStore) -> None:
     for _ in _attempts(store):
         try:

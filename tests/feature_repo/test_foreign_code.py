@@ -1,4 +1,4 @@
-"""A registry with code that is not ours: nothing of it is run, whoever reads the registry."""
+"""A registry with code that is not ours: nothing of it is run, whatever reads the registry."""
 
 import os
 import shutil

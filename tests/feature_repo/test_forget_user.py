@@ -1,7 +1,9 @@
 """A user leaves the sources and the online store of a feature store, and nobody else does: SQLite, Redis, any other."""
 
+import sqlite3
 import struct
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +18,8 @@ from feature_repo.forget_user import (
     rows_in_sources,
     tables_elsewhere,
 )
-from feature_repo.push import online_history
+from feature_repo.history_writers import EVENTS_TABLE
+from feature_repo.push import online_history, push_event
 from feature_repo.sources import USER_HISTORY, USER_PROFILE, source_file
 from feature_repo.store import open_store
 from polytask.errors import DataError
@@ -52,12 +55,16 @@ def test_sqlite_keeps_no_byte_of_the_key(store, small_scenario):
     key = struct.pack("<q", USER)
     marked = b"user_id" + b"\x04\x00\x00\x00\x08\x00\x00\x00" + key  # as Feast serializes an entity's key
     assert marked in (store / "online.db").read_bytes(), "the test looks for what Feast writes"
+    for user in (USER, OTHER):  # what is remembered of pushed events has the key too
+        push_event(open_store(store), small_scenario, user, 3, datetime(2030, 1, 1, tzinfo=UTC))
     found = online_rows(store, small_scenario, USER)
     assert found is not None and (found.store, found.views) == ("sqlite", (USER_PROFILE, USER_HISTORY))
     remove_from_online_store(store, small_scenario, USER)
     assert online_rows(store, small_scenario, USER) is None
     assert marked not in (store / "online.db").read_bytes()
-    assert len(online_history(open_store(store), small_scenario, OTHER)[0]["history"]) == 10
+    assert online_history(open_store(store), small_scenario, OTHER)[0]["history"][-1] == 3
+    with sqlite3.connect(store / "online.db") as database:
+        assert database.execute(f"SELECT count(*) FROM {EVENTS_TABLE}").fetchone() == (1,)
     remove_from_online_store(store, small_scenario, USER)  # a second time there is nothing to do
 
 

@@ -16,7 +16,7 @@ SECONDS = 10.0
 
 
 class FakeRelease:
-    """A release whose predictor is ready, or says why not."""
+    """A release whose predictor is ready, or raises the reason why it is not."""
 
     def __init__(self, name: str, error: Exception | None = None) -> None:
         self.name = name
