@@ -6,12 +6,13 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from serving.transformer.limits import Limits
 
 PROBES = ("/v2/health/live", "/v2/health/ready")
 MARGIN_SECONDS = 5.0  # the application answers 408 first
+HEADER_OVERHEAD = 4  # a colon, a space and the end of the line
 
 
 def bounded_connections(limits: Limits) -> type[HttpToolsProtocol]:
@@ -34,8 +35,10 @@ class BoundedConnection(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._arriving: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
-        self._in_headers = True
+        # Of one request: what is kept of its headers and trailers, and what has arrived since its last byte of body.
         self._header_bytes = 0
+        self._unkept_bytes = 0
+        self._working: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the deadline of the first request, or close the connection where there are too many."""
@@ -49,20 +52,26 @@ class BoundedConnection(HttpToolsProtocol):
         self._await_bytes(self.limits.header_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the deadlines."""
+        """Cancel the deadlines, and let the request in work know, which need not be the last that arrived."""
         for timer in (self._arriving, self._writing):
             if timer is not None:
                 timer.cancel()
+        if self._working is not None and not self._working.response_complete:
+            self._working.disconnected = True
+            self._working.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse the bytes; 431 where a request has more bytes of headers than allowed."""
-        if self._in_headers:
-            self._header_bytes += len(data)
+        """Parse the bytes; 431 where a request has more bytes of headers or trailers than allowed.
+
+        What the parser holds of a header that has no end yet, or skips as an extension of a chunk, is counted too.
+        """
+        self._unkept_bytes += len(data)
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if self._in_headers and self._header_bytes > self.limits.header_bytes:
+        if self._arriving is not None and self._unkept_bytes > self.limits.header_bytes:
+            self._header_bytes = max(self._header_bytes, self._unkept_bytes)
             self.send_400_response("")
         elif self._arriving is None and self.cycle is not None and self.cycle.response_complete:
             # Bytes between two requests, such as an empty line, end uvicorn's deadline for the pause.
@@ -81,22 +90,42 @@ class BoundedConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins: its headers have a deadline."""
         super().on_message_begin()
-        self._in_headers, self._header_bytes = True, 0
+        self._header_bytes = 0
         self._await_bytes(self.limits.header_seconds)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header or a trailer. An error ends the parsing."""
+        self._header_bytes += len(name) + len(value) + HEADER_OVERHEAD
+        if self._header_bytes > self.limits.header_bytes:
+            raise ValueError("too many bytes of headers")
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The body has a deadline."""
-        self._in_headers = False
+        self._unkept_bytes = 0
         self._await_bytes(self.limits.body_seconds + MARGIN_SECONDS)
         super().on_headers_complete()
+        if not self.pipeline:
+            self._working = self.cycle
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        self._unkept_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request has arrived: from now on the server's own deadlines count."""
         super().on_message_complete()
-        self._in_headers, self._header_bytes = True, 0
+        self._header_bytes = self._unkept_bytes = 0
         self._await_bytes(None)
         if self.cycle.response_complete:  # the rest of a body that was refused
             self._await_bytes(self.timeout_keep_alive)
+
+    def on_response_complete(self) -> None:
+        """The next of the requests that came together is worked on."""
+        if self.pipeline:
+            self._working = self.pipeline[-1][0]
+        super().on_response_complete()
 
     def pause_writing(self) -> None:
         """The client reads more slowly than the server writes."""

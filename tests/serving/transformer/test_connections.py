@@ -28,6 +28,9 @@ async def application(scope, receive, send):
         more = message.get("more_body", False)
         if message["type"] == "http.disconnect":
             return
+    if scope["path"] == "/until-left":
+        while (await receive())["type"] != "http.disconnect":
+            pass
     if scope["path"].startswith("/after/"):
         await asyncio.sleep(float(scope["path"].removeprefix("/after/")))
     size = scope["path"].removeprefix("/bytes/")
@@ -176,3 +179,67 @@ def test_a_usual_client_keeps_its_connection():
             assert await asyncio.wait_for(reader.readexactly(size), PATIENCE) == b"a" * size
 
     served(LIMITS, check)
+
+
+TRAILERS = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"
+EXTENSION = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1;"
+
+
+@pytest.mark.parametrize(
+    ("head", "endless"),
+    [
+        (b"GET / HTTP/1.1\r\n", b"x-a: b\r\n"),
+        (TRAILERS, b"x-a: b\r\n"),
+        (TRAILERS + b"x-a: ", b"b"),
+        (EXTENSION, b"b"),
+    ],
+    ids=["headers", "trailers", "a long trailer", "an extension of a chunk"],
+)
+def test_what_is_no_body_has_a_size(head: bytes, endless: bytes):
+    async def check(server: uvicorn.Server, port: int) -> None:
+        reader, writer = await connected(port)
+        writer.write(head)
+        ended, sent = asyncio.ensure_future(ends(reader)), 0
+        while not ended.done():
+            writer.write(endless * (1000 // len(endless)))
+            sent += 1000
+            await asyncio.sleep(0.01)
+        assert sent < 100 * LIMITS.header_bytes
+        writer.close()
+        await nobody_left(server)
+
+    served(LIMITS, check)
+
+
+@pytest.mark.parametrize("head", [b"GET / HTTP/1.1\r\n", TRAILERS], ids=["headers", "trailers"])
+def test_headers_and_trailers_have_a_size_in_one_piece_too(head: bytes):
+    async def check(server: uvicorn.Server, port: int) -> None:
+        request = head + b"x-a: b\r\n" * (LIMITS.header_bytes // 8 + 1) + b"\r\n"
+        assert await status(*await connected(port), request) == 431
+
+    served(LIMITS, check)
+
+
+def test_a_body_in_many_chunks_and_with_trailers_is_taken():
+    async def check(server: uvicorn.Server, port: int) -> None:
+        chunks = b"1;a=b\r\nc\r\n" * 10_000
+        request = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n" + chunks + b"0\r\nx-a: b\r\n\r\n"
+        assert await status(*await connected(port), request) == 200
+
+    served(LIMITS, check)
+
+
+def test_the_first_of_two_requests_that_came_together_ends_with_its_client(caplog: pytest.LogCaptureFixture):
+    async def check(server: uvicorn.Server, port: int) -> None:
+        _, writer = await connected(port)
+        writer.write(b"GET /until-left HTTP/1.1\r\nhost: a\r\n\r\n" + GET)
+        async with asyncio.timeout(PATIENCE):
+            while not server.server_state.tasks:
+                await asyncio.sleep(0.01)
+            writer.close()
+            while server.server_state.tasks:
+                await asyncio.sleep(0.01)
+        await nobody_left(server)
+
+    served(LIMITS, check)
+    assert not [record for record in caplog.records if record.exc_info]
