@@ -39,7 +39,7 @@ STATUSES = (
     ("INVALID_ARGUMENT", "400", "A field is wrong; the message begins with its name, and says what is allowed."),
     ("PERMISSION_DENIED", "403", "The repository API (`load`, `unload`) is disabled."),
     ("NOT_FOUND", "404", "No such model, model version or path."),
-    ("", "408", "The body did not arrive in time."),
+    ("DEADLINE_EXCEEDED", "408", "The message or body did not arrive in time."),
     ("RESOURCE_EXHAUSTED", "413", "The message or body is larger than the limit."),
     ("", "415", "The `Content-Encoding` is not one that is read."),
     (
@@ -82,9 +82,9 @@ time, allowed: {", ".join(ENCODINGS)}. Over gRPC, gzip and deflate. The size lim
 decompression. Responses are not compressed, which `Accept-Encoding` permits."""
 MANNERS = f"""The transformer's gRPC port also serves `grpc.health.v1.Health` (services '', `recommender` and
 `inference.GRPCInferenceService`; NOT_SERVING while the server drains or a part is unavailable; at most {MAX_WATCHERS}
-calls of `Watch`) and server reflection (`grpc.reflection.v1` and `v1alpha`; a call ends after
-{REFLECTION_SECONDS:g} s). A client may ping a connection each {LEAST_PING_SECONDS} s or less often, with calls or
-without. The server pings after {KEEPALIVE_SECONDS} s without data. It ends a connection gracefully after
+calls of `Watch`) and server reflection (`grpc.reflection.v1` and `v1alpha`; at most {MAX_WATCHERS} calls, each of which
+ends after {REFLECTION_SECONDS:g} s). A client may ping a connection each {LEAST_PING_SECONDS} s or less often, with
+calls or without. The server pings after {KEEPALIVE_SECONDS} s without data. It ends a connection gracefully after
 {IDLE_SECONDS // 60} minutes without a call, and after {AGE_SECONDS // 60} minutes in any case: gRPC's clients connect
 again by themselves. The explainer has no gRPC port.
 
@@ -218,7 +218,12 @@ def _limits(scenario: Scenario) -> Iterable[tuple[str, str]]:
     yield "Time that a client may leave a REST response unread", f"{limits.write_seconds:g} s"
     yield "REST bodies in flight, of all clients", f"{limits.bodies_bytes} bytes"
     yield "REST connections", f"{limits.connections}; `--max_connections`. The next few may call the health paths alone"
-    yield "gRPC calls, of all connections", "twice `--max_concurrency` and `--max_queue` together"
+    calls = "`--max_concurrency` and `--max_queue` together"
+    yield "gRPC calls, of all connections", f"twice {calls}, and {2 * MAX_WATCHERS}"
+    yield (
+        "gRPC calls whose message has not arrived",
+        f"{calls}, for {Limits().body_seconds:g} s; of more the oldest ends",
+    )
 
 
 def _models(scenario: Scenario) -> Iterable[str]:

@@ -19,6 +19,7 @@ from serving.transformer.deadline import CLIENT_SECONDS
 from serving.transformer.grpc_health import HealthServicer, add_health_and_reflection
 from serving.transformer.grpc_options import server_options
 from serving.transformer.limits import Limits
+from serving.transformer.message_arrival import MessageArrival
 from serving.transformer.message_parts import COUNTED_BYTES, check_size
 from serving.transformer.served_model import ServedModel, shown, statuses
 
@@ -101,8 +102,9 @@ class CallServer(GRPCServer):
         servicer = CheckedServicer(
             self._data_plane, self._model_repository_extension, most_elements=self._limits.json_values // 2
         )
-        self._server.add_generic_rpc_handlers((handlers(servicer),))
-        self._health = add_health_and_reflection(self._server, self._health_of, SERVICE.full_name)
+        arrival = MessageArrival(self._limits.body_seconds, self._limits.arriving)
+        self._server.add_generic_rpc_handlers((handlers(servicer, arrival),))
+        self._health = add_health_and_reflection(self._server, self._health_of, SERVICE.full_name, arrival)
         address = f"{self._host}:{self._port}"
         if self._certificate is None:
             self._server.add_insecure_port(address)
@@ -128,7 +130,7 @@ class CallServer(GRPCServer):
             return False
 
 
-def handlers(servicer: CheckedServicer) -> grpc.GenericRpcHandler:
+def handlers(servicer: CheckedServicer, arrival: MessageArrival) -> grpc.GenericRpcHandler:
     """The methods of a servicer; their errors become the statuses that the SDK's interceptor would make of them.
 
     An inference comes as bytes, which are checked before they are parsed; the other requests are small.
@@ -139,9 +141,7 @@ def handlers(servicer: CheckedServicer) -> grpc.GenericRpcHandler:
         answer = getattr(servicer, name)
         if name != "ModelInfer":
             answer = partial(_small, kind, answer)
-        methods[name] = grpc.unary_unary_rpc_method_handler(
-            _answering(name, answer), response_serializer=answer_kind.SerializeToString
-        )
+        methods[name] = arrival.unary(_answering(name, answer), answer_kind.SerializeToString)
     return grpc.method_handlers_generic_handler(SERVICE.full_name, methods)
 
 

@@ -44,8 +44,10 @@ class Limits:
     connections: int = 512
     # Above `connections` so many more are accepted, for probes alone.
     spare_connections: int = 32
-    # Of gRPC: calls of all connections together, and of one of them.
-    rpcs: int = 512
+    # Of gRPC: calls of all connections together, those of them whose message has not arrived, and calls of one
+    # connection.
+    rpcs: int = 640
+    arriving: int = 256
     streams: int = 256
 
 
@@ -96,7 +98,9 @@ def limits_of(arguments: argparse.Namespace, scenario: Scenario, rows: int = MAX
         bodies_bytes=max(64 * 2**20, 4 * body_bytes),
         json_values=full_request_values(scenario, rows),
         connections=arguments.max_connections,
-        rpcs=2 * calls,
+        # All that may wait for their message, be in work or queued, watch and use reflection at once.
+        rpcs=2 * calls + 2 * MAX_WATCHERS,
+        arriving=calls,
         streams=max(calls, 16),
     )
 
