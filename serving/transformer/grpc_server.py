@@ -16,12 +16,13 @@ from kserve.protocol.grpc.servicer import InferenceServicer
 
 from serving.transformer.admission import RETRY_AFTER_SECONDS, Overloaded
 from serving.transformer.deadline import CLIENT_SECONDS
+from serving.transformer.error_text import shown, status_text
 from serving.transformer.grpc_health import HealthServicer, add_health_and_reflection
 from serving.transformer.grpc_options import server_options
 from serving.transformer.limits import Limits
 from serving.transformer.message_arrival import MessageArrival
 from serving.transformer.message_parts import COUNTED_BYTES, check_size
-from serving.transformer.served_model import ServedModel, shown, statuses
+from serving.transformer.served_model import ServedModel, statuses
 
 SERVICE = grpc_predict_v2_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 STATUSES = ExceptionToStatusInterceptor()
@@ -171,6 +172,19 @@ def _answering(
                 # The second is what gRPC's own retry policies read.
                 pushback = ("grpc-retry-pushback-ms", str(1000 * seconds))
                 context.set_trailing_metadata((("retry-after", str(seconds)), pushback))
-            await STATUSES.handle_exception(error, request, context, name)
+            await STATUSES.handle_exception(error, request, _ShortStatus(context), name)
 
     return answer
+
+
+class _ShortStatus:
+    """A call that is ended with no more text than its client can read; the SDK's own errors repeat whole names."""
+
+    def __init__(self, context: grpc.aio.ServicerContext) -> None:
+        self._context = context
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    async def abort(self, code: grpc.StatusCode, details: str = "") -> None:
+        await self._context.abort(code, status_text(details))

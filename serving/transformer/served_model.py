@@ -16,16 +16,13 @@ from serving.transformer.admission import Admission, Overloaded
 from serving.transformer.blocking import BoundedThreads
 from serving.transformer.call_record import CallRecord
 from serving.transformer.deadline import Deadline, DeadlineExceeded, Unavailable
+from serving.transformer.error_text import shown, status_text
 from serving.transformer.logs import log_refusal, request_id
 from serving.transformer.release import AnyRelease, Releases
 
 Result = TypeVar("Result")
 # Name -> (datatype, shape).
 TensorTypes = Mapping[str, tuple[str, list[int]]]
-
-# What a client sent may be in an error, but not megabytes of it: gRPC's clients refuse a status of more than 8 KiB.
-SHOWN_CHARACTERS = 60
-ERROR_CHARACTERS = 2000
 
 
 class NotAvailable(ServerNotReady):
@@ -53,18 +50,13 @@ class VersionNotFound(ModelNotFound):
         self.reason = f"model {name}: version {shown(version)!r} is not served, allowed: {', '.join(served)}"
 
 
-def shown(text: str, most: int = SHOWN_CHARACTERS) -> str:
-    """A text of a client as an error shows it: its beginning."""
-    return text if len(text) <= most else f"{text[:most]}..."
-
-
 @contextmanager
 def statuses() -> Iterator[None]:
     """Turn our errors into those that the SDK answers with the right status."""
     try:
         yield
     except RequestError as error:
-        raise InvalidInput(shown(str(error), ERROR_CHARACTERS)) from error
+        raise InvalidInput(status_text(str(error))) from error
     except DeadlineExceeded as error:
         raise TimedOut(str(error)) from error
     except Unavailable as error:
