@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipelines.forgetting.target import Finding, Handler, Target
 from polytask.personal.places import SOURCE_TABLES
-from polytask.personal.user_rows import count_csv_rows, count_rows, remove_csv_rows, remove_rows
+from polytask.personal.user_rows import count_source_rows, remove_source_rows
 from polytask.tables import INTERACTIONS, USERS
 
 
@@ -14,11 +14,7 @@ def _files(target: Target) -> dict[Path, int]:
     if folder is None:
         return {}
     files = [Path(folder) / f"{table}.{kind}" for table in (USERS, INTERACTIONS) for kind in ("parquet", "csv")]
-    counts = {}
-    for path in files:
-        if path.is_file():
-            count = count_csv_rows if path.suffix == ".csv" else count_rows
-            counts[path] = count(path, target.key, target.user)
+    counts = {path: count_source_rows(path, target.key, target.user) for path in files if path.is_file()}
     return {path: count for path, count in counts.items() if count}
 
 
@@ -32,8 +28,7 @@ def _find(target: Target) -> list[Finding]:
 def _remove(target: Target, findings: list[Finding]) -> list[Finding]:
     if target.rewrite_sources:
         for path in _files(target):
-            remove = remove_csv_rows if path.suffix == ".csv" else remove_rows
-            remove(path, target.key, target.user)
+            remove_source_rows(path, target.key, target.user)
     return findings
 
 

@@ -1,16 +1,20 @@
-"""The rows of a user in the files that the project writes, counted and taken out: Parquet and CSV tables, JSON."""
+"""The rows of a user in the files that the project writes and in the team's tables, counted and taken out."""
 
-import csv
 import json
 from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from polytask.atomic import atomic_file, write_text
+from polytask.errors import DataError
+from polytask.ingest.conversion import convert
+from polytask.ingest.user_tables import read_table
 
 MAGIC = b"PAR1"
 
@@ -46,9 +50,11 @@ def _matches(column: pa.ChunkedArray, user: Hashable) -> pa.ChunkedArray | None:
     try:
         value = pa.scalar(user, column.type)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
-        # A key of another type in the team's own files, such as numbers as text.
+        # A key of another type, such as numbers as text.
+        if pa.types.is_nested(column.type):
+            return None
         column, value = column.cast(pa.string()), pa.scalar(str(user))
-    except pa.ArrowNotImplementedError:
+    except (pa.ArrowNotImplementedError, OverflowError):
         return None
     return pc.fill_null(pc.equal(column, value), False)
 
@@ -62,35 +68,49 @@ def parquet_files(folder: Path) -> Iterator[Path]:
                     yield path
 
 
-def count_csv_rows(path: Path, key: str, user: Hashable) -> int:
-    """How many rows of a CSV file (UTF-8, with a header) have the user in the column `key`."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return sum(_is_user(row.get(key), user) for row in csv.DictReader(file))
+def count_source_rows(path: Path, key: str, user: Hashable) -> int:
+    """How many rows of one of the team's tables (.parquet or .csv, as ingest takes them) are the user's.
+
+    Keys are read by the functions of ingest, so that a row counts exactly where a run would take it for the user's.
+    Raises DataError for a file that cannot be read.
+    """
+    return int(_source_rows(path, key, user).sum())
 
 
-def remove_csv_rows(path: Path, key: str, user: Hashable) -> None:
-    """Write a CSV file again without the rows of the user. Quotes that a value does not need are not kept."""
-    with path.open(encoding="utf-8", newline="") as file, atomic_file(path) as temporary:
-        reader = csv.reader(file)
-        header = next(reader)
-        place = header.index(key)
-        with temporary.open("w", encoding="utf-8", newline="") as target:
-            writer = csv.writer(target, lineterminator="\n")
-            writer.writerow(header)
-            writer.writerows(row for row in reader if not _is_user(row[place] if place < len(row) else None, user))
+def remove_source_rows(path: Path, key: str, user: Hashable) -> None:
+    """Write a team's table again without the rows of the user; the schema of a Parquet file stays.
+
+    In a CSV file quotes that a value does not need are not kept; cells stay as they are. Raises DataError as above.
+    """
+    left = ~_source_rows(path, key, user)
+    if path.suffix == ".parquet":
+        with (
+            pq.ParquetFile(path) as file,
+            atomic_file(path) as temporary,
+            pq.ParquetWriter(temporary, file.schema_arrow) as writer,
+        ):
+            start = 0
+            for group in range(file.metadata.num_row_groups):
+                rows = file.read_row_group(group)
+                writer.write_table(rows.filter(pa.array(left[start : start + len(rows)])))
+                start += len(rows)
+        return
+    table = read_table(path, path.stem, {})
+    # pandas renames doubled columns, and takes cells beyond the header for an index.
+    (header,) = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).to_numpy().tolist()
+    if len(header) != table.shape[1] or not isinstance(table.index, pd.RangeIndex):
+        raise DataError(f"{path}: rows have more cells than the header names; the file is not written again")
+    with atomic_file(path) as temporary:
+        table[left].to_csv(temporary, index=False, header=header, encoding="utf-8", lineterminator="\n")
 
 
-def _is_user(cell: str | None, user: Hashable) -> bool:
-    """Whether a cell is the key, as ingest reads it: `7`, `7.0` and `07` are one integer."""
-    if cell is None:
-        return False
-    text = cell.strip()
-    if isinstance(user, int):
-        try:
-            return float(text) == user
-        except ValueError:
-            return False
-    return text == user
+def _source_rows(path: Path, key: str, user: Hashable) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    """A mask (n,) of the rows, in file order, that ingest would take for the user's."""
+    table = read_table(path, path.stem, {})
+    if key not in table:
+        return np.zeros(len(table), dtype=bool)
+    keys, _ = convert(table[key], "integer" if isinstance(user, int) else "string")
+    return (keys == user).fillna(False).to_numpy(dtype=bool)
 
 
 def field_names_user(path: Path, field: str, user: Hashable) -> bool:
