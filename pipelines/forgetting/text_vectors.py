@@ -33,7 +33,9 @@ def _texts(target: Target) -> set[str]:
     times = [dict(zip(CONTEXT_WORDS, words, strict=True)) for words in product(DAYPARTS, WEEKPARTS)]
     missing = dict.fromkeys(scenario.features.context)
     return {
-        request_text(scenario.text, profile, {**missing, **context, **time})
+        request_text(
+            scenario.text, {str(name): value for name, value in profile.items()}, {**missing, **context, **time}
+        )
         for profile in users.to_dict("records")
         for context in {str(context): context for context in contexts}.values()
         for time in times

@@ -46,7 +46,7 @@ def _find(target: Target) -> list[Finding]:
     for version in found:
         if version.version not in again:
             action = "deleted: neither live nor the one before"
-        elif _checkpoint(target, version) is None:
+        elif _checkpoint(version) is None:
             action = CANNOT_REWRITE
         else:
             action = "exported again without the user, then deleted"
@@ -70,7 +70,7 @@ def check_live_can_be_replaced(target: Target) -> None:
     live = target.registry.live()
     if live is None or not _holds(target, Path(live.bundle)):
         return
-    if _checkpoint(target, live) is None:
+    if _checkpoint(live) is None:
         raise LiveVersionError(
             f"version {live.version} is live and holds the user, and {target.registry} has no checkpoint of it to "
             "export again from; allowed: publish another version first (polytask demo), or make one live that does "
@@ -81,15 +81,9 @@ def check_live_can_be_replaced(target: Target) -> None:
         raise LiveVersionError(f"version {live.version} is live and has no other user; delete {live.bundle} by hand")
 
 
-def _checkpoint(target: Target, version: ModelVersion) -> Path | None:
-    """The model of a version: that of the registry, or of the live one what the last training left."""
-    if version.checkpoint is not None:
-        return Path(version.checkpoint)
-    live = target.registry.live()
-    if live is not None and live.version == version.version:
-        with suppress(PolytaskError):  # no run left one
-            return target.places.step_file("train", "model")
-    return None
+def _checkpoint(version: ModelVersion) -> Path | None:
+    """The model of a version as the registry has it: the newest one of a workspace may be another version's."""
+    return None if version.checkpoint is None else Path(version.checkpoint)
 
 
 def _remove(target: Target, findings: list[Finding]) -> list[Finding]:
@@ -100,7 +94,7 @@ def _remove(target: Target, findings: list[Finding]) -> list[Finding]:
     # The live one last: until its replacement is there, a rollback still has where to go.
     for version in sorted(found, key=lambda one: live is not None and one.version == live.version):
         where = f"version {version.version}"
-        checkpoint = _checkpoint(target, version)
+        checkpoint = _checkpoint(version)
         if version.version not in again or checkpoint is None:
             target.registry.remove(version.version)
             why = CANNOT_REWRITE if version.version in again else "deleted"
