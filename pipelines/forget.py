@@ -58,6 +58,7 @@ def forget(
     loaded = load_scenario(scenario_path(scenario))
     key = typed_key(loaded, user)
     places = Places(workspace.resolve(), loaded.name)
+    versions = (published or places.published).resolve()
 
     from pipelines.forgetting.run import forget as run
     from pipelines.forgetting.run import search
@@ -68,8 +69,9 @@ def forget(
         user=key,
         places=places,
         feature_store=(feature_store or places.feature_store).resolve(),
+        published=versions,
         evaluation=(evaluation or OUTPUT / loaded.name).resolve(),
-        registry=open_registry(registry, (published or places.published).resolve(), loaded.name),
+        registry=open_registry(registry, versions, loaded.name),
         registry_setting=registry,
         rewrite_sources=sources,
         say=teller(console),

@@ -21,6 +21,7 @@ ABANDONED_SECONDS = 24 * 3600.0
 TEMPORARY, OLD = ".tmp", ".old"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 PID_NAMESPACE = Path("/proc/self/ns/pid")
+_NAME = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{8}-\d+-[0-9a-f]{8}\.(tmp|old)")
 
 
 @cache
@@ -58,6 +59,13 @@ def remove_abandoned(target: Path) -> None:
         remove(path)
 
 
+def remove_all_abandoned(folder: Path) -> None:
+    """The same for all targets in a folder: what dead writers left there, of files that may never be written again."""
+    found = [match for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
+    for target in sorted({match["target"] for match in found}):
+        remove_abandoned(folder / target)
+
+
 def remove(path: Path) -> None:
     """Remove a file, a link or a folder with all that is in it, as far as that is possible."""
     if path.is_dir() and not path.is_symlink():
@@ -68,9 +76,9 @@ def remove(path: Path) -> None:
 
 
 def _temporary_paths(target: Path) -> list[Path]:
-    name = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}-\d+-[0-9a-f]{{8}}\.(tmp|old)")
     with suppress(FileNotFoundError), os.scandir(target.parent) as entries:
-        return [target.parent / entry.name for entry in entries if name.fullmatch(entry.name)]
+        found = [(entry.name, _NAME.fullmatch(entry.name)) for entry in entries]
+        return [target.parent / name for name, match in found if match and match["target"] == target.name]
     return []
 
 

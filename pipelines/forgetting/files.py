@@ -13,6 +13,7 @@ from polytask.personal.places import EVALUATIONS, PIPELINE_RUNS, SERVING_LOGS, S
 from polytask.personal.user_rows import count_rows, drop_from_json, field_names_user, parquet_files
 from polytask.removal import finish_removals, remove_folder
 from polytask.tables import INTERACTIONS, USERS, table_file
+from polytask.temporary_names import remove_all_abandoned
 
 ANSWERS = "answers"
 
@@ -24,9 +25,16 @@ def user_is_known(target: Target) -> bool:
 
 
 def finish_interrupted(target: Target) -> None:
-    """Delete what a run of this command that was interrupted had moved out of the way."""
-    for folder in {target.places.folder, target.evaluation.parent}:
-        finish_removals(folder)
+    """Delete what an interrupted run of this command had moved out of the way, and what dead writers left half written.
+
+    None of it is searched: a version whose folder was moved aside is on no list any more.
+    """
+    roots = {target.places.folder, target.feature_store, target.published}
+    folders = {folder for root in roots if root.is_dir() for folder in (root, *root.rglob("*")) if folder.is_dir()}
+    for folder in {target.evaluation.parent, *folders}:
+        if folder.is_dir():  # what is removed may have had folders of its own
+            finish_removals(folder)
+            remove_all_abandoned(folder)
 
 
 def _rows(path: Path, target: Target) -> int:

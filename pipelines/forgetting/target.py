@@ -21,6 +21,7 @@ class Target:
     user: Hashable
     places: Places
     feature_store: Path
+    published: Path
     evaluation: Path
     registry: ModelRegistry
     registry_setting: str

@@ -5,7 +5,6 @@ gives a version of its own number. It takes the place of the old one in the regi
 there is always a live version.
 """
 
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pandas as pd
 
 from pipelines.forgetting.target import Finding, Handler, Target
 from pipelines.grow import write_repository
+from polytask.atomic import temporary_folder
 from polytask.contract import load_contract
 from polytask.errors import PolytaskError
 from polytask.personal.places import PUBLISHED
@@ -113,8 +113,7 @@ def _rewritten(target: Target, version: ModelVersion, checkpoint: Path) -> int:
     from serving.publish import publish
 
     bundle = Path(version.bundle)
-    with tempfile.TemporaryDirectory(dir=bundle.parent, prefix=".forget-") as folder:
-        made = Path(folder)
+    with temporary_folder(bundle.parent / "forget") as made:
         contract = forget_job(Version(checkpoint, bundle), target.user, made, target.say, write_repository)
         lineage = {**version.lineage, "parent_model": str(version.version)}
         publish(made / BUNDLE, bundle.parent, made / MODEL, lineage, registry=target.registry_setting, live=False)

@@ -1,9 +1,12 @@
 """The command `polytask forget`: afterwards no file below the workspace has the user, and what is live still serves."""
 
 import shutil
+import subprocess
+import sys
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -27,6 +30,7 @@ from polytask.personal.places import FORGOTTEN, PLACES
 from polytask.registry.folder import FolderRegistry
 from polytask.scenario import load_scenario
 from polytask.tables import USERS, read_tables
+from polytask.temporary_names import machine
 from polytask.vector_shards import VectorShards
 from serving.triton.checksums import check_sums, write_sums
 from tests.pipelines.forgotten_workspace import (
@@ -244,6 +248,35 @@ def test_a_rewrite_that_is_interrupted_between_its_steps(place: Path, monkeypatc
     run(place)
     assert traces_of_user(place / "workspace", rows) == []
     assert len(registry(place).versions()) == 2
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_folders_that_a_killed_process_left_go_too(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version whose last folder was moved aside is on no list, and what a dead writer wrote is under no name."""
+    rows = vectors(place)
+    folder = registry(place).folder
+    removed: list[Path] = []
+
+    def rmtree(path: Path) -> None:
+        removed.append(path)
+        if len(removed) == 4:  # checkpoint and bundle of two versions
+            raise Stopped
+        shutil.rmtree(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("polytask.removal.shutil", SimpleNamespace(rmtree=rmtree))
+        with pytest.raises(Stopped):
+            run(place)
+    assert list(folder.glob(".*.removed"))
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait(timeout=30)
+    for target in (folder / "7", folder.parent / "update", folder.parent / "feature_store" / "sources" / "a.parquet"):
+        half = target.with_name(f".{target.name}.{machine()}-{process.pid}-0123abcd.tmp")
+        half.mkdir()
+        (half / "users.csv").write_text(f"{USER},{WORD}", encoding="utf-8")
+    run(place)
+    assert traces_of_user(place / "workspace", rows) == []
+    assert not list(folder.glob(".*"))
 
 
 def interrupted(*_: object) -> None:

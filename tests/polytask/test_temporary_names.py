@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from polytask.atomic import atomic_file, temporary_folder, write_text
-from polytask.temporary_names import ABANDONED_SECONDS, TEMPORARY, machine, temporary_path
+from polytask.temporary_names import ABANDONED_SECONDS, TEMPORARY, machine, remove_all_abandoned, temporary_path
 
 
 def dead_process() -> int:
@@ -50,6 +50,16 @@ def test_what_a_dead_writer_left_is_removed_by_the_next(tmp_path: Path) -> None:
     assert not dead.exists()
     assert not long_ago.exists()
     assert sorted(tmp_path.iterdir()) == sorted([target, alive, today, neighbour])
+
+
+def test_dead_writers_of_all_targets_of_a_folder(tmp_path: Path) -> None:
+    dead = [left(tmp_path / name, machine(), dead_process()) for name in ("a.json", "a.json.b", "bundle")]
+    alive = left(tmp_path / "a.json", machine(), os.getpid())
+    kept = tmp_path / ".env.tmp"
+    kept.write_text("not ours", encoding="utf-8")
+    remove_all_abandoned(tmp_path)
+    assert not any(path.exists() for path in dead)
+    assert sorted(tmp_path.iterdir()) == sorted([alive, kept])
 
 
 def test_a_folder_that_is_written_to_is_not_abandoned(tmp_path: Path) -> None:
