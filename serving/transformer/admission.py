@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from grpc_interceptor.exceptions import ResourceExhausted
@@ -31,6 +32,7 @@ class Admission:
         self.waiting = 0
         self.in_work = 0
         self.draining = False
+        self._at_drain: list[Callable[[], None]] = []
 
     def place(self, deadline: Deadline) -> "_Place":
         """A place for one call, for as long as an `async with` block lasts.
@@ -58,9 +60,15 @@ class Admission:
         self.in_work -= 1
         self._places.release()
 
+    def at_drain(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when the draining begins, for what is no call yet and will find no place."""
+        self._at_drain.append(callback)
+
     async def drain(self, seconds: float) -> bool:
         """Refuse new calls from now on and wait for those accepted; whether all of them ended within `seconds`."""
         self.draining = True
+        for callback in self._at_drain:
+            callback()
         end = time.monotonic() + seconds
         while (left := self.waiting + self.in_work) and time.monotonic() < end:
             await asyncio.sleep(0.02)

@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.transformer.admission import RETRY_AFTER_SECONDS
+from serving.transformer.admission import DRAINING, RETRY_AFTER_SECONDS, Admission
 from serving.transformer.content_encoding import BadlyCompressed, BodyDecoder, TooLarge, UnknownEncoding, coding_of
 from serving.transformer.limits import Limits
 
@@ -32,14 +32,20 @@ class RequestBodies:
 
     `refuse` gets the headers of a call and returns the response of one that would find no place: its body is not read.
     413 for a body that is larger than the limit, 408 for one that takes longer, 415 for an
-    encoding that is not read, 400 for one that is wrong, 429 when the bodies of all clients fill their budget.
+    encoding that is not read, 400 for one that is wrong, 429 when the bodies of all clients fill their budget, 503 for
+    one that is not complete when `admission` begins to drain.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits, refuse: Callable[[Headers], Response | None]) -> None:
+    def __init__(
+        self, app: ASGIApp, limits: Limits, refuse: Callable[[Headers], Response | None], admission: Admission
+    ) -> None:
         self._app = app
         self._limits = limits
         self._refuse = refuse
         self._held = 0
+        self._admission = admission
+        self._arriving: set[asyncio.Timeout] = set()
+        admission.at_drain(self._end_arriving)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its body, or answer it here."""
@@ -89,7 +95,8 @@ class RequestBodies:
     async def _read(self, decoder: BodyDecoder, receive: Receive, held: list[bytes]) -> None:
         """Append the chunks of a body to `held`, which the budget counts."""
         try:
-            async with asyncio.timeout(self._limits.body_seconds):
+            async with asyncio.timeout(self._limits.body_seconds) as arriving:
+                self._arriving.add(arriving)
                 more = True
                 while more:
                     message = await receive()
@@ -101,10 +108,21 @@ class RequestBodies:
         except TooLarge as error:
             raise self._too_large() from error
         except TimeoutError as error:
+            if self._admission.draining:
+                raise RefusedBody(503, DRAINING) from error
             allowed = f"{self._limits.body_seconds:g} s"
             raise RefusedBody(408, f"request body: is not complete, allowed: within {allowed}") from error
         except BadlyCompressed as error:
             raise RefusedBody(400, str(error)) from error
+        finally:
+            self._arriving.discard(arriving)
+
+    def _end_arriving(self) -> None:
+        """The calls of these bodies would find no place; uvicorn would answer them 500 in the end."""
+        now = asyncio.get_running_loop().time()
+        for arriving in self._arriving:
+            if not arriving.expired():
+                arriving.reschedule(now)
 
     def _too_large(self) -> RefusedBody:
         return RefusedBody(413, f"request body: is too large, allowed: at most {self._limits.body_bytes} bytes")

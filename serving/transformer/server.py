@@ -197,7 +197,7 @@ def make_server(
     app: FastAPI = kserve.model_server.app
     app.router.routes.extend(rest_routes(server.dataplane, model, limits))  # before the SDK adds its own
     app.add_middleware(CallsEndWithClients)
-    app.add_middleware(RequestBodies, limits=limits, refuse=partial(without_a_place, model))
+    app.add_middleware(RequestBodies, limits=limits, refuse=partial(without_a_place, model), admission=admission)
     app.add_exception_handler(NotAvailable, not_available)
     app.add_exception_handler(TimedOut, timed_out)
     app.add_exception_handler(Overloaded, overloaded)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from starlette.responses import JSONResponse
 
+from serving.transformer.admission import DRAINING, Admission
 from serving.transformer.limits import Limits
 from serving.transformer.request_body import RequestBodies
 
@@ -67,7 +68,7 @@ class Application:
 
 def call(client: Client, request: dict[str, Any], limits: Limits = LIMITS, refuse: Any = lambda headers: None):
     application = Application()
-    asyncio.run(RequestBodies(application, limits, refuse)(request, client.receive, client.send))
+    asyncio.run(RequestBodies(application, limits, refuse, Admission(1, 0))(request, client.receive, client.send))
     return application
 
 
@@ -130,7 +131,7 @@ def test_requests_without_a_body_pass_even_when_the_server_is_full():
 def test_all_bodies_together_have_a_budget_which_ends_with_their_requests():
     async def run():
         application = Application(go=False)
-        bodies = RequestBodies(application, LIMITS, lambda headers: None)
+        bodies = RequestBodies(application, LIMITS, lambda headers: None, Admission(1, 0))
         first, second, third = Client(b"a" * 900), Client(b"a" * 900), Client(b"a" * 900)
         holding = asyncio.create_task(bodies(scope(), first.receive, first.send))
         await asyncio.sleep(0)
@@ -143,5 +144,22 @@ def test_all_bodies_together_have_a_budget_which_ends_with_their_requests():
         await holding
         await bodies(scope(), third.receive, third.send)
         assert (first.status, third.status) == (200, 200)
+
+    asyncio.run(run())
+
+
+def test_a_body_that_is_not_complete_ends_when_the_server_drains():
+    async def run() -> None:
+        admission = Admission(1, 0)
+        bodies = RequestBodies(Application(), replace(LIMITS, body_seconds=3600.0), lambda headers: None, admission)
+        client = Client(b"ab", complete=False)
+        async with asyncio.timeout(30):
+            calling = asyncio.create_task(bodies(scope(), client.receive, client.send))
+            while client.read == 0:
+                await asyncio.sleep(0)
+            await admission.drain(0)
+            await calling
+        assert client.status == 503
+        assert client.error == DRAINING
 
     asyncio.run(run())
