@@ -48,6 +48,10 @@ class Deadline:
         """A deadline of `part` (0 to 1) of the seconds left, for a service that a response can do without."""
         return Deadline(max(0.0, part * self.left()))
 
+    def cut_short(self, error: BaseException) -> bool:
+        """Whether an error is that the caller's own deadline passed, which is no failure of what was waited for."""
+        return self.by_caller and isinstance(error, DeadlineExceeded)
+
     def left(self) -> float:
         """Seconds left, below 0 once it has passed."""
         return self._end - time.monotonic()

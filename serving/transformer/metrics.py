@@ -72,9 +72,12 @@ class Metrics:
         )
         self.feature_refreshes = counter("feature_refreshes", "Readings of the feature registry.", "outcome")
         self.feature_errors = counter(
-            "feature_store_errors", "Reads of the feature store that failed or took too long."
+            "feature_store_errors",
+            "Reads of the feature store that failed or took too long, but for the caller's own deadline.",
         )
-        self.predictor_errors = counter("predictor_errors", "Calls to a model that failed.", "model")
+        self.predictor_errors = counter(
+            "predictor_errors", "Calls to a model that failed, but for the caller's own deadline.", "model"
+        )
         self.batches_rerun = counter("batches_rerun", "Batches that failed and were run again call by call.", "work")
         self.in_work = Gauge("polytask_calls_in_work", "Calls that are worked on.", registry=registry)
         self.waiting = Gauge("polytask_calls_waiting", "Calls that wait for their turn.", registry=registry)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from polytask.scenario.schema import Scenario
 from serving.transformer.batching import Batcher
-from serving.transformer.deadline import Deadline, DeadlineExceeded, Unavailable
+from serving.transformer.deadline import Deadline, Unavailable
 from serving.transformer.feature_outage import FeatureOutage
 from serving.transformer.features import OnlineFeatures, no_features
 from serving.transformer.look_up import STORE, Features, LookUp
@@ -68,11 +68,13 @@ class OptionalFeatures:
         try:
             rows = await self._reads(requests, len(requests), budget)
         except Unavailable as error:
-            self._metrics.feature_errors.inc()
+            # What a caller in a hurry cannot wait for is no outage.
+            failed = not deadline.cut_short(error)
+            if failed:
+                self._metrics.feature_errors.inc()
             if self._policy.strict:
                 raise
-            # What a caller in a hurry cannot wait for is no outage.
-            if not (deadline.by_caller and isinstance(error, DeadlineExceeded)):
+            if failed:
                 self._outage.read_failed(error)
             return self._without(requests), True
         self._outage.read_succeeded()

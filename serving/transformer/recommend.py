@@ -229,6 +229,7 @@ class Recommender:
     ) -> dict[str, NDArray[Any]]:
         try:
             return await self._predictor.infer(model, inputs, outputs, deadline)
-        except (Unavailable, ContractError, RuntimeError):
-            self._metrics.predictor_errors.labels(model).inc()
+        except (Unavailable, ContractError, RuntimeError) as error:
+            if not deadline.cut_short(error):
+                self._metrics.predictor_errors.labels(model).inc()
             raise

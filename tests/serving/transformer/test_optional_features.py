@@ -143,6 +143,7 @@ def test_callers_in_a_hurry_cause_no_outage(small_scenario: Scenario):
         case.store.hangs = True
         for _ in range(FAILURES + 1):
             assert (await case.ask(Deadline(0.02, by_caller=True)))[1]
+        assert case.errors() == 0, "an alert counts them"
         case.store.hangs = False
         assert not (await case.ask())[1]
 

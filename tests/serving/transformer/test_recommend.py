@@ -14,7 +14,8 @@ from polytask.scenario import Scenario
 from polytask.tables import Tables
 from polytask.tensors import ENCODED_TEXT, INPUT_IDS, TEXT_VECTOR
 from serving.transformer.bundle import load_bundle
-from serving.transformer.deadline import Deadline, Unavailable
+from serving.transformer.call_record import CallRecord
+from serving.transformer.deadline import Deadline, DeadlineExceeded, Unavailable
 from serving.transformer.features import OnlineFeatures
 from serving.transformer.metrics import Metrics
 from serving.transformer.optional_features import FeaturePolicy
@@ -276,6 +277,21 @@ def test_a_store_that_never_answers_the_event_loop_costs_its_call_alone(folder: 
     start = time.monotonic()
     asyncio.run(run())
     assert time.monotonic() - start < 2.0
+
+
+@pytest.mark.parametrize(("by_caller", "errors"), [(True, 0), (False, 1)])
+def test_the_deadline_of_the_caller_is_no_error_of_the_predictor(folder: Path, by_caller: bool, errors: int):
+    registry = CollectorRegistry()
+    predictor = RecordingPredictor(error=DeadlineExceeded("predictor: no answer"))
+    recommender = Recommender(load_bundle(folder), Store(), predictor, Metrics(registry), 5.0, text_cache=10)
+
+    async def run() -> None:
+        record = CallRecord(deadline=Deadline(5.0, by_caller=by_caller))
+        await recommender.predict(await recommender.prepare([USER], [], 0, record))
+
+    with pytest.raises(DeadlineExceeded):
+        asyncio.run(run())
+    assert (registry.get_sample_value("polytask_predictor_errors_total", {"model": "recommender"}) or 0) == errors
 
 
 class PickyStore(Store):
