@@ -10,8 +10,7 @@ LEAST_PING_SECONDS = 5
 # A peer that is gone without closing its connection is noticed within the sum.
 KEEPALIVE_SECONDS = 60
 KEEPALIVE_TIMEOUT_SECONDS = 20
-# A connection ends after that, its calls have the grace to end. It bounds a call whose message never arrives, and
-# spreads long-lived clients over new pods.
+# A connection ends after that, its calls have the grace to end: long-lived clients spread over new pods.
 IDLE_SECONDS = 15 * 60
 AGE_SECONDS = 30 * 60
 AGE_GRACE_SECONDS = 30
