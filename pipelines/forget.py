@@ -1,5 +1,6 @@
 """The command `polytask forget`: delete what is stored of a user."""
 
+import re
 import sys
 from collections.abc import Hashable
 from pathlib import Path
@@ -57,6 +58,10 @@ def forget(
     console = Console(file=sys.stdout)
     loaded = load_scenario(scenario_path(scenario))
     key = typed_key(loaded, user)
+    for name, folder in {"workspace": workspace, "feature-store": feature_store, "published": published}.items():
+        # A wrong path must not end in "nothing is stored".
+        if folder not in (None, WORKSPACE) and not folder.is_dir():
+            raise PolytaskError(f"--{name}: {folder} is no folder; allowed: one that the project wrote to")
     places = Places(workspace.resolve(), loaded.name)
     versions = (published or places.published).resolve()
 
@@ -101,9 +106,10 @@ def forget(
 
 def typed_key(scenario: Scenario, user: str) -> Hashable:
     """A key of the command line in the type of the scenario. Raises PolytaskError for one that does not fit."""
+    text = user.strip()
     if scenario.entities.users.key_type == "string":
-        return user
-    try:
-        return int(user)
-    except ValueError as error:
-        raise PolytaskError(f"--user: {user!r}; allowed: an integer, see entities.users.key_type") from error
+        return text
+    # As ingest reads it: `7`, `7.0` and `07` are one integer, of 64 bits.
+    if re.fullmatch(r"[+-]?[0-9]{1,19}(\.0*)?", text) and -(2**63) <= (key := int(text.partition(".")[0])) < 2**63:
+        return key
+    raise PolytaskError(f"--user: {user!r}; allowed: an integer of 64 bits, see entities.users.key_type")

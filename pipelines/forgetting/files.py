@@ -8,9 +8,10 @@ from pathlib import Path
 
 from pipelines.forgetting.target import Finding, Handler, Target
 from pipelines.forgetting.versions import holding
+from polytask.ingest.rejected import REJECTED
 from polytask.jobs import state_file
 from polytask.personal.places import EVALUATIONS, PIPELINE_RUNS, SERVING_LOGS, SUMMARIES, TRAINING_STATE
-from polytask.personal.user_rows import count_rows, drop_from_json, field_names_user, parquet_files
+from polytask.personal.user_rows import count_rejected, count_rows, drop_from_json, field_names_user, parquet_files
 from polytask.removal import finish_removals, remove_folder
 from polytask.tables import INTERACTIONS, USERS, table_file
 from polytask.temporary_names import remove_all_abandoned
@@ -42,10 +43,12 @@ def _rows(path: Path, target: Target) -> int:
 
 
 def _rows_of_runs(target: Target) -> int:
+    """Rows of tables, and rows that ingest has rejected: a user may be in those alone."""
     root = target.places.pipeline
     if not root.is_dir():
         return 0
-    return sum(_rows(path, target) for path in parquet_files(root))
+    rejected = sum(count_rejected(path, target.key, target.user) for path in root.rglob(f"{REJECTED}/*.csv"))
+    return rejected + sum(_rows(path, target) for path in parquet_files(root))
 
 
 def _find_runs(target: Target) -> list[Finding]:

@@ -106,7 +106,18 @@ def remove_source_rows(path: Path, key: str, user: Hashable) -> None:
 
 def _source_rows(path: Path, key: str, user: Hashable) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
     """A mask (n,) of the rows, in file order, that ingest would take for the user's."""
-    table = read_table(path, path.stem, {})
+    return _own(read_table(path, path.stem, {}), key, user)
+
+
+def count_rejected(path: Path, key: str, user: Hashable) -> int:
+    """How many rows of a file of `polytask.ingest.rejected` are the user's."""
+    table = pd.read_csv(
+        path, dtype=str, keep_default_na=False, na_values=[""], skiprows=1
+    )  # its first line is a warning
+    return int(_own(table, key, user).sum())
+
+
+def _own(table: pd.DataFrame, key: str, user: Hashable) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
     if key not in table:
         return np.zeros(len(table), dtype=bool)
     keys, _ = convert(table[key], "integer" if isinstance(user, int) else "string")

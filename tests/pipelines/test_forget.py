@@ -26,9 +26,12 @@ from polytask.contract import CatalogueSpec, Contract, FileSum, load_contract
 from polytask.errors import PolytaskError
 from polytask.growth.version import Version
 from polytask.ingest import ingest
+from polytask.ingest.rejected import write_rejected
+from polytask.ingest.run import clean, read_source
 from polytask.personal.places import FORGOTTEN, PLACES
 from polytask.registry.folder import FolderRegistry
 from polytask.scenario import load_scenario
+from polytask.scenario.data import Validation
 from polytask.tables import USERS, read_tables
 from polytask.temporary_names import machine
 from polytask.vector_shards import VectorShards
@@ -158,8 +161,16 @@ def test_an_unknown_user_is_no_error(place: Path) -> None:
     before = sorted(place.rglob("*"))
     assert "nothing is stored of user 31337" in run(place, user=31337)
     assert sorted(place.rglob("*")) == before
-    with pytest.raises(PolytaskError, match=r"--user: 'me'; allowed: an integer, see entities\.users\.key_type"):
-        run(place, user="me")
+    for user in ("me", "1_0", "7.5", "9" * 19, "1" * 30, ""):
+        with pytest.raises(PolytaskError, match=r"--user: '.*'; allowed: an integer of 64 bits, see entities\.users"):
+            run(place, user=user)
+    assert "would be done" in run(place, "--dry-run", user=f"0{USER}.0")
+
+
+@pytest.mark.parametrize("option", ["--workspace", "--feature-store", "--published"])
+def test_a_folder_that_is_not_there_is_no_place_without_the_user(place: Path, option: str) -> None:
+    with pytest.raises(PolytaskError, match=f"{option}: .*/typo is no folder"):
+        run(place, option, str(place / "typo"))
 
 
 @pytest.mark.usefixtures("quick_export")
@@ -277,6 +288,20 @@ def test_folders_that_a_killed_process_left_go_too(place: Path, monkeypatch: pyt
     run(place)
     assert traces_of_user(place / "workspace", rows) == []
     assert not list(folder.glob(".*"))
+
+
+def test_a_user_of_rejected_rows_alone_is_found(place: Path) -> None:
+    """Ingest drops the row of users.csv, whose age is above 120, and all events of the user."""
+    scenario = load_scenario(place / "data" / "small.yaml")
+    raw = read_source(scenario).tables
+    users = raw.users[raw.users["user_id"] == str(OTHER)].assign(user_id="31337", age="999")
+    scenario = scenario.model_copy(update={"validation": Validation(max_bad_share=0.5)})
+    rejected = clean(scenario, raw._replace(users=pd.concat([raw.users, users], ignore_index=True))).rejected
+    folder = place / "workspace" / "small" / "pipeline" / "run" / "ingest" / "tables" / "rejected"
+    (path,) = write_rejected(rejected, folder)
+    assert "31337" in path.read_text(encoding="utf-8")
+    assert "pipeline runs" in run(place, user=31337)
+    assert not path.exists()
 
 
 def interrupted(*_: object) -> None:
