@@ -4,11 +4,14 @@ The list has a salted hash of each key, since a list of keys would itself be per
 the salt in the same file a guess can be checked: the hash keeps a key from being read, not from being tested.
 """
 
+import fcntl
 import hashlib
 import hmac
 import json
+import os
 import secrets
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -80,17 +83,30 @@ def read_forgotten(scenario: Scenario, cache: Path | None = None) -> Forgotten:
 
 def add_forgotten(scenario: Scenario, user: Hashable, cache: Path | None = None) -> bool:
     """Put a user on the list; whether it was not there before. Raises DataError where the file cannot be written."""
-    listed = read_forgotten(scenario, cache)
-    if listed.holds(user):
-        return False
     path = forgotten_file(scenario, cache)
-    content = listed.with_user(user)
-    written = {"salt": content.salt, "users": sorted(content.users)}
     try:
-        write_text(path, json.dumps(written, indent=2) + "\n")
+        with _alone_in(path.parent):
+            listed = read_forgotten(scenario, cache)
+            if listed.holds(user):
+                return False
+            content = listed.with_user(user)
+            written = {"salt": content.salt, "users": sorted(content.users)}
+            write_text(path, json.dumps(written, indent=2) + "\n")
     except OSError as error:
         raise DataError(f"{path}: the list of forgotten users cannot be written: {error}") from error
     return True
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder: of two commands at once, none writes a list without the other's user."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # for one small file; the system frees the lock of a dead process
+        yield
+    finally:
+        os.close(handle)
 
 
 def without_forgotten(scenario: Scenario, raw: Tables, cache: Path | None = None) -> Remaining:

@@ -2,10 +2,12 @@
 
 import json
 import re
+import threading
 
 import pandas as pd
 import pytest
 
+from polytask.atomic import write_text
 from polytask.errors import DataError
 from polytask.fingerprint import fingerprint
 from polytask.ingest import ingest
@@ -90,3 +92,21 @@ def test_a_packaged_data_set_has_its_list_in_the_cache(tmp_path, monkeypatch):
     add_forgotten(movielens, 1)
     assert forgotten_file(movielens) == tmp_path / "forgotten" / "movielens.json"
     assert fingerprint("movielens", "code") != before
+
+
+def test_two_commands_at_once_lose_no_user(scenario, monkeypatch):
+    """The second one comes between the first one's reading and writing."""
+    second = threading.Thread(target=add_forgotten, args=(scenario, 20))
+
+    def write(path, text):
+        if second.ident is None:
+            second.start()
+            second.join(timeout=0.5)  # it waits for the first
+        write_text(path, text)
+
+    monkeypatch.setattr("polytask.ingest.forgotten.write_text", write)
+    assert add_forgotten(scenario, 40)
+    second.join(timeout=30)
+    listed = read_forgotten(scenario)
+    assert listed.holds(20)
+    assert listed.holds(40)
