@@ -15,6 +15,7 @@ from benchmarks.mixed_calls import Valid, differences, malformed_messages
 from benchmarks.mixed_channels import Channel, Ended, GrpcChannel, RestChannel, in_json
 from polytask.scenario import Scenario
 from serving.local import LocalStack
+from serving.transformer.answers import DEGRADED
 
 MALFORMED, CANCELLED, VALID = "malformed", "cancelled", "valid"
 GRPC, REST = "gRPC", "REST"
@@ -141,8 +142,14 @@ class Callers:
             channel.close()
 
     def _send_valid(self, channel: Channel, call: Valid, protocol: str) -> None:
+        sent = time.monotonic()
         code, text, answer = self._call(channel, call.message, VALID)
-        if code == "OK":
+        if code == "OK" and answer[DEGRADED].any():  # made without the feature store, and so not as the reference
+            with self._lock:
+                self._counts[VALID]["OK, degraded"] += 1
+            if sent > self._away:
+                self._note(self._unexpected, f"valid call over {protocol}: degraded while nothing was away")
+        elif code == "OK":
             with self._lock:
                 self._answered[protocol] += 1
             found = differences(self._scenario, answer, call.reference)

@@ -214,5 +214,5 @@ def test_no_version_to_start_from(small_scenario_file, small_checkpoint, small_b
 def test_a_scenario_that_has_changed(small_scenario_file, workspace, tmp_path):
     changed = tmp_path / "small.yaml"
     changed.write_text(small_scenario_file.read_text().replace("dim: 16", "dim: 24"), encoding="utf-8")
-    with pytest.raises(ScenarioError, match=r"model differs from what version .* trained with.*dim=24.*dim=16"):
+    with pytest.raises(ScenarioError, match=r"model differs from what version .* trained with.*'dim': 24.*'dim': 16"):
         ground(str(changed), workspace, None, None)
