@@ -1,13 +1,18 @@
 """The protocol's gRPC messages beside KServe's own classes; `test_messages.py` runs this in a process of its own."""
 
+from urllib.parse import quote
+
 import numpy as np
 import pytest
 from kserve import InferRequest, InferResponse
 from kserve.errors import InvalidInput
 from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest
 
+from polytask.errors import RequestError
 from serving.transformer.answers import AnswerTensor
+from serving.transformer.error_text import STATUS_BYTES
 from serving.transformer.messages import input_tensors, response_message
+from serving.transformer.served_model import statuses
 
 ANSWER = [
     AnswerTensor("item_ids", "INT64", np.array([[3, -1], [2**40, 5]])),
@@ -61,3 +66,10 @@ def test_a_datatype_that_the_protocol_does_not_know_is_named():
     message.inputs.add(name="user_id", datatype="WORDS", shape=[1, 1])
     with pytest.raises(InvalidInput, match="user_id: datatype 'WORDS', allowed: BOOL"):
         input_tensors(message)
+
+
+def test_the_error_of_a_request_is_cut_to_what_a_status_holds():
+    with pytest.raises(InvalidInput) as caught, statuses():
+        raise RequestError("filters", "🎬" * 2000)
+    assert str(caught.value.reason).startswith("filters: 🎬")
+    assert len(quote(str(caught.value.reason), safe="!: .")) <= STATUS_BYTES + len("...")

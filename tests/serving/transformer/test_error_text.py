@@ -4,9 +4,7 @@ from urllib.parse import quote
 
 import pytest
 
-from polytask.errors import RequestError
 from serving.transformer.error_text import STATUS_BYTES, shown, status_text
-from serving.transformer.served_model import statuses
 
 PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
@@ -19,12 +17,6 @@ def test_an_error_fits_into_a_status(character: str, count: int):
     assert size <= STATUS_BYTES
     whole = len(quote(character * count, safe=PRINTABLE))
     assert (text == character * count) == (whole <= STATUS_BYTES)
-
-
-def test_the_error_of_a_request_is_cut():
-    with pytest.raises(Exception, match=r"^filters: ") as caught, statuses():
-        raise RequestError("filters", "🎬" * 2000)
-    assert len(quote(caught.value.reason, safe=PRINTABLE)) <= STATUS_BYTES + 3
 
 
 def test_half_of_a_surrogate_pair_is_no_error_of_its_own():

@@ -10,4 +10,4 @@ def test_messages_are_those_that_kserve_reads_and_writes():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(script)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
-    assert "5 passed" in done.stdout
+    assert "6 passed" in done.stdout
