@@ -12,6 +12,8 @@ from serving.transformer.limits import Limits
 
 PROBES = ("/v2/health/live", "/v2/health/ready")
 MARGIN_SECONDS = 5.0  # the application answers 408 first
+# A connection above the limit takes the place of one whose request has been arriving for longer than this.
+SILENT_SECONDS = 1.0
 HEADER_OVERHEAD = 4  # a colon, a space and the end of the line
 
 
@@ -24,9 +26,10 @@ class BoundedConnection(HttpToolsProtocol):
     """One connection. uvicorn alone has a deadline only for the pause after a response.
 
     `header_seconds` bound a connection without a request and the headers of one, `body_seconds` its body, whether it is
-    read or not, and `write_seconds` a response that the client does not read. Of the connections above
-    `limits.connections` the first few are answered on the paths of probes alone, so that an overload of connections
-    does not restart the pod; the others are closed.
+    read or not, and `write_seconds` a response that the client does not read. A connection above `limits.connections`
+    takes the place of the one that has kept the server waiting for its request the longest. Where there is none, the
+    first few are answered on the paths of probes alone, so that an overload of connections does not restart the pod;
+    the others are closed.
     """
 
     limits: Limits
@@ -39,16 +42,21 @@ class BoundedConnection(HttpToolsProtocol):
         self._header_bytes = 0
         self._unkept_bytes = 0
         self._working: RequestResponseCycle | None = None
+        # Since when the server waits for a request to arrive; None while it has one, and after a response.
+        self._waiting_since: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the deadline of the first request, or close the connection where there are too many."""
         super().connection_made(transport)
         _bound_unread_data(transport, self.limits.write_seconds)
         extra = len(self.connections) - self.limits.connections
+        if extra > 0 and self._take_place():
+            extra -= 1
         if extra > self.limits.spare_connections:
             transport.abort()
         elif extra > 0:
             self.app = _Crowded(self.app, self.limits.connections)
+        self._waiting_since = self.loop.time()
         self._await_bytes(self.limits.header_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -91,6 +99,7 @@ class BoundedConnection(HttpToolsProtocol):
         """A request begins: its headers have a deadline."""
         super().on_message_begin()
         self._header_bytes = 0
+        self._waiting_since = self._waiting_since or self.loop.time()
         self._await_bytes(self.limits.header_seconds)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -117,6 +126,7 @@ class BoundedConnection(HttpToolsProtocol):
         """The request has arrived: from now on the server's own deadlines count."""
         super().on_message_complete()
         self._header_bytes = self._unkept_bytes = 0
+        self._waiting_since = None
         self._await_bytes(None)
         if self.cycle.response_complete:  # the rest of a body that was refused
             self._await_bytes(self.timeout_keep_alive)
@@ -138,6 +148,18 @@ class BoundedConnection(HttpToolsProtocol):
         if self._writing is not None:
             self._writing.cancel()
             self._writing = None
+
+    def _take_place(self) -> bool:
+        """Close the connection whose request has been arriving the longest, where that is long enough."""
+        latest = self.loop.time() - SILENT_SECONDS
+        waiting = ((one._waiting_since, one) for one in self.connections if isinstance(one, BoundedConnection))
+        silent = [(since, one) for since, one in waiting if since is not None and since <= latest]
+        if not silent:
+            return False
+        _, oldest = min(silent, key=lambda pair: pair[0])
+        oldest.transport.abort()
+        self.connections.discard(oldest)  # its own end comes in a later turn of the loop
+        return True
 
     def _await_bytes(self, seconds: float | None) -> None:
         if self._arriving is not None:

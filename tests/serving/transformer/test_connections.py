@@ -156,6 +156,32 @@ def test_of_too_many_connections_the_first_may_probe_and_the_others_are_closed()
     served(replace(LIMITS, connections=2, spare_connections=1), check)
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"GET / HT", b"POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\nab"],
+    ids=["nothing", "headers", "body"],
+)
+def test_connections_whose_requests_do_not_arrive_make_room_for_others(sent: bytes, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(connections, "SILENT_SECONDS", 0.2)
+
+    async def check(server: uvicorn.Server, port: int) -> None:
+        usual = await connected(port)
+        assert await status(*usual) == 200
+        await usual[0].readuntil(b"\r\n\r\naa")
+        silent = [await connected(port) for _ in range(3)]
+        for _, writer in silent:
+            writer.write(sent)
+        await asyncio.sleep(0.5)
+        later = []
+        for _ in range(3):
+            later.append(await connected(port))
+            assert await status(*later[-1], b"GET / HTTP/1.1\r\nhost: a\r\n\r\n") == 200
+        assert [await ends(reader) for reader, _ in silent] == [b"", b"", b""]
+        assert await status(*usual) == 200  # an idle connection that has had a request keeps its place
+
+    served(replace(LIMITS, connections=4, spare_connections=0), check)
+
+
 def test_neither_a_long_response_nor_a_pause_after_it_ends_a_connection():
     async def check(server: uvicorn.Server, port: int) -> None:
         reader, writer = await connected(port)
