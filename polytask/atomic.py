@@ -68,22 +68,15 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _renamed_folder(path: Path) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(path)
-    temporary = temporary_path(path)
-    temporary.mkdir(mode=0o700)
-    try:
+    with temporary_folder(path) as temporary:
         yield temporary
         temporary.chmod(0o755)
         for folder, _, files in os.walk(temporary):
             for name in files:
                 _flush(Path(folder, name))
             _flush_folder(Path(folder))
-        put_in_place(temporary, path)
+        put_in_place(temporary, path)  # `temporary` now has the old content, which goes
         _flush_folder(path.parent)
-    finally:
-        # Now the old content, or what was written before an error.
-        remove(temporary)
 
 
 @contextmanager
