@@ -3,9 +3,6 @@
 import argparse
 import sys
 from collections.abc import Iterator
-from pathlib import Path
-
-from kserve import model_server
 
 from polytask.errors import PolytaskError
 from serving.transformer.admission import Admission
@@ -13,9 +10,8 @@ from serving.transformer.bundle import load_bundle
 from serving.transformer.deployed import Deployed, deployed_bundles
 from serving.transformer.features import FeatureReader
 from serving.transformer.garbage import spare_the_collector
-from serving.transformer.known_users import add_argument, check_known_users
-from serving.transformer.limits import add_limit_arguments, check_limits, limits_of
-from serving.transformer.listening import check_certificate
+from serving.transformer.known_users import check_known_users
+from serving.transformer.limits import limits_of
 from serving.transformer.logs import configure_logs
 from serving.transformer.metrics import Metrics
 from serving.transformer.model import RecommenderModel
@@ -24,22 +20,14 @@ from serving.transformer.predictor import GrpcPredictor
 from serving.transformer.recommend import Recommender
 from serving.transformer.release import Release, Releases, next_release
 from serving.transformer.server import make_server
-from serving.transformer.start import REGISTRY_SECONDS, first_read, wait_for_registry
+from serving.transformer.server_arguments import check_arguments, server_parser
+from serving.transformer.start import first_read, wait_for_registry
 from serving.transformer.traces import start_traces
 
 
 def parse() -> argparse.Namespace:
-    """The SDK's own arguments, which KServe injects, and ours."""
-    parser = argparse.ArgumentParser(prog="serving.transformer", description=__doc__, parents=[model_server.parser])
-    parser.set_defaults(model_name="recommender")
-    parser.add_argument(
-        "--bundle", required=True, help="Folder of the exported bundle (contract.json); with checksums also NEW,OLD."
-    )
-    parser.add_argument(
-        "--contract_sha256", help="Checksum that the bundle's contract must have, one per bundle; default: any."
-    )
-    parser.add_argument("--feature_store", type=Path, required=True, help="Folder that holds feature_store.yaml.")
-    parser.add_argument("--deadline_seconds", type=float, default=2.0, help="Time a whole request may take.")
+    """The arguments of both servers, and those of the transformer."""
+    parser = server_parser("serving.transformer", __doc__, deadline_seconds=2.0, max_concurrency=64, max_queue=192)
     parser.add_argument("--text_cache", type=int, default=20_000, help="How many text vectors are kept.")
     parser.add_argument(
         "--texts_ahead", type=int, default=1000, help="How many common texts are encoded at start, in the background."
@@ -60,41 +48,18 @@ def parse() -> argparse.Namespace:
         help="Whether calls, and readiness, fail while the feature store is unavailable; default: false.",
     )
     parser.add_argument(
-        "--registry_seconds",
-        type=float,
-        default=REGISTRY_SECONDS,
-        help="How long the start waits for a feature registry that is unavailable.",
-    )
-    parser.add_argument("--host", default="", help="Address to listen on; default: all, as in a cluster.")
-    parser.add_argument("--log_level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
-    parser.add_argument(
         "--traces", action="store_true", help="Send OpenTelemetry traces over OTLP, as the OTEL_* environment says."
     )
-    parser.add_argument("--max_concurrency", type=int, default=64, help="How many calls are worked on at once.")
-    parser.add_argument("--max_queue", type=int, default=192, help="How many more calls may wait for their turn.")
-    parser.add_argument(
-        "--release",
-        type=Path,
-        help="Enables `load` of the repository API, for every caller; default: disabled. JSON file that names "
-        "bundle and predictor_host of the next release to load.",
-    )
-    add_limit_arguments(parser)
-    add_argument(parser)
     arguments = parser.parse_args()
-    check_certificate(parser, arguments)
-    check_limits(parser, arguments)
-    if arguments.release is not None and arguments.contract_sha256 is not None:
-        parser.error("--release and --contract_sha256: both are given; expected at most one")
-    if not arguments.predictor_host or arguments.predictor_protocol != "grpc-v2":
-        parser.error("--predictor_host and --predictor_protocol=grpc-v2 are required")
-    if arguments.deadline_seconds <= 0 or arguments.text_cache < 1 or arguments.texts_ahead < 0:
-        parser.error("--deadline_seconds must be above 0, --text_cache at least 1 and --texts_ahead at least 0")
-    if arguments.feature_refresh_seconds <= 0 or arguments.registry_seconds <= 0:
-        parser.error("--feature_refresh_seconds and --registry_seconds must be above 0")
+    check_arguments(parser, arguments)
+    if arguments.predictor_protocol != "grpc-v2":
+        parser.error(f"--predictor_protocol: {arguments.predictor_protocol!r} is not supported; expected grpc-v2")
+    if arguments.text_cache < 1 or arguments.texts_ahead < 0:
+        parser.error("--text_cache must be at least 1 and --texts_ahead at least 0")
+    if arguments.feature_refresh_seconds <= 0:
+        parser.error(f"--feature_refresh_seconds: {arguments.feature_refresh_seconds:g}; expected above 0")
     if not 0 < arguments.feature_share < 1:
         parser.error(f"--feature_share: {arguments.feature_share:g} is out of range; expected above 0 and below 1")
-    if arguments.max_concurrency < 1 or arguments.max_queue < 0:
-        parser.error("--max_concurrency must be at least 1 and --max_queue at least 0")
     return arguments
 
 
