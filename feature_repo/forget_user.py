@@ -4,6 +4,7 @@ Feast has no call that deletes one entity. For SQLite and Redis the rows are del
 that Feast gives them; in any other online store the values are replaced by empty ones through Feast, and the key stays.
 """
 
+import sqlite3
 from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -93,12 +94,16 @@ def online_rows(folder: Path, scenario: Scenario, user: Hashable) -> OnlineRows 
 
 def remove_from_online_store(folder: Path, scenario: Scenario, user: Hashable) -> None:
     """Delete a user's rows from the online store of the feature store in `folder`; see the module for stores of which
-    Feast alone is known.
+    Feast alone is known. Raises DataError where another process holds the SQLite file.
     """
     store = open_store(folder)
     online, key, views = _online_store(store), _entity_key(scenario, user), _views(store, scenario)
     if isinstance(online, SqliteOnlineStore):
-        _remove_from_sqlite(online, store, views, key)
+        try:
+            _remove_from_sqlite(online, store, views, key)
+        except sqlite3.OperationalError as error:  # such as another process that keeps a transaction open
+            what = f"online store of {folder}: rows of a user cannot be deleted: {error}"
+            raise DataError(f"{what}; stop what writes to it, then run the command again") from error
     elif isinstance(online, RedisOnlineStore):
         client = online._get_client(store.config.online_store)
         client.delete(_redis_key(store.project, key, store.config.entity_key_serialization_version))
@@ -113,19 +118,21 @@ def _remove_from_sqlite(online: SqliteOnlineStore, store: FeatureStore, views: l
     serialized = serialize_entity_key(key, store.config.entity_key_serialization_version)
     versioned = store.config.registry.enable_online_feature_view_versioning
     connection = online._get_conn(store.config)
-    connection.execute(f"PRAGMA busy_timeout = {LOCK_SECONDS * 1000}")
-    # SQLite only marks deleted rows as free: their bytes stay in the file until they are written over.
-    connection.execute("PRAGMA secure_delete = ON")
-    with connection:
-        for view in views:
-            table = _table_id(store.project, view, versioned).replace('"', '""')
-            connection.execute(f'DELETE FROM "{table}" WHERE entity_key = ?', (serialized,))  # noqa: S608 - quoted
-        remove_events(connection, store.project, serialized)
-    # Rows that were replaced earlier, by a push, are in free pages too.
-    connection.execute("VACUUM")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
-    online._conn = None
+    try:
+        connection.execute(f"PRAGMA busy_timeout = {LOCK_SECONDS * 1000}")
+        # SQLite only marks deleted rows as free: their bytes stay in the file until they are written over.
+        connection.execute("PRAGMA secure_delete = ON")
+        with connection:
+            for view in views:
+                table = _table_id(store.project, view, versioned).replace('"', '""')
+                connection.execute(f'DELETE FROM "{table}" WHERE entity_key = ?', (serialized,))  # noqa: S608 - quoted
+            remove_events(connection, store.project, serialized)
+        # Rows that were replaced earlier, by a push, are in free pages too.
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        connection.close()
+        online._conn = None
 
 
 def _action(online: Any) -> str:

@@ -3,6 +3,7 @@
 import sqlite3
 import struct
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -66,6 +67,16 @@ def test_sqlite_keeps_no_byte_of_the_key(store, small_scenario):
     with sqlite3.connect(store / "online.db") as database:
         assert database.execute(f"SELECT count(*) FROM {EVENTS_TABLE}").fetchone() == (1,)
     remove_from_online_store(store, small_scenario, USER)  # a second time there is nothing to do
+
+
+def test_sqlite_that_another_process_holds_is_an_error(store, small_scenario, monkeypatch):
+    monkeypatch.setattr("feature_repo.forget_user.LOCK_SECONDS", 0)
+    with closing(sqlite3.connect(store / "online.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DataError, match=r"online store of .*: database is locked; stop what writes to it"):
+            remove_from_online_store(store, small_scenario, USER)
+    remove_from_online_store(store, small_scenario, USER)
+    assert online_rows(store, small_scenario, USER) is None
 
 
 def test_redis_loses_the_users_hash_alone(small_scenario, small_store, redis, tmp_path):
