@@ -1,5 +1,11 @@
 """Search all places for a user, and take the user out of them, one place after the other."""
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from pipelines.forgetting import features, files, sources, text_vectors, versions
 from pipelines.forgetting.target import Finding, Handler, Target
 from polytask.errors import PolytaskError
@@ -34,7 +40,7 @@ HANDLERS: dict[str, Handler] = {
 
 
 class ForgetError(PolytaskError):
-    """A place still holds the user."""
+    """The user was not forgotten, or not everywhere."""
 
 
 def search(target: Target) -> list[Finding]:
@@ -47,8 +53,31 @@ def forget(target: Target) -> list[Finding]:
 
     Raises:
         LiveVersionError: The live version cannot be replaced; nothing is changed.
-        ForgetError: A place still holds the user afterwards, such as one that was written to at the same time.
+        ForgetError: Another run is at work, or a place still holds the user afterwards, such as one that was written
+            to at the same time.
     """
+    with _alone_in(target.places.folder):
+        return _forget(target)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold the lock of a workspace: two at once would delete what the other is about to export again."""
+    if not folder.is_dir():
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system frees the lock of a dead process
+        except BlockingIOError as error:
+            raise ForgetError(f"{folder}: another `polytask forget` is running; wait until it has ended") from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def _forget(target: Target) -> list[Finding]:
     files.finish_interrupted(target)
     if not search(target):
         return []

@@ -1,5 +1,7 @@
 """The command `polytask forget`: afterwards no file below the workspace has the user, and what is live still serves."""
 
+import fcntl
+import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +20,7 @@ from typer.testing import CliRunner
 from feature_repo.push import online_history
 from feature_repo.store import open_store
 from pipelines.forget import forget
-from pipelines.forgetting.run import HANDLERS
+from pipelines.forgetting.run import HANDLERS, ForgetError
 from pipelines.forgetting.target import Finding, Handler, Target
 from polytask.atomic import sha256_file
 from polytask.catalogue import catalogue_of, load_catalogue
@@ -155,6 +157,16 @@ def test_a_dry_run_changes_nothing(place: Path) -> None:
     output = run(place, "--dry-run")
     assert "would be done" in output and "exported again without the user" in output
     assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+
+
+def test_a_second_run_at_the_same_time_is_refused(place: Path) -> None:
+    handle = os.open(place / "workspace" / "small", os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(ForgetError, match=r"small: another `polytask forget` is running"):
+            run(place)
+    finally:
+        os.close(handle)
 
 
 def test_an_unknown_user_is_no_error(place: Path) -> None:
