@@ -18,6 +18,7 @@ from serving.explainer.parse import FIELDS, MAX_INSTANCES
 from serving.transformer import parse
 from serving.transformer.answers import SLATE_TYPES, answer_names, answer_types
 from serving.transformer.call_record import STAGES
+from serving.transformer.connections import SILENT_SECONDS
 from serving.transformer.content_encoding import ALLOWED as ENCODINGS
 from serving.transformer.filters import FILTERS, MAX_FILTERS, filterable
 from serving.transformer.grpc_options import AGE_SECONDS, IDLE_SECONDS, KEEPALIVE_SECONDS, LEAST_PING_SECONDS
@@ -217,7 +218,11 @@ def _limits(scenario: Scenario) -> Iterable[tuple[str, str]]:
     yield "Time until a REST body is complete", f"{limits.body_seconds:g} s"
     yield "Time that a client may leave a REST response unread", f"{limits.write_seconds:g} s"
     yield "REST bodies in flight, of all clients", f"{limits.bodies_bytes} bytes"
-    yield "REST connections", f"{limits.connections}; `--max_connections`. The next few may call the health paths alone"
+    more = (
+        "One more closes the connection whose request has been arriving for the longest time, above "
+        f"{SILENT_SECONDS:g} s; without such a one, the next {limits.spare_connections} may call the health paths alone"
+    )
+    yield "REST connections", f"{limits.connections}; `--max_connections`. {more}"
     calls = "`--max_concurrency` and `--max_queue` together"
     yield "gRPC calls, of all connections", f"twice {calls}, and {2 * MAX_WATCHERS}"
     yield (
