@@ -6,6 +6,7 @@ request's moment; what is older than its view's TTL counts as missing and is fla
 
 import logging
 import os
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -161,7 +162,12 @@ class FeatureReader:
         """By the interface that all online stores have."""
         config = self._store.config
         keys = [self._entity_key(user) for user in users]
-        return [self._online.online_read(config, read.view, keys, list(read.features)) for read in reads]
+        try:
+            return [self._online.online_read(config, read.view, keys, list(read.features)) for read in reads]
+        except sqlite3.Error:
+            # Feast keeps the file open: one that was replaced since is found by the next read alone.
+            vars(self._online).pop("_conn", None)
+            raise
 
     def _open(self) -> "tuple[FeatureStore, tuple[ViewRead, ...]]":
         store = open_online_store(self._folder)

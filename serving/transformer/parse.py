@@ -147,7 +147,7 @@ class CallParser:
             if together > scenario.features.seen_length:
                 raise RequestError(
                     EXCLUDE_ITEMS,
-                    f"{together} items together with {RECENT_ITEMS}, at most {scenario.features.seen_length}",
+                    f"{together} items together with {RECENT_ITEMS}, allowed: at most {scenario.features.seen_length}",
                 )
             requests.append(request)
         return Call(tuple(requests), tasks, names, slate, _filters(read))
@@ -257,7 +257,7 @@ def _check_key(name: str, key: str, most: int) -> None:
 
 def _query(value: str) -> str | None:
     if len(value) > MAX_QUERY_CHARACTERS:
-        raise RequestError(QUERY, f"{len(value)} characters, at most {MAX_QUERY_CHARACTERS}")
+        raise RequestError(QUERY, f"{len(value)} characters, allowed: at most {MAX_QUERY_CHARACTERS}")
     return value if value.strip() else None
 
 
@@ -272,7 +272,7 @@ def _context(scenario: Scenario, texts: Sequence[str]) -> dict[str, str]:
         if name in words:
             raise RequestError(CONTEXT, f"{name!r} stands there twice, allowed: once")
         if len(value) > MAX_CONTEXT_CHARACTERS:
-            raise RequestError(CONTEXT, f"{name}: {len(value)} characters, at most {MAX_CONTEXT_CHARACTERS}")
+            raise RequestError(CONTEXT, f"{name}: {len(value)} characters, allowed: at most {MAX_CONTEXT_CHARACTERS}")
         words[name] = value
     return words
 

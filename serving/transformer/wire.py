@@ -105,6 +105,8 @@ def _raw_bytes(tensor: InputTensor, count: int) -> list[Any]:
 
 
 def _integer(name: str, element: Any) -> int:
+    if isinstance(element, float) and abs(element) > INT64_MAX:  # the JSON parser's type for an integer of that size
+        raise RequestError(name, "an element is out of range, allowed: integers of 64 bits")
     if isinstance(element, bool) or not isinstance(element, int):
         raise RequestError(name, f"an element is of type {type(element).__name__}, allowed: integers of 64 bits")
     if not INT64_MIN <= element <= INT64_MAX:

@@ -1,5 +1,6 @@
 """The TTL, and what counts as known. The reader over a real Feast store is tested in tests/e2e/test_serving.py."""
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from feast.protos.feast.types.Value_pb2 import Int64List, Null, Value
 from polytask.errors import ContractError
 from polytask.scenario import Scenario
 from polytask.tensors import HISTORY, SEEN
-from serving.transformer.features import Stored, open_online_store, request_features
+from serving.transformer.deadline import Unavailable
+from serving.transformer.features import FeatureReader, Stored, open_online_store, request_features
 
 DAY = 86_400
 WORDS = {"daypart": "night", "weekpart": "weekday"}
@@ -92,3 +94,17 @@ def test_a_missing_or_broken_feature_store_is_told(text: str | None, tmp_path: P
         (tmp_path / "feature_store.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ContractError, match=r"feature_store\.yaml"):
         open_online_store(tmp_path)
+
+
+def test_a_sqlite_file_that_was_replaced_is_read_without_a_restart(
+    small_scenario: Scenario, small_store: Path, tmp_path: Path
+):
+    folder = tmp_path / "store"
+    shutil.copytree(small_store, folder)
+    online, away = folder / "online.db", tmp_path / "away.db"
+    online.rename(away)
+    reader = FeatureReader(folder, small_scenario)
+    with pytest.raises(Unavailable, match="no such table"):
+        reader.read([10], [2_000_000_000])
+    away.replace(online)
+    assert reader.read([10], [2_000_000_000])[0].ages

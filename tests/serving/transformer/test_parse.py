@@ -92,7 +92,12 @@ def weights(*texts: str) -> list[InputTensor]:
         ("user_id", [ids(10), ids(10)], (), "twice"),
         ("age", [ids(10), tensor("age", "INT64", [1, 1], 3)], (), "not a known input"),
         ("query", [ids(10), tensor("query", "BYTES", [2, 1], "a", "b")], (), r"allowed: \[1, 1\]"),
-        ("query", [ids(10), tensor("query", "BYTES", [1, 1], "a" * 2001)], (), "at most 2000"),
+        (
+            "query",
+            [ids(10), tensor("query", "BYTES", [1, 1], "a" * 2001)],
+            (),
+            "2001 characters, allowed: at most 2000",
+        ),
         ("timestamp", [ids(10), tensor("timestamp", "INT64", [1, 1], -1)], (), "unix seconds"),
         ("timestamp", [ids(10), tensor("timestamp", "INT64", [1, 1], 10**15)], (), "unix seconds"),
         ("recent_items", [ids(10), tensor("recent_items", "INT64", [1, 11], *range(11))], (), "n up to 10"),
@@ -155,7 +160,7 @@ def test_context_reaches_its_row(small_scenario: Scenario):
     [
         (["place=park"], "'place=park', allowed: weather=text"),
         (["weather"], "'weather', allowed: weather=text"),
-        (["weather=" + "a" * 201], "weather: 201 characters, at most 200"),
+        (["weather=" + "a" * 201], "weather: 201 characters, allowed: at most 200"),
         (["weather=rain", "weather=sun"], r"shape \[1, 2\], allowed: \[1, n\] with n up to 1"),
     ],
 )

@@ -30,6 +30,7 @@ def test_raw_and_listed_elements_are_read_alike():
     [
         (InputTensor("a", "FP32", [1], data=[1.0]), "INT64", "datatype 'FP32', allowed: INT64"),
         (InputTensor("a", "INT64", [1], data=[1.5]), "INT64", "of type float"),
+        (InputTensor("a", "INT64", [1], data=[1e30]), "INT64", "out of range, allowed: integers of 64 bits"),
         (InputTensor("a", "INT64", [1], data=[True]), "INT64", "of type bool"),
         (InputTensor("a", "INT64", [1], data=[None]), "INT64", "of type NoneType"),
         (InputTensor("a", "INT64", [1], data=[2**63]), "INT64", "integers of 64 bits"),
