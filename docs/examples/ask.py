@@ -10,8 +10,9 @@ keys = [int(user) for user in users or ("10", "20")]
 with RecommenderClient(url, deadline_seconds=2.0) as client:
     answer = client.recommend(keys[0], query="a scary ghost story", k=3, slate=4)
     for task, entries in answer.tasks.items():
-        print(task, [getattr(entry, "title", None) or getattr(entry, "label", entry) for entry in entries[:3]])
-    print("merged", [(entry.task, entry.title) for entry in answer.slate])
+        # Users have no titles by default, entries of classes have a label.
+        print(task, [getattr(one, "title", "") or getattr(one, "label", "") or one.id for one in entries[:3]])
+    print("merged", [(entry.task, entry.title or entry.id) for entry in answer.slate])
     print("model", answer.model_version, {stage: f"{ms:.1f} ms" for stage, ms in answer.timings.items()})
 
     # Many users are one call.
