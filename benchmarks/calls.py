@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.context import time_context
-from polytask.request import RequestFeatures
-from polytask.tables import USERS
-from polytask.tensors import ATTENTION_MASK, INPUT_IDS
+from polytask.contract.tensors import ATTENTION_MASK, INPUT_IDS
+from polytask.data.request import RequestFeatures
+from polytask.data.tables import USERS
+from polytask.text.time_context import time_context
 from serving.transformer.bundle import Bundle
 from serving.transformer.features import FeatureReader, request_features
 from serving.transformer.parse import QUERY, TIMESTAMP, USER_ID

@@ -14,11 +14,11 @@ import numpy as np
 from benchmarks.figures import Figure, interleaved, ratios
 from benchmarks.ort_vs_eager import cpu_seconds
 from benchmarks.workbench import Workbench
-from polytask.catalogue import Catalogue
+from polytask.contract.tensors import ALLOWED, multitask_inputs, multitask_outputs
+from polytask.data.catalogue import Catalogue
+from polytask.data.tables import ITEMS, USERS
 from polytask.errors import ScenarioError
 from polytask.scenario import Scenario
-from polytask.tables import ITEMS, USERS
-from polytask.tensors import ALLOWED, multitask_inputs, multitask_outputs
 
 ITEM_COUNTS = (2_000, 20_000, 200_000, 1_000_000)
 HISTORY_LENGTHS = (10, 25, 50, 100, 200)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from polytask.contract import RECOMMENDER, TEXT_ENCODER
+from polytask.contract.contract import RECOMMENDER, TEXT_ENCODER
+from polytask.contract.tensors import ATTENTION_MASK, INPUT_IDS, multitask_inputs
 from polytask.scenario import Scenario
-from polytask.tensors import ATTENTION_MASK, INPUT_IDS, multitask_inputs
 from serving.transformer.parse import CONTEXT, QUERY, TIMESTAMP, USER_ID
 
 INFER = f"/v2/models/{RECOMMENDER}/infer"

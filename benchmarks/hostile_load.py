@@ -27,8 +27,8 @@ from benchmarks.mixed_calls import Valid, differences
 from benchmarks.mixed_channels import Channel, GrpcChannel, RestChannel
 from benchmarks.mixed_load import DEADLINE_SECONDS, references
 from benchmarks.redis_store import fill_redis
-from polytask.atomic import write_text
 from polytask.scenario import Scenario
+from polytask.storage.atomic import write_text
 from serving.local import LocalStack
 from serving.redis import RedisServer
 from serving.transformer.bundle import load_bundle

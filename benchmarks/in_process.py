@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from benchmarks.calls import Tensors
 from benchmarks.load import Loop
-from polytask.contract import MULTITASK, TEXT_ENCODER, Contract
-from polytask.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR
+from polytask.contract.contract import MULTITASK, TEXT_ENCODER, Contract
+from polytask.contract.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR
 
 
 class InProcess:

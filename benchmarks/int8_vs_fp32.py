@@ -14,9 +14,9 @@ import numpy as np
 
 from benchmarks.figures import Figure, interleaved, ratios
 from benchmarks.workbench import Workbench
-from polytask.contract import TEXT_ENCODER
+from polytask.contract.contract import TEXT_ENCODER
+from polytask.contract.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR
 from polytask.errors import ContractError
-from polytask.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR
 
 BATCHES = (1, 8, 32)
 TOKENS = 32

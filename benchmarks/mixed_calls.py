@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.calls import UserCall
+from polytask.contract.tensors import MASKED_SCORE
+from polytask.data.tables import USERS
 from polytask.scenario import Scenario
-from polytask.tables import USERS
-from polytask.tensors import MASKED_SCORE
 from serving.transformer.bundle import Bundle
 from serving.transformer.parse import MAX_QUERY_CHARACTERS, QUERY, TIMESTAMP, USER_ID
 

@@ -26,9 +26,9 @@ from benchmarks.memory import Memory
 from benchmarks.mixed_callers import Callers, Outcome, ask
 from benchmarks.mixed_calls import Valid, tensors_of, valid_messages
 from benchmarks.redis_store import fill_redis
-from polytask.atomic import write_text
 from polytask.environment import prepare_environment
 from polytask.errors import ServingError
+from polytask.storage.atomic import write_text
 from serving.local import LocalStack
 from serving.redis import RedisServer
 from serving.transformer.bundle import Bundle, load_bundle

@@ -12,9 +12,9 @@ from typing import Any
 from benchmarks.figures import Figure, interleaved, ratios
 from benchmarks.in_process import InProcess
 from benchmarks.workbench import Workbench
-from polytask.contract import TEXT_ENCODER
-from polytask.tables import ITEMS
-from polytask.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR
+from polytask.contract.contract import TEXT_ENCODER
+from polytask.contract.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR
+from polytask.data.tables import ITEMS
 
 BAR = 2.0
 TIMES = 40
@@ -24,9 +24,9 @@ def measure(bench: Workbench, rounds: int) -> list[Figure]:
     """`ort_vs_eager`: torch / ONNX Runtime, with the text encoder as it is served, and in float32 as torch has it."""
     import torch
 
-    from polytask.checkpoint import load_checkpoint
     from polytask.export.serving_graph import ServingGraph
     from polytask.export.text_encoder import write_float32
+    from polytask.training.checkpoint import load_checkpoint
 
     [call] = bench.calls.new(1, 1)
     tensors = bench.calls.tensors(call, bench.reader)

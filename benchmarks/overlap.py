@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from benchmarks.calls import UserCall
 from benchmarks.workbench import Workbench
+from polytask.contract.tensors import MASKED_SCORE
+from polytask.data.tables import ITEMS
 from polytask.errors import ContractError
-from polytask.tables import ITEMS
-from polytask.tensors import MASKED_SCORE
 
 LEAST_OVERLAP = 0.98
 

@@ -21,7 +21,7 @@ from benchmarks.figures import Figure, interleaved, ratios
 from benchmarks.load import Loop, http_loop
 from benchmarks.peer_servers.litserve_server import PATH, body
 from benchmarks.workbench import Workbench
-from polytask.contract import RECOMMENDER
+from polytask.contract.contract import RECOMMENDER
 from polytask.errors import ServingError
 from serving.triton.server import HOST, choose_ports
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import yaml
 
-from polytask.atomic import write_text
 from polytask.scenario import Scenario
+from polytask.storage.atomic import write_text
 from serving.redis import RedisServer
 
 SETTINGS_FILE = "redis.yaml"

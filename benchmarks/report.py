@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.figures import Figure
-from polytask.atomic import write_text
+from polytask.storage.atomic import write_text
 
 
 def write_json(path: Path, figures: Sequence[Figure], machine: dict[str, Any]) -> None:

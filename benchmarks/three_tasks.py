@@ -13,10 +13,17 @@ from benchmarks.figures import Figure, interleaved, ratios
 from benchmarks.in_process import InProcess
 from benchmarks.ort_vs_eager import cpu_seconds
 from benchmarks.workbench import Workbench
-from polytask.contract import TEXT_ENCODER
+from polytask.contract.contract import TEXT_ENCODER
+from polytask.contract.tensors import (
+    ALLOWED,
+    INPUT_IDS,
+    TEXT_VECTOR,
+    answer_outputs,
+    multitask_inputs,
+    multitask_outputs,
+)
+from polytask.data.tables import ITEMS, USERS
 from polytask.scenario import Scenario
-from polytask.tables import ITEMS, USERS
-from polytask.tensors import ALLOWED, INPUT_IDS, TEXT_VECTOR, answer_outputs, multitask_inputs, multitask_outputs
 
 BAR = 0.4
 # Calls of one measurement, by their number of users.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from benchmarks.calls import Calls
 from benchmarks.load import LoadGenerator
 from benchmarks.redis_store import fill_redis
-from polytask.contract import CONTRACT_FILE, Contract, load_contract
+from polytask.contract.contract import CONTRACT_FILE, Contract, load_contract
 from polytask.errors import ContractError, DataError
 from serving.local import LocalStack
 from serving.redis import RedisServer
@@ -21,7 +21,7 @@ from serving.transformer.bundle import Bundle, load_bundle
 from serving.transformer.features import FeatureReader
 
 if TYPE_CHECKING:  # torch takes seconds to import
-    from polytask.language_model import LanguageModel
+    from polytask.text.language_model import LanguageModel
 
 # A call that waits behind others on two busy cores is slow, not lost.
 DEADLINE_SECONDS = 30.0
@@ -71,8 +71,8 @@ class Workbench:
     @cached_property
     def language_model(self) -> "LanguageModel":
         """The bundle's language model in torch. Raises ContractError with both checksums where it is another one."""
-        from polytask.checkpoint import language_model_of
-        from polytask.language_model import LanguageModel
+        from polytask.text.language_model import LanguageModel
+        from polytask.training.checkpoint import language_model_of
 
         scenario, checkpoint = self.contract.scenario, self._checkpoint
         found = LanguageModel(scenario) if checkpoint is None else language_model_of(checkpoint, scenario)

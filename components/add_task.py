@@ -31,9 +31,9 @@ def add_task(
     from polytask.environment import prepare_environment
 
     prepare_environment()
-    from polytask.contract import REPOSITORY_FOLDER
-    from polytask.growth.jobs import add_task_job
-    from polytask.growth.live import check_fits, lineage_after, made_for, version_of
+    from polytask.contract.contract import REPOSITORY_FOLDER
+    from polytask.jobs.live_version import check_fits, lineage_after, made_for, version_of
+    from polytask.jobs.updates import add_task_job
     from polytask.scenario import load_scenario
     from polytask.scenario.load import read_task
     from serving.registry.address import open_registry

@@ -33,9 +33,9 @@ def batch_recommend(
     import shutil
     from pathlib import Path
 
-    from polytask.atomic import atomic_file
     from polytask.errors import DataError
     from polytask.scenario import load_scenario
+    from polytask.storage.atomic import atomic_file
     from serving.batch import recommend_to_all
     from serving.registry.address import open_registry
 

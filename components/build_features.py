@@ -40,9 +40,9 @@ def build_features(
 
     from feature_repo.filled import inputs_checksum, is_filled, mark_filled
     from feature_repo.sources import views_of
-    from polytask.atomic import write_text
     from polytask.progress import log_to_stdout
     from polytask.scenario import load_scenario
+    from polytask.storage.atomic import write_text
 
     log_to_stdout()
     loaded = load_scenario(scenario)

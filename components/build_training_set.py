@@ -27,10 +27,10 @@ def build_training_set(
     from pathlib import Path
 
     from feature_repo.training_set import build_training_set as run
-    from polytask.lineage import lineage_of
+    from polytask.data.tables import read_tables
     from polytask.progress import log_to_stdout
+    from polytask.registry.lineage import lineage_of
     from polytask.scenario import load_scenario
-    from polytask.tables import read_tables
 
     log_to_stdout()
     interactions = read_tables(Path(tables.path)).interactions

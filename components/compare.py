@@ -42,10 +42,10 @@ def compare(
     from polytask.environment import prepare_environment
 
     prepare_environment()
-    from polytask.atomic import write_text
-    from polytask.evaluation.markdown import summary_of_verdict
-    from polytask.promotion import compare_with_live
+    from polytask.evaluation.report.gate_summary import summary_of_verdict
+    from polytask.jobs.compare import compare_with_live
     from polytask.scenario import load_scenario
+    from polytask.storage.atomic import write_text
     from serving.registry.address import open_registry
     from serving.registry.served import find_live
 

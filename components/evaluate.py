@@ -36,9 +36,9 @@ def evaluate(
     import math
     from pathlib import Path
 
-    from polytask.atomic import write_text
-    from polytask.jobs import evaluate_model
+    from polytask.jobs.evaluate import evaluate_model
     from polytask.scenario import load_scenario
+    from polytask.storage.atomic import write_text
 
     results = evaluate_model(
         load_scenario(scenario),

@@ -30,8 +30,8 @@ def export(
     """
     from pathlib import Path
 
-    from polytask.contract import REPOSITORY_FOLDER
-    from polytask.jobs import export_model
+    from polytask.contract.contract import REPOSITORY_FOLDER
+    from polytask.jobs.export import export_model
     from polytask.scenario import load_scenario
     from serving.triton.repository import write_repository
 

@@ -16,7 +16,7 @@ def fingerprint(scenario: str, code_version: str) -> str:
     Returns:
         A checksum, the `code_version` of the later steps.
     """
-    from polytask.fingerprint import fingerprint as run
+    from polytask.registry.fingerprint import fingerprint as run
 
     found = run(scenario, code_version)
     print(f"code, scenario and source: {found}")

@@ -22,11 +22,11 @@ def ingest(
     """
     from pathlib import Path
 
-    from polytask.atomic import write_text
     from polytask.ingest import ingest as run
     from polytask.ingest.statistics import dataset_statistics
-    from polytask.lineage import lineage_of
+    from polytask.registry.lineage import lineage_of
     from polytask.scenario import load_scenario
+    from polytask.storage.atomic import write_text
 
     loaded = load_scenario(scenario)
     report = run(loaded, Path(tables.path))

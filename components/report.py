@@ -22,8 +22,8 @@ def report(
     """
     from pathlib import Path
 
-    from polytask.atomic import write_text
-    from polytask.outcome import outcome_line, outcome_page, send_outcome
+    from polytask.jobs.notify import outcome_line, outcome_page, send_outcome
+    from polytask.storage.atomic import write_text
 
     line = outcome_line(pipeline, scenario, status.state, status.error_message)
     write_text(Path(outcome.path), outcome_page(line, status.pipeline_job_resource_name))

@@ -22,8 +22,8 @@ def show_task(
     """
     from pathlib import Path
 
-    from polytask.atomic import write_text
-    from polytask.evaluation.charts import charts_of
+    from polytask.evaluation.report.charts import charts_of
+    from polytask.storage.atomic import write_text
 
     charts = charts_of(Path(evaluation.path), task)
     for name, value in charts.metrics.items():

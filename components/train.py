@@ -46,7 +46,7 @@ def train(
 
     prepare_environment()
     from components.image import IMAGE
-    from polytask.lineage import lineage_of
+    from polytask.registry.lineage import lineage_of
     from polytask.scenario import load_scenario
     from serving.registry.address import open_registry
 
@@ -54,7 +54,7 @@ def train(
     live = open_registry(registry, Path(target), loaded.name).live() if target else None
     inputs = loaded, Path(tables.path), Path(training_set.path)
     if nodes > 1:
-        from polytask.exchange import Inputs
+        from polytask.jobs.exchange import Inputs
         from trainer.on_nodes import train_on_nodes
         from trainer.train_job import Nodes
 
@@ -69,9 +69,9 @@ def train(
             hours=min(asked.hours, loaded.resources.training.hours),
         )
     else:
-        from polytask.growth.jobs import calibrate_job
-        from polytask.jobs import remove_state, train_model
-        from polytask.together import train_together
+        from polytask.jobs.launch import train_together
+        from polytask.jobs.train import remove_state, train_model
+        from polytask.jobs.updates import calibrate_job
 
         work = Path(work_folder) if work_folder else Path(model.path).parent
         if processes > 1:

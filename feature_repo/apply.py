@@ -16,8 +16,8 @@ from feature_repo.filled import unmark
 from feature_repo.parquet_rows import quoted
 from feature_repo.sources import STAMP, USER_HISTORY, source_file, views_of, write_sources
 from feature_repo.store import known_warnings_ignored, open_batch_store, write_store
+from polytask.data.tables import read_tables
 from polytask.scenario.schema import Scenario
-from polytask.tables import read_tables
 
 LOGGER = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from polytask.atomic import sha256_folder, write_text
 from polytask.scenario.schema import Scenario
+from polytask.storage.atomic import sha256_folder, write_text
 
 MARKER = "filled.json"
 REGISTRY_FILE, ONLINE_FILE = "registry.db", "online.db"

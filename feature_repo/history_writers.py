@@ -21,8 +21,8 @@ from typing import Any
 
 from feast import FeatureStore, FeatureView
 
+from polytask.contract.tensors import HISTORY, SEEN
 from polytask.errors import DataError
-from polytask.tensors import HISTORY, SEEN
 
 NAMES = (HISTORY, SEEN)
 # How long a writer waits for others in all, and between two attempts.

@@ -6,11 +6,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from polytask.contract.tensors import HISTORY, SEEN
+from polytask.data.history import AFTER_EVENT
+from polytask.data.tables import EVENT_ID
 from polytask.errors import DataError
-from polytask.history import AFTER_EVENT
 from polytask.scenario.schema import Scenario
-from polytask.tables import EVENT_ID
-from polytask.tensors import HISTORY, SEEN
 
 
 class LeakCheck:

@@ -10,9 +10,9 @@ from feast import OnDemandFeatureView
 from feature_repo.definitions import REQUEST_TIME
 from feature_repo.sources import STAMP
 from feature_repo.store import known_warnings_ignored, open_batch_store
+from polytask.data.tables import EVENT_ID
 from polytask.errors import DataError
 from polytask.scenario.schema import Scenario
-from polytask.tables import EVENT_ID
 
 
 class PointInTimeJoin:

@@ -11,10 +11,10 @@ from feast.protos.feast.types.Value_pb2 import Int64List, StringList, Value
 
 from feature_repo.history_writers import NAMES, UserHistory, change_history, remembered
 from feature_repo.sources import USER_HISTORY
+from polytask.contract.tensors import HISTORY, SEEN
+from polytask.data.history import AFTER_EVENT
 from polytask.errors import DataError
-from polytask.history import AFTER_EVENT
 from polytask.scenario.schema import Scenario, Table
-from polytask.tensors import HISTORY, SEEN
 
 # A stamp is later than the one before it, which Feast's Redis store insists on when the batch is written. An event that
 # is older than the newest by more than LATE is an error.

@@ -7,11 +7,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from polytask.atomic import atomic_file
-from polytask.history import history_as_of
+from polytask.contract.tensors import HISTORY, SEEN
+from polytask.data.history import history_as_of
+from polytask.data.tables import Tables
 from polytask.scenario.schema import Column, Scenario, Table
-from polytask.tables import Tables
-from polytask.tensors import HISTORY, SEEN
+from polytask.storage.atomic import atomic_file
 
 USER_PROFILE = "user_profile"
 USER_HISTORY = "user_history"

@@ -13,10 +13,10 @@ from feast import FeatureStore, RepoConfig
 from feast.transformation import udf_rehydrate
 
 from feature_repo.batch_sources import with_defaults
-from polytask.atomic import write_text
 from polytask.errors import DataError
 from polytask.scenario.schema import Scenario
-from polytask.stored_code import run_no_other_code
+from polytask.storage.atomic import write_text
+from polytask.text.stored_code import run_no_other_code
 
 STORE_FILE = "feature_store.yaml"
 # Never Feast's default offline store: it drops training rows without a word.

@@ -43,7 +43,7 @@ def add_task(
     base = ground(scenario, workspace, checkpoint, bundle)
 
     from pipelines.prepare import prepared
-    from polytask.growth.jobs import add_task_job
+    from polytask.jobs.updates import add_task_job
 
     data = prepared(base.file, workspace, console)
     with base.workplace() as place:

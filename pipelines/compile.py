@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from polytask.atomic import atomic_folder
 from polytask.errors import PolytaskError
 from polytask.scenario import load_scenario
+from polytask.storage.atomic import atomic_folder
 
 if TYPE_CHECKING:  # kfp takes a second to import
     from pipelines.definition import Cluster, Definition

@@ -18,7 +18,7 @@ from kfp.dsl.graph_component import GraphComponent
 from kfp.dsl.pipeline_task import PipelineTask
 
 from components.report import report
-from polytask.outcome import REPORT_URL
+from polytask.jobs.notify import REPORT_URL
 from polytask.scenario.schema import Resources, StepResources
 
 Kind = Literal["light", "data", "model", "training"]

@@ -16,14 +16,14 @@ from rich.table import Table
 from pipelines.local import Run, code_version, run_pipeline
 from pipelines.metric_table import metric_table
 from pipelines.workspace import WORKSPACE, Places, claimed
-from polytask.atomic import write_text
-from polytask.catalogue import Catalogue, load_catalogue
-from polytask.contract import load_contract
+from polytask.contract.contract import load_contract
+from polytask.data.catalogue import Catalogue, load_catalogue
+from polytask.data.tables import USERS
 from polytask.environment import stay_on_this_machine
 from polytask.scenario import load_scenario, scenario_path
 from polytask.scenario.schema import Scenario
-from polytask.tables import USERS
-from polytask.text import fill
+from polytask.storage.atomic import write_text
+from polytask.text.templates import fill
 
 if TYPE_CHECKING:
     from serving.client import Answer

@@ -13,10 +13,10 @@ from rich.table import Table
 
 from pipelines.metric_table import metric_table
 from pipelines.workspace import WORKSPACE
-from polytask.atomic import write_text
 from polytask.environment import stay_on_this_machine
 from polytask.errors import DataError
 from polytask.scenario import load_scenario, scenario_path
+from polytask.storage.atomic import write_text
 
 OUTPUT = Path("build/eval")
 METRICS_FILE = "metrics.json"
@@ -53,7 +53,7 @@ def evaluate(
     if previous is not None and not previous.is_dir():
         raise DataError(f"--previous: {previous} is no folder; allowed: the checkpoint folder of an earlier model")
     from pipelines.prepare import prepared
-    from polytask.evaluation.experiment import Experiment
+    from polytask.experiment.experiment import Experiment
 
     target = (output or OUTPUT / loaded.name).resolve()
     console.rule(f"[bold]Polytask: evaluation of {loaded.title}")

@@ -20,7 +20,7 @@ from pipelines.grow import (
 )
 from pipelines.metric_table import metric_table
 from pipelines.workspace import WORKSPACE
-from polytask.growth.fine_tuning_defaults import EPOCHS, LEARNING_RATE
+from polytask.updates.fine_tuning_defaults import EPOCHS, LEARNING_RATE
 
 
 def fine_tune(
@@ -43,8 +43,8 @@ def fine_tune(
     base = ground(scenario, workspace, checkpoint, bundle)
 
     from pipelines.prepare import prepared
-    from polytask.growth.jobs import fine_tune_job
-    from polytask.tables import read_tables
+    from polytask.data.tables import read_tables
+    from polytask.jobs.updates import fine_tune_job
 
     data = prepared(base.file, workspace, console)
     with base.workplace() as place:

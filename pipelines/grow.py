@@ -15,17 +15,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipelines.workspace import Places
-from polytask.atomic import temporary_folder
-from polytask.contract import REPOSITORY_FOLDER, Contract, load_contract
+from polytask.contract.contract import REPOSITORY_FOLDER, Contract, load_contract
 from polytask.environment import stay_on_this_machine
 from polytask.errors import ContractError, DataError
 from polytask.registry.files import CHECKPOINTS
 from polytask.registry.folder import FolderRegistry
 from polytask.registry.version import ModelVersion
 from polytask.scenario import load_scenario, scenario_path
+from polytask.storage.atomic import temporary_folder
 
 if TYPE_CHECKING:  # torch takes seconds to import: only the commands that run pay for it
-    from polytask.growth.version import Version
+    from polytask.registry.trained import Version
 
 ScenarioOption = Annotated[str, typer.Option(help="Name of a scenario, or the path of a file.")]
 WorkspaceOption = Annotated[Path, typer.Option(help="Workspace of the demo that trained the last version.")]
@@ -50,7 +50,7 @@ class Ground:
 
         `data` is what it was made of: a training set, or a catalogue of items.
         """
-        from polytask.growth.live import lineage_after
+        from polytask.jobs.live_version import lineage_after
         from serving.publish import publish
 
         lineage = lineage_after(self.previous.contract(), data)
@@ -63,8 +63,8 @@ class Ground:
         Raises GateError, with every task and number, where it is refused.
         """
         from polytask.evaluation.gate import GateError
-        from polytask.growth.version import Version
-        from polytask.promotion import judge_grown
+        from polytask.jobs.compare import judge_grown
+        from polytask.registry.trained import Version
 
         version = Version(made / "model", made / "bundle")
         scenario = load_scenario(self.file)
@@ -97,8 +97,8 @@ def ground(scenario: str, workspace: Path, checkpoint: Path | None, bundle: Path
 
     Raises DataError where there is none, and ScenarioError where the scenario's file no longer fits it.
     """
-    from polytask.growth.live import check_fits
-    from polytask.growth.version import Version
+    from polytask.jobs.live_version import check_fits
+    from polytask.registry.trained import Version
 
     stay_on_this_machine()
     file = scenario_path(scenario).resolve()

@@ -21,7 +21,7 @@ from rich.markup import escape
 from pipelines.failure import PipelineError, failure
 from pipelines.interrupts import Interrupts
 from polytask import PACKAGES
-from polytask.atomic import sha256_file, write_text
+from polytask.storage.atomic import sha256_file, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 # What a step prints before it is killed must not be lost, nor come after the error that it ends with.

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from pipelines.workspace import WORKSPACE, Places
 from polytask.errors import PolytaskError
-from polytask.lineage import shown
+from polytask.registry.lineage import shown
 from polytask.registry.retention import Pruned, prune
 from polytask.registry.version import ModelRegistry, ModelVersion
 from polytask.scenario import load_scenario, scenario_path

@@ -13,7 +13,7 @@ from polytask.scenario import load_scenario
 
 
 class Prepared(NamedTuple):
-    """The ingest folder (see `polytask.tables`) and the training set's Parquet file."""
+    """The ingest folder (see `polytask.data.tables`) and the training set's Parquet file."""
 
     tables: Path
     training_set: Path

@@ -45,9 +45,9 @@ def refresh_catalogue(
     base = ground(scenario, workspace, checkpoint, bundle)
 
     from pipelines.prepare import prepared
-    from polytask.growth.jobs import refresh_job
+    from polytask.data.tables import ITEMS
     from polytask.ingest import ingest_items
-    from polytask.tables import ITEMS
+    from polytask.jobs.updates import refresh_job
 
     table = ingest_items(base.previous.contract().scenario, items)
     data = prepared(base.file, workspace, console) if gate else None

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from polytask.atomic import sha256_file, write_text
 from polytask.errors import DataError
+from polytask.storage.atomic import sha256_file, write_text
 
 WORKSPACE = Path("build/demo")
 SUMMARY = "summary.json"

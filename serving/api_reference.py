@@ -2,10 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from polytask.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER
-from polytask.scenario import Scenario
-from polytask.tables import USERS
-from polytask.tensors import (
+from polytask.contract.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER
+from polytask.contract.tensors import (
     ALLOWED,
     TensorSpec,
     multitask_inputs,
@@ -13,6 +11,8 @@ from polytask.tensors import (
     text_inputs,
     text_outputs,
 )
+from polytask.data.tables import USERS
+from polytask.scenario import Scenario
 from serving.explainer.occlusion import MAX_PARTS, MAX_QUERY_GROUPS
 from serving.explainer.parse import FIELDS, MAX_INSTANCES
 from serving.transformer import parse

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from polytask.atomic import atomic_file
-from polytask.contract import load_contract
+from polytask.contract.contract import load_contract
+from polytask.contract.tensors import ATTENTION_MASK, INPUT_IDS, MASKED_SCORE
+from polytask.data.tables import USERS
 from polytask.errors import DataError
 from polytask.scenario.schema import Scenario, Task
-from polytask.tables import USERS
-from polytask.tensors import ATTENTION_MASK, INPUT_IDS, MASKED_SCORE
+from polytask.storage.atomic import atomic_file
 from serving.transformer.answers import AnswerWriter, model_outputs
 from serving.transformer.bundle import load_bundle
 from serving.transformer.features import FeatureReader, online_tensors

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from polytask.contract import load_contract
+from polytask.contract.contract import load_contract
 from polytask.errors import ContractError, RequestError, ServingError
 
 if TYPE_CHECKING:

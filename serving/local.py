@@ -11,9 +11,9 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
 
-from polytask.atomic import write_text
-from polytask.contract import REPOSITORY_FOLDER, load_contract
+from polytask.contract.contract import REPOSITORY_FOLDER, load_contract
 from polytask.errors import PolytaskError, ServingError
+from polytask.storage.atomic import write_text
 from serving.explainer.process import ExplainerProcess
 from serving.transformer_process import TransformerProcess, last_lines
 from serving.triton.install import TritonInstallation, install_triton

@@ -4,10 +4,10 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from polytask.atomic import atomic_folder
-from polytask.contract import REPOSITORY_FOLDER, load_contract
+from polytask.contract.contract import REPOSITORY_FOLDER, load_contract
 from polytask.errors import ContractError
 from polytask.registry.version import ModelVersion
+from polytask.storage.atomic import atomic_folder
 from serving.registry.address import open_registry
 from serving.triton.checksums import SUMS_FILE, check_sums
 

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.catalogue import PADDING_ROW, Catalogue
-from polytask.contract import load_contract
+from polytask.contract.contract import load_contract
+from polytask.contract.tensors import MASKED_SCORE, TensorSpec, task_outputs
+from polytask.data.catalogue import PADDING_ROW, Catalogue
+from polytask.data.request import RequestFeatures
+from polytask.data.tables import ITEMS, USERS
 from polytask.errors import ContractError
-from polytask.request import RequestFeatures
 from polytask.scenario.schema import Task
-from polytask.tables import ITEMS, USERS
-from polytask.tensors import MASKED_SCORE, TensorSpec, task_outputs
 from serving.rollout.settings import Settings
 from serving.rollout.smoke import Endpoint, Expected, wait_for_answers
 from serving.transformer.bundle import Bundle, load_bundle

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from polytask.checkpoint import load_checkpoint, save_checkpoint
+from polytask.training.checkpoint import load_checkpoint, save_checkpoint
 
 
 def blunted(checkpoint: Path, sha256: str, folder: Path) -> Path:

@@ -19,19 +19,19 @@ os.environ.pop("PROMETHEUS_MULTIPROCESS_DIR", None)
 
 import prometheus_client  # noqa: F401 - before Feast, which would put it into its mode for many processes
 
-from polytask.catalogue import catalogues_of
+from polytask.data.catalogue import catalogues_of
+from polytask.data.tables import Tables, write_tables
 from polytask.environment import prepare_environment
 from polytask.scenario import Scenario, load_scenario
-from polytask.tables import Tables, write_tables
 from serving.triton.install import TritonInstallation, install_triton
 from tests.small import small_tables, training_frame, write_small_scenario
 from tests.text_only import text_only_tables, write_text_only_scenario
 
 if TYPE_CHECKING:  # torch takes seconds to import: only the tests that train pay for it
-    from polytask.dataset import Dataset
-    from polytask.language_model import LanguageModel
+    from polytask.data.dataset import Dataset
     from polytask.model.multitask import MultiTaskModel
-    from polytask.training import Epoch
+    from polytask.text.language_model import LanguageModel
+    from polytask.training.loop import Epoch
 
 prepare_environment()
 
@@ -114,7 +114,7 @@ def triton_installation() -> TritonInstallation:
 @pytest.fixture(scope="session")
 def language_model(small_scenario: Scenario, tmp_path_factory: pytest.TempPathFactory) -> "LanguageModel":
     """The small scenario's language model, with a cache of vectors that nothing else shares."""
-    from polytask.language_model import LanguageModel
+    from polytask.text.language_model import LanguageModel
 
     return LanguageModel(small_scenario, cache=tmp_path_factory.mktemp("cache"))
 
@@ -122,7 +122,7 @@ def language_model(small_scenario: Scenario, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="session")
 def small_dataset(small_scenario: Scenario, tables: Tables, language_model: "LanguageModel") -> "Dataset":
     """The small tables as a data set, its training set joined in pandas."""
-    from polytask.dataset import Dataset
+    from polytask.data.dataset import Dataset
 
     return Dataset(
         small_scenario,
@@ -137,8 +137,8 @@ def small_training(small_dataset: "Dataset", language_model: "LanguageModel") ->
     """A model trained on the small data set, and its loss history."""
     import torch
 
-    from polytask.text import item_text
-    from polytask.training import train
+    from polytask.text.templates import item_text
+    from polytask.training.loop import train
 
     items = small_dataset.catalogues["items"]
     texts = [item_text(small_dataset.scenario.text, items.record(row)) for row in range(1, len(items) + 1)]
@@ -152,7 +152,7 @@ def small_checkpoint(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """The folder of the trained small model."""
-    from polytask.checkpoint import save_checkpoint
+    from polytask.training.checkpoint import save_checkpoint
 
     folder = tmp_path_factory.mktemp("checkpoint") / "model"
     save_checkpoint(*small_training, language_model.sha256, folder)
@@ -169,9 +169,9 @@ def small_bundle(
     """The exported bundle of the trained small model, with Triton's model repository in it."""
     import numpy as np
 
-    from polytask.contract import REPOSITORY_FOLDER
+    from polytask.contract.contract import REPOSITORY_FOLDER
+    from polytask.evaluation.follow_rates import learn_priorities
     from polytask.export.bundle import export_bundle
-    from polytask.following import learn_priorities
     from serving.triton.repository import write_repository
 
     folder = tmp_path_factory.mktemp("bundle") / "bundle"

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from polytask.context import CONTEXT_WORDS, time_context
-from polytask.history import history_as_of
+from polytask.data.history import history_as_of
+from polytask.data.tables import Tables
 from polytask.scenario.schema import Scenario
-from polytask.tables import Tables
+from polytask.text.time_context import CONTEXT_WORDS, time_context
 
 GENRES = ("Comedy", "Drama", "Horror", "Western")
 USERS, ITEMS = 30, 60

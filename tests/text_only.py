@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from polytask.context import CONTEXT_WORDS, time_context
+from polytask.data.tables import Tables
 from polytask.scenario.schema import Scenario
-from polytask.tables import Tables
+from polytask.text.time_context import CONTEXT_WORDS, time_context
 
 TOPICS = {
     "Garden": ["the roses in my garden", "this lawn mower", "tomato seeds and soil", "a watering can"],

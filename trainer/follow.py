@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from polytask.cause import cause_in
 from polytask.errors import TrainingError
+from polytask.jobs.traceback import cause_in
 from serving.rollout.cluster import POD, Cluster, Object
 from serving.rollout.errors import Refused, RolloutError
 from trainer.errors import JobFailed, JobGone

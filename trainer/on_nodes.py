@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from polytask.errors import PolytaskError, TrainingError
-from polytask.exchange import CameTo, Exchange, Inputs
+from polytask.jobs.exchange import CameTo, Exchange, Inputs
 from serving.rollout.cluster import Cluster, connect
 from serving.rollout.errors import Refused
 from trainer.errors import JobFailed, JobGone, Stopped
@@ -33,7 +33,7 @@ def train_on_nodes(
     poll_seconds: float = 5.0,
     cluster: Cluster | None = None,
 ) -> CameTo:
-    """`train_model` (`polytask.jobs`) and what calibrates it, on several machines; writes the folder `target`.
+    """`train_model` (`polytask.jobs.train`) and what calibrates it, on several machines; writes the folder `target`.
 
     `exchange` is a folder or an address of object storage that this step and the nodes read and write; `hours` are
     those of the step. A training with the same inputs that has ended well is taken from there, one that runs is

@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from polytask.errors import TrainingError
-from polytask.lineage import code_sha256
+from polytask.registry.lineage import code_sha256
 from polytask.scenario.resources import StepResources, amount
 from serving.rollout.cluster import Object, Resource
 
@@ -69,7 +69,7 @@ def job_name(scenario: str, nodes: Nodes, inputs: Mapping[str, Any]) -> str:
 
 
 def train_job(name: str, nodes: Nodes, place: str, seconds: float) -> Object:
-    """The document of a TrainJob that trains what lies at `place` (`polytask.exchange`), ended after `seconds`.
+    """The document of a TrainJob that trains what lies at `place` (`polytask.jobs.exchange`), ended after `seconds`.
 
     Raises TrainingError where Kubeflow's models do not take it.
     """
@@ -88,7 +88,7 @@ def train_job(name: str, nodes: Nodes, place: str, seconds: float) -> Object:
             "runtimeRef": {"name": nodes.runtime},
             "trainer": {
                 "image": nodes.image,
-                "command": ["torchrun", "-m", "polytask.node"],
+                "command": ["torchrun", "-m", "polytask.jobs.worker"],
                 "args": [place],
                 "numNodes": nodes.count,
                 "numProcPerNode": nodes.processes,

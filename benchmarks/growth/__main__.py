@@ -18,8 +18,8 @@ from rich.console import Console
 
 from benchmarks.figures import interleaved
 from benchmarks.growth.data import write_data
-from polytask.atomic import write_text
 from polytask.environment import prepare_environment
+from polytask.storage.atomic import write_text
 
 ONCE = ("ingest", "features", "training_set")
 DEADLINE_SECONDS = 3600

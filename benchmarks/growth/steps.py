@@ -15,10 +15,10 @@ from feature_repo.apply import build_store
 from feature_repo.point_in_time import PointInTimeJoin
 from feature_repo.sources import USER_HISTORY, USER_PROFILE, source_file
 from feature_repo.training_set import ROWS_PER_JOIN, build_training_set
-from polytask.catalogue import catalogues_of
+from polytask.data.catalogue import catalogues_of
+from polytask.data.tables import EVENT_ID, ITEMS, read_tables, table_file
 from polytask.ingest import ingest
 from polytask.scenario import Scenario
-from polytask.tables import EVENT_ID, ITEMS, read_tables, table_file
 
 SCENARIO_FILE = "scenario.json"
 TEXT_DIM = 384
@@ -81,11 +81,11 @@ def _epoch(folder: Path, scenario: Scenario) -> dict[str, Any]:
     """Some batches of an epoch, over text vectors drawn at random: what the language model adds is no matter here."""
     import torch
 
-    from polytask.batches import BatchLosses
-    from polytask.dataset import Dataset
-    from polytask.training import build_model, set_seed
-    from polytask.training_rows import read_training_set
-    from polytask.windows import WindowPlan
+    from polytask.data.dataset import Dataset
+    from polytask.data.training_set import read_training_set
+    from polytask.training.loop import build_model, set_seed
+    from polytask.training.task_losses import BatchLosses
+    from polytask.training.windows import WindowPlan
 
     random = np.random.default_rng(0)
     catalogues = catalogues_of(scenario, read_tables(folder / "tables"))

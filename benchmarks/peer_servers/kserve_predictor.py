@@ -13,7 +13,7 @@ from typing import Any
 from kserve import InferOutput, InferRequest, InferResponse, Model, ModelServer, model_server
 
 from benchmarks.in_process import InProcess
-from polytask.contract import RECOMMENDER, load_contract
+from polytask.contract.contract import RECOMMENDER, load_contract
 
 NAMES = {"int64": "INT64", "float32": "FP32"}
 

@@ -15,7 +15,7 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from benchmarks.in_process import InProcess
-from polytask.contract import load_contract
+from polytask.contract.contract import load_contract
 
 PATH = "/predict"
 TENSORS = "tensors"

@@ -13,11 +13,11 @@ import pandas as pd
 from pipelines.forgetting.files import ingested_tables
 from pipelines.forgetting.target import Finding, Handler, Target
 from pipelines.forgetting.versions import profiles
-from polytask.context import CONTEXT_WORDS, DAYPARTS, WEEKPARTS
-from polytask.packages import cache_folder
+from polytask.data.tables import INTERACTIONS, USERS, table_file
 from polytask.personal.places import TEXT_VECTORS
-from polytask.tables import INTERACTIONS, USERS, table_file
-from polytask.text import request_text
+from polytask.storage.wheels import cache_folder
+from polytask.text.templates import request_text
+from polytask.text.time_context import CONTEXT_WORDS, DAYPARTS, WEEKPARTS
 
 
 def _texts(target: Target) -> set[str]:
@@ -48,7 +48,7 @@ def _folders(cache: Path) -> list[Path]:
 
 
 def _find(target: Target) -> list[Finding]:
-    from polytask.vector_shards import VectorShards
+    from polytask.text.vector_store import VectorShards
 
     keys = _keys(target)
     if not keys:
@@ -58,7 +58,7 @@ def _find(target: Target) -> list[Finding]:
 
 
 def _remove(target: Target, findings: list[Finding]) -> list[Finding]:
-    from polytask.vector_shards import VectorShards
+    from polytask.text.vector_store import VectorShards
 
     keys = _keys(target)
     for finding in findings:

@@ -1,6 +1,6 @@
 """Published versions that hold a user: the live one and the one before it are written again, older ones deleted.
 
-The row of the user is cut out of the checkpoint and the model is exported again (`polytask.growth.forget_user`), which
+The row of the user is cut out of the checkpoint and the model is exported again (`polytask.jobs.forget_user`), which
 gives a version of its own number. It takes the place of the old one in the registry before that one is deleted, so
 there is always a live version.
 """
@@ -12,13 +12,13 @@ import pandas as pd
 
 from pipelines.forgetting.target import Finding, Handler, Target
 from pipelines.grow import write_repository
-from polytask.atomic import temporary_folder
-from polytask.contract import load_contract
+from polytask.contract.contract import load_contract
+from polytask.data.tables import USERS
 from polytask.errors import PolytaskError
 from polytask.personal.places import PUBLISHED
 from polytask.personal.user_rows import count_rows
 from polytask.registry.version import ModelVersion, RegistryError, version_before
-from polytask.tables import USERS
+from polytask.storage.atomic import temporary_folder
 
 CANNOT_REWRITE = "deleted: it has no checkpoint to export again from"
 
@@ -107,9 +107,9 @@ def _remove(target: Target, findings: list[Finding]) -> list[Finding]:
 
 def _rewritten(target: Target, version: ModelVersion, checkpoint: Path) -> int:
     """Publish a version without the user in the place of another, which is deleted; its number."""
-    from polytask.growth.forget_user import forget_job
-    from polytask.growth.jobs import BUNDLE, MODEL
-    from polytask.growth.version import Version
+    from polytask.jobs.forget_user import forget_job
+    from polytask.jobs.updates import BUNDLE, MODEL
+    from polytask.registry.trained import Version
     from serving.publish import publish
 
     bundle = Path(version.bundle)

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from polytask.checkpoint import HISTORY_FILE
-from polytask.dataset import Dataset
+from polytask.data.dataset import Dataset
+from polytask.data.splits import Split
 from polytask.evaluation.baselines import Tuned
 from polytask.evaluation.calibration import calibration
 from polytask.evaluation.examples import examples
@@ -13,10 +13,10 @@ from polytask.evaluation.query_check import Asked, query_report
 from polytask.evaluation.requests import split_requests
 from polytask.evaluation.study import MODEL, Method, baseline_methods, model_method, study
 from polytask.evaluation.summary import summary_of
-from polytask.growth.cold_start import load_cold_start
-from polytask.language_model import LanguageModel
+from polytask.model.cold_start import load_cold_start
 from polytask.model.multitask import MultiTaskModel
-from polytask.splits import Split
+from polytask.text.language_model import LanguageModel
+from polytask.training.checkpoint import HISTORY_FILE
 
 SPLITS: tuple[Split, ...] = ("validation", "test")
 # A quarter of an evaluation's: the interval's ends move in the third digit, and a step of a pipeline is waited for.

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from polytask.dataset import Dataset
+from polytask.data.dataset import Dataset
+from polytask.data.splits import Split
 from polytask.evaluation.baselines import Tuned, tuned_baselines
 from polytask.evaluation.classification import Classification, classification_of
 from polytask.evaluation.measures import task_statistics
@@ -16,7 +17,6 @@ from polytask.evaluation.served import NO_ROWS, served_scores
 from polytask.evaluation.statistics import value_of
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Task
-from polytask.splits import Split
 
 Scores = NDArray[np.float32]
 IntArray = NDArray[np.int64]

@@ -6,16 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
-from polytask.catalogue import PADDING_ROW, Catalogue
-from polytask.dataset import Dataset
+from polytask.data.catalogue import PADDING_ROW, Catalogue
+from polytask.data.dataset import Dataset
+from polytask.data.tables import ITEMS
 from polytask.evaluation.evaluate import request_scores
 from polytask.evaluation.measures import listed_rows
 from polytask.evaluation.requests import Requests, split_requests
 from polytask.evaluation.served import NO_ROWS
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Task
-from polytask.tables import ITEMS
-from polytask.text import fill, item_text
+from polytask.text.templates import fill, item_text
 
 EXAMPLES = 10
 HISTORY_SHOWN = 8

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, log_softmax
 
-from polytask.catalogue import PADDING_ROW
+from polytask.data.catalogue import PADDING_ROW
 from polytask.evaluation import metrics
 from polytask.evaluation.requests import Requests
 from polytask.evaluation.statistics import (

@@ -6,19 +6,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.catalogue import PADDING_ROW, Catalogue
-from polytask.checkpoint import language_model_of, load_checkpoint
-from polytask.dataset import Dataset
+from polytask.data.catalogue import PADDING_ROW, Catalogue
+from polytask.data.dataset import Dataset, with_vectors
+from polytask.data.tables import ITEMS
 from polytask.errors import DataError
 from polytask.evaluation.evaluate import model_scores
 from polytask.evaluation.requests import Requests
 from polytask.evaluation.served import served_scores
 from polytask.evaluation.study import Method
-from polytask.evaluation.variants import with_vectors
-from polytask.growth.cold_start import load_cold_start
-from polytask.language_model import LanguageModel
+from polytask.model.cold_start import load_cold_start
 from polytask.scenario.schema import Task
-from polytask.tables import ITEMS
+from polytask.text.language_model import LanguageModel
+from polytask.training.checkpoint import language_model_of, load_checkpoint
 
 Scores = NDArray[np.float32]
 Rows = NDArray[np.int64]

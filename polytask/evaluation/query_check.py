@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.dataset import Dataset
+from polytask.data.dataset import Dataset
+from polytask.data.request import RequestFeatures
 from polytask.evaluation.evaluate import scores_with
 from polytask.evaluation.measures import LIST_LENGTH, listed_rows
 from polytask.evaluation.requests import Requests, split_requests
 from polytask.evaluation.served import NO_ROWS, served_scores
 from polytask.model.multitask import MultiTaskModel, follows_an_item
-from polytask.request import RequestFeatures
 from polytask.scenario.schema import QueryCheck, Task
 
 Encode = Callable[[list[str]], NDArray[np.float32]]

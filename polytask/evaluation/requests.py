@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.dataset import Dataset
+from polytask.contract.tensors import HISTORY, SEEN
+from polytask.data.dataset import Dataset
+from polytask.data.splits import Split
 from polytask.scenario.schema import Task
-from polytask.splits import Split
-from polytask.tensors import HISTORY, SEEN
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.growth.cold_calibration import listed_scores, masked_scores
+from polytask.data.tables import ITEMS
 from polytask.scenario.schema import Task
-from polytask.tables import ITEMS
+from polytask.updates.cold_calibration import listed_scores, masked_scores
 
 Scores = NDArray[np.float32]
 IntArray = NDArray[np.int64]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.catalogue import PADDING_ROW
-from polytask.dataset import Dataset
+from polytask.data.catalogue import PADDING_ROW
+from polytask.data.dataset import Dataset
 from polytask.evaluation.requests import Requests
 
 BoolArray = NDArray[np.bool_]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.dataset import Dataset
+from polytask.data.dataset import Dataset
 from polytask.evaluation.baselines import Tuned
 from polytask.evaluation.bootstrap import RESAMPLES, Sampled, average, sampled
 from polytask.evaluation.evaluate import model_scores

@@ -16,10 +16,7 @@ from pathlib import Path
 import onnx
 import onnxruntime
 
-from polytask.atomic import atomic_folder, sha256_file
-from polytask.catalogue import Catalogue
-from polytask.checkpoint import language_model_of, load_checkpoint
-from polytask.contract import (
+from polytask.contract.contract import (
     MULTITASK,
     REPOSITORY_FOLDER,
     TEXT_ENCODER,
@@ -28,20 +25,23 @@ from polytask.contract import (
     Contract,
     FileSum,
 )
-from polytask.dataset import Dataset
+from polytask.contract.tensors import ALLOWED, multitask_inputs, multitask_outputs, text_inputs, text_outputs
+from polytask.contract.triton_image import ONNX_RUNTIME, TRITON_IMAGE
+from polytask.data.catalogue import Catalogue
+from polytask.data.dataset import Dataset
+from polytask.data.priorities import PRIORITIES_FILE, Priorities
+from polytask.data.request import RequestEncoder, RequestFeatures
+from polytask.data.tables import ITEMS
 from polytask.errors import ExportError
 from polytask.export.onnx import export_graph
 from polytask.export.parity import check_parity
 from polytask.export.serving_graph import ServingGraph
 from polytask.export.skip_layer_norm import with_skip_layer_norms
 from polytask.export.text_encoder import KnownEncoder, TextEncoderExport
-from polytask.growth.cold_start import load_cold_start
-from polytask.priorities import PRIORITIES_FILE, Priorities
-from polytask.request import RequestEncoder, RequestFeatures
+from polytask.model.cold_start import load_cold_start
 from polytask.scenario.schema import Scenario
-from polytask.tables import ITEMS
-from polytask.tensors import ALLOWED, multitask_inputs, multitask_outputs, text_inputs, text_outputs
-from polytask.triton_image import ONNX_RUNTIME, TRITON_IMAGE
+from polytask.storage.atomic import atomic_folder, sha256_file
+from polytask.training.checkpoint import language_model_of, load_checkpoint
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from polytask.contract.tensors import ATTENTION_MASK, INPUT_IDS
 from polytask.export.in_process import session
 from polytask.export.quantise_int8 import Activations, FloatArray, linear_layers
-from polytask.tensors import ATTENTION_MASK, INPUT_IDS
-from polytask.text import TextTokenizer
+from polytask.text.templates import TextTokenizer
 
 TEXTS = 256
 BATCH = 16

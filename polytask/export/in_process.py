@@ -8,8 +8,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from polytask.contract import MULTITASK, TEXT_ENCODER, Contract
-from polytask.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR
+from polytask.contract.contract import MULTITASK, TEXT_ENCODER, Contract
+from polytask.contract.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polytask.catalogue import PADDING_ROW, Catalogue
+from polytask.data.catalogue import PADDING_ROW, Catalogue
+from polytask.data.tables import ITEMS
 from polytask.scenario.schema import Scenario, Task
-from polytask.tables import ITEMS
-from polytask.text import is_missing
+from polytask.text.templates import is_missing
 
 
 class Negatives(nn.Module):

@@ -10,8 +10,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from polytask.contract.tensors import TensorSpec
 from polytask.errors import ExportError
-from polytask.tensors import TensorSpec
 
 OPSET = 20
 # Any size that is neither 0 nor 1 leaves the batch axis open.

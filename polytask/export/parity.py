@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from polytask.contract import TEXT_ENCODER, Contract
+from polytask.contract.contract import TEXT_ENCODER, Contract
+from polytask.contract.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR
+from polytask.data.request import RequestEncoder, RequestFeatures
 from polytask.errors import ContractError
 from polytask.export.in_process import Arrays, BundleModels, session
 from polytask.export.serving_graph import ServingGraph
-from polytask.language_model import LanguageModel
 from polytask.model.multitask import MultiTaskModel
-from polytask.request import RequestEncoder, RequestFeatures
-from polytask.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR
-from polytask.text import TextTokenizer
+from polytask.text.language_model import LanguageModel
+from polytask.text.templates import TextTokenizer
 
 SCORE_TOLERANCE = 1e-5
 

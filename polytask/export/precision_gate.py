@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.contract import TaskFigures
-from polytask.dataset import Dataset
+from polytask.contract.contract import TaskFigures
+from polytask.data.dataset import Dataset
 from polytask.evaluation.bootstrap import sampled
 from polytask.evaluation.evaluate import scores_with
 from polytask.evaluation.measures import LIST_LENGTH, LOWER_IS_BETTER, listed_rows, primary_metric, task_statistics

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from polytask.catalogue import Catalogue
+from polytask.contract.tensors import MASKED_SCORE
+from polytask.data.catalogue import Catalogue
+from polytask.data.tables import ITEMS, USERS
 from polytask.export.negatives import Negatives
-from polytask.growth.cold_start import below_the_first
+from polytask.model.cold_start import below_the_first
 from polytask.model.heads import answer
 from polytask.model.multitask import Catalogues, MultiTaskModel
 from polytask.model.transition import TransitionTables
 from polytask.scenario.schema import Task
-from polytask.tables import ITEMS, USERS
-from polytask.tensors import MASKED_SCORE
 
 
 class ServingGraph(nn.Module):

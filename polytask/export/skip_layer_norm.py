@@ -2,7 +2,8 @@
 
 The CPU kernel of LayerNormalization takes six times as long in ONNX Runtime 1.27 to 1.29 as before and after; that of
 SkipLayerNormalization, an operator of ONNX Runtime's own, does not. From 1.30 on it is the other way round: when
-`polytask.triton_image` moves, measure both forms again (ADR 0041). Graphs for a GPU keep the standard operators.
+`polytask.contract.triton_image` changes, measure both forms again (ADR 0041). Graphs for a GPU keep the standard
+operators.
 """
 
 from collections import Counter

@@ -12,21 +12,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from polytask.contract import GraphPrecision
-from polytask.dataset import Dataset
+from polytask.contract.contract import GraphPrecision
+from polytask.contract.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR, text_inputs, text_outputs
+from polytask.data.dataset import Dataset
 from polytask.errors import ExportError
 from polytask.export.calibration import calibrate
-from polytask.export.half import in_half
+from polytask.export.fp16 import in_half
 from polytask.export.in_process import session
 from polytask.export.onnx import export_graph
 from polytask.export.precision_gate import PrecisionGate, failures
 from polytask.export.quantise_int8 import quantised
 from polytask.export.skip_layer_norm import shapes_of, with_skip_layer_norms
-from polytask.language_model import LanguageModel, TextEncoder
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Scenario
-from polytask.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR, text_inputs, text_outputs
-from polytask.text import TextTokenizer, batches_by_length
+from polytask.text.language_model import LanguageModel, TextEncoder
+from polytask.text.templates import TextTokenizer, batches_by_length
 
 ENCODE_BATCH = 32
 Reduced = Literal["int8", "fp16"]

@@ -33,8 +33,8 @@ def check(
       polytask check --scenario scenarios/mine.yaml
       polytask check --scenario mine --rejected bad
     """
-    from polytask.language_model import TOKENIZER_FILE
-    from polytask.language_model_files import language_model_folder
+    from polytask.text.language_model import TOKENIZER_FILE
+    from polytask.text.language_model_files import language_model_folder
 
     console = Console()
     loaded = load_scenario(scenario)

@@ -18,12 +18,12 @@ from typing import Annotated, NamedTuple
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from polytask.atomic import write_text
+from polytask.data.tables import Tables
 from polytask.errors import DataError
 from polytask.ingest.conversion import convert
-from polytask.packages import cache_folder
 from polytask.scenario.schema import Scenario
-from polytask.tables import Tables
+from polytask.storage.atomic import write_text
+from polytask.storage.wheels import cache_folder
 
 FILE = "forgotten.json"
 SALT_BYTES = 32

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from polytask.data.tables import Tables
 from polytask.ingest.widedeep import read_data
 from polytask.scenario.schema import Scenario
-from polytask.tables import Tables
 
 GENRES = (
     *("Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy"),

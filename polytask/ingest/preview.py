@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from polytask.catalogue import catalogues_of
-from polytask.context import time_context
+from polytask.data.catalogue import catalogues_of
+from polytask.data.labels import TaskLabels, event_labels
+from polytask.data.splits import split_events
+from polytask.data.tables import INTERACTIONS, ITEMS, USERS, Tables
 from polytask.errors import DataError
 from polytask.ingest.run import clean, read_source
 from polytask.ingest.timeline import order_events
-from polytask.labels import TaskLabels, event_labels
 from polytask.personal.hidden import HIDDEN
 from polytask.scenario.schema import Scenario, Task
-from polytask.splits import split_events
-from polytask.tables import INTERACTIONS, ITEMS, USERS, Tables
-from polytask.text import TextTokenizer, item_text, request_text
+from polytask.text.templates import TextTokenizer, item_text, request_text
+from polytask.text.time_context import time_context
 
 # Users and items whose texts are counted in tokens; of the events, as many requests.
 TEXTS = 2000

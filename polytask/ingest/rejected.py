@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from polytask.atomic import atomic_file
+from polytask.storage.atomic import atomic_file
 
 REJECTED = "rejected"
 WARNING = "# This file holds personal data: whole rows of the source. Delete it when the table is corrected.\n"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from polytask.atomic import write_text
+from polytask.storage.atomic import write_text
 
 REPORT_FILE = "report.json"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from polytask.data.tables import Tables
 from polytask.ingest.widedeep import read_data
 from polytask.scenario.schema import Scenario
-from polytask.tables import Tables
 
 NOTES = (
     "the source has no times: rows are stamped in file order, one minute apart, from 2000-01-01",

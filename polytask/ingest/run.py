@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from polytask.atomic import atomic_folder, sha256_file
+from polytask.data.tables import EVENT_ID, INTERACTIONS, ITEMS, USERS, Tables, table_file, write_tables
 from polytask.ingest import reviews
 from polytask.ingest.forgotten import Remaining, without_forgotten
 from polytask.ingest.movielens import read_movielens
@@ -17,7 +17,7 @@ from polytask.ingest.timeline import order_events
 from polytask.ingest.user_tables import read_table, read_user_tables
 from polytask.ingest.validation import Reasons, check_entities, check_interactions
 from polytask.scenario.schema import Scenario
-from polytask.tables import EVENT_ID, INTERACTIONS, ITEMS, USERS, Tables, table_file, write_tables
+from polytask.storage.atomic import atomic_folder, sha256_file
 
 
 @dataclass(frozen=True)

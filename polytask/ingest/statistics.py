@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from polytask.data.splits import split_events
+from polytask.data.tables import INTERACTIONS, ITEMS, USERS, Tables, read_tables
 from polytask.ingest.report import read_report
-from polytask.markdown import cell, table
+from polytask.presentation.markdown_table import cell, table
 from polytask.scenario.schema import Column, Scenario
-from polytask.splits import split_events
-from polytask.tables import INTERACTIONS, ITEMS, USERS, Tables, read_tables
 
 DAY = pd.Timedelta(days=1)
 

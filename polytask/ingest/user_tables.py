@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from polytask.data.tables import INTERACTIONS, ITEMS, USERS, Tables
 from polytask.errors import DataError
 from polytask.scenario.schema import Column, Scenario
-from polytask.tables import INTERACTIONS, ITEMS, USERS, Tables
 
 
 def read_user_tables(scenario: Scenario, cache: Path | None) -> Tables:

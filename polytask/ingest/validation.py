@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from polytask.data.tables import INTERACTIONS
 from polytask.errors import DataError, ScenarioError
 from polytask.ingest.conversion import NOUNS, convert, tighten
 from polytask.personal.hidden import HIDDEN
 from polytask.scenario.schema import Column, Scenario, Table
-from polytask.tables import INTERACTIONS
 
 FIRST_ROWS = 3
 Reasons = dict[str, int]

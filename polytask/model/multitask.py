@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from polytask.data.tables import ITEMS, USERS
 from polytask.model.fusion import Tower, build_fusion
 from polytask.model.heads import RetrievalHead, build_head
 from polytask.model.history_encoder import HistoryEncoder
@@ -13,7 +14,6 @@ from polytask.model.item_table import ItemTable, Standardise
 from polytask.model.task_modules import TaskModules
 from polytask.model.transition import Transition, TransitionTables
 from polytask.scenario.schema import Scenario, Task
-from polytask.tables import ITEMS, USERS
 
 
 class Catalogues(NamedTuple):

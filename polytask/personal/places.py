@@ -4,7 +4,7 @@ docs/personal-data.md is written from this list.
 
 from dataclasses import dataclass
 
-from polytask.markdown import table
+from polytask.presentation.markdown_table import table
 
 
 @dataclass(frozen=True)

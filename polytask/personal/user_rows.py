@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from polytask.atomic import atomic_file, write_text
 from polytask.errors import DataError
 from polytask.ingest.conversion import convert
 from polytask.ingest.user_tables import read_table
+from polytask.storage.atomic import atomic_file, write_text
 
 MAGIC = b"PAR1"
 

@@ -8,10 +8,10 @@
 import shutil
 from pathlib import Path
 
-from polytask.atomic import atomic_folder, replace_link
-from polytask.contract import CONTRACT_FILE, Contract, load_contract
+from polytask.contract.contract import CONTRACT_FILE, Contract, load_contract
 from polytask.registry.version import RegistryError
-from polytask.removal import finish_removals, remove_folder
+from polytask.storage.atomic import atomic_folder, replace_link
+from polytask.storage.removal import finish_removals, remove_folder
 
 CURRENT = "current"
 CHECKPOINTS = "checkpoints"

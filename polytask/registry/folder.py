@@ -7,8 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from polytask.atomic import write_text
-from polytask.contract import load_contract
+from polytask.contract.contract import load_contract
 from polytask.registry.files import VersionFiles
 from polytask.registry.version import (
     REPLACES,
@@ -19,6 +18,7 @@ from polytask.registry.version import (
     now,
     version_before,
 )
+from polytask.storage.atomic import write_text
 
 RECORDS = "records"
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from polytask.context import time_context
+from polytask.text.time_context import time_context
 
 FloatArray = NDArray[np.float64]
 

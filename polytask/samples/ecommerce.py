@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from polytask.data.tables import Tables
 from polytask.samples.draw import FIT, Circumstance, draw_events, tastes, yes_or_no
-from polytask.tables import Tables
 
 USERS = 160
 ARTICLES = {

@@ -5,8 +5,8 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from polytask.data.tables import Tables
 from polytask.samples.draw import FIT, Circumstance, draw_events, tastes
-from polytask.tables import Tables
 
 USERS = 160
 SPOTS = {

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import typer
 
-from polytask.atomic import write_text
+from polytask.data.tables import Tables
 from polytask.errors import ScenarioError
 from polytask.samples.ecommerce import ecommerce
 from polytask.samples.online_education import online_education
 from polytask.samples.smart_city import smart_city
 from polytask.samples.social_media import social_media
 from polytask.scenario import load_scenario
-from polytask.tables import Tables
+from polytask.storage.atomic import write_text
 
 SAMPLES: dict[str, Callable[[np.random.Generator], Tables]] = {
     "ecommerce": ecommerce,

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from polytask.markdown import table
+from polytask.presentation.markdown_table import table
 from polytask.scenario.schema import DEFAULT_LANGUAGE_MODEL, Scenario
 
 INTRODUCTION = """# The scenario file

@@ -8,7 +8,6 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from polytask.context import CONTEXT_WORDS
 from polytask.errors import ScenarioError
 from polytask.scenario.checks import check_scenario
 from polytask.scenario.data import (
@@ -27,6 +26,7 @@ from polytask.scenario.learning import Encoder, Export, Lora, Model, Precision, 
 from polytask.scenario.resources import Resources, StepResources
 from polytask.scenario.section import Name, Section
 from polytask.scenario.tasks import Condition, Label, Task, TaskKind
+from polytask.text.time_context import CONTEXT_WORDS
 
 __all__ = [
     "Column",

@@ -8,8 +8,8 @@ import numpy as np
 import tritonclient.grpc as triton
 from numpy.typing import NDArray
 
+from polytask.contract.tensors import MASKED_SCORE
 from polytask.errors import RequestError
-from polytask.tensors import MASKED_SCORE
 from serving.client.answers import Answer, Entry, Label, Ranked, SlateEntry, Value
 from serving.client.questions import Question
 

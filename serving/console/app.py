@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from polytask.errors import RequestError
-from polytask.look import STYLE_SHEET
+from polytask.presentation.style_sheet import STYLE_SHEET
 from serving.client import Explanation
 from serving.console.directory import Directory, Person
 from serving.console.page import slate_rows, sliders, stages, task_views

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from polytask.contract import CONTRACT_FILE
+from polytask.contract.contract import CONTRACT_FILE
 from polytask.errors import ServingError
 
 BUNDLE = Path("build/demo/movielens/published/current")

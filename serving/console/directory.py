@@ -11,11 +11,11 @@ from itertools import chain, count, islice
 from math import gcd
 from typing import Any, Protocol
 
-from polytask.catalogue import PADDING_ROW, Catalogue
+from polytask.data.catalogue import PADDING_ROW, Catalogue
+from polytask.data.tables import ITEMS, USERS
 from polytask.errors import RequestError
 from polytask.scenario.schema import Scenario, Table
-from polytask.tables import ITEMS, USERS
-from polytask.text import value_words
+from polytask.text.templates import value_words
 from serving.transformer.answers import title_of
 from serving.transformer.deadline import Unavailable
 from serving.transformer.features import OnlineFeatures

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+from polytask.data.tables import ITEMS
 from polytask.scenario.schema import Task
-from polytask.tables import ITEMS
 from serving.client import Answer, Entry, Label, Ranked, Value
 from serving.console.directory import Directory
 from serving.console.service import Reply

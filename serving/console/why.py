@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+from polytask.data.tables import ITEMS
 from polytask.errors import PolytaskError
 from polytask.scenario.schema import Task, Text
-from polytask.tables import ITEMS
-from polytask.text import value_words
+from polytask.text.templates import value_words
 from serving.client import Explanation, Label, Ranked, TaskExplanation, explain
 from serving.client.explain import ItemContribution, WordsContribution
 from serving.console.directory import Directory

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from polytask.contract import load_contract
+from polytask.contract.contract import load_contract
+from polytask.contract.triton_image import ONNX_RUNTIME, TRITON_IMAGE
 from polytask.errors import ContractError, DataError, PolytaskError
-from polytask.packages import cache_folder, package_path
 from polytask.scenario.schema import Scenario
-from polytask.triton_image import ONNX_RUNTIME, TRITON_IMAGE
+from polytask.storage.wheels import cache_folder, package_path
 from serving.doctor.finding import Finding, fault, note, ok
 from serving.triton.install import PYTRITON, TritonInstallation, install_triton
 from serving.triton.onnxruntime_backend import VARIABLE, named_backend

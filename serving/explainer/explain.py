@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.catalogue import PADDING_ROW
-from polytask.contract import MULTITASK, TEXT_ENCODER
+from polytask.contract.contract import MULTITASK, TEXT_ENCODER
+from polytask.contract.tensors import ALLOWED, ATTENTION_MASK, INPUT_IDS, MASKED_SCORE, TEXT_VECTOR
+from polytask.data.catalogue import PADDING_ROW
+from polytask.data.request import RequestFeatures
+from polytask.data.tables import ITEMS
 from polytask.errors import ContractError, RequestError
-from polytask.request import RequestFeatures
 from polytask.scenario.schema import Task
-from polytask.tables import ITEMS
-from polytask.tensors import ALLOWED, ATTENTION_MASK, INPUT_IDS, MASKED_SCORE, TEXT_VECTOR
 from serving.explainer.occlusion import HISTORY, Part, Titles, as_read, parts_of
 from serving.explainer.parse import TARGETS, Wanted
 from serving.transformer.answers import AnswerWriter, model_outputs

@@ -12,7 +12,7 @@ from serving.transformer.call_record import STAGES
 from serving.transformer.metrics import SECONDS
 
 if TYPE_CHECKING:
-    from polytask.contract import Contract
+    from polytask.contract.contract import Contract
     from serving.transformer.admission import Admission
     from serving.transformer.call_record import CallRecord
 

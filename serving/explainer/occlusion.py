@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from polytask.catalogue import PADDING_ROW, Catalogue
-from polytask.request import RequestEncoder, RequestFeatures
+from polytask.data.catalogue import PADDING_ROW, Catalogue
+from polytask.data.request import RequestEncoder, RequestFeatures
 
 HISTORY = "history"
 PROFILE = "profile"

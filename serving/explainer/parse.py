@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from polytask.data.tables import ITEMS
 from polytask.errors import RequestError
 from polytask.scenario.schema import Scenario, Task
-from polytask.tables import ITEMS
 from serving.transformer.filters import FILTERS
 from serving.transformer.parse import (
     CONTEXT,

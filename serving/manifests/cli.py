@@ -7,8 +7,8 @@ import typer
 import yaml
 from rich.console import Console
 
-from polytask.atomic import write_text
 from polytask.errors import ServingError
+from polytask.storage.atomic import write_text
 from serving.manifests.render import OVERLAYS
 
 OUTPUT = Path("build/manifests")

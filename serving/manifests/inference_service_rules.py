@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from polytask.triton_image import ONNX_RUNTIME, TRITON_IMAGE
+from polytask.contract.triton_image import ONNX_RUNTIME, TRITON_IMAGE
 from serving.manifests.problems import Document, Problem, name_of
 from serving.manifests.serving_pod_rules import all_tritons, deployed_contract, option, orderly_end
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from polytask.contract import REPOSITORY_FOLDER
+from polytask.contract.contract import REPOSITORY_FOLDER
 from polytask.registry.version import ModelRegistry, ModelVersion
 
 

@@ -46,7 +46,7 @@ def rollout(
       polytask rollout --bundle current --storage s3://models --namespace staging
       polytask rollout --bundle current --storage s3://models --namespace live --strategy canary
     """
-    from polytask.contract import load_contract
+    from polytask.contract.contract import load_contract
     from serving.registry.address import open_registry
     from serving.registry.rolled_out import check_registered, tell_registry
     from serving.rollout.deploy import deploy

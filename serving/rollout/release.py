@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from polytask.contract import REPOSITORY_FOLDER, Contract, load_contract
+from polytask.contract.contract import REPOSITORY_FOLDER, Contract, load_contract
 from serving.rollout.errors import RolloutError
 from serving.triton.checksums import check_sums
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from polytask.contract import RECOMMENDER
+from polytask.contract.contract import RECOMMENDER
 from serving.rollout.errors import NotServing
 
 SECONDS = 5.0

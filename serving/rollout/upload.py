@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from polytask.contract import CONTRACT_FILE
-from polytask.object_storage import SCHEMES, DamagedError, bring, file_system, read
+from polytask.contract.contract import CONTRACT_FILE
+from polytask.storage.object_storage import SCHEMES, DamagedError, bring, file_system, read
 from serving.rollout.errors import RolloutError
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from polytask.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER, Contract
+from polytask.contract.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER, Contract
+from polytask.contract.tensors import TensorSpec
 from polytask.errors import ContractError
-from polytask.tensors import TensorSpec
 
 # The models that the transformer calls.
 MODELS = (TEXT_ENCODER, MULTITASK, RECOMMENDER)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.catalogue import PADDING_ROW, Catalogue
+from polytask.contract.tensors import MASKED_SCORE, task_outputs
+from polytask.data.catalogue import PADDING_ROW, Catalogue
+from polytask.data.tables import ITEMS
 from polytask.errors import ContractError
 from polytask.scenario.schema import Scenario, Task
-from polytask.tables import ITEMS
-from polytask.tensors import MASKED_SCORE, task_outputs
-from polytask.text import fill
+from polytask.text.templates import fill
 from serving.transformer.bounded_cache import BoundedCache
 from serving.transformer.wire import key_datatype
 

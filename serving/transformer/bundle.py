@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from polytask.atomic import sha256_file
-from polytask.catalogue import Catalogue, load_catalogue
-from polytask.contract import CONTRACT_FILE, Contract, load_contract
+from polytask.contract.contract import CONTRACT_FILE, Contract, load_contract
+from polytask.contract.tensors import multitask_inputs, multitask_outputs
+from polytask.data.catalogue import Catalogue, load_catalogue
+from polytask.data.priorities import Priorities, equal_priorities, load_priorities
+from polytask.data.request import RequestEncoder
+from polytask.data.tables import USERS
 from polytask.errors import ContractError
-from polytask.priorities import Priorities, equal_priorities, load_priorities
-from polytask.request import RequestEncoder
-from polytask.tables import USERS
-from polytask.tensors import multitask_inputs, multitask_outputs
-from polytask.text import TextTokenizer
+from polytask.storage.atomic import sha256_file
+from polytask.text.templates import TextTokenizer
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import prometheus_client  # noqa: F401 - before Feast, which would put it into its mode for many processes
 import yaml
 
-from polytask.context import CONTEXT_WORDS
+from polytask.contract.tensors import HISTORY, SEEN
 from polytask.errors import ContractError
 from polytask.scenario.schema import Scenario
-from polytask.stored_code import run_no_other_code
-from polytask.tensors import HISTORY, SEEN
+from polytask.text.stored_code import run_no_other_code
+from polytask.text.time_context import CONTEXT_WORDS
 
 if TYPE_CHECKING:  # feast takes seconds to import
     from feast import FeatureStore, FeatureView

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from polytask.context import time_context
+from polytask.contract.tensors import ATTENTION_MASK, HISTORY, INPUT_IDS, SEEN
+from polytask.data.request import RequestEncoder, RequestFeatures
 from polytask.errors import ContractError
-from polytask.request import RequestEncoder, RequestFeatures
 from polytask.scenario.schema import Scenario
-from polytask.tensors import ATTENTION_MASK, HISTORY, INPUT_IDS, SEEN
-from polytask.text import TextTokenizer
+from polytask.text.templates import TextTokenizer
+from polytask.text.time_context import time_context
 from serving.transformer.blocking import within
 from serving.transformer.deadline import Deadline, Unavailable
 from serving.transformer.dependency_errors import is_unavailable, reason

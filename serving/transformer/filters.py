@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.catalogue import PADDING_ROW, Catalogue
+from polytask.data.catalogue import PADDING_ROW, Catalogue
 from polytask.errors import RequestError
 from polytask.scenario.schema import Column, Scenario
-from polytask.text import is_missing
+from polytask.text.templates import is_missing
 from serving.transformer.blocking import BoundedThreads
 from serving.transformer.bounded_cache import BoundedCache
 from serving.transformer.deadline import Deadline

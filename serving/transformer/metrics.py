@@ -11,13 +11,13 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from polytask.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER
-from polytask.tensors import MASKED_SCORE
+from polytask.contract.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER
+from polytask.contract.tensors import MASKED_SCORE
 from serving.transformer.answers import COLD_START, DEGRADED, STALE_FEATURES, TRUNCATED, AnswerTensor
 from serving.transformer.call_record import STAGES
 
 if TYPE_CHECKING:
-    from polytask.contract import Contract
+    from polytask.contract.contract import Contract
     from serving.transformer.admission import Admission
     from serving.transformer.call_record import CallRecord
 

@@ -11,7 +11,7 @@ from kserve.errors import InvalidInput
 from kserve.metrics import POST_HIST_TIME, PRE_HIST_TIME, PREDICT_HIST_TIME
 from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest, ModelInferResponse
 
-from polytask.contract import Contract
+from polytask.contract.contract import Contract
 from serving.transformer.admission import Admission
 from serving.transformer.answers import answer_types
 from serving.transformer.call_record import CallRecord, current_record

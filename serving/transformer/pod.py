@@ -2,7 +2,7 @@
 
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
 
-from polytask.contract import Contract
+from polytask.contract.contract import Contract
 from serving.transformer.agreement import MODELS, ServedModel, check_agreement
 from serving.transformer.channel import Channel
 from serving.transformer.deadline import Deadline, Unavailable

@@ -8,7 +8,7 @@ import numpy as np
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
 from numpy.typing import NDArray
 
-from polytask.contract import Contract
+from polytask.contract.contract import Contract
 from polytask.errors import ContractError, PolytaskError
 from serving.transformer.addresses import Addresses
 from serving.transformer.channel import CLOSED, Channel

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER
+from polytask.contract.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER
+from polytask.contract.tensors import ALLOWED, ATTENTION_MASK, ENCODED_TEXT, INPUT_IDS, TEXT_VECTOR
+from polytask.data.tables import ITEMS
 from polytask.errors import ContractError
-from polytask.tables import ITEMS
-from polytask.tensors import ALLOWED, ATTENTION_MASK, ENCODED_TEXT, INPUT_IDS, TEXT_VECTOR
 from serving.transformer.answers import (
     COLD_START,
     DEGRADED,

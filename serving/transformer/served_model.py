@@ -10,7 +10,7 @@ from grpc_interceptor.exceptions import DeadlineExceeded as DeadlineExceededStat
 from kserve import Model
 from kserve.errors import InvalidInput, ModelNotFound, ServerNotReady
 
-from polytask.contract import Contract
+from polytask.contract.contract import Contract
 from polytask.errors import ContractError, RequestError
 from serving.transformer.admission import Admission, Overloaded
 from serving.transformer.blocking import BoundedThreads

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.contract.tensors import MASKED_SCORE
 from polytask.scenario.schema import Scenario, Task
-from polytask.tensors import MASKED_SCORE
 from serving.transformer.answers import (
     PRIORITY,
     PRIORITY_TASKS,

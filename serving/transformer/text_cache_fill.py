@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from polytask.context import time_context
+from polytask.data.request import RequestFeatures
+from polytask.data.tables import USERS
 from polytask.errors import PolytaskError
-from polytask.request import RequestFeatures
-from polytask.tables import USERS
-from polytask.text import is_missing
+from polytask.text.templates import is_missing
+from polytask.text.time_context import time_context
 from serving.transformer.bundle import Bundle
 from serving.transformer.deadline import Deadline, Unavailable
 from serving.transformer.text_vectors import TextVectors

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.errors import ContractError
-from polytask.text import TextTokenizer
+from polytask.text.templates import TextTokenizer
 from serving.transformer.bounded_cache import ENTRY_BYTES
 from serving.transformer.deadline import Deadline
 

@@ -6,8 +6,8 @@ image has neither Python nor this project checks the whole repository before it 
 
 from pathlib import Path
 
-from polytask.atomic import sha256_file, write_text
 from polytask.errors import ContractError
+from polytask.storage.atomic import sha256_file, write_text
 
 SUMS_FILE = "SHA256SUMS"
 

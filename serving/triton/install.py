@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polytask.errors import ServingError
-from polytask.packages import Wheel, cache_folder, extract_wheel
+from polytask.storage.wheels import Wheel, cache_folder, extract_wheel
 from serving.triton.known_answer import write_known_answer
 from serving.triton.onnxruntime_backend import (
     INSTALL_DEADLINE_SECONDS,
@@ -57,7 +57,7 @@ class TritonInstallation:
 
 
 def install_triton(cache: Path | None = None) -> TritonInstallation:
-    """Install what is missing of Triton below `cache` (default: `polytask.packages.cache_folder()`).
+    """Install what is missing of Triton below `cache` (default: `polytask.storage.wheels.cache_folder()`).
 
     Its backend is the one that POLYTASK_ONNXRUNTIME_BACKEND names, else the python-based one.
     Raises ServingError when this machine lacks something that only its owner can install, DataError when the wheel

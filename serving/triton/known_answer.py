@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.atomic import atomic_folder, sha256_file
 from polytask.errors import ServingError
+from polytask.storage.atomic import atomic_folder, sha256_file
 
 KNOWN_ANSWER = "known_answer"
 BATCH_SIZES = (1, 3, 64)

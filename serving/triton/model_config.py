@@ -11,10 +11,10 @@ ONNX Runtime 1.28 and of Triton's backend, and loads on its CPU build; it has no
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
-from polytask.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER, Contract
-from polytask.tables import ITEMS
-from polytask.tensors import ALLOWED, ATTENTION_MASK, INPUT_IDS, TensorSpec
-from polytask.text import TOKEN_BUCKET, bucket
+from polytask.contract.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER, Contract
+from polytask.contract.tensors import ALLOWED, ATTENTION_MASK, INPUT_IDS, TensorSpec
+from polytask.data.tables import ITEMS
+from polytask.text.templates import TOKEN_BUCKET, bucket
 from serving.triton.pbtxt import Message, Word
 
 Machine = Literal["default", "gpu", "tensorrt"]

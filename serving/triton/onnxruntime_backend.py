@@ -17,9 +17,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from polytask.atomic import atomic_folder, sha256_file
+from polytask.contract.triton_image import ONNX_RUNTIME
 from polytask.errors import ServingError
-from polytask.triton_image import ONNX_RUNTIME
+from polytask.storage.atomic import atomic_folder, sha256_file
 
 VARIABLE = "POLYTASK_ONNXRUNTIME_BACKEND"
 LIBRARY = "libtriton_onnxruntime.so"

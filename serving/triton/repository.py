@@ -14,9 +14,9 @@ the python-based one of `serving/triton/backend/` read them unchanged. One repos
 
 from pathlib import Path
 
-from polytask.atomic import write_text
-from polytask.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER, Contract
+from polytask.contract.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER, Contract
 from polytask.errors import ContractError
+from polytask.storage.atomic import write_text
 from serving.triton.checksums import write_sums
 from serving.triton.model_config import MACHINES, MODEL_FILE, THREADS, Machine, ensemble_config, onnx_config
 from serving.triton.pbtxt import pbtxt

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.growth import __main__ as main
 from benchmarks.growth import steps
 from benchmarks.growth.__main__ import ONCE, StepKilled, grow
-from polytask.tables import table_file
+from polytask.data.tables import table_file
 
 
 class Pretended:

@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks.hostile_calls import BOMB_BYTES, SURROGATE_BYTES, TRITON, grpc_calls, rest_calls
 from benchmarks.hostile_load import HostileOutcome
+from polytask.data.tables import Tables
 from polytask.scenario import Scenario
-from polytask.tables import Tables
 from tests.small import with_string_keys
 
 LARGEST_BODY = 8 * 2**20

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from polytask.data.tables import Tables
 from polytask.scenario import Scenario
-from polytask.tables import Tables
 from tests.cluster import storage
 from tests.cluster.api import Object
 from tests.cluster.control_plane import ControlPlane

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from polytask.contract import load_contract
+from polytask.contract.contract import load_contract
 from serving.rollout.cluster import Cluster
 from serving.rollout.errors import RolloutError
 from serving.rollout.release import Release

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from components.deploy import deploy
+from polytask.data.tables import Tables
 from polytask.registry.folder import FolderRegistry
 from polytask.scenario import Scenario
-from polytask.tables import Tables
 from serving.rollout import deploy as rollout
 from serving.rollout.errors import RolloutError
 from serving.rollout.settings import Outcome

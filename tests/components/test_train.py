@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-import polytask.growth.jobs as growth
 from components.image import IMAGE
 from components.train import train
-from polytask import jobs, together
-from polytask.lineage import data_checksum
+from polytask.jobs import launch, updates
+from polytask.jobs import train as train_job
+from polytask.registry.lineage import data_checksum
 from polytask.scenario import load_scenario
 from serving.rollout import cluster
 from trainer import on_nodes
@@ -37,9 +37,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def way(name: str) -> Any:
         return lambda *_, **__: made.append(name) or {"item_loss": 0.5}
 
-    monkeypatch.setattr(jobs, "train_model", way("alone"))
-    monkeypatch.setattr(together, "train_together", way("together"))
-    monkeypatch.setattr(growth, "calibrate_job", way("calibrated"))
+    monkeypatch.setattr(train_job, "train_model", way("alone"))
+    monkeypatch.setattr(launch, "train_together", way("together"))
+    monkeypatch.setattr(updates, "calibrate_job", way("calibrated"))
     monkeypatch.setattr(cluster, "connect", way("cluster"))
     monkeypatch.setattr(on_nodes, "connect", way("cluster"))
     return made
@@ -55,7 +55,7 @@ def test_one_machine_asks_no_cluster(arguments: dict[str, Any], calls: list[str]
 def test_a_stop_while_new_items_are_calibrated_loses_no_training(
     arguments: dict[str, Any], calls: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    state = jobs.state_file(load_scenario(arguments["scenario"]), tmp_path)
+    state = train_job.state_file(load_scenario(arguments["scenario"]), tmp_path)
 
     def train_model(*_: Any, keep_state: bool = False) -> dict[str, float]:
         state.write_bytes(b"of the last epoch")
@@ -66,13 +66,13 @@ def test_a_stop_while_new_items_are_calibrated_loses_no_training(
     def stopped(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(jobs, "train_model", train_model)
-    calibrate = growth.calibrate_job
-    monkeypatch.setattr(growth, "calibrate_job", stopped)
+    monkeypatch.setattr(train_job, "train_model", train_model)
+    calibrate = updates.calibrate_job
+    monkeypatch.setattr(updates, "calibrate_job", stopped)
     with pytest.raises(KeyboardInterrupt):
         train.python_func(**arguments, work_folder=str(tmp_path))
     assert state.is_file()
-    monkeypatch.setattr(growth, "calibrate_job", calibrate)
+    monkeypatch.setattr(updates, "calibrate_job", calibrate)
     train.python_func(**arguments, work_folder=str(tmp_path))
     assert not state.exists()
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from polytask.contract import load_contract
+from polytask.contract.contract import load_contract
 from serving.triton.server import choose_ports
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from polytask.triton_image import TRITON_IMAGE
+from polytask.contract.triton_image import TRITON_IMAGE
 from serving.manifests.pod_rules import check_digests
 from serving.manifests.render import documents, render
 

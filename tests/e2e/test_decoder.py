@@ -6,14 +6,16 @@ import torch
 from safetensors import safe_open
 from tritonclient import grpc as triton
 
-from polytask.checkpoint import language_model_of, load_checkpoint
-from polytask.contract import RECOMMENDER, REPOSITORY_FOLDER, load_contract
+from polytask.contract.contract import RECOMMENDER, REPOSITORY_FOLDER, load_contract
+from polytask.data.tables import write_tables
 from polytask.export.parity import outputs_of
-from polytask.job_inputs import load_dataset
-from polytask.jobs import evaluate_model, export_model, train_model
-from polytask.language_model import LanguageModel
+from polytask.jobs.evaluate import evaluate_model
+from polytask.jobs.export import export_model
+from polytask.jobs.inputs import load_dataset
+from polytask.jobs.train import train_model
 from polytask.scenario import Scenario
-from polytask.tables import write_tables
+from polytask.text.language_model import LanguageModel
+from polytask.training.checkpoint import language_model_of, load_checkpoint
 from serving.triton.repository import write_repository
 from serving.triton.server import TritonServer
 from tests.polytask.tiny_language_models import write_language_model

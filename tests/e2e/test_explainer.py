@@ -13,8 +13,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from polytask.data.tables import Tables
 from polytask.errors import RequestError, ServingError
-from polytask.tables import Tables
 from serving.client import RecommenderClient, ServiceUnavailable
 from serving.client import explain as ask
 from serving.explainer.cli import explain

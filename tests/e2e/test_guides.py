@@ -11,18 +11,19 @@ import pytest
 
 from feature_repo.apply import build_store
 from feature_repo.training_set import build_training_set
-from polytask.catalogue import catalogues_of
-from polytask.contract import REPOSITORY_FOLDER, load_contract
+from polytask.contract.contract import REPOSITORY_FOLDER, load_contract
+from polytask.contract.tensors import multitask_outputs
+from polytask.data.catalogue import catalogues_of
+from polytask.data.request import RequestEncoder, requests_of
+from polytask.data.splits import split_events
+from polytask.data.tables import read_tables
 from polytask.export.parity import bundle_outputs
 from polytask.ingest.run import ingest
-from polytask.jobs import export_model, train_model
-from polytask.request import RequestEncoder, requests_of
+from polytask.jobs.export import export_model
+from polytask.jobs.train import train_model
 from polytask.samples.write import SAMPLES, write_sample
 from polytask.scenario import Scenario, load_scenario
-from polytask.splits import split_events
-from polytask.tables import read_tables
-from polytask.tensors import multitask_outputs
-from polytask.text import TextTokenizer
+from polytask.text.templates import TextTokenizer
 from serving.client import Question, RecommenderClient
 from serving.local import LocalStack
 from serving.triton.install import TritonInstallation

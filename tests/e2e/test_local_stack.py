@@ -15,10 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from polytask.contract import load_contract
+from polytask.contract.contract import load_contract
+from polytask.data.tables import Tables
 from polytask.errors import ContractError, ServingError
 from polytask.scenario import Scenario
-from polytask.tables import Tables
 from serving.local import STATE_FILE, LocalStack, read_state
 from serving.triton.install import TritonInstallation
 from serving.triton.server import choose_ports

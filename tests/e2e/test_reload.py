@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from polytask.data.tables import Tables
 from polytask.errors import PolytaskError, RequestError, ServingError
 from polytask.scenario import Scenario
-from polytask.tables import Tables
 from serving.client import RecommenderClient, explain
 from serving.local import LocalStack
 from serving.publish import publish

@@ -9,13 +9,13 @@ import pytest
 
 from feature_repo.apply import build_store
 from feature_repo.training_set import build_training_set
-from polytask.catalogue import catalogues_of
-from polytask.dataset import Dataset
-from polytask.packages import package_path
-from polytask.request import RequestEncoder
+from polytask.data.catalogue import catalogues_of
+from polytask.data.dataset import Dataset
+from polytask.data.request import RequestEncoder
+from polytask.data.tables import Tables, write_tables
 from polytask.scenario import Scenario
-from polytask.tables import Tables, write_tables
-from polytask.text import TextTokenizer
+from polytask.storage.wheels import package_path
+from polytask.text.templates import TextTokenizer
 from serving.transformer.deadline import Unavailable
 from serving.transformer.features import FeatureReader, online_tensors
 

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from polytask.data.tables import Tables
 from polytask.errors import RequestError
 from polytask.scenario import Scenario
-from polytask.tables import Tables
 from serving.client import Label, Question, Ranked, RecommenderClient, ServiceUnavailable, SlateEntry
 from serving.local import LocalStack
 from tests.e2e.test_stress import question

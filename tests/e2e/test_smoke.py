@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from components.smoke import smoke
-from polytask.contract import load_contract
+from polytask.contract.contract import load_contract
 from serving.local import LocalStack
 from serving.rollout.errors import NotServing
 from serving.smoke import smoke_through_service

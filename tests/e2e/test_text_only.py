@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from polytask.catalogue import catalogues_of
-from polytask.contract import load_contract
+from polytask.contract.contract import load_contract
+from polytask.data.catalogue import catalogues_of
+from polytask.data.request import RequestEncoder, requests_of
+from polytask.data.tables import read_tables
 from polytask.export.parity import bundle_outputs
-from polytask.request import RequestEncoder, requests_of
-from polytask.tables import read_tables
-from polytask.text import TextTokenizer
+from polytask.text.templates import TextTokenizer
 from tests.e2e.test_demo import run_demo
 
 

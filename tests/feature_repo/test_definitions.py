@@ -8,8 +8,8 @@ from feature_repo.definitions import definitions
 from feature_repo.push import online_history, push_event
 from feature_repo.store import open_store
 from feature_repo.training_set import build_training_set
+from polytask.data.tables import Tables, write_tables
 from polytask.scenario import load_scenario
-from polytask.tables import Tables, write_tables
 
 
 def test_names_that_other_parts_rely_on(small_scenario, tmp_path):

@@ -11,8 +11,8 @@ from feature_repo import apply
 from feature_repo.apply import build_store
 from feature_repo.sources import ITEM_CATALOGUE, USER_HISTORY, USER_PROFILE
 from feature_repo.store import open_store
+from polytask.data.tables import Tables, write_tables
 from polytask.scenario import Scenario
-from polytask.tables import Tables, write_tables
 from serving.redis import RedisServer
 from serving.transformer.features import FeatureReader
 

@@ -8,9 +8,9 @@ from feast.infra.offline_stores.duckdb import DuckDBOfflineStore
 
 from feature_repo.apply import build_store
 from feature_repo.store import open_store, write_store
+from polytask.data.tables import Tables, write_tables
 from polytask.errors import DataError
 from polytask.scenario import Scenario
-from polytask.tables import Tables, write_tables
 
 
 def write_settings(path: Path, **change: object) -> Path:

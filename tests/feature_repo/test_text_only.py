@@ -10,9 +10,9 @@ from feature_repo.definitions import definitions
 from feature_repo.push import push_event
 from feature_repo.store import open_store
 from feature_repo.training_set import build_training_set
+from polytask.data.tables import read_tables, write_tables
 from polytask.errors import DataError
 from polytask.ingest import ingest
-from polytask.tables import read_tables, write_tables
 from tests.text_only import text_only_training_frame
 
 

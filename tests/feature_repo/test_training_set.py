@@ -10,8 +10,8 @@ from feature_repo import training_set
 from feature_repo.point_in_time import PointInTimeJoin, check_same_rows
 from feature_repo.sources import USER_HISTORY, source_file
 from feature_repo.training_set import build_training_set
-from polytask.context import time_context
 from polytask.errors import DataError
+from polytask.text.time_context import time_context
 from tests.feature_repo.other_store import OtherOfflineStore, OtherOfflineStoreConfig
 
 

@@ -12,17 +12,17 @@ from safetensors.numpy import load_file
 
 from feature_repo.apply import build_store
 from feature_repo.training_set import build_training_set
-from polytask.catalogue import catalogues_of
-from polytask.contract import REPOSITORY_FOLDER, TEXT_ENCODER
+from polytask.contract.contract import REPOSITORY_FOLDER, TEXT_ENCODER
+from polytask.data.catalogue import catalogues_of
+from polytask.data.priorities import equal_priorities
+from polytask.data.request import RequestFeatures
+from polytask.data.tables import USERS, read_tables
 from polytask.export.bundle import export_bundle
 from polytask.export.text_encoder import KnownEncoder
 from polytask.ingest import ingest
-from polytask.jobs import train_model
-from polytask.priorities import equal_priorities
-from polytask.request import RequestFeatures
+from polytask.jobs.train import train_model
 from polytask.scenario import load_scenario
 from polytask.scenario.schema import Export
-from polytask.tables import USERS, read_tables
 from serving.publish import publish
 from serving.triton.repository import write_repository
 from tests.small import write_small_scenario

@@ -9,9 +9,9 @@ from typer.testing import CliRunner, Result
 
 from pipelines.evaluate import evaluate
 from pipelines.prepare import Prepared
+from polytask.data.tables import Tables, write_tables
 from polytask.errors import DataError
 from polytask.scenario import Scenario
-from polytask.tables import Tables, write_tables
 from tests.small import training_frame
 
 

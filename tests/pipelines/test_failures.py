@@ -22,9 +22,9 @@ from components.ingest import ingest
 from components.train import train
 from pipelines.failure import PipelineError, cause_of, failure
 from pipelines.local import Run, run_pipeline
-from polytask.atomic import sha256_file
-from polytask.fingerprint import source_files
+from polytask.registry.fingerprint import source_files
 from polytask.scenario import load_scenario
+from polytask.storage.atomic import sha256_file
 from tests.small import write_small_scenario
 
 CACHE = ".kfp_cache"  # kfp's
@@ -37,8 +37,8 @@ def join(scenario: str, tables: dsl.Input[dsl.Dataset], training_set: dsl.Output
     """The training set in plain pandas, which takes a tenth of the feature store's time."""
     from pathlib import Path
 
+    from polytask.data.tables import read_tables
     from polytask.scenario import load_scenario
-    from polytask.tables import read_tables
     from tests.small import training_frame
 
     training_frame(load_scenario(scenario), read_tables(Path(tables.path))).to_parquet(training_set.path)

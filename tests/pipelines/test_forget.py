@@ -22,21 +22,21 @@ from feature_repo.store import open_store
 from pipelines.forget import forget
 from pipelines.forgetting.run import HANDLERS, ForgetError
 from pipelines.forgetting.target import Finding, Handler, Target
-from polytask.atomic import sha256_file
-from polytask.catalogue import catalogue_of, load_catalogue
-from polytask.contract import CatalogueSpec, Contract, FileSum, load_contract
+from polytask.contract.contract import CatalogueSpec, Contract, FileSum, load_contract
+from polytask.data.catalogue import catalogue_of, load_catalogue
+from polytask.data.tables import USERS, read_tables
 from polytask.errors import PolytaskError
-from polytask.growth.version import Version
 from polytask.ingest import ingest
 from polytask.ingest.rejected import write_rejected
 from polytask.ingest.run import clean, read_source
 from polytask.personal.places import FORGOTTEN, PLACES
 from polytask.registry.folder import FolderRegistry
+from polytask.registry.trained import Version
 from polytask.scenario import load_scenario
 from polytask.scenario.data import Validation
-from polytask.tables import USERS, read_tables
-from polytask.temporary_names import machine
-from polytask.vector_shards import VectorShards
+from polytask.storage.atomic import sha256_file
+from polytask.storage.temporary_names import machine
+from polytask.text.vector_store import VectorShards
 from serving.triton.checksums import check_sums, write_sums
 from tests.pipelines.forgotten_workspace import (
     OTHER,
@@ -231,7 +231,7 @@ def quick_export(monkeypatch: pytest.MonkeyPatch) -> None:
         write_sums(bundle / "repository")
         return contract
 
-    monkeypatch.setattr("polytask.growth.forget_user.forget_job", job)
+    monkeypatch.setattr("polytask.jobs.forget_user.forget_job", job)
 
 
 @pytest.mark.usefixtures("quick_export")
@@ -287,7 +287,7 @@ def test_folders_that_a_killed_process_left_go_too(place: Path, monkeypatch: pyt
         shutil.rmtree(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr("polytask.removal.shutil", SimpleNamespace(rmtree=rmtree))
+        patch.setattr("polytask.storage.removal.shutil", SimpleNamespace(rmtree=rmtree))
         with pytest.raises(Stopped):
             run(place)
     assert list(folder.glob(".*.removed"))

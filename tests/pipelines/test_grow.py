@@ -15,17 +15,18 @@ from pipelines.fine_tune import fine_tune
 from pipelines.grow import ground
 from pipelines.prepare import Prepared
 from pipelines.refresh_catalogue import refresh_catalogue
-from polytask.atomic import sha256_file
-from polytask.contract import load_contract
+from polytask.contract.contract import load_contract
+from polytask.data.request import RequestEncoder, RequestFeatures
+from polytask.data.tables import write_tables
 from polytask.errors import DataError, ScenarioError
 from polytask.evaluation.gate import GateError
 from polytask.export.parity import bundle_outputs
-from polytask.growth.cold_start import learn_cold_start, save_cold_start
-from polytask.growth.version import Version
+from polytask.model.cold_start import save_cold_start
 from polytask.registry.folder import FolderRegistry
-from polytask.request import RequestEncoder, RequestFeatures
-from polytask.tables import write_tables
-from polytask.text import TextTokenizer
+from polytask.registry.trained import Version
+from polytask.storage.atomic import sha256_file
+from polytask.text.templates import TextTokenizer
+from polytask.updates.learn_cold_start import learn_cold_start
 from serving.publish import publish
 from tests.blunted import blunted
 from tests.small import training_frame
@@ -161,7 +162,7 @@ def test_what_is_worse_is_not_published(
         blunted(small_checkpoint, language_model.sha256, target / "model")
         shutil.copytree(previous.bundle, target / "bundle")
 
-    monkeypatch.setattr("polytask.growth.jobs.fine_tune_job", fine_tuned)
+    monkeypatch.setattr("polytask.jobs.updates.fine_tune_job", fine_tuned)
     options = ["--scenario", small_scenario_file, "--workspace", tmp_path]
     before = published.joinpath("current").readlink()
     with pytest.raises(

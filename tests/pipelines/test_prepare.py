@@ -7,7 +7,7 @@ import pandas as pd
 from rich.console import Console
 
 from pipelines.prepare import prepared
-from polytask.tables import read_tables
+from polytask.data.tables import read_tables
 
 
 def test_the_first_steps_run_once(small_scenario_file: Path, tmp_path: Path) -> None:

@@ -15,13 +15,13 @@ from components.add_task import add_task
 from pipelines.catalogue_of_pipelines import PIPELINES
 from pipelines.failure import PipelineError
 from pipelines.run import chosen, run
-from polytask.contract import load_contract
+from polytask.contract.contract import load_contract
+from polytask.data.tables import Tables
 from polytask.errors import DataError, ScenarioError
 from polytask.registry.folder import FolderRegistry
 from polytask.registry.version import ModelVersion
 from polytask.scenario import Scenario
 from polytask.scenario.load import read_task
-from polytask.tables import Tables
 from serving.publish import publish
 from tests.small import training_frame
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from polytask.dataset import Dataset
+from polytask.data.dataset import Dataset
 from tests.small import training_frame
 
 ITEM_VECTORS = torch.from_numpy(np.random.default_rng(0).normal(size=(60, 12)).astype(np.float32))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polytask.context import CONTEXT_WORDS, time_context
+from polytask.text.time_context import CONTEXT_WORDS, time_context
 from serving.transformer.parse import LATEST
 
 ZONES = sorted(available_timezones())

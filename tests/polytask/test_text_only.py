@@ -5,11 +5,11 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from polytask.catalogue import catalogues_of
-from polytask.contract import MULTITASK, REPOSITORY_FOLDER, load_contract
-from polytask.dataset import Dataset
+from polytask.contract.contract import MULTITASK, REPOSITORY_FOLDER, load_contract
+from polytask.data.catalogue import catalogues_of
+from polytask.data.dataset import Dataset
 from polytask.evaluation.evaluate import evaluate
-from polytask.training import build_model
+from polytask.training.loop import build_model
 from serving.triton.repository import write_repository
 from tests.text_only import text_only_training_frame
 
@@ -21,7 +21,7 @@ def catalogues(text_only_scenario, notes):
 
 @pytest.fixture(scope="module")
 def language_model(text_only_scenario, tmp_path_factory):
-    from polytask.language_model import LanguageModel
+    from polytask.text.language_model import LanguageModel
 
     return LanguageModel(text_only_scenario, cache=tmp_path_factory.mktemp("cache"))
 
@@ -34,14 +34,14 @@ def dataset(text_only_scenario, notes, catalogues, language_model):
 
 @pytest.fixture(scope="module")
 def training(dataset):
-    from polytask.training import train
+    from polytask.training.loop import train
 
     return train(dataset, None)
 
 
 @pytest.fixture(scope="module")
 def checkpoint(training, language_model, tmp_path_factory):
-    from polytask.checkpoint import save_checkpoint
+    from polytask.training.checkpoint import save_checkpoint
 
     folder = tmp_path_factory.mktemp("checkpoint") / "model"
     save_checkpoint(*training, language_model.sha256, folder)
@@ -50,8 +50,8 @@ def checkpoint(training, language_model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def exported(checkpoint, dataset, tmp_path_factory):
+    from polytask.data.request import RequestFeatures
     from polytask.export.bundle import export_bundle
-    from polytask.request import RequestFeatures
 
     folder = tmp_path_factory.mktemp("bundle") / "bundle"
     requests = [*dataset.requests(np.arange(20)), RequestFeatures(query="the drummer is wonderful"), RequestFeatures()]
@@ -81,7 +81,7 @@ def test_rows_without_a_label_are_masked(dataset, notes):
 
 
 def test_a_masked_row_moves_no_weight(dataset):
-    from polytask.batches import BatchLosses
+    from polytask.training.task_losses import BatchLosses
 
     torch.manual_seed(0)
     events = np.flatnonzero(dataset.train)[:40]
@@ -168,7 +168,7 @@ def test_the_report_and_the_charts_of_its_answers(training, checkpoint, language
 
 
 def test_reloaded_model_answers_the_same(training, checkpoint, language_model, dataset):
-    from polytask.checkpoint import load_checkpoint
+    from polytask.training.checkpoint import load_checkpoint
 
     again = load_checkpoint(checkpoint, language_model.sha256)
     text = torch.from_numpy(dataset.text_vectors[:8])
@@ -201,8 +201,8 @@ def test_graph_and_repository_take_the_text_alone(exported):
 
 
 def test_a_task_can_be_added(training, dataset, notes, catalogues, language_model):
-    from polytask.growth.add_task import add_task, scenario_with
     from polytask.scenario.schema import Task
+    from polytask.updates.add_task import add_task, scenario_with
 
     label = {"source": "interaction", "column": "stars"}
     task = Task.model_validate({"name": "again", "title": "Stars again", "kind": "regression", "label": label})

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from polytask.catalogue import catalogues_of
-from polytask.dataset import Dataset
+from polytask.data.catalogue import catalogues_of
+from polytask.data.dataset import Dataset
+from polytask.data.tables import Tables
 from polytask.scenario import Scenario
-from polytask.tables import Tables
 from tests.small import training_frame
 
 ITEM_GENRES = [["Comedy"], ["Drama"], ["Comedy", "Drama"], ["Horror"], []]

@@ -13,15 +13,9 @@ import onnx
 import pandas as pd
 from onnx import TensorProto, helper
 
-from polytask.atomic import sha256_file
-from polytask.catalogue import catalogues_of
-from polytask.contract import MULTITASK, REPOSITORY_FOLDER, TEXT_ENCODER, TOKENIZER_FILE, Contract, FileSum
-from polytask.contract import CatalogueSpec as Spec
-from polytask.packages import package_path
-from polytask.priorities import PRIORITIES_FILE, Priorities
-from polytask.scenario import Scenario
-from polytask.tables import Tables
-from polytask.tensors import (
+from polytask.contract.contract import MULTITASK, REPOSITORY_FOLDER, TEXT_ENCODER, TOKENIZER_FILE, Contract, FileSum
+from polytask.contract.contract import CatalogueSpec as Spec
+from polytask.contract.tensors import (
     ALLOWED,
     MASKED_SCORE,
     TensorSpec,
@@ -31,6 +25,12 @@ from polytask.tensors import (
     text_inputs,
     text_outputs,
 )
+from polytask.data.catalogue import catalogues_of
+from polytask.data.priorities import PRIORITIES_FILE, Priorities
+from polytask.data.tables import Tables
+from polytask.scenario import Scenario
+from polytask.storage.atomic import sha256_file
+from polytask.storage.wheels import package_path
 from serving.triton.repository import write_repository
 
 TEXT_DIM = 4

@@ -7,12 +7,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from polytask.contract import load_contract
+from polytask.contract.contract import load_contract
+from polytask.contract.tensors import ATTENTION_MASK, INPUT_IDS
+from polytask.data.tables import Tables
 from polytask.errors import DataError
 from polytask.export.in_process import BundleModels
 from polytask.scenario import Scenario
-from polytask.tables import Tables
-from polytask.tensors import ATTENTION_MASK, INPUT_IDS
 from serving.batch import Recommended, recommend_to_all
 from serving.transformer.bundle import load_bundle
 from serving.transformer.features import FeatureReader, online_tensors

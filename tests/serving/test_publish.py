@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from polytask.atomic import sha256_file
-from polytask.contract import (
+from polytask.contract.contract import (
     MULTITASK,
     REPOSITORY_FOLDER,
     TEXT_ENCODER,
@@ -17,6 +16,7 @@ from polytask.contract import (
 )
 from polytask.errors import ContractError
 from polytask.scenario import Scenario
+from polytask.storage.atomic import sha256_file
 from serving.publish import publish
 from serving.triton.checksums import write_sums
 from tests.serving.triton.tiny import tiny_contract

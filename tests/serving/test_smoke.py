@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from components.smoke import smoke
-from polytask.catalogue import Catalogue, catalogues_of
-from polytask.contract import load_contract
+from polytask.contract.contract import load_contract
+from polytask.contract.tensors import MASKED_SCORE
+from polytask.data.catalogue import Catalogue, catalogues_of
+from polytask.data.tables import Tables
 from polytask.errors import ContractError
 from polytask.scenario import Scenario
-from polytask.tables import Tables
-from polytask.tensors import MASKED_SCORE
 from serving.rollout.errors import NotServing
 from serving.smoke import ASKED, check_task, smoke_in_process, smoke_through_service
 

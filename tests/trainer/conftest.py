@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from kubernetes.client import Configuration
 
-from polytask.exchange import Inputs
+from polytask.jobs.exchange import Inputs
 from polytask.scenario import Scenario
 from polytask.scenario.resources import TrainingSteps
 from serving.rollout.cluster import Cluster

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from polytask.checkpoint import HISTORY_FILE, WEIGHTS_FILE
+from polytask.data.tables import Tables, write_tables
 from polytask.errors import TrainingError
-from polytask.exchange import Exchange, Inputs
-from polytask.growth.jobs import calibrate_job
-from polytask.jobs import train_model
+from polytask.jobs.exchange import Exchange, Inputs
+from polytask.jobs.train import train_model
+from polytask.jobs.updates import calibrate_job
 from polytask.scenario import Scenario
-from polytask.tables import Tables, write_tables
+from polytask.training.checkpoint import HISTORY_FILE, WEIGHTS_FILE
 from serving.rollout.cluster import Cluster
 from tests.polytask.tiny_language_models import write_language_model
 from tests.small import training_frame

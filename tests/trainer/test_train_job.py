@@ -26,7 +26,12 @@ def test_the_job_asks_for_what_the_scenario_says(nodes: Nodes) -> None:
     spec, trainer = job["spec"], job["spec"]["trainer"]
     assert spec["runtimeRef"] == {"name": "torch-distributed"}
     assert spec["activeDeadlineSeconds"] == 90
-    assert [*trainer["command"], *trainer["args"]] == ["torchrun", "-m", "polytask.node", "s3://bucket/train-small-1"]
+    assert [*trainer["command"], *trainer["args"]] == [
+        "torchrun",
+        "-m",
+        "polytask.jobs.worker",
+        "s3://bucket/train-small-1",
+    ]
     assert (trainer["image"], trainer["numNodes"], trainer["numProcPerNode"]) == ("registry.example/polytask:1", 2, 2)
     assert trainer["resourcesPerNode"] == {
         "requests": {"cpu": "3", "memory": "4Gi"},

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.dataset import Dataset
+from polytask.data.dataset import Dataset
 from polytask.evaluation.requests import Requests
 from polytask.scenario.schema import Task
 

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from polytask.catalogue import PADDING_ROW
-from polytask.dataset import Dataset
+from polytask.data.catalogue import PADDING_ROW
+from polytask.data.dataset import Dataset
+from polytask.data.tables import ITEMS, USERS
 from polytask.evaluation.baselines.candidate import Candidate, Scores, Settings
 from polytask.evaluation.baselines.simple import item_counts
 from polytask.evaluation.requests import Requests
 from polytask.scenario.schema import Task
-from polytask.tables import ITEMS, USERS
 
 IntArray = NDArray[np.int64]
 

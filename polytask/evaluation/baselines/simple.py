@@ -6,12 +6,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.catalogue import PADDING_ROW
-from polytask.dataset import Dataset
+from polytask.data.catalogue import PADDING_ROW
+from polytask.data.dataset import Dataset
+from polytask.data.tables import ITEMS, USERS
 from polytask.evaluation.baselines.candidate import Candidate, Scores
 from polytask.evaluation.requests import Requests
 from polytask.scenario.schema import Task
-from polytask.tables import ITEMS, USERS
 
 PRIOR_EVENTS = (1.0, 5.0, 20.0, 50.0)
 WINDOWS = (10, 50)

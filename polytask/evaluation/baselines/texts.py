@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.dataset import Dataset
+from polytask.data.dataset import Dataset
 from polytask.evaluation.baselines.candidate import Candidate, Scores
 from polytask.evaluation.requests import Requests
 from polytask.scenario.schema import Task

@@ -5,7 +5,7 @@ from typing import Any
 
 from polytask.evaluation.measures import DESCRIPTIVE, LOWER_IS_BETTER, UNITS
 from polytask.evaluation.report import plots
-from polytask.look import look
+from polytask.presentation.style_sheet import look
 
 MODEL = "polytask"
 # Of binary tasks' baselines, the one that reads the same text.

@@ -2,8 +2,8 @@
 
 import pytest
 
-from polytask.evaluation.experiment import Experiment
-from polytask.tables import write_tables
+from polytask.data.tables import write_tables
+from polytask.experiment.experiment import Experiment
 from tests.small import training_frame
 
 

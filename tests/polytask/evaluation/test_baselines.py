@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from polytask.data.labels import TaskLabels
 from polytask.evaluation.baselines import baselines_of, tuned_baselines
 from polytask.evaluation.baselines.item_lists import ials
 from polytask.evaluation.measures import task_statistics
 from polytask.evaluation.requests import Requests, split_requests
 from polytask.evaluation.statistics import value_of
-from polytask.labels import TaskLabels
 from polytask.scenario.schema import Label, Task
 from tests.polytask.tiny import tiny_dataset
 

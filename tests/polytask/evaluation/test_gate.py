@@ -6,7 +6,7 @@ from components.gate import gate as step
 from polytask.errors import DataError
 from polytask.evaluation.baselines.tuning import baselines_of
 from polytask.evaluation.gate import SIMPLE, Difference, GateError, judge, verdict_of
-from polytask.evaluation.markdown import summary_of_verdict
+from polytask.evaluation.report.gate_summary import summary_of_verdict
 from polytask.scenario import Scenario
 from polytask.scenario.tasks import GATES, Task
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from polytask.data.request import RequestFeatures
 from polytask.evaluation.query_check import Asked, fitting_items, query_report, query_texts
 from polytask.evaluation.requests import split_requests
-from polytask.request import RequestFeatures
 from polytask.scenario.schema import Evaluation
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from polytask.catalogue import Catalogue
+from polytask.data.catalogue import Catalogue
 from polytask.evaluation.evaluate import evaluate_splits, request_scores
 from polytask.evaluation.examples import examples
 from polytask.evaluation.measures import listed_rows
@@ -15,7 +15,7 @@ from polytask.evaluation.query_check import Asked, query_report
 from polytask.evaluation.requests import split_requests
 from polytask.evaluation.study import model_method
 from polytask.export.serving_graph import ServingGraph
-from polytask.growth.cold_start import WARM_FIRST, ColdStart, save_cold_start
+from polytask.model.cold_start import WARM_FIRST, ColdStart, save_cold_start
 
 
 @pytest.fixture(scope="module")

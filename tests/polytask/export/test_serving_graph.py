@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 import torch
 
-from polytask.catalogue import Catalogue
+from polytask.contract.tensors import MASKED_SCORE, multitask_outputs
+from polytask.data.catalogue import Catalogue
 from polytask.export.negatives import item_classes
 from polytask.export.serving_graph import ServingGraph
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario import Scenario
-from polytask.tensors import MASKED_SCORE, multitask_outputs
 
 ITEMS, USERS, TEXT, BATCH = 60, 30, 6, 5
 

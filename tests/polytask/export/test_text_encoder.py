@@ -9,20 +9,20 @@ import torch
 
 from benchmarks.int8_vs_fp32 import measure
 from benchmarks.workbench import Workbench
-from polytask.checkpoint import load_checkpoint, save_checkpoint
-from polytask.contract import TEXT_ENCODER, GraphPrecision, load_contract
-from polytask.dataset import Dataset
+from polytask.contract.contract import TEXT_ENCODER, GraphPrecision, load_contract
+from polytask.contract.tensors import text_inputs, text_outputs
+from polytask.data.dataset import Dataset
 from polytask.errors import ContractError
 from polytask.export import text_encoder as module
 from polytask.export.bundle import export_bundle
 from polytask.export.in_process import session
 from polytask.export.parity import check_parity
 from polytask.export.text_encoder import KnownEncoder, ServedTextEncoder, TextEncoderExport, onnx_encoder
-from polytask.language_model import LanguageModel
 from polytask.scenario import Scenario
-from polytask.tensors import text_inputs, text_outputs
-from polytask.text import item_text
-from polytask.training import train
+from polytask.text.language_model import LanguageModel
+from polytask.text.templates import item_text
+from polytask.training.checkpoint import load_checkpoint, save_checkpoint
+from polytask.training.loop import train
 from tests.polytask.tiny_language_models import write_language_model
 from tests.small import training_frame
 

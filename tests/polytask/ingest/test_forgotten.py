@@ -7,13 +7,13 @@ import threading
 import pandas as pd
 import pytest
 
-from polytask.atomic import write_text
+from polytask.data.tables import read_tables
 from polytask.errors import DataError
-from polytask.fingerprint import fingerprint
 from polytask.ingest import ingest
 from polytask.ingest.forgotten import FILE, add_forgotten, forgotten_file, read_forgotten
+from polytask.registry.fingerprint import fingerprint
 from polytask.scenario import load_scenario
-from polytask.tables import read_tables
+from polytask.storage.atomic import write_text
 from tests.small import write_small_scenario
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
+from polytask.data.tables import read_tables
 from polytask.ingest import ingest
 from polytask.ingest.movielens import title_and_year
 from polytask.scenario import load_scenario
-from polytask.tables import read_tables
 
 
 @pytest.mark.parametrize(

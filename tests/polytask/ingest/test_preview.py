@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 from polytask.errors import DataError
 from polytask.ingest.cli import check
 from polytask.ingest.preview import Preview, preview
-from polytask.language_model import TOKENIZER_FILE
-from polytask.language_model_files import language_model_folder
+from polytask.text.language_model import TOKENIZER_FILE
+from polytask.text.language_model_files import language_model_folder
 from tests.small import write_small_scenario
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
+from polytask.data.splits import split_events
+from polytask.data.tables import read_tables
 from polytask.ingest import ingest
 from polytask.scenario import load_scenario
-from polytask.splits import split_events
-from polytask.tables import read_tables
 
 
 @pytest.fixture(scope="module")

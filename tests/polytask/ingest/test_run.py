@@ -8,11 +8,11 @@ import textwrap
 import pandas as pd
 import pytest
 
+from polytask.data.tables import read_tables
 from polytask.errors import DataError
 from polytask.ingest import ingest, read_report
 from polytask.ingest.user_tables import read_table
 from polytask.scenario import load_scenario
-from polytask.tables import read_tables
 from tests.small import write_small_scenario
 
 NAMES = ("users", "items", "interactions")

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from polytask.data.tables import Tables
 from polytask.errors import DataError, ScenarioError
 from polytask.ingest.run import clean
-from polytask.tables import Tables
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from math import erf, sqrt
 import numpy as np
 import torch
 
-from polytask.losses import class_loss
 from polytask.model.heads import answer
+from polytask.model.loss_weights import StaticWeights
+from polytask.model.losses import class_loss
 from polytask.model.multitask import Histories, MultiTaskModel
 from polytask.scenario.schema import Scenario
-from polytask.weighting import StaticWeights
 
 SAMPLES, TASKS, DIM, CLASSES = 3, 3, 64, 10
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
+from polytask.contract.tensors import multitask_inputs, multitask_outputs
 from polytask.export.onnx import export_graph
 from polytask.export.serving_graph import ServingGraph
 from polytask.model.multitask import MultiTaskModel
 from polytask.model.task_modules import TaskModules, module_name
 from polytask.scenario import Scenario
-from polytask.tensors import multitask_inputs, multitask_outputs
 
 NAMES = ["class", "type", "items", "training", "plain"]
 

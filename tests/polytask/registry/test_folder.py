@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from polytask.contract import CONTRACT_FILE
+from polytask.contract.contract import CONTRACT_FILE
 from polytask.errors import ContractError
 from polytask.registry.files import point
 from polytask.registry.folder import FolderRegistry

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from polytask.contract.tensors import MASKED_SCORE
 from polytask.errors import RequestError
-from polytask.tensors import MASKED_SCORE
 from serving.client import Label, Question, Ranked, Value
 from serving.client.messages import entries_of, inputs_of
 from serving.client.questions import one_question

@@ -2,9 +2,9 @@
 
 import pytest
 
-from polytask.catalogue import catalogues_of
+from polytask.data.catalogue import catalogues_of
+from polytask.data.tables import Tables
 from polytask.scenario import Scenario
-from polytask.tables import Tables
 from serving.console.directory import Directory
 from tests.serving.console.known import KnownFeatures
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 from starlette.testclient import TestClient
 
-from polytask.catalogue import catalogues_of
+from polytask.data.catalogue import catalogues_of
+from polytask.data.tables import Tables
 from polytask.errors import RequestError, ServingError
 from polytask.scenario import Scenario
-from polytask.tables import Tables
 from serving.client import ServiceUnavailable
 from serving.console.app import Console, build_app
 from serving.console.directory import Directory

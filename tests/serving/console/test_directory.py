@@ -2,10 +2,10 @@
 
 import pytest
 
-from polytask.catalogue import catalogues_of
+from polytask.data.catalogue import catalogues_of
+from polytask.data.tables import Tables
 from polytask.errors import RequestError
 from polytask.scenario import Scenario
-from polytask.tables import Tables
 from serving.console.directory import SUGGESTIONS, Directory
 from serving.transformer.deadline import Unavailable
 

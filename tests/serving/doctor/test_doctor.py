@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
+from polytask.contract.triton_image import ONNX_RUNTIME
 from polytask.errors import ScenarioError, ServingError
 from polytask.scenario import Scenario
-from polytask.triton_image import ONNX_RUNTIME
 from serving.doctor import cluster, machine, project
 from serving.doctor.cli import doctor, show
 from serving.doctor.finding import Finding, fault, note, ok

@@ -9,8 +9,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from polytask.contract import load_contract
-from polytask.tables import Tables
+from polytask.contract.contract import load_contract
+from polytask.data.tables import Tables
 from serving.explainer.parse import Wanted
 from serving.transformer.call_record import CallRecord
 from serving.transformer.deadline import Deadline

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from polytask.contract import MULTITASK, TEXT_ENCODER
+from polytask.contract.contract import MULTITASK, TEXT_ENCODER
+from polytask.contract.tensors import TEXT_VECTOR
+from polytask.data.request import RequestFeatures
+from polytask.data.tables import Tables
 from polytask.errors import RequestError
-from polytask.request import RequestFeatures
-from polytask.tables import Tables
-from polytask.tensors import TEXT_VECTOR
 from serving.explainer.explain import Explainer, _scores
 from serving.explainer.occlusion import MAX_PARTS, parts_of
 from serving.transformer.bundle import Bundle, load_bundle

@@ -16,7 +16,7 @@ import grpc
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from polytask.contract import REPOSITORY_FOLDER
+from polytask.contract.contract import REPOSITORY_FOLDER
 from serving.transformer_process import TransformerProcess
 from serving.triton.install import TritonInstallation
 from serving.triton.server import HOST, TritonServer, choose_ports

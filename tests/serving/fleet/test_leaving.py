@@ -28,7 +28,7 @@ CALLS = 4
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from polytask.contract import REPOSITORY_FOLDER
+from polytask.contract.contract import REPOSITORY_FOLDER
 from serving.console.server import ConsoleProcess
 from serving.explainer.process import ExplainerProcess
 from serving.transformer_process import TransformerProcess

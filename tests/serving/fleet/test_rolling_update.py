@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from polytask.contract import load_contract
+from polytask.contract.contract import load_contract
+from polytask.data.tables import Tables
 from polytask.scenario import Scenario
-from polytask.tables import Tables
 from tests.serving.bundle import write_bundle
 from tests.serving.fleet.fleet import READY_SECONDS, Fleet, Load, Transformer, wait_for
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from polytask.contract import REPOSITORY_FOLDER
+from polytask.contract.contract import REPOSITORY_FOLDER
 from polytask.errors import ServingError
 from serving.triton.install import TritonInstallation
 from serving.triton.server import HOST, TritonServer

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from polytask.contract import REPOSITORY_FOLDER
+from polytask.contract.contract import REPOSITORY_FOLDER
+from polytask.data.tables import Tables
 from polytask.scenario import Scenario
-from polytask.tables import Tables
 from serving.triton.checksums import check_sums
 from tests.serving.bundle import write_bundle
 from tests.serving.manifests.conftest import Overlays, find

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from polytask.contract import Contract
+from polytask.contract.contract import Contract
 from polytask.scenario import Scenario
 from tests.serving.triton.tiny import tiny_contract
 

@@ -161,7 +161,7 @@ def test_a_removal_that_was_interrupted_is_finished(registry: ModelRegistry, tmp
             raise KeyboardInterrupt
         delete(path, **options)
 
-    monkeypatch.setattr("polytask.removal.shutil.rmtree", stopped)
+    monkeypatch.setattr("polytask.storage.removal.shutil.rmtree", stopped)
     with pytest.raises(KeyboardInterrupt):
         registry.remove(1)
     assert not (folder / "1").exists(), "half of a bundle would look like a whole one"

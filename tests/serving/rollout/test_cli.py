@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from polytask.data.tables import Tables
 from polytask.registry.folder import FolderRegistry
 from polytask.scenario import Scenario
-from polytask.tables import Tables
 from serving.rollout.cluster import Cluster
 from tests.serving.bundle import VERSION, write_bundle
 from tests.serving.rollout.api_server import Server

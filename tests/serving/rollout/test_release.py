@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from polytask.contract import REPOSITORY_FOLDER
+from polytask.contract.contract import REPOSITORY_FOLDER
+from polytask.data.tables import Tables
 from polytask.errors import ContractError
 from polytask.scenario import Scenario
-from polytask.tables import Tables
 from serving.rollout.deploy import deploy
 from serving.rollout.errors import RolloutError
 from serving.rollout.release import load_release

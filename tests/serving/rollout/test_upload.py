@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from polytask.data.tables import Tables
 from polytask.scenario import Scenario
-from polytask.tables import Tables
 from serving.rollout.errors import RolloutError
 from serving.rollout.upload import upload, uploads
 from tests.serving.bundle import VERSION, write_bundle

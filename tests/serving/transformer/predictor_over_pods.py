@@ -12,7 +12,7 @@ import numpy as np
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as stubs
 
-from polytask.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER, Contract, load_contract
+from polytask.contract.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER, Contract, load_contract
 from polytask.errors import PolytaskError
 from serving.transformer import addresses
 from serving.transformer.deadline import Deadline, Unavailable

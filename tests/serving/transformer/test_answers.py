@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from polytask.catalogue import catalogues_of
+from polytask.contract.tensors import MASKED_SCORE
+from polytask.data.catalogue import catalogues_of
+from polytask.data.tables import Tables
 from polytask.errors import ContractError
 from polytask.scenario import Scenario
 from polytask.scenario.schema import Label, Task
-from polytask.tables import Tables
-from polytask.tensors import MASKED_SCORE
 from serving.transformer.answers import SLATE_TYPES, AnswerTensor, AnswerWriter, answer_names, answer_types
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from polytask.contract import MULTITASK, RECOMMENDER, Contract, load_contract
+from polytask.contract.contract import MULTITASK, RECOMMENDER, Contract, load_contract
+from polytask.contract.tensors import TensorSpec
+from polytask.data.tables import Tables
 from polytask.errors import ContractError
 from polytask.scenario import Scenario
-from polytask.tables import Tables
-from polytask.tensors import TensorSpec
 from serving.transformer.agreement import ServedModel, check_agreement
 from serving.transformer.bundle import load_bundle
 from tests.serving.bundle import VERSION, write_bundle

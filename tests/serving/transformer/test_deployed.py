@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from polytask.atomic import sha256_file
-from polytask.contract import load_contract
+from polytask.contract.contract import load_contract
 from polytask.errors import ContractError
+from polytask.storage.atomic import sha256_file
 from serving.started_server import server_environment
 from serving.transformer.bundle import load_bundle
 from serving.transformer.deployed import Deployed, deployed_bundles

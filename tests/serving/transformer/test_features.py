@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from feast.protos.feast.types.Value_pb2 import Int64List, Null, Value
 
+from polytask.contract.tensors import HISTORY, SEEN
 from polytask.errors import ContractError
 from polytask.scenario import Scenario
-from polytask.tensors import HISTORY, SEEN
 from serving.transformer.deadline import Unavailable
 from serving.transformer.features import FeatureReader, Stored, open_online_store, request_features
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from polytask.catalogue import catalogues_of
-from polytask.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER, load_contract
+from polytask.contract.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER, load_contract
+from polytask.data.catalogue import catalogues_of
+from polytask.data.tables import Tables
 from polytask.errors import RequestError
 from polytask.export.in_process import session
 from polytask.scenario import Scenario
-from polytask.tables import Tables
 from serving.transformer.bundle import load_bundle
 from serving.transformer.features import OnlineFeatures
 from serving.transformer.filters import ItemFilters, filterable

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from polytask.data.tables import Tables
 from polytask.scenario import Scenario
-from polytask.tables import Tables
 from serving.started_server import server_environment
 from serving.triton.install import TritonInstallation
 from serving.triton.server import TritonServer

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from polytask.catalogue import Catalogue
+from polytask.contract.tensors import ALLOWED, HISTORY
+from polytask.data.catalogue import Catalogue
 from polytask.errors import RequestError
 from polytask.scenario import Scenario
-from polytask.tensors import ALLOWED, HISTORY
 from serving.transformer.batching import BatchedPredictor
 from serving.transformer.deadline import Deadline
 from serving.transformer.filters import IN_LOOP_ROWS, ItemFilters

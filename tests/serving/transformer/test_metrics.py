@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from polytask.tensors import MASKED_SCORE
+from polytask.contract.tensors import MASKED_SCORE
 from serving.transformer.answers import AnswerTensor
 from serving.transformer.call_record import CallRecord
 from serving.transformer.metrics import Metrics

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from polytask.contract.tensors import ENCODED_TEXT, INPUT_IDS, TEXT_VECTOR
+from polytask.data.tables import Tables
 from polytask.scenario import Scenario
-from polytask.tables import Tables
-from polytask.tensors import ENCODED_TEXT, INPUT_IDS, TEXT_VECTOR
 from serving.transformer.bundle import load_bundle
 from serving.transformer.call_record import CallRecord
 from serving.transformer.deadline import Deadline, DeadlineExceeded, Unavailable

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from polytask.contract.tensors import MASKED_SCORE
 from polytask.scenario import Scenario
-from polytask.tensors import MASKED_SCORE
 from serving.transformer.answers import AnswerTensor
 from serving.transformer.slate import Entry, entries_of, merge, mergeable, slate_tensors
 

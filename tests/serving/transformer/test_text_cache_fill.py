@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from polytask.data.request import RequestFeatures
+from polytask.data.tables import Tables
 from polytask.errors import ContractError
-from polytask.request import RequestFeatures
 from polytask.scenario import Scenario
-from polytask.tables import Tables
 from serving.transformer import text_cache_fill
 from serving.transformer.bundle import Bundle, load_bundle
 from serving.transformer.deadline import Deadline, Unavailable

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from polytask.data.tables import Tables
 from polytask.errors import RequestError
 from polytask.scenario import Scenario
-from polytask.tables import Tables
 from serving.transformer.bundle import load_bundle
 from serving.transformer.deadline import Deadline
 from serving.transformer.features import OnlineFeatures

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from polytask.errors import ContractError
-from polytask.text import TextTokenizer
+from polytask.text.templates import TextTokenizer
 from serving.transformer.deadline import Deadline, Unavailable
 from serving.transformer.text_vectors import TextVectors
 

@@ -11,7 +11,7 @@ import pytest
 from tritonclient import grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from polytask.contract import Contract, load_contract
+from polytask.contract.contract import Contract, load_contract
 from serving.triton.install import TritonInstallation
 from serving.triton.server import TritonServer
 from tests.serving.triton.test_server import infer

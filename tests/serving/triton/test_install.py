@@ -6,8 +6,8 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
+from polytask.contract.triton_image import ONNX_RUNTIME
 from polytask.errors import ServingError
-from polytask.triton_image import ONNX_RUNTIME
 from serving.triton import install
 from serving.triton.install import TritonInstallation, check_libraries, find_libpython, install_triton
 from serving.triton.onnxruntime_backend import VARIABLE, cpp_backend, named_backend

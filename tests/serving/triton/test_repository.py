@@ -8,12 +8,12 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from polytask.atomic import sha256_file
-from polytask.contract import Contract, load_contract
+from polytask.contract.contract import Contract, load_contract
+from polytask.contract.tensors import TensorSpec
 from polytask.errors import ContractError
 from polytask.export.onnx import check_sizes
 from polytask.scenario import Scenario
-from polytask.tensors import TensorSpec
+from polytask.storage.atomic import sha256_file
 from serving.triton.checksums import check_sums
 from serving.triton.repository import write_repository
 from tests.serving.triton.tiny import ONNX_TYPES, TEXT_DIM, VERSION, tiny_contract, write_models

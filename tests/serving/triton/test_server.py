@@ -17,7 +17,7 @@ import pytest
 from tritonclient import grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from polytask.contract import Contract
+from polytask.contract.contract import Contract
 from polytask.errors import ServingError
 from polytask.scenario import Scenario
 from serving.triton.install import TritonInstallation

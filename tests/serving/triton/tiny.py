@@ -9,9 +9,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from polytask.contract import MULTITASK, TEXT_ENCODER, Contract, FileSum
+from polytask.contract.contract import MULTITASK, TEXT_ENCODER, Contract, FileSum
+from polytask.contract.tensors import TensorSpec, multitask_inputs, multitask_outputs, text_inputs, text_outputs
 from polytask.scenario import Scenario
-from polytask.tensors import TensorSpec, multitask_inputs, multitask_outputs, text_inputs, text_outputs
 
 VERSION = 1_234_567_890
 TEXT_DIM = 6

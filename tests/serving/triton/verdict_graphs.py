@@ -5,7 +5,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper
 
-from polytask.contract import MULTITASK
+from polytask.contract.contract import MULTITASK
 from polytask.scenario import Scenario
 from serving.triton.repository import write_repository
 from tests.serving.triton.tiny import VERSION, tiny_contract, write_models

@@ -1,0 +1,1 @@
+"""What an exported bundle promises its clients and servers: models, tensors, versions, checksums."""

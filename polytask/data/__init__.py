@@ -1,0 +1,1 @@
+"""Tables, catalogues, splits, labels and the training set as arrays; the features of a request."""

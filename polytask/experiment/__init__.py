@@ -1,0 +1,1 @@
+"""`polytask evaluate`: several seeds and variants, compared with each other and with baselines."""

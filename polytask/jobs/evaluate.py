@@ -1,0 +1,47 @@
+"""Evaluate a checkpoint as it is served."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from polytask.evaluation.baselines import tuned_baselines
+from polytask.evaluation.candidate import candidate_results
+from polytask.evaluation.evaluate import evaluate_splits
+from polytask.evaluation.report import render_report
+from polytask.evaluation.requests import split_requests
+from polytask.jobs.inputs import Say, candidate_dataset
+from polytask.model.cold_start import load_cold_start
+from polytask.scenario.schema import Scenario
+from polytask.storage.atomic import write_text
+from polytask.training.checkpoint import (
+    load_checkpoint,
+)
+
+
+def evaluate_model(
+    scenario: Scenario,
+    tables: Path,
+    training_set: Path,
+    checkpoint: Path,
+    target: Path,
+    report: Path | None = None,
+    bundle: Path | None = None,
+    say: Say = print,
+) -> Any:
+    """Evaluate a checkpoint, as it is served, on validation and test, write the JSON `target` and return its content.
+
+    `report` is an HTML file that shows the same, with intervals, slices and examples. `bundle`: as `candidate_dataset`.
+    """
+    dataset, language_model = candidate_dataset(scenario, tables, training_set, checkpoint, bundle, say)
+    model = load_checkpoint(checkpoint, language_model.sha256)
+    _, new_rows = load_cold_start(checkpoint)
+    tuned = tuned_baselines(dataset, split_requests(dataset, "validation"))
+    measured = evaluate_splits(model, dataset, tuned=tuned, new_rows=new_rows)
+    content = {split: asdict(found) for split, found in measured.items()}
+    if report is not None:
+        results = candidate_results(model, checkpoint, dataset, language_model, tuned)
+        # As read back from a file: the page is made of what JSON knows.
+        write_text(report, render_report(json.loads(json.dumps(results))))
+    write_text(target, json.dumps(content, indent=2))
+    return content

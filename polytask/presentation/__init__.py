@@ -1,0 +1,1 @@
+"""How results are shown: tables in Markdown, the style sheet of all pages."""

@@ -1,0 +1,52 @@
+"""What a cached step depends on besides its inputs: code, scenario file, files of the source and language model."""
+
+import os
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
+
+from polytask.data.tables import INTERACTIONS, ITEMS, USERS
+from polytask.errors import DataError
+from polytask.ingest.forgotten import forgotten_file
+from polytask.registry.lineage import REVISION
+from polytask.samples.write import SAMPLES
+from polytask.scenario.load import load_scenario, scenario_path
+from polytask.scenario.schema import Scenario
+from polytask.storage.atomic import sha256_file
+from polytask.text.language_model_files import language_model_version
+
+TABLES = (USERS, ITEMS, INTERACTIONS)
+
+
+def fingerprint(scenario: str, code_version: str) -> str:
+    """A checksum of `code_version`, the commit of the image, the scenario's file, its source and its language model.
+
+    Raises ScenarioError or DataError where one of them is missing.
+    """
+    loaded = load_scenario(scenario)
+    files = [scenario_path(scenario), *source_files(loaded)]
+    parts = [code_version, os.environ.get(REVISION, ""), *(sha256_file(path) for path in files)]
+    return _joined([*parts, language_model_version(loaded.encoder.model)])
+
+
+def source_files(scenario: Scenario) -> list[Path]:
+    """The files of a source that may change; packaged data sets are pinned by checksum.
+
+    Raises DataError where the folder is not there.
+    """
+    folder = scenario.source.path
+    if folder is None:
+        # A packaged data set does not change, but who was forgotten does.
+        forgotten = forgotten_file(scenario)
+        return [forgotten] if forgotten.is_file() else []
+    if not Path(folder).is_dir():
+        fix = f"; made-up tables: polytask sample-data {scenario.name}" if scenario.name in SAMPLES else ""
+        raise DataError(f"source.path: there is no folder {folder}{fix}")
+    entries = list(Path(folder).iterdir())
+    # A table may be a folder of parts.
+    parts = [path for entry in entries if entry.is_dir() and entry.stem in TABLES for path in entry.rglob("*")]
+    return sorted(path for path in [*entries, *parts] if path.is_file())
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Files, folders and objects: written whole or not at all, checked by checksum."""

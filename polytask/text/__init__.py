@@ -1,0 +1,1 @@
+"""Request text: templates, time context, tokenizer, language model, cached text vectors."""

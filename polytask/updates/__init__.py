@@ -1,0 +1,1 @@
+"""Incremental updates of a trained model: new tasks, new items, more training."""
