@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from polytask.contract.tensors import ATTENTION_MASK, INPUT_IDS
 from polytask.data.request import RequestFeatures
-from polytask.data.tables import USERS
+from polytask.scenario.names import USERS
 from polytask.text.time_context import time_context
 from serving.transformer.bundle import Bundle
 from serving.transformer.features import FeatureReader, request_features

@@ -16,9 +16,9 @@ from benchmarks.ort_vs_eager import cpu_seconds
 from benchmarks.workbench import Workbench
 from polytask.contract.tensors import ALLOWED, multitask_inputs, multitask_outputs
 from polytask.data.catalogue import Catalogue
-from polytask.data.tables import ITEMS, USERS
 from polytask.errors import ScenarioError
 from polytask.scenario import Scenario
+from polytask.scenario.names import ITEMS, USERS
 
 ITEM_COUNTS = (2_000, 20_000, 200_000, 1_000_000)
 HISTORY_LENGTHS = (10, 25, 50, 100, 200)

@@ -11,8 +11,8 @@ from typing import Any
 
 from benchmarks.figures import Figure, interleaved, ratios
 from benchmarks.workbench import Workbench
-from polytask.data.tables import USERS
 from polytask.scenario import Scenario
+from polytask.scenario.names import USERS
 from serving.redis import RedisServer
 from serving.transformer.features import FeatureReader
 

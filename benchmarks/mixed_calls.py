@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from benchmarks.calls import UserCall
 from polytask.contract.tensors import MASKED_SCORE
-from polytask.data.tables import USERS
 from polytask.scenario import Scenario
+from polytask.scenario.names import USERS
 from serving.transformer.bundle import Bundle
 from serving.transformer.parse import MAX_QUERY_CHARACTERS, QUERY, TIMESTAMP, USER_ID
 

@@ -14,7 +14,7 @@ from benchmarks.in_process import InProcess
 from benchmarks.workbench import Workbench
 from polytask.contract.contract import TEXT_ENCODER
 from polytask.contract.tensors import ATTENTION_MASK, INPUT_IDS, TEXT_VECTOR
-from polytask.data.tables import ITEMS
+from polytask.scenario.names import ITEMS
 
 BAR = 2.0
 TIMES = 40

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from benchmarks.calls import UserCall
 from benchmarks.workbench import Workbench
 from polytask.contract.tensors import MASKED_SCORE
-from polytask.data.tables import ITEMS
 from polytask.errors import ContractError
+from polytask.scenario.names import ITEMS
 
 LEAST_OVERLAP = 0.98
 

@@ -22,8 +22,8 @@ from polytask.contract.tensors import (
     multitask_inputs,
     multitask_outputs,
 )
-from polytask.data.tables import ITEMS, USERS
 from polytask.scenario import Scenario
+from polytask.scenario.names import ITEMS, USERS
 
 BAR = 0.4
 # Calls of one measurement, by their number of users.

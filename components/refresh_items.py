@@ -32,11 +32,11 @@ def refresh_items(
 
     prepare_environment()
     from polytask.contract.contract import REPOSITORY_FOLDER
-    from polytask.data.tables import ITEMS
     from polytask.ingest import ingest_items
     from polytask.jobs.live_version import check_fits, lineage_after, made_for, version_of
     from polytask.jobs.updates import refresh_job
     from polytask.scenario import load_scenario
+    from polytask.scenario.names import ITEMS
     from serving.registry.address import open_registry
     from serving.triton.repository import write_repository
 

@@ -15,9 +15,9 @@ from feature_repo.batch_sources import Settings, batch_source
 from feature_repo.sources import ITEM_CATALOGUE, USER_HISTORY, USER_PROFILE
 from feature_repo.store import OFFLINE_STORE
 from polytask.contract.tensors import HISTORY, SEEN
+from polytask.scenario.names import CONTEXT_WORDS
 from polytask.scenario.schema import Column, Scenario, Table
 from polytask.text.stored_code import time_context_source
-from polytask.text.time_context import CONTEXT_WORDS
 
 PUSH_SOURCE = "user_history_push"
 TIME_CONTEXT = "time_context"

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from polytask.contract.tensors import HISTORY, SEEN
 from polytask.data.history import AFTER_EVENT
-from polytask.data.tables import EVENT_ID
 from polytask.errors import DataError
+from polytask.scenario.names import EVENT_ID
 from polytask.scenario.schema import Scenario
 
 

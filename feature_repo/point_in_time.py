@@ -10,8 +10,8 @@ from feast import OnDemandFeatureView
 from feature_repo.definitions import REQUEST_TIME
 from feature_repo.sources import STAMP
 from feature_repo.store import known_warnings_ignored, open_batch_store
-from polytask.data.tables import EVENT_ID
 from polytask.errors import DataError
+from polytask.scenario.names import EVENT_ID
 from polytask.scenario.schema import Scenario
 
 

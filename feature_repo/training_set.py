@@ -10,11 +10,10 @@ import pyarrow.parquet as pq
 from feature_repo.leaks import LeakCheck
 from feature_repo.point_in_time import PointInTimeJoin
 from polytask.contract.tensors import HISTORY, SEEN
-from polytask.data.tables import EVENT_ID
 from polytask.errors import DataError
+from polytask.scenario.names import CONTEXT_WORDS, EVENT_ID
 from polytask.scenario.schema import Scenario
 from polytask.storage.atomic import atomic_file
-from polytask.text.time_context import CONTEXT_WORDS
 
 LOGGER = logging.getLogger(__name__)
 # Bounds the memory: a join's result is held as a whole, and again in the order of the events.

@@ -18,9 +18,9 @@ from pipelines.metric_table import metric_table
 from pipelines.workspace import WORKSPACE, Places, claimed
 from polytask.contract.contract import load_contract
 from polytask.data.catalogue import Catalogue, load_catalogue
-from polytask.data.tables import USERS
 from polytask.environment import stay_on_this_machine
 from polytask.scenario import load_scenario, scenario_path
+from polytask.scenario.names import USERS
 from polytask.scenario.schema import Scenario
 from polytask.storage.atomic import write_text
 from polytask.text.templates import fill

@@ -45,9 +45,9 @@ def refresh_catalogue(
     base = ground(scenario, workspace, checkpoint, bundle)
 
     from pipelines.prepare import prepared
-    from polytask.data.tables import ITEMS
     from polytask.ingest import ingest_items
     from polytask.jobs.updates import refresh_job
+    from polytask.scenario.names import ITEMS
 
     table = ingest_items(base.previous.contract().scenario, items)
     data = prepared(base.file, workspace, console) if gate else None

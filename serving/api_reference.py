@@ -11,8 +11,8 @@ from polytask.contract.tensors import (
     text_inputs,
     text_outputs,
 )
-from polytask.data.tables import USERS
 from polytask.scenario import Scenario
+from polytask.scenario.names import USERS
 from serving.explainer.occlusion import MAX_PARTS, MAX_QUERY_GROUPS
 from serving.explainer.parse import FIELDS, MAX_INSTANCES
 from serving.transformer import parse

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from polytask.contract.contract import load_contract
 from polytask.contract.tensors import ATTENTION_MASK, INPUT_IDS, MASKED_SCORE
-from polytask.data.tables import USERS
 from polytask.errors import DataError
+from polytask.scenario.names import USERS
 from polytask.scenario.schema import Scenario, Task
 from polytask.storage.atomic import atomic_file
 from serving.transformer.answers import AnswerWriter, model_outputs

@@ -11,8 +11,8 @@ from polytask.contract.contract import load_contract
 from polytask.contract.tensors import MASKED_SCORE, TensorSpec, task_outputs
 from polytask.data.catalogue import PADDING_ROW, Catalogue
 from polytask.data.request import RequestFeatures
-from polytask.data.tables import ITEMS, USERS
 from polytask.errors import ContractError
+from polytask.scenario.names import ITEMS, USERS
 from polytask.scenario.schema import Task
 from serving.rollout.settings import Settings
 from serving.rollout.smoke import Endpoint, Expected, wait_for_answers

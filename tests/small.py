@@ -7,8 +7,9 @@ import pandas as pd
 
 from polytask.data.history import history_as_of
 from polytask.data.tables import Tables
+from polytask.scenario.names import CONTEXT_WORDS
 from polytask.scenario.schema import Scenario
-from polytask.text.time_context import CONTEXT_WORDS, time_context
+from polytask.text.time_context import time_context
 
 GENRES = ("Comedy", "Drama", "Horror", "Western")
 USERS, ITEMS = 30, 60

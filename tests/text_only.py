@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from polytask.data.tables import Tables
+from polytask.scenario.names import CONTEXT_WORDS
 from polytask.scenario.schema import Scenario
-from polytask.text.time_context import CONTEXT_WORDS, time_context
+from polytask.text.time_context import time_context
 
 TOPICS = {
     "Garden": ["the roses in my garden", "this lawn mower", "tomato seeds and soil", "a watering can"],

@@ -7,8 +7,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from polytask.data.tables import INTERACTIONS, ITEMS, USERS, table_file
+from polytask.data.tables import table_file
 from polytask.scenario import Scenario, load_scenario
+from polytask.scenario.names import INTERACTIONS, ITEMS, USERS
 
 # MovieLens-100K has 106 ratings a user, 65 in the middle; the logarithms of the counts spread by 1.
 EVENTS_PER_USER = 100

@@ -16,9 +16,10 @@ from feature_repo.point_in_time import PointInTimeJoin
 from feature_repo.sources import USER_HISTORY, USER_PROFILE, source_file
 from feature_repo.training_set import ROWS_PER_JOIN, build_training_set
 from polytask.data.catalogue import catalogues_of
-from polytask.data.tables import EVENT_ID, ITEMS, read_tables, table_file
+from polytask.data.tables import read_tables, table_file
 from polytask.ingest import ingest
 from polytask.scenario import Scenario
+from polytask.scenario.names import EVENT_ID, ITEMS
 
 SCENARIO_FILE = "scenario.json"
 TEXT_DIM = 384

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from pipelines.forgetting.target import Finding, Handler, Target
 from pipelines.forgetting.versions import holding
-from polytask.data.tables import INTERACTIONS, USERS, table_file
+from polytask.data.tables import table_file
 from polytask.ingest.rejected import REJECTED
 from polytask.jobs.train import state_file
 from polytask.personal.places import EVALUATIONS, PIPELINE_RUNS, SERVING_LOGS, SUMMARIES, TRAINING_STATE
 from polytask.personal.user_rows import count_rejected, count_rows, drop_from_json, field_names_user, parquet_files
+from polytask.scenario.names import INTERACTIONS, USERS
 from polytask.storage.removal import finish_removals, remove_folder
 from polytask.storage.temporary_names import remove_all_abandoned
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from pipelines.forgetting.target import Finding, Handler, Target
-from polytask.data.tables import INTERACTIONS, USERS
 from polytask.personal.places import SOURCE_TABLES
 from polytask.personal.user_rows import count_source_rows, remove_source_rows
+from polytask.scenario.names import INTERACTIONS, USERS
 
 
 def _files(target: Target) -> dict[Path, int]:

@@ -13,11 +13,12 @@ import pandas as pd
 from pipelines.forgetting.files import ingested_tables
 from pipelines.forgetting.target import Finding, Handler, Target
 from pipelines.forgetting.versions import profiles
-from polytask.data.tables import INTERACTIONS, USERS, table_file
+from polytask.data.tables import table_file
 from polytask.personal.places import TEXT_VECTORS
+from polytask.scenario.names import CONTEXT_WORDS, INTERACTIONS, USERS
 from polytask.storage.wheels import cache_folder
 from polytask.text.templates import request_text
-from polytask.text.time_context import CONTEXT_WORDS, DAYPARTS, WEEKPARTS
+from polytask.text.time_context import DAYPARTS, WEEKPARTS
 
 
 def _texts(target: Target) -> set[str]:

@@ -13,11 +13,11 @@ import pandas as pd
 from pipelines.forgetting.target import Finding, Handler, Target
 from pipelines.grow import write_repository
 from polytask.contract.contract import load_contract
-from polytask.data.tables import USERS
 from polytask.errors import PolytaskError
 from polytask.personal.places import PUBLISHED
 from polytask.personal.user_rows import count_rows
 from polytask.registry.version import ModelVersion, RegistryError, version_before
+from polytask.scenario.names import USERS
 from polytask.storage.atomic import temporary_folder
 
 CANNOT_REWRITE = "deleted: it has no checkpoint to export again from"

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from polytask.data.tables import ITEMS, USERS, Tables
+from polytask.data.tables import Tables
+from polytask.scenario.names import ITEMS, USERS
 from polytask.scenario.schema import Scenario, Table
 from polytask.storage.atomic import atomic_file
 

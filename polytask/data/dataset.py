@@ -14,7 +14,7 @@ from polytask.data.labels import TaskLabels, event_labels
 from polytask.data.queries import QueryTable
 from polytask.data.request import RequestEncoder, RequestFeatures, requests_of
 from polytask.data.splits import split_events
-from polytask.data.tables import EVENT_ID, ITEMS, USERS
+from polytask.scenario.names import EVENT_ID, ITEMS, USERS
 from polytask.scenario.schema import Scenario
 from polytask.text.templates import request_text
 

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from polytask.contract.tensors import HISTORY, SEEN
-from polytask.data.tables import EVENT_ID
+from polytask.scenario.names import EVENT_ID
 from polytask.scenario.schema import Scenario
 
 # A point-in-time join takes the newest row at or before a moment: stamped at the event's own time, the row would give

@@ -7,9 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from polytask.data.catalogue import PADDING_ROW, Catalogue
-from polytask.data.tables import INTERACTIONS, ITEMS, USERS
 from polytask.errors import DataError
-from polytask.personal.hidden import HIDDEN
+from polytask.scenario.names import HIDDEN, INTERACTIONS, ITEMS, USERS
 from polytask.scenario.schema import Scenario, Task
 
 BoolArray = NDArray[np.bool_]

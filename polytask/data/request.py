@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from polytask.contract.tensors import ALLOWED, HISTORY, NEGATIVE, SEEN, USER
 from polytask.data.catalogue import PADDING_ROW, Catalogue
-from polytask.data.tables import ITEMS, USERS
+from polytask.scenario.names import ITEMS, USERS
 from polytask.scenario.schema import Scenario
 from polytask.text.templates import request_text
 

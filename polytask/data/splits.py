@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from polytask.data.tables import EVENT_ID
+from polytask.scenario.names import EVENT_ID
 from polytask.scenario.schema import Scenario
 
 Split = Literal["train", "validation", "test"]

@@ -9,12 +9,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from polytask.scenario.names import INTERACTIONS, ITEMS, USERS
 from polytask.storage.atomic import atomic_file
-
-USERS = "users"
-ITEMS = "items"
-INTERACTIONS = "interactions"
-EVENT_ID = "event_id"
 
 
 class Tables(NamedTuple):

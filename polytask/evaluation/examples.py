@@ -8,12 +8,12 @@ from scipy.special import expit, softmax
 
 from polytask.data.catalogue import PADDING_ROW, Catalogue
 from polytask.data.dataset import Dataset
-from polytask.data.tables import ITEMS
 from polytask.evaluation.evaluate import request_scores
 from polytask.evaluation.measures import listed_rows
 from polytask.evaluation.requests import Requests, split_requests
 from polytask.evaluation.served import NO_ROWS
 from polytask.model.multitask import MultiTaskModel
+from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Task
 from polytask.text.templates import fill, item_text
 

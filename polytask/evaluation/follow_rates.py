@@ -6,11 +6,11 @@ from numpy.typing import NDArray
 
 from polytask.data.dataset import Dataset
 from polytask.data.priorities import Priorities
-from polytask.data.tables import USERS
 from polytask.evaluation.evaluate import model_scores
 from polytask.evaluation.measures import LIST_LENGTH, task_statistics
 from polytask.evaluation.requests import requests_before
 from polytask.model.multitask import MultiTaskModel
+from polytask.scenario.names import USERS
 from polytask.scenario.schema import Task
 
 IntArray = NDArray[np.int64]

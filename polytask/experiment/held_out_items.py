@@ -17,19 +17,13 @@ from numpy.typing import NDArray
 from polytask.contract.tensors import HISTORY, SEEN
 from polytask.data.catalogue import PADDING_ROW
 from polytask.data.dataset import Dataset
-from polytask.data.tables import EVENT_ID, ITEMS, USERS
 from polytask.evaluation.metrics import hit_rate, ranks_of
 from polytask.evaluation.requests import Requests, split_requests
+from polytask.evaluation.served import listed_scores
 from polytask.model.cold_start import WARM_FIRST, ColdStart, next_item_task
 from polytask.model.multitask import MultiTaskModel
-from polytask.updates.cold_calibration import (
-    LIST_LENGTH,
-    WARM_LOSS,
-    calibrated,
-    listed_scores,
-    logits_with_new,
-    measured,
-)
+from polytask.scenario.names import EVENT_ID, ITEMS, USERS
+from polytask.updates.cold_calibration import LIST_LENGTH, WARM_LOSS, calibrated, logits_with_new, measured
 
 IntArray = NDArray[np.int64]
 

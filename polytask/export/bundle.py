@@ -31,7 +31,6 @@ from polytask.data.catalogue import Catalogue
 from polytask.data.dataset import Dataset
 from polytask.data.priorities import PRIORITIES_FILE, Priorities
 from polytask.data.request import RequestEncoder, RequestFeatures
-from polytask.data.tables import ITEMS
 from polytask.errors import ExportError
 from polytask.export.onnx import export_graph
 from polytask.export.parity import check_parity
@@ -39,6 +38,7 @@ from polytask.export.serving_graph import ServingGraph
 from polytask.export.skip_layer_norm import with_skip_layer_norms
 from polytask.export.text_encoder import KnownEncoder, TextEncoderExport
 from polytask.model.cold_start import load_cold_start
+from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Scenario
 from polytask.storage.atomic import atomic_folder, sha256_file
 from polytask.training.checkpoint import language_model_of, load_checkpoint

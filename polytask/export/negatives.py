@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polytask.data.catalogue import PADDING_ROW, Catalogue
-from polytask.data.tables import ITEMS
+from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Scenario, Task
 from polytask.text.templates import is_missing
 

@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 from polytask.contract.tensors import MASKED_SCORE
 from polytask.data.catalogue import Catalogue
-from polytask.data.tables import ITEMS, USERS
 from polytask.export.negatives import Negatives
 from polytask.model.cold_start import below_the_first
 from polytask.model.heads import answer
 from polytask.model.multitask import Catalogues, MultiTaskModel
 from polytask.model.transition import TransitionTables
+from polytask.scenario.names import ITEMS, USERS
 from polytask.scenario.schema import Task
 
 

@@ -11,11 +11,11 @@ import pandas as pd
 from polytask.data.catalogue import catalogues_of
 from polytask.data.labels import TaskLabels, event_labels
 from polytask.data.splits import split_events
-from polytask.data.tables import INTERACTIONS, ITEMS, USERS, Tables
+from polytask.data.tables import Tables
 from polytask.errors import DataError
 from polytask.ingest.run import clean, read_source
 from polytask.ingest.timeline import order_events
-from polytask.personal.hidden import HIDDEN
+from polytask.scenario.names import HIDDEN, INTERACTIONS, ITEMS, USERS
 from polytask.scenario.schema import Scenario, Task
 from polytask.text.templates import TextTokenizer, item_text, request_text
 from polytask.text.time_context import time_context

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from polytask.data.tables import EVENT_ID, INTERACTIONS, ITEMS, USERS, Tables, table_file, write_tables
+from polytask.data.tables import Tables, table_file, write_tables
 from polytask.ingest import reviews
 from polytask.ingest.forgotten import Remaining, without_forgotten
 from polytask.ingest.movielens import read_movielens
@@ -16,6 +16,7 @@ from polytask.ingest.report import IngestReport, TableReport
 from polytask.ingest.timeline import order_events
 from polytask.ingest.user_tables import read_table, read_user_tables
 from polytask.ingest.validation import Reasons, check_entities, check_interactions
+from polytask.scenario.names import EVENT_ID, INTERACTIONS, ITEMS, USERS
 from polytask.scenario.schema import Scenario
 from polytask.storage.atomic import atomic_folder, sha256_file
 

@@ -8,9 +8,10 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from polytask.data.splits import split_events
-from polytask.data.tables import INTERACTIONS, ITEMS, USERS, Tables, read_tables
+from polytask.data.tables import Tables, read_tables
 from polytask.ingest.report import read_report
 from polytask.presentation.markdown_table import cell, table
+from polytask.scenario.names import INTERACTIONS, ITEMS, USERS
 from polytask.scenario.schema import Column, Scenario
 
 DAY = pd.Timedelta(days=1)

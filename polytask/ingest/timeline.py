@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from polytask.data.tables import EVENT_ID
+from polytask.scenario.names import EVENT_ID
 
 # Two, so that the moment just after an event (+1), at which its history is stamped, lies before the next event.
 TIE_STEP_MICROSECONDS = 2

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from polytask.data.tables import INTERACTIONS, ITEMS, USERS, Tables
+from polytask.data.tables import Tables
 from polytask.errors import DataError
+from polytask.scenario.names import INTERACTIONS, ITEMS, USERS
 from polytask.scenario.schema import Column, Scenario
 
 

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from polytask.data.tables import INTERACTIONS
 from polytask.errors import DataError, ScenarioError
 from polytask.ingest.conversion import NOUNS, convert, tighten
-from polytask.personal.hidden import HIDDEN
+from polytask.scenario.names import HIDDEN, INTERACTIONS
 from polytask.scenario.schema import Column, Scenario, Table
 
 FIRST_ROWS = 3

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from polytask.data.catalogue import PADDING_ROW, Catalogue
 from polytask.data.dataset import Dataset
-from polytask.data.tables import ITEMS
 from polytask.errors import DataError
 from polytask.evaluation.gate import Difference, Verdict, judge
 from polytask.evaluation.measures import primary_metric
@@ -24,6 +23,7 @@ from polytask.jobs.inputs import Say, candidate_dataset
 from polytask.model.cold_start import load_cold_start
 from polytask.registry.trained import Version, scenario_of
 from polytask.registry.version import ModelVersion
+from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Scenario, Task
 from polytask.storage.atomic import write_text
 from polytask.training.checkpoint import checkpoint_sha256, load_checkpoint

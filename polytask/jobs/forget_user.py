@@ -11,7 +11,6 @@ from polytask.contract.contract import Contract
 from polytask.contract.tensors import task_outputs
 from polytask.data.catalogue import PADDING_ROW, Catalogue, catalogue_of
 from polytask.data.request import RequestFeatures
-from polytask.data.tables import ITEMS, USERS
 from polytask.errors import DataError
 from polytask.jobs.inputs import Say
 from polytask.jobs.update_results import requests_on
@@ -20,6 +19,7 @@ from polytask.model.cold_start import load_cold_start, save_cold_start
 from polytask.model.multitask import MultiTaskModel
 from polytask.model.task_modules import module_name
 from polytask.registry.trained import Version
+from polytask.scenario.names import ITEMS, USERS
 from polytask.training.checkpoint import empty_model, language_model_of, load_checkpoint, save_checkpoint
 from polytask.updates.next_version import check_same_answers, export_next
 

@@ -12,10 +12,11 @@ from polytask.data.catalogue import Catalogue, catalogues_of
 from polytask.data.dataset import Dataset
 from polytask.data.request import RequestFeatures, requests_of
 from polytask.data.splits import split_events
-from polytask.data.tables import ITEMS, read_tables
+from polytask.data.tables import read_tables
 from polytask.data.training_set import read_training_set
 from polytask.progress import every
 from polytask.registry.trained import Version, scenario_of
+from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Scenario
 from polytask.text.language_model import LanguageModel
 from polytask.text.templates import item_text

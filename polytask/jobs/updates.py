@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from polytask.contract.contract import Contract
 from polytask.contract.tensors import task_outputs
 from polytask.data.dataset import Dataset
-from polytask.data.tables import ITEMS, Tables
+from polytask.data.tables import Tables
 from polytask.errors import DataError
 from polytask.evaluation.follow_rates import learn_priorities
 from polytask.jobs.inputs import Say, dataset_over, item_vectors, load_dataset, parity_requests
@@ -21,6 +21,7 @@ from polytask.jobs.update_results import AddedTask, FineTuned, RefreshedItems, m
 from polytask.model.cold_start import load_cold_start, next_item_task, save_cold_start
 from polytask.model.multitask import MultiTaskModel
 from polytask.registry.trained import Version
+from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Scenario, Task
 from polytask.training.checkpoint import language_model_of, load_checkpoint, save_checkpoint
 from polytask.updates.add_task import add_task, scenario_with, weights_sha256

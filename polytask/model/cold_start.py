@@ -17,10 +17,10 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from polytask.contract.tensors import MASKED_SCORE
-from polytask.data.tables import ITEMS
 from polytask.model.item_table import ItemTable
 from polytask.model.multitask import Catalogues, Histories, MultiTaskModel, follows_an_item
 from polytask.model.transition import TransitionTables
+from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Scenario, Task
 from polytask.storage.atomic import atomic_file
 from polytask.storage.safetensors_file import save_tensors

@@ -6,13 +6,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from polytask.data.tables import ITEMS, USERS
 from polytask.model.fusion import Tower, build_fusion
 from polytask.model.heads import RetrievalHead, build_head
 from polytask.model.history_encoder import HistoryEncoder
 from polytask.model.item_table import ItemTable, Standardise
 from polytask.model.task_modules import TaskModules
 from polytask.model.transition import Transition, TransitionTables
+from polytask.scenario.names import ITEMS, USERS
 from polytask.scenario.schema import Scenario, Task
 
 

@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
-from polytask.data.tables import INTERACTIONS, ITEMS, USERS
 from polytask.errors import DataError
 from polytask.ingest.forgotten import forgotten_file
 from polytask.registry.lineage import REVISION
 from polytask.samples.write import SAMPLES
 from polytask.scenario.load import load_scenario, scenario_path
+from polytask.scenario.names import INTERACTIONS, ITEMS, USERS
 from polytask.scenario.schema import Scenario
 from polytask.storage.atomic import sha256_file
 from polytask.text.language_model_files import language_model_version

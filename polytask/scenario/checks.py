@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from string import Formatter
 from typing import TYPE_CHECKING
 
-from polytask.text.time_context import CONTEXT_WORDS
+from polytask.scenario.names import CONTEXT_WORDS
 
 if TYPE_CHECKING:
     from polytask.scenario.schema import Scenario, Task

@@ -23,10 +23,10 @@ from polytask.scenario.data import (
     Validation,
 )
 from polytask.scenario.learning import Encoder, Export, Lora, Model, Precision, Training
+from polytask.scenario.names import CONTEXT_WORDS
 from polytask.scenario.resources import Resources, StepResources
 from polytask.scenario.section import Name, Section
 from polytask.scenario.tasks import Condition, Label, Task, TaskKind
-from polytask.text.time_context import CONTEXT_WORDS
 
 __all__ = [
     "Column",

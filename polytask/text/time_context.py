@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-CONTEXT_WORDS = ("daypart", "weekpart")
+from polytask.scenario.names import CONTEXT_WORDS
+
 DAYPARTS = ("night", "morning", "afternoon", "evening")
 WEEKPARTS = ("weekday", "weekend")
 HOUR, DAY = 3600, 86_400  # seconds

@@ -13,10 +13,10 @@ from torch.nn import Parameter
 from torch.optim.lr_scheduler import OneCycleLR
 
 from polytask.data.dataset import Dataset
-from polytask.data.tables import USERS
 from polytask.model.heads import ValueHead
 from polytask.model.loss_weights import StaticWeights, build_weights
 from polytask.model.multitask import MultiTaskModel
+from polytask.scenario.names import USERS
 from polytask.scenario.schema import Training
 from polytask.training.distributed import Processes
 from polytask.training.resume import Progress, Resume

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from polytask.data.catalogue import PADDING_ROW
 from polytask.data.dataset import Dataset
-from polytask.data.tables import ITEMS
 from polytask.model.losses import class_loss, next_item_loss, retrieval_loss, row_weights
 from polytask.model.multitask import MultiTaskModel
+from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Task
 from polytask.training.windows import Windows
 

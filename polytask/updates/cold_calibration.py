@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 
 from polytask.contract.tensors import MASKED_SCORE
-from polytask.data.catalogue import PADDING_ROW
 from polytask.data.dataset import Dataset
 from polytask.evaluation.metrics import ndcg_of_rank, ranks_of, top_rows
 from polytask.evaluation.requests import Requests, split_requests
-from polytask.model.cold_start import ColdStart, below_the_first, next_item_task, started_logits
+from polytask.evaluation.served import listed_scores, masked_scores
+from polytask.model.cold_start import ColdStart, next_item_task, started_logits
 from polytask.model.multitask import MultiTaskModel
 from polytask.updates.learn_cold_start import learn_cold_start
 
@@ -78,28 +78,6 @@ def logits_with_new(
         logits = started_logits(model, cold, torch.from_numpy(rows), histories, text, catalogues, task)
         parts.append(masked_scores(logits.numpy(), requests.seen[start : start + BATCH]))
     return np.concatenate(parts)
-
-
-def masked_scores(logits: NDArray[np.float32], seen: NDArray[np.int64]) -> NDArray[np.float32]:
-    """What serving leaves out: the rows a user has seen (m, S), which padding fills up with row 0, and padding."""
-    scores = logits.copy()
-    scores[:, PADDING_ROW] = MASKED_SCORE
-    np.put_along_axis(scores, seen, MASKED_SCORE, axis=1)
-    return scores
-
-
-def listed_scores(
-    logits: NDArray[np.float32], rows: NDArray[np.int64], offset: float = 0.0, capped: bool = True
-) -> NDArray[np.float32]:
-    """The scores that lists are made of: `offset` added to the items `rows`, and these kept below the first others."""
-    scores = logits.copy()
-    scores[:, rows] = np.where(scores[:, rows] > MASKED_SCORE / 2, scores[:, rows] + offset, MASKED_SCORE)
-    if not capped:
-        return scores
-    new = torch.zeros(logits.shape[1], dtype=torch.bool)
-    new[torch.from_numpy(rows)] = True
-    lowered: NDArray[np.float32] = below_the_first(torch.from_numpy(scores), new).numpy()
-    return lowered
 
 
 def measured(

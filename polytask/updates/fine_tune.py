@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 
 from polytask.data.dataset import Dataset
-from polytask.data.tables import USERS
 from polytask.model.cold_start import ColdStart
 from polytask.model.multitask import MultiTaskModel
+from polytask.scenario.names import USERS
 from polytask.scenario.schema import Scenario
 from polytask.training.loop import Epoch, fit, set_seed
 from polytask.updates.fine_tuning_defaults import EPOCHS, LEARNING_RATE

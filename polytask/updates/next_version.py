@@ -10,12 +10,12 @@ from polytask.data.catalogue import Catalogue
 from polytask.data.dataset import Dataset
 from polytask.data.priorities import Priorities, load_priorities
 from polytask.data.request import RequestEncoder, RequestFeatures
-from polytask.data.tables import USERS
 from polytask.errors import ContractError
 from polytask.export.bundle import Exported, export_bundle
 from polytask.export.parity import bundle_outputs
 from polytask.export.text_encoder import KnownEncoder
 from polytask.registry.trained import Version
+from polytask.scenario.names import USERS
 from polytask.text.templates import TextTokenizer
 
 

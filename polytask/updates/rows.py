@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 
 from polytask.data.catalogue import PADDING_ROW
-from polytask.data.tables import ITEMS, USERS
 from polytask.model.cold_start import ColdStart, next_item_task
 from polytask.model.item_table import ItemTable
 from polytask.model.multitask import MultiTaskModel
 from polytask.model.task_modules import module_name
+from polytask.scenario.names import ITEMS, USERS
 from polytask.scenario.schema import Scenario
 from polytask.training.checkpoint import empty_model
 

@@ -12,8 +12,8 @@ from math import gcd
 from typing import Any, Protocol
 
 from polytask.data.catalogue import PADDING_ROW, Catalogue
-from polytask.data.tables import ITEMS, USERS
 from polytask.errors import RequestError
+from polytask.scenario.names import ITEMS, USERS
 from polytask.scenario.schema import Scenario, Table
 from polytask.text.templates import value_words
 from serving.transformer.answers import title_of

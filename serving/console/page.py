@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from polytask.data.tables import ITEMS
+from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Task
 from serving.client import Answer, Entry, Label, Ranked, Value
 from serving.console.directory import Directory

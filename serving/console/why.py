@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from polytask.data.tables import ITEMS
 from polytask.errors import PolytaskError
+from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Task, Text
 from polytask.text.templates import value_words
 from serving.client import Explanation, Label, Ranked, TaskExplanation, explain

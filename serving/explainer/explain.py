@@ -18,8 +18,8 @@ from polytask.contract.contract import MULTITASK, TEXT_ENCODER
 from polytask.contract.tensors import ALLOWED, ATTENTION_MASK, INPUT_IDS, MASKED_SCORE, TEXT_VECTOR
 from polytask.data.catalogue import PADDING_ROW
 from polytask.data.request import RequestFeatures
-from polytask.data.tables import ITEMS
 from polytask.errors import ContractError, RequestError
+from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Task
 from serving.explainer.occlusion import HISTORY, Part, Titles, as_read, parts_of
 from serving.explainer.parse import TARGETS, Wanted

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from polytask.data.tables import ITEMS
 from polytask.errors import RequestError
+from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Scenario, Task
 from serving.transformer.filters import FILTERS
 from serving.transformer.parse import (

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from polytask.contract.tensors import MASKED_SCORE, task_outputs
 from polytask.data.catalogue import PADDING_ROW, Catalogue
-from polytask.data.tables import ITEMS
 from polytask.errors import ContractError
+from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Scenario, Task
 from polytask.text.templates import fill
 from serving.transformer.bounded_cache import BoundedCache

@@ -9,8 +9,8 @@ from polytask.contract.tensors import multitask_inputs, multitask_outputs
 from polytask.data.catalogue import Catalogue, load_catalogue
 from polytask.data.priorities import Priorities, equal_priorities, load_priorities
 from polytask.data.request import RequestEncoder
-from polytask.data.tables import USERS
 from polytask.errors import ContractError
+from polytask.scenario.names import USERS
 from polytask.storage.atomic import sha256_file
 from polytask.text.templates import TextTokenizer
 

@@ -10,9 +10,9 @@ import yaml
 
 from polytask.contract.tensors import HISTORY, SEEN
 from polytask.errors import ContractError
+from polytask.scenario.names import CONTEXT_WORDS
 from polytask.scenario.schema import Scenario
 from polytask.text.stored_code import run_no_other_code
-from polytask.text.time_context import CONTEXT_WORDS
 
 if TYPE_CHECKING:  # feast takes seconds to import
     from feast import FeatureStore, FeatureView

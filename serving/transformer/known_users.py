@@ -9,8 +9,8 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from polytask.data.tables import USERS
 from polytask.errors import ContractError
+from polytask.scenario.names import USERS
 from serving.transformer.bundle import Bundle
 
 if TYPE_CHECKING:  # both import this module's callers, or feast

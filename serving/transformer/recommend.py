@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from polytask.contract.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER
 from polytask.contract.tensors import ALLOWED, ATTENTION_MASK, ENCODED_TEXT, INPUT_IDS, TEXT_VECTOR
-from polytask.data.tables import ITEMS
 from polytask.errors import ContractError
+from polytask.scenario.names import ITEMS
 from serving.transformer.answers import (
     COLD_START,
     DEGRADED,

@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 import numpy as np
 
 from polytask.data.request import RequestFeatures
-from polytask.data.tables import USERS
 from polytask.errors import PolytaskError
+from polytask.scenario.names import USERS
 from polytask.text.templates import is_missing
 from polytask.text.time_context import time_context
 from serving.transformer.bundle import Bundle

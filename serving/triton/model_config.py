@@ -13,7 +13,7 @@ from typing import Literal
 
 from polytask.contract.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER, Contract
 from polytask.contract.tensors import ALLOWED, ATTENTION_MASK, INPUT_IDS, TensorSpec
-from polytask.data.tables import ITEMS
+from polytask.scenario.names import ITEMS
 from polytask.text.templates import TOKEN_BUCKET, bucket
 from serving.triton.pbtxt import Message, Word
 

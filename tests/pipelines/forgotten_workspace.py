@@ -16,12 +16,13 @@ from polytask.contract.contract import REPOSITORY_FOLDER, TEXT_ENCODER
 from polytask.data.catalogue import catalogues_of
 from polytask.data.priorities import equal_priorities
 from polytask.data.request import RequestFeatures
-from polytask.data.tables import USERS, read_tables
+from polytask.data.tables import read_tables
 from polytask.export.bundle import export_bundle
 from polytask.export.text_encoder import KnownEncoder
 from polytask.ingest import ingest
 from polytask.jobs.train import train_model
 from polytask.scenario import load_scenario
+from polytask.scenario.names import USERS
 from polytask.scenario.schema import Export
 from serving.publish import publish
 from serving.triton.repository import write_repository

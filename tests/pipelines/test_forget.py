@@ -24,7 +24,7 @@ from pipelines.forgetting.run import HANDLERS, ForgetError
 from pipelines.forgetting.target import Finding, Handler, Target
 from polytask.contract.contract import CatalogueSpec, Contract, FileSum, load_contract
 from polytask.data.catalogue import catalogue_of, load_catalogue
-from polytask.data.tables import USERS, read_tables
+from polytask.data.tables import read_tables
 from polytask.errors import PolytaskError
 from polytask.ingest import ingest
 from polytask.ingest.rejected import write_rejected
@@ -34,6 +34,7 @@ from polytask.registry.folder import FolderRegistry
 from polytask.registry.trained import Version
 from polytask.scenario import load_scenario
 from polytask.scenario.data import Validation
+from polytask.scenario.names import USERS
 from polytask.storage.atomic import sha256_file
 from polytask.storage.temporary_names import machine
 from polytask.text.vector_store import VectorShards

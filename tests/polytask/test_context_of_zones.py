@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polytask.text.time_context import CONTEXT_WORDS, time_context
+from polytask.scenario.names import CONTEXT_WORDS
+from polytask.text.time_context import time_context
 from serving.transformer.parse import LATEST
 
 ZONES = sorted(available_timezones())

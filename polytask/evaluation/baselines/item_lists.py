@@ -15,10 +15,10 @@ from scipy import sparse
 
 from polytask.data.catalogue import PADDING_ROW
 from polytask.data.dataset import Dataset
-from polytask.data.tables import ITEMS, USERS
 from polytask.evaluation.baselines.candidate import Candidate, Scores, Settings
 from polytask.evaluation.baselines.simple import item_counts
 from polytask.evaluation.requests import Requests
+from polytask.scenario.names import ITEMS, USERS
 from polytask.scenario.schema import Task
 
 IntArray = NDArray[np.int64]

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from polytask.data.catalogue import PADDING_ROW
 from polytask.data.dataset import Dataset
-from polytask.data.tables import ITEMS, USERS
 from polytask.evaluation.baselines.candidate import Candidate, Scores
 from polytask.evaluation.requests import Requests
+from polytask.scenario.names import ITEMS, USERS
 from polytask.scenario.schema import Task
 
 PRIOR_EVENTS = (1.0, 5.0, 20.0, 50.0)

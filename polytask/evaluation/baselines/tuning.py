@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from polytask.data.dataset import Dataset
-from polytask.data.tables import USERS
 from polytask.evaluation.baselines import item_lists, simple, texts
 from polytask.evaluation.baselines.candidate import Baseline, Candidate, Settings
 from polytask.evaluation.measures import is_better, primary_metric, task_statistics
 from polytask.evaluation.requests import Requests
 from polytask.evaluation.statistics import value_of
+from polytask.scenario.names import USERS
 from polytask.scenario.schema import Task
 
 # Below this many training events a user, a mean per user is no more than the overall mean.

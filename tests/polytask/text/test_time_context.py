@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from polytask.text.time_context import CONTEXT_WORDS, time_context, time_contexts
+from polytask.scenario.names import CONTEXT_WORDS
+from polytask.text.time_context import time_context, time_contexts
 
 
 @pytest.mark.parametrize(

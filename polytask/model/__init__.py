@@ -1,0 +1,1 @@
+"""The multi-task model in PyTorch: encoders, item table, fusion, heads, losses."""
