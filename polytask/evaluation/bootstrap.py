@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from polytask.evaluation.statistics import FloatArray, Statistic, once
+from polytask.metrics.weighted import FloatArray, Statistic, once
 
 Key = TypeVar("Key", bound=Hashable)
 

@@ -14,7 +14,7 @@ from polytask.evaluation.classification import Classification, classification_of
 from polytask.evaluation.measures import task_statistics
 from polytask.evaluation.requests import Requests, split_requests
 from polytask.evaluation.served import NO_ROWS, served_scores
-from polytask.evaluation.statistics import value_of
+from polytask.metrics.weighted import value_of
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Task
 

@@ -5,9 +5,9 @@ from numpy.typing import NDArray
 from scipy.special import expit, log_softmax
 
 from polytask.data.catalogue import PADDING_ROW
-from polytask.evaluation import metrics
 from polytask.evaluation.requests import Requests
-from polytask.evaluation.statistics import (
+from polytask.metrics import ranking as metrics
+from polytask.metrics.weighted import (
     Statistic,
     among,
     auc_of,

@@ -18,7 +18,7 @@ from polytask.evaluation.measures import DESCRIPTIVE, LOWER_IS_BETTER, task_stat
 from polytask.evaluation.requests import Requests
 from polytask.evaluation.served import NO_ROWS, served_scores
 from polytask.evaluation.slices import slices_of
-from polytask.evaluation.statistics import FloatArray, Statistic, Weights
+from polytask.metrics.weighted import FloatArray, Statistic, Weights
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Task
 

@@ -9,7 +9,7 @@ from polytask.evaluation.baselines import item_lists, simple, texts
 from polytask.evaluation.baselines.candidate import Baseline, Candidate, Settings
 from polytask.evaluation.measures import is_better, primary_metric, task_statistics
 from polytask.evaluation.requests import Requests
-from polytask.evaluation.statistics import value_of
+from polytask.metrics.weighted import value_of
 from polytask.scenario.names import USERS
 from polytask.scenario.schema import Task
 

@@ -11,7 +11,7 @@ from polytask.evaluation.baselines import baselines_of, tuned_baselines
 from polytask.evaluation.baselines.item_lists import ials
 from polytask.evaluation.measures import task_statistics
 from polytask.evaluation.requests import Requests, split_requests
-from polytask.evaluation.statistics import value_of
+from polytask.metrics.weighted import value_of
 from polytask.scenario.schema import Label, Task
 from tests.polytask.tiny import tiny_dataset
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from polytask.evaluation.bootstrap import Sampled, average, sampled
-from polytask.evaluation.statistics import coverage_of, mean_of
+from polytask.metrics.weighted import coverage_of, mean_of
 
 M = 400
 

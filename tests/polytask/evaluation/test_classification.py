@@ -10,7 +10,7 @@ import pytest
 from polytask.errors import DataError
 from polytask.evaluation.classification import POINTS, Classification, Roc, classification_of, roc_of
 from polytask.evaluation.report.charts import charts_of
-from polytask.evaluation.statistics import auc_of, value_of
+from polytask.metrics.weighted import auc_of, value_of
 from polytask.scenario.tasks import Task
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from polytask.evaluation import statistics
-from polytask.evaluation.statistics import among, value_of
+from polytask.metrics import weighted as statistics
+from polytask.metrics.weighted import among, value_of
 
 M = 60
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from polytask.evaluation import metrics
+from polytask.metrics import ranking as metrics
 
 SCORES = np.array([[0.0, 3.0, 1.0, 3.0, 2.0], [0.0, 1.0, 1.0, 1.0, 1.0]], dtype=np.float32)
 

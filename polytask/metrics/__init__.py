@@ -1,0 +1,1 @@
+"""Metrics as NumPy functions of scores and labels, weighted by request."""
