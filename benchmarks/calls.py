@@ -14,10 +14,10 @@ from polytask.contract.tensors import ATTENTION_MASK, INPUT_IDS
 from polytask.data.request import RequestFeatures
 from polytask.scenario.names import USERS
 from polytask.text.time_context import time_context
+from serving.transformer.api.parse import QUERY, TIMESTAMP, USER_ID
 from serving.transformer.bundle import Bundle
-from serving.transformer.features import FeatureReader, request_features
-from serving.transformer.parse import QUERY, TIMESTAMP, USER_ID
-from serving.transformer.text_cache_fill import common_texts
+from serving.transformer.features.reader import FeatureReader, request_features
+from serving.transformer.text.warm_up import common_texts
 
 Tensors = dict[str, NDArray[Any]]
 

@@ -18,7 +18,7 @@ from polytask.errors import ServingError
 from serving.console.app import Console, build_app
 from serving.console.directory import Directory
 from serving.console.service import Service
-from serving.triton.server import HOST
+from serving.local.triton import HOST
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

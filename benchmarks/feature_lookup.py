@@ -10,11 +10,11 @@ from itertools import cycle
 from typing import Any
 
 from benchmarks.figures import Figure, interleaved, ratios
+from benchmarks.redis_server import RedisServer
 from benchmarks.workbench import Workbench
 from polytask.scenario import Scenario
 from polytask.scenario.names import USERS
-from serving.redis import RedisServer
-from serving.transformer.features import FeatureReader
+from serving.transformer.features.reader import FeatureReader
 
 BATCHES = (1, 100)
 # Each measurement looks up about this many users.

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from benchmarks.hostile_calls import SERVICE, TRANSFORMER, TRITON, GrpcCall, RestCall, grpc_calls, rest_calls
 from benchmarks.hostile_connections import hold_connections, leave_early
 from polytask.scenario import Scenario
-from serving.local import LocalStack
+from serving.local.stack import LocalStack
 
 CALLERS = 2  # for each protocol
 PAUSE_SECONDS = 0.05  # how often is the gateway's to limit; what one call does is the server's

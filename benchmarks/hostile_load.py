@@ -26,11 +26,11 @@ from benchmarks.mixed_callers import GRPC, HANG_SECONDS, MEMORY_GROWTH, REST
 from benchmarks.mixed_calls import Valid, differences
 from benchmarks.mixed_channels import Channel, GrpcChannel, RestChannel
 from benchmarks.mixed_load import DEADLINE_SECONDS, references
+from benchmarks.redis_server import RedisServer
 from benchmarks.redis_store import fill_redis
 from polytask.scenario import Scenario
 from polytask.storage.atomic import write_text
-from serving.local import LocalStack
-from serving.redis import RedisServer
+from serving.local.stack import LocalStack
 from serving.transformer.bundle import load_bundle
 
 GOOD = (GRPC, GRPC, REST)  # the protocols of the good callers

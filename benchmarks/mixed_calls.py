@@ -12,8 +12,8 @@ from benchmarks.calls import UserCall
 from polytask.contract.tensors import MASKED_SCORE
 from polytask.scenario import Scenario
 from polytask.scenario.names import USERS
+from serving.transformer.api.parse import MAX_QUERY_CHARACTERS, QUERY, TIMESTAMP, USER_ID
 from serving.transformer.bundle import Bundle
-from serving.transformer.parse import MAX_QUERY_CHARACTERS, QUERY, TIMESTAMP, USER_ID
 
 # A text's vector may differ in the last bits with the batch it was encoded in; scores of different entries differ more.
 TOLERANCE = 1e-3

@@ -25,12 +25,12 @@ from rich.table import Table
 from benchmarks.memory import Memory
 from benchmarks.mixed_callers import Callers, Outcome, ask
 from benchmarks.mixed_calls import Valid, tensors_of, valid_messages
+from benchmarks.redis_server import RedisServer
 from benchmarks.redis_store import fill_redis
 from polytask.environment import prepare_environment
 from polytask.errors import ServingError
 from polytask.storage.atomic import write_text
-from serving.local import LocalStack
-from serving.redis import RedisServer
+from serving.local.stack import LocalStack
 from serving.transformer.bundle import Bundle, load_bundle
 
 REFERENCES = 200

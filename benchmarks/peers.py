@@ -23,7 +23,7 @@ from benchmarks.peer_servers.litserve_server import PATH, body
 from benchmarks.workbench import Workbench
 from polytask.contract.contract import RECOMMENDER
 from polytask.errors import ServingError
-from serving.triton.server import HOST, choose_ports
+from serving.local.triton import HOST, choose_ports
 
 BAR = 1.0
 CONCURRENCIES = (1, 2, 4, 8, 16)

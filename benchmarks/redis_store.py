@@ -4,9 +4,9 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.redis_server import RedisServer
 from polytask.scenario import Scenario
 from polytask.storage.atomic import write_text
-from serving.redis import RedisServer
 
 SETTINGS_FILE = "redis.yaml"
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from benchmarks.calls import Calls
 from benchmarks.load import LoadGenerator
+from benchmarks.redis_server import RedisServer
 from benchmarks.redis_store import fill_redis
 from polytask.contract.contract import CONTRACT_FILE, Contract, load_contract
 from polytask.errors import ContractError, DataError
-from serving.local import LocalStack
-from serving.redis import RedisServer
+from serving.local.stack import LocalStack
 from serving.transformer.bundle import Bundle, load_bundle
-from serving.transformer.features import FeatureReader
+from serving.transformer.features.reader import FeatureReader
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from polytask.text.language_model import LanguageModel

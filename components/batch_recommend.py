@@ -36,8 +36,8 @@ def batch_recommend(
     from polytask.errors import DataError
     from polytask.scenario import load_scenario
     from polytask.storage.atomic import atomic_file
-    from serving.batch import recommend_to_all
     from serving.registry.address import open_registry
+    from serving.transformer.batch import recommend_to_all
 
     live = open_registry(registry, Path(target), load_scenario(scenario).name).live()
     if live is None:

@@ -40,7 +40,7 @@ def deploy(
     from pathlib import Path
 
     from polytask.progress import log_to_stdout
-    from serving.publish import promote, publish
+    from serving.rollout.publish import promote, publish
 
     log_to_stdout()
     lineage = {name: str(value) for name, value in model.metadata.get("lineage", {}).items()}

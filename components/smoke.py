@@ -24,7 +24,7 @@ def smoke(
     """
     from pathlib import Path
 
-    from serving.smoke import smoke_in_process, smoke_through_service
+    from serving.rollout.smoke_bundle import smoke_in_process, smoke_through_service
 
     if storage and strategy != "shadow":
         print(smoke_through_service(Path(published), inference_service, namespace))

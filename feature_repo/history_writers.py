@@ -2,7 +2,7 @@
 
 Reading, changing and writing are one transaction: `BEGIN IMMEDIATE` of SQLite, WATCH and MULTI of Redis, tried again
 where another writer was faster. What is called here of Feast's two stores is no public interface, as in
-`serving.transformer.redis_views`: the version of Feast is pinned, and tests read the results back by Feast.
+`serving.transformer.features.redis`: the version of Feast is pinned, and tests read the results back by Feast.
 """
 
 import fcntl

@@ -140,7 +140,7 @@ def _ask(
     """Start the servers, ask about a few users over gRPC, print the answers, stop the servers."""
     from serving.cli import render_answers
     from serving.client import Question, RecommenderClient
-    from serving.local import LocalStack
+    from serving.local.stack import LocalStack
 
     contract = load_contract(bundle, verify_files=False)
     users = load_catalogue(scenario, USERS, bundle / contract.catalogues[USERS].path)

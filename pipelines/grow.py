@@ -51,7 +51,7 @@ class Ground:
         `data` is what it was made of: a training set, or a catalogue of items.
         """
         from polytask.jobs.live_version import lineage_after
-        from serving.publish import publish
+        from serving.rollout.publish import publish
 
         lineage = lineage_after(self.previous.contract(), data)
         return publish(made / "bundle", self.places.published, made / "model", lineage)

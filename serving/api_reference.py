@@ -15,14 +15,12 @@ from polytask.scenario import Scenario
 from polytask.scenario.names import USERS
 from serving.explainer.occlusion import MAX_PARTS, MAX_QUERY_GROUPS
 from serving.explainer.parse import FIELDS, MAX_INSTANCES
-from serving.transformer import parse
-from serving.transformer.answers import SLATE_TYPES, answer_names, answer_types
-from serving.transformer.call_record import STAGES
-from serving.transformer.connections import SILENT_SECONDS
-from serving.transformer.content_encoding import ALLOWED as ENCODINGS
-from serving.transformer.filters import FILTERS, MAX_FILTERS, filterable
-from serving.transformer.grpc_options import AGE_SECONDS, IDLE_SECONDS, KEEPALIVE_SECONDS, LEAST_PING_SECONDS
-from serving.transformer.limits import (
+from serving.transformer.api import parse
+from serving.transformer.api.answers import SLATE_TYPES, answer_names, answer_types
+from serving.transformer.api.filters import FILTERS, MAX_FILTERS, filterable
+from serving.transformer.observability.call_record import STAGES
+from serving.transformer.server.grpc.options import AGE_SECONDS, IDLE_SECONDS, KEEPALIVE_SECONDS, LEAST_PING_SECONDS
+from serving.transformer.server.limits import (
     MAX_ID_BYTES,
     MAX_INPUTS,
     MAX_OUTPUTS,
@@ -33,6 +31,8 @@ from serving.transformer.limits import (
     full_request_bytes,
     full_request_values,
 )
+from serving.transformer.server.rest.connections import SILENT_SECONDS
+from serving.transformer.server.rest.content_encoding import ALLOWED as ENCODINGS
 from serving.triton.model_config import MAX_BATCH_SIZE
 
 STATUSES = (

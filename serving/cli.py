@@ -16,7 +16,7 @@ from polytask.errors import ContractError, RequestError, ServingError
 
 if TYPE_CHECKING:
     from serving.client import Answer, Entry
-    from serving.explainer.process import ExplainerProcess
+    from serving.local.explainer import ExplainerProcess
 
 DEMO = Path("build/demo")
 SHOWN = 5
@@ -72,7 +72,7 @@ def recommend(
       polytask recommend --user 42 --slate 10 --weight item=2 --json
     """
     from serving.client import RecommenderClient, Tls
-    from serving.local import STATE_FILE, read_state
+    from serving.local.stack import STATE_FILE, read_state
 
     state = None if url else read_state(STATE_FILE)
     if url is None and state is None:
@@ -131,8 +131,8 @@ def serve(
       polytask serve --grpc-port 8081 --no-explain
       polytask serve --beside --bundle published/older --grpc-port 8082
     """
-    from serving.console.server import ConsoleProcess
-    from serving.local import LOGS, STATE_FILE, LocalStack, read_state
+    from serving.local.console import ConsoleProcess
+    from serving.local.stack import LOGS, STATE_FILE, LocalStack, read_state
 
     running = read_state(STATE_FILE)
     if running is not None and not beside:

@@ -23,7 +23,7 @@ from polytask.data.catalogue import catalogues_of
 from polytask.data.tables import Tables, write_tables
 from polytask.environment import prepare_environment
 from polytask.scenario import Scenario, load_scenario
-from serving.triton.install import TritonInstallation, install_triton
+from serving.local.install import TritonInstallation, install_triton
 from tests.small import small_tables, training_frame, write_small_scenario
 from tests.text_only import text_only_tables, write_text_only_scenario
 

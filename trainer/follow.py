@@ -6,7 +6,7 @@ from typing import Any
 
 from polytask.errors import TrainingError
 from polytask.jobs.traceback import cause_in
-from serving.rollout.cluster import POD, Cluster, Object
+from serving.kubernetes.client import POD, Cluster, Object
 from serving.rollout.errors import Refused, RolloutError
 from trainer.errors import JobFailed, JobGone
 from trainer.train_job import INDEX_OF_POD, JOB_OF_POD, NODE, TRAIN_JOB

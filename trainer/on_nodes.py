@@ -9,7 +9,7 @@ from pathlib import Path
 
 from polytask.errors import PolytaskError, TrainingError
 from polytask.jobs.exchange import CameTo, Exchange, Inputs
-from serving.rollout.cluster import Cluster, connect
+from serving.kubernetes.client import Cluster, connect
 from serving.rollout.errors import Refused
 from trainer.errors import JobFailed, JobGone, Stopped
 from trainer.follow import COMPLETE, FAILED, Say, follow, true_condition

@@ -10,7 +10,7 @@ from typing import Any
 from polytask.errors import TrainingError
 from polytask.registry.lineage import code_sha256
 from polytask.scenario.resources import StepResources, amount
-from serving.rollout.cluster import Object, Resource
+from serving.kubernetes.client import Object, Resource
 
 TRAIN_JOB = Resource("trainer.kubeflow.org", "v1alpha1", "trainjobs", "TrainJob")
 RUNTIME = "torch-distributed"

@@ -110,7 +110,7 @@ def _rewritten(target: Target, version: ModelVersion, checkpoint: Path) -> int:
     from polytask.jobs.forget_user import forget_job
     from polytask.jobs.updates import BUNDLE, MODEL
     from polytask.registry.trained import Version
-    from serving.publish import publish
+    from serving.rollout.publish import publish
 
     bundle = Path(version.bundle)
     with temporary_folder(bundle.parent / "forget") as made:

@@ -1,6 +1,6 @@
 """The files of published versions in one folder, whichever registry knows about them.
 
-<folder>/<version>/                the bundle, written by `serving.publish`
+<folder>/<version>/                the bundle, written by `serving.rollout.publish`
 <folder>/current                   a link to the version that is served from this folder
 <folder>/checkpoints/<version>/    the model it was exported from
 """

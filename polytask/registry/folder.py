@@ -34,7 +34,7 @@ class FolderRegistry:
         return str(self.folder)
 
     def register(self, bundle: Path, checkpoint: Path | None, lineage: dict[str, str]) -> ModelVersion:
-        """Note a bundle that `serving.publish` put into the folder, and copy its checkpoint beside it."""
+        """Note a bundle that `serving.rollout.publish` put into the folder, and copy its checkpoint beside it."""
         contract = self._files.take(bundle, checkpoint)
         known = self._record(contract.model_version)
         record = ModelVersion(

@@ -20,10 +20,10 @@ from polytask.errors import RequestError
 from polytask.presentation.style_sheet import STYLE_SHEET
 from serving.client import Explanation
 from serving.console.directory import Directory, Person
+from serving.console.explanation import Explainer, reasons, title
 from serving.console.page import slate_rows, sliders, stages, task_views
 from serving.console.service import Reply, Service, Trouble
 from serving.console.state import View, read_view
-from serving.console.why import Explainer, reasons, title
 
 HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 STATIC = Path(__file__).parent / "static"

@@ -43,8 +43,8 @@ def console(
       polytask console --compare 127.0.0.1:8082
       polytask console --url recommender.example:80 --bundle published/current
     """
-    from serving.console.server import HOST, choose_port, run
-    from serving.local import STATE_FILE, read_state
+    from serving.local.console import HOST, choose_port, run
+    from serving.local.stack import STATE_FILE, read_state
 
     state = read_state(STATE_FILE) or {}
     address = url or state.get("grpc")

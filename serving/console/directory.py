@@ -16,10 +16,10 @@ from polytask.errors import RequestError
 from polytask.scenario.names import ITEMS, USERS
 from polytask.scenario.schema import Scenario, Table
 from polytask.text.templates import value_words
-from serving.transformer.answers import title_of
-from serving.transformer.deadline import Unavailable
-from serving.transformer.features import OnlineFeatures
-from serving.transformer.filters import ItemFilters, filterable
+from serving.transformer.api.answers import title_of
+from serving.transformer.api.filters import ItemFilters, filterable
+from serving.transformer.concurrency.deadline import Unavailable
+from serving.transformer.features.reader import OnlineFeatures
 
 SUGGESTIONS = 12
 # An attribute with more values than these is no choice to make from a list.

@@ -9,7 +9,7 @@ from polytask.errors import PolytaskError, RequestError
 from serving.client import Answer, Question, RecommenderClient, ServiceUnavailable
 from serving.console.directory import Directory
 from serving.console.state import View
-from serving.transformer.slate import mergeable
+from serving.transformer.api.slate import mergeable
 
 DEADLINE_SECONDS = 3.0
 SLATE_LENGTH = 10

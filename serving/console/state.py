@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from serving.transformer.parse import MAX_CONTEXT_CHARACTERS, MAX_QUERY_CHARACTERS
+from serving.transformer.api.parse import MAX_CONTEXT_CHARACTERS, MAX_QUERY_CHARACTERS
 
 WEIGHT, CONTEXT, WHY = "weight.", "context.", "why."
 MAX_FIELD_CHARACTERS = 200

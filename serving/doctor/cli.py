@@ -35,7 +35,7 @@ def doctor(
 def examine(demo: Path) -> list[Finding]:
     """All checks, over what the demo left in a folder."""
     from serving.doctor import cluster, machine, project
-    from serving.local import STATE_FILE, read_state
+    from serving.local.stack import STATE_FILE, read_state
 
     model, scenario = project.check_bundle(demo / "published" / "current")
     return [

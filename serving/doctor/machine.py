@@ -11,10 +11,10 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from polytask.errors import ServingError
-from serving.console.server import PORT
 from serving.doctor.finding import Finding, fault, note, ok
-from serving.triton.install import find_libpython
-from serving.triton.server import HOST, choose_ports
+from serving.local.console import PORT
+from serving.local.install import find_libpython
+from serving.local.triton import HOST, choose_ports
 
 LEAST_GLIBC = (2, 35)
 # Measured: downloads and text vectors take .4 GB, what a demo leaves .1 GB; the environment is there when this runs.

@@ -11,7 +11,7 @@ from polytask.errors import ContractError, DataError, PolytaskError
 from polytask.scenario.schema import Scenario
 from polytask.storage.wheels import cache_folder, package_path
 from serving.doctor.finding import Finding, fault, note, ok
-from serving.triton.install import PYTRITON, TritonInstallation, install_triton
+from serving.local.install import PYTRITON, TritonInstallation, install_triton
 from serving.triton.onnxruntime_backend import VARIABLE, named_backend
 
 DEMO = "make demo makes it"
@@ -78,7 +78,7 @@ def check_features(
     if scenario is None:
         return note("feast", f"{store}, not compared: no bundle says what it must hold", DEMO)
     if reader is None:
-        from serving.transformer.features import FeatureReader
+        from serving.transformer.features.reader import FeatureReader
 
         reader = FeatureReader
     key: int | str = 0 if scenario.entities.users.key_type == "integer" else ""

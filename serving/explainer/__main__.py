@@ -9,18 +9,18 @@ from serving.explainer.explain import Explainer
 from serving.explainer.metrics import ExplainerMetrics
 from serving.explainer.model import ExplainerModel, ExplainerRelease
 from serving.explainer.parse import MAX_INSTANCES
-from serving.transformer.admission import Admission
 from serving.transformer.bundle import load_bundle
+from serving.transformer.concurrency.admission import Admission
 from serving.transformer.deployed import Deployed, deployed_bundles
-from serving.transformer.features import FeatureReader
-from serving.transformer.known_users import check_known_users
-from serving.transformer.limits import limits_of
-from serving.transformer.logs import configure_logs
-from serving.transformer.predictor import GrpcPredictor
+from serving.transformer.features.known_users import check_known_users
+from serving.transformer.features.reader import FeatureReader
+from serving.transformer.observability.logs import configure_logs
+from serving.transformer.predictor.client import GrpcPredictor
 from serving.transformer.release import Releases, next_release
-from serving.transformer.server import make_server
-from serving.transformer.server_arguments import check_arguments, server_parser
-from serving.transformer.start import first_read, wait_for_registry
+from serving.transformer.server.arguments import check_arguments, server_parser
+from serving.transformer.server.limits import limits_of
+from serving.transformer.server.server import make_server
+from serving.transformer.server.start import first_read, wait_for_registry
 
 FEATURE_REFRESH_SECONDS = 60.0
 

@@ -58,7 +58,7 @@ def explain(
     from serving.cli import bearer_token
     from serving.client import Tls
     from serving.client import explain as ask
-    from serving.local import STATE_FILE, read_state
+    from serving.local.stack import STATE_FILE, read_state
 
     address = url or (read_state(STATE_FILE) or {}).get("explainer")
     if address is None:

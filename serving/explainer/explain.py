@@ -23,16 +23,16 @@ from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Task
 from serving.explainer.occlusion import HISTORY, Part, Titles, as_read, parts_of
 from serving.explainer.parse import TARGETS, Wanted
-from serving.transformer.answers import AnswerWriter, model_outputs
+from serving.transformer.api.answers import AnswerWriter, model_outputs
+from serving.transformer.api.filters import ItemFilters, Mask
+from serving.transformer.api.parse import Call, Request
 from serving.transformer.bundle import Bundle
-from serving.transformer.call_record import CallRecord
-from serving.transformer.deadline import Deadline
-from serving.transformer.features import request_features
-from serving.transformer.filters import ItemFilters, Mask
-from serving.transformer.look_up import Features, LookUp
-from serving.transformer.parse import Call, Request
-from serving.transformer.recommend import Predictor
-from serving.transformer.text_vectors import TextVectors
+from serving.transformer.concurrency.deadline import Deadline
+from serving.transformer.features.lookup import Features, LookUp
+from serving.transformer.features.reader import request_features
+from serving.transformer.observability.call_record import CallRecord
+from serving.transformer.recommender import Predictor
+from serving.transformer.text.vectors import TextVectors
 
 Explanation = dict[str, Any]
 

@@ -8,13 +8,13 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from serving.transformer.call_record import STAGES
-from serving.transformer.metrics import SECONDS
+from serving.transformer.observability.call_record import STAGES
+from serving.transformer.observability.metrics import SECONDS
 
 if TYPE_CHECKING:
     from polytask.contract.contract import Contract
-    from serving.transformer.admission import Admission
-    from serving.transformer.call_record import CallRecord
+    from serving.transformer.concurrency.admission import Admission
+    from serving.transformer.observability.call_record import CallRecord
 
 
 class _Served(Collector):

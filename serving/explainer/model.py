@@ -11,14 +11,14 @@ from kserve.errors import InvalidInput
 from serving.explainer.explain import Explainer
 from serving.explainer.metrics import ExplainerMetrics
 from serving.explainer.parse import parse_body
-from serving.transformer.admission import Admission
-from serving.transformer.call_record import CallRecord
-from serving.transformer.deadline import Deadline
-from serving.transformer.logs import log_call, log_refusal, request_id
-from serving.transformer.parse import KEY_BYTES
+from serving.transformer.api.parse import KEY_BYTES
+from serving.transformer.concurrency.admission import Admission
+from serving.transformer.concurrency.deadline import Deadline
+from serving.transformer.observability.call_record import CallRecord
+from serving.transformer.observability.logs import log_call, log_refusal, request_id
+from serving.transformer.observability.traces import call_span
 from serving.transformer.release import Releases, Served
-from serving.transformer.served_model import ServedModel, status_of, statuses
-from serving.transformer.traces import call_span
+from serving.transformer.server.served_model import ServedModel, status_of, statuses
 
 
 @dataclass(eq=False)

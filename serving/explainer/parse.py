@@ -7,8 +7,8 @@ from typing import Any
 from polytask.errors import RequestError
 from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Scenario, Task
-from serving.transformer.filters import FILTERS
-from serving.transformer.parse import (
+from serving.transformer.api.filters import FILTERS
+from serving.transformer.api.parse import (
     CONTEXT,
     EXCLUDE_ITEMS,
     KEY_BYTES,
@@ -22,7 +22,7 @@ from serving.transformer.parse import (
     CallParser,
     input_types,
 )
-from serving.transformer.wire import InputTensor
+from serving.transformer.api.wire import InputTensor
 
 MAX_INSTANCES = 8
 BODY_FIELDS = ("instances", TASKS)

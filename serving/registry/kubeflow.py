@@ -59,7 +59,7 @@ class KubeflowRegistry:
         return f"{self._client.url}, model {self._name}"
 
     def register(self, bundle: Path, checkpoint: Path | None, lineage: dict[str, str]) -> ModelVersion:
-        """Note a bundle that `serving.publish` put into the folder, and copy its checkpoint beside it."""
+        """Note a bundle that `serving.rollout.publish` put into the folder, and copy its checkpoint beside it."""
         contract = self._files.take(bundle, checkpoint)
         made = ModelVersion(
             version=contract.model_version,

@@ -58,7 +58,7 @@ def _difference(place: str, number: int, registered: ModelVersion | None) -> str
 
 def _address(namespace: str, name: str) -> str | None:
     """The storageUri of an InferenceService's model; None where there is no service, or no model in it."""
-    from serving.rollout.cluster import INFERENCE_SERVICE, connect
+    from serving.kubernetes.client import INFERENCE_SERVICE, connect
 
     cluster = connect(namespace)
     try:

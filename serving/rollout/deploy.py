@@ -4,9 +4,9 @@ import logging
 from pathlib import Path
 from typing import cast, get_args
 
-from serving.rollout.cluster import connect
+from serving.kubernetes.client import connect
+from serving.rollout.canary_analysis import Judge, ProbeJudge, PrometheusJudge, load_rules
 from serving.rollout.errors import RolloutError
-from serving.rollout.judges import Judge, ProbeJudge, PrometheusJudge, load_rules
 from serving.rollout.release import load_release
 from serving.rollout.roll_out import roll_out
 from serving.rollout.settings import Outcome, Settings, Strategy

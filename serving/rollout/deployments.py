@@ -7,7 +7,7 @@ KServe creates report the progress of new pods, and the pods report why they do 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from serving.rollout.cluster import DEPLOYMENT, POD, Cluster, Object
+from serving.kubernetes.client import DEPLOYMENT, POD, Cluster, Object
 
 # A container that has ended so often does so each time; the first times a part that it needs may not have been there.
 RESTARTS = 3

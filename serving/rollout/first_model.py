@@ -6,7 +6,7 @@ a field manager of its own, which gives the annotation up at the first rollout. 
 
 from copy import deepcopy
 
-from serving.rollout.cluster import INFERENCE_SERVICE, Cluster, Object
+from serving.kubernetes.client import INFERENCE_SERVICE, Cluster, Object
 from serving.rollout.errors import Refused, RolloutError
 
 FIRST = "polytask-first"

@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 from typing import NoReturn
 
-from serving.rollout.cluster import INFERENCE_SERVICE, Object
+from serving.kubernetes.client import INFERENCE_SERVICE, Object
 from serving.rollout.deployments import some_available
 from serving.rollout.errors import Conflicting, Refused, RolloutError
 from serving.rollout.readiness import is_ready

@@ -17,7 +17,7 @@ from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
 
-from serving.rollout.cluster import LEASE, Cluster, Object
+from serving.kubernetes.client import LEASE, Cluster, Object
 from serving.rollout.errors import Conflicting, RolloutError
 from serving.rollout.stopping import undisturbed
 

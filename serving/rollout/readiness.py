@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from serving.rollout.cluster import INFERENCE_SERVICE, Cluster, Object
+from serving.kubernetes.client import INFERENCE_SERVICE, Cluster, Object
 from serving.rollout.deployments import failing, not_made, not_replaced
 from serving.rollout.errors import NotServing
 

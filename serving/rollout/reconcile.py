@@ -6,8 +6,8 @@ Every rollout reconciles first. The record in the Lease holds strategy, previous
 import logging
 from typing import Any
 
+from serving.kubernetes.client import INFERENCE_SERVICE, Object
 from serving.rollout import routes
-from serving.rollout.cluster import INFERENCE_SERVICE, Object
 from serving.rollout.errors import NotServing, RolloutError
 from serving.rollout.in_place import InPlace
 from serving.rollout.readiness import is_ready

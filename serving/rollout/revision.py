@@ -5,7 +5,7 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
-from serving.rollout.cluster import INFERENCE_SERVICE, Object
+from serving.kubernetes.client import INFERENCE_SERVICE, Object
 from serving.rollout.first_model import STOP
 from serving.rollout.release import PVC, Release
 

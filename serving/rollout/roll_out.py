@@ -15,8 +15,8 @@ import time
 
 import yaml
 
+from serving.kubernetes.client import INFERENCE_SERVICE, KUBECTL, Cluster, Object
 from serving.rollout import routes
-from serving.rollout.cluster import INFERENCE_SERVICE, KUBECTL, Cluster, Object
 from serving.rollout.errors import RolloutError, RolloutStopped
 from serving.rollout.first_model import FIRST, is_stopped, stopped
 from serving.rollout.in_place import InPlace

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from serving.kubernetes.client import GRPC_ROUTE, HTTP_ROUTE, Cluster
 from serving.manifests.route_rules import MATCHES
-from serving.rollout.cluster import GRPC_ROUTE, HTTP_ROUTE, Cluster
 from serving.rollout.errors import RolloutError
 
 # The transformer's Service: port 80 is its first container port, REST; gRPC keeps its number.

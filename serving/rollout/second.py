@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from serving.kubernetes.client import INFERENCE_SERVICE, Object
 from serving.rollout import routes
-from serving.rollout.cluster import INFERENCE_SERVICE, Object
 from serving.rollout.errors import NotServing, RolloutError
 from serving.rollout.in_place import InPlace, RollbackFailed
 from serving.rollout.readiness import is_ready

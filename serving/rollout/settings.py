@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from serving.rollout.judges import Judge, ProbeJudge
+from serving.rollout.canary_analysis import Judge, ProbeJudge
 from serving.rollout.lease import SECONDS
 
 Strategy = Literal["recreate", "rolling", "canary", "shadow"]

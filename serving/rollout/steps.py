@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from serving.kubernetes.client import INFERENCE_SERVICE, Cluster, Object
 from serving.rollout import first_model
-from serving.rollout.cluster import INFERENCE_SERVICE, Cluster, Object
+from serving.rollout.canary_analysis import Candidate
 from serving.rollout.errors import RolloutError
-from serving.rollout.judges import Candidate
 from serving.rollout.lease import Lease
 from serving.rollout.readiness import wait_ready
 from serving.rollout.release import Release
 from serving.rollout.revision import Revision
 from serving.rollout.settings import Settings
-from serving.rollout.smoke import Endpoint, Expected, wait_for_answers
+from serving.rollout.smoke_service import Endpoint, Expected, wait_for_answers
 
 LOGGER = logging.getLogger(__name__)
 

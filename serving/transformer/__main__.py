@@ -5,24 +5,24 @@ import sys
 from collections.abc import Iterator
 
 from polytask.errors import PolytaskError
-from serving.transformer.admission import Admission
 from serving.transformer.bundle import load_bundle
+from serving.transformer.concurrency.admission import Admission
 from serving.transformer.deployed import Deployed, deployed_bundles
-from serving.transformer.features import FeatureReader
-from serving.transformer.garbage import spare_the_collector
-from serving.transformer.known_users import check_known_users
-from serving.transformer.limits import limits_of
-from serving.transformer.logs import configure_logs
-from serving.transformer.metrics import Metrics
-from serving.transformer.model import RecommenderModel
-from serving.transformer.optional_features import FEATURE_SHARE, FeaturePolicy
-from serving.transformer.predictor import GrpcPredictor
-from serving.transformer.recommend import Recommender
+from serving.transformer.features.known_users import check_known_users
+from serving.transformer.features.optional import FEATURE_SHARE, FeaturePolicy
+from serving.transformer.features.reader import FeatureReader
+from serving.transformer.observability.logs import configure_logs
+from serving.transformer.observability.metrics import Metrics
+from serving.transformer.observability.traces import start_traces
+from serving.transformer.predictor.client import GrpcPredictor
+from serving.transformer.recommender import Recommender
 from serving.transformer.release import Release, Releases, next_release
-from serving.transformer.server import make_server
-from serving.transformer.server_arguments import check_arguments, server_parser
-from serving.transformer.start import first_read, wait_for_registry
-from serving.transformer.traces import start_traces
+from serving.transformer.server.arguments import check_arguments, server_parser
+from serving.transformer.server.garbage_collector import spare_the_collector
+from serving.transformer.server.limits import limits_of
+from serving.transformer.server.model import RecommenderModel
+from serving.transformer.server.server import make_server
+from serving.transformer.server.start import first_read, wait_for_registry
 
 
 def parse() -> argparse.Namespace:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, Protocol, TypeVar
 
-from serving.transformer.deadline import Deadline, Unavailable
+from serving.transformer.concurrency.deadline import Deadline, Unavailable
 
 LOAD_SECONDS = 60.0
 WHAT = "the next release"

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from polytask.errors import ContractError, PolytaskError
 from serving.transformer.bundle import Bundle
-from serving.transformer.deadline import Deadline, Unavailable
+from serving.transformer.concurrency.deadline import Deadline, Unavailable
 from serving.transformer.deployed import Deployed
-from serving.transformer.features import FeatureReader
-from serving.transformer.known_users import KnownUsers
+from serving.transformer.features.known_users import KnownUsers
+from serving.transformer.features.reader import FeatureReader
 from serving.transformer.opening import LOAD_SECONDS, Opening, close_all
 
 if TYPE_CHECKING:  # the SDK takes seconds to import
-    from serving.transformer.predictor import GrpcPredictor
-    from serving.transformer.recommend import Recommender
+    from serving.transformer.predictor.client import GrpcPredictor
+    from serving.transformer.recommender import Recommender
 
 LOGGER = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.workbench import Workbench
-from serving.triton.install import TritonInstallation
+from serving.local.install import TritonInstallation
 
 
 @pytest.fixture(scope="session")

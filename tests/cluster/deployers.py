@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kubernetes.client import Configuration
 
-from serving.rollout.cluster import Cluster
+from serving.kubernetes.client import Cluster
 from serving.rollout.errors import RolloutError
 from serving.rollout.release import Release
 from serving.rollout.roll_out import roll_out

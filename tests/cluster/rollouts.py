@@ -7,8 +7,8 @@ from typing import Any
 from kubernetes.client import Configuration
 
 from polytask.scenario import Scenario
-from serving.rollout.cluster import Cluster
-from serving.rollout.judges import ProbeJudge
+from serving.kubernetes.client import Cluster
+from serving.rollout.canary_analysis import ProbeJudge
 from serving.rollout.release import Release
 from serving.rollout.settings import Settings
 from tests.cluster.api import Object, wait_for

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from serving.rollout.cluster import Cluster
+from serving.kubernetes.client import Cluster
 from serving.rollout.errors import RolloutError
 from serving.rollout.release import Release
 from serving.rollout.roll_out import roll_out

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from polytask.contract.contract import load_contract
-from serving.rollout.cluster import Cluster
+from serving.kubernetes.client import Cluster
 from serving.rollout.errors import RolloutError
 from serving.rollout.release import Release
 from serving.rollout.roll_out import roll_out

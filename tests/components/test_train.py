@@ -12,7 +12,7 @@ from polytask.jobs import launch, updates
 from polytask.jobs import train as train_job
 from polytask.registry.lineage import data_checksum
 from polytask.scenario import load_scenario
-from serving.rollout import cluster
+from serving.kubernetes import client as cluster
 from trainer import on_nodes
 
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from polytask.contract.contract import load_contract
-from serving.triton.server import choose_ports
+from serving.local.triton import choose_ports
 
 ROOT = Path(__file__).parents[2]
 CONTAINERFILE = (ROOT / "Containerfile").read_text(encoding="utf-8")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.local import LocalStack
-from serving.triton.install import TritonInstallation
+from serving.local.install import TritonInstallation
+from serving.local.stack import LocalStack
 
 DEADLINE_SECONDS = 1.0
 

@@ -9,11 +9,11 @@ import httpx
 import pytest
 from tritonclient.grpc import service_pb2
 
-from serving.console.server import ConsoleProcess
-from serving.explainer.process import ExplainerProcess
-from serving.local import LocalStack
-from serving.transformer_process import TransformerProcess
-from serving.triton.server import HOST, choose_ports
+from serving.local.console import ConsoleProcess
+from serving.local.explainer import ExplainerProcess
+from serving.local.stack import LocalStack
+from serving.local.transformer import TransformerProcess
+from serving.local.triton import HOST, choose_ports
 from tests.e2e.marked import MARK, Sent, grpc_calls, over_rest, rest_calls
 from tests.e2e.test_stress import wait_for
 

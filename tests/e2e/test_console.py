@@ -16,12 +16,12 @@ from playwright.sync_api import Browser, Page, expect
 
 from serving.console.app import Console, build_app
 from serving.console.directory import Directory
+from serving.console.explanation import Explainer
 from serving.console.service import Service
-from serving.console.why import Explainer
-from serving.explainer.process import ExplainerProcess
-from serving.local import LocalStack
+from serving.local.explainer import ExplainerProcess
+from serving.local.stack import LocalStack
 from serving.transformer.bundle import Bundle, load_bundle
-from serving.transformer.features import FeatureReader
+from serving.transformer.features.reader import FeatureReader
 from tests.e2e.browser import Log, chromium
 
 SERIOUS = ("serious", "critical")

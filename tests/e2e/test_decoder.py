@@ -16,8 +16,8 @@ from polytask.jobs.train import train_model
 from polytask.scenario import Scenario
 from polytask.text.language_model import LanguageModel
 from polytask.training.checkpoint import language_model_of, load_checkpoint
+from serving.local.triton import TritonServer
 from serving.triton.repository import write_repository
-from serving.triton.server import TritonServer
 from tests.polytask.tiny_language_models import write_language_model
 from tests.small import training_frame
 

@@ -17,7 +17,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from serving.client import RecommenderClient
-from serving.explainer.process import ExplainerProcess
+from serving.local.explainer import ExplainerProcess
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"

@@ -18,9 +18,9 @@ from polytask.errors import RequestError, ServingError
 from serving.client import RecommenderClient, ServiceUnavailable
 from serving.client import explain as ask
 from serving.explainer.cli import explain
-from serving.explainer.process import ExplainerProcess
-from serving.local import LocalStack
-from serving.triton.server import choose_ports
+from serving.local.explainer import ExplainerProcess
+from serving.local.stack import LocalStack
+from serving.local.triton import choose_ports
 from tests.e2e.test_stress import wait_for
 from tests.serving.bundle import HISTORY_SHARE, VERSION
 

@@ -25,8 +25,8 @@ from polytask.samples.write import SAMPLES, write_sample
 from polytask.scenario import Scenario, load_scenario
 from polytask.text.templates import TextTokenizer
 from serving.client import Question, RecommenderClient
-from serving.local import LocalStack
-from serving.triton.install import TritonInstallation
+from serving.local.install import TritonInstallation
+from serving.local.stack import LocalStack
 from serving.triton.repository import write_repository
 from tests.polytask.tiny_language_models import write_language_model
 from tests.small import at

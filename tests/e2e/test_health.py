@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.redis_server import RedisServer
 from feature_repo.apply import build_store
 from polytask.scenario import Scenario
-from serving.local import LocalStack
-from serving.redis import RedisServer
-from serving.triton.install import TritonInstallation
+from serving.local.install import TritonInstallation
+from serving.local.stack import LocalStack
 from tests.e2e.test_stress import over_grpc, ready, wait_for
 
 

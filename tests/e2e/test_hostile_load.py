@@ -6,7 +6,7 @@ from benchmarks.hostile_load import hostile_load
 from feature_repo.apply import build_store
 from polytask.data.tables import Tables, write_tables
 from polytask.scenario import Scenario
-from serving.triton.install import TritonInstallation
+from serving.local.install import TritonInstallation
 from tests.serving.bundle import write_bundle
 from tests.small import with_string_keys
 

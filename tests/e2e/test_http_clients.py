@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from serving.client import RecommenderClient
-from serving.local import LocalStack
+from serving.local.stack import LocalStack
 
 QUERY = "ein gruseliges Märchen 幽霊 👻"
 

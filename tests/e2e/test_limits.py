@@ -15,8 +15,8 @@ import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from polytask.scenario import Scenario
-from serving.local import LocalStack
-from serving.transformer.limits import BODY_BYTES
+from serving.local.stack import LocalStack
+from serving.transformer.server.limits import BODY_BYTES
 
 PATH = "/v2/models/recommender/infer"
 USER = {"name": "user_id", "datatype": "INT64", "shape": [1, 1], "data": [10]}

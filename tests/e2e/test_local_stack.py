@@ -19,9 +19,9 @@ from polytask.contract.contract import load_contract
 from polytask.data.tables import Tables
 from polytask.errors import ContractError, ServingError
 from polytask.scenario import Scenario
-from serving.local import STATE_FILE, LocalStack, read_state
-from serving.triton.install import TritonInstallation
-from serving.triton.server import choose_ports
+from serving.local.install import TritonInstallation
+from serving.local.stack import STATE_FILE, LocalStack, read_state
+from serving.local.triton import choose_ports
 from tests.serving.bundle import VERSION, write_bundle
 
 ROOT = Path(__file__).parents[2]

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from serving.client import RecommenderClient
-from serving.local import LocalStack
+from serving.local.stack import LocalStack
 from serving.rollout.errors import NotServing
-from serving.rollout.smoke import Endpoint, Expected, check_answers
+from serving.rollout.smoke_service import Endpoint, Expected, check_answers
 
 COMPONENTS = Path(__file__).parents[2] / "manifests" / "components"
 

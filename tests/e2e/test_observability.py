@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from polytask.errors import RequestError
 from serving.client import Question, RecommenderClient
-from serving.local import LocalStack
+from serving.local.stack import LocalStack
 from tests.e2e.test_stress import wait_for
 from tests.serving.bundle import VERSION
 

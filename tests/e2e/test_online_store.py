@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from benchmarks.feature_lookup import RawRedis
+from benchmarks.redis_server import RedisServer
 from benchmarks.redis_store import fill_redis
 from feature_repo.apply import apply_definitions
 from feature_repo.push import push_event
 from feature_repo.store import open_store
 from polytask.errors import ContractError
 from polytask.scenario import Scenario
-from serving.redis import RedisServer
-from serving.transformer.deadline import Unavailable
-from serving.transformer.features import FeatureReader, OnlineFeatures
+from serving.transformer.concurrency.deadline import Unavailable
+from serving.transformer.features.reader import FeatureReader, OnlineFeatures
 
 MOMENT = 1_720_000_000
 USERS = [10, 20, 999_999, 300]

@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from serving.local import LocalStack
+from serving.local.stack import LocalStack
 from tests.serving.bundle import VERSION
 
 SERVED = str(VERSION)

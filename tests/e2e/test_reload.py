@@ -12,10 +12,10 @@ from polytask.data.tables import Tables
 from polytask.errors import PolytaskError, RequestError, ServingError
 from polytask.scenario import Scenario
 from serving.client import RecommenderClient, explain
-from serving.local import LocalStack
-from serving.publish import publish
-from serving.triton.install import TritonInstallation
-from serving.triton.server import choose_ports
+from serving.local.install import TritonInstallation
+from serving.local.stack import LocalStack
+from serving.local.triton import choose_ports
+from serving.rollout.publish import publish
 from tests.e2e.test_stress import over_rest, ready, wait_for
 from tests.serving.bundle import write_bundle
 

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from serving.transformer.parse import input_types
+from serving.transformer.api.parse import input_types
 from tests.serving.calls import HALVES, TEXTS, as_json, calls, pack
-from tests.serving.transformer.test_wire import nested
+from tests.serving.transformer.api.test_wire import nested
 
 PROPERTY = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

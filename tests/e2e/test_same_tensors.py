@@ -16,8 +16,8 @@ from polytask.data.tables import Tables, write_tables
 from polytask.scenario import Scenario
 from polytask.storage.wheels import package_path
 from polytask.text.templates import TextTokenizer
-from serving.transformer.deadline import Unavailable
-from serving.transformer.features import FeatureReader, online_tensors
+from serving.transformer.concurrency.deadline import Unavailable
+from serving.transformer.features.reader import FeatureReader, online_tensors
 
 
 def test_offline_and_online_tensors_are_equal(

@@ -20,7 +20,7 @@ from polytask.data.tables import Tables
 from polytask.errors import RequestError
 from polytask.scenario import Scenario
 from serving.client import Label, Question, Ranked, RecommenderClient, ServiceUnavailable, SlateEntry
-from serving.local import LocalStack
+from serving.local.stack import LocalStack
 from tests.e2e.test_stress import question
 from tests.serving.bundle import HISTORY_SHARE, VERSION, base_scores
 

@@ -7,17 +7,17 @@ import pytest
 
 from components.smoke import smoke
 from polytask.contract.contract import load_contract
-from serving.local import LocalStack
+from serving.local.stack import LocalStack
 from serving.rollout.errors import NotServing
-from serving.smoke import smoke_through_service
+from serving.rollout.smoke_bundle import smoke_through_service
 
 
 @pytest.fixture(autouse=True)
 def service(small_stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> str:
     """The stack as the InferenceService `recommender` in the namespace `shop`."""
     host = small_stack.rest_url.removeprefix("http://")
-    monkeypatch.setattr("serving.smoke.Settings.url", "http://{name}:{namespace}@" + host)
-    monkeypatch.setattr("serving.smoke.Settings.poll_seconds", 0.01)
+    monkeypatch.setattr("serving.rollout.smoke_bundle.Settings.url", "http://{name}:{namespace}@" + host)
+    monkeypatch.setattr("serving.rollout.smoke_bundle.Settings.poll_seconds", 0.01)
     return f"http://recommender:shop@{host}"
 
 
@@ -45,6 +45,6 @@ def test_a_task_that_is_not_answered_is_refused(small_bundle: Path, monkeypatch:
     more = SimpleNamespace(
         model_version=contract.model_version, checksum=contract.checksum, scenario=SimpleNamespace(tasks=tasks)
     )
-    monkeypatch.setattr("serving.smoke.load_contract", lambda folder, verify_files: more)
+    monkeypatch.setattr("serving.rollout.smoke_bundle.load_contract", lambda folder, verify_files: more)
     with pytest.raises(NotServing, match="liked"):
         smoke_through_service(small_bundle, "recommender", "shop", seconds=0)

@@ -16,8 +16,8 @@ import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from polytask.errors import ServingError
-from serving.local import LocalStack
-from serving.triton.install import TritonInstallation
+from serving.local.install import TritonInstallation
+from serving.local.stack import LocalStack
 
 IN_WORK, WAITING = 2, 3
 

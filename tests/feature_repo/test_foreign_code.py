@@ -18,7 +18,7 @@ from feature_repo.store import open_store
 from feature_repo.training_set import build_training_set
 from polytask.errors import PolytaskError
 from polytask.text.stored_code import is_ours, time_context_source
-from serving.transformer.features import FeatureReader
+from serving.transformer.features.reader import FeatureReader
 
 TRACE = "POLYTASK_TEST_TRACE"
 SOURCE = f"""import os

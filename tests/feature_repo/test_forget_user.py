@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from benchmarks.redis_server import RedisServer
 from benchmarks.redis_store import fill_redis
 from feature_repo.apply import build_store
 from feature_repo.forget_user import (
@@ -24,7 +25,6 @@ from feature_repo.push import online_history, push_event
 from feature_repo.sources import USER_HISTORY, USER_PROFILE, source_file
 from feature_repo.store import open_store
 from polytask.errors import DataError
-from serving.redis import RedisServer
 
 USER, OTHER = 20, 40
 

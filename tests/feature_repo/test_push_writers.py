@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from feast import FeatureStore
 
+from benchmarks.redis_server import RedisServer
 from feature_repo import history_writers
 from feature_repo.apply import build_store
 from feature_repo.push import online_history, push_event
 from feature_repo.store import open_store
 from polytask.errors import DataError
 from polytask.scenario import Scenario
-from serving.redis import RedisServer
-from serving.transformer.features import FeatureReader
+from serving.transformer.features.reader import FeatureReader
 
 USER = 10
 EVENTS = 40

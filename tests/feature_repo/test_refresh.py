@@ -7,14 +7,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from benchmarks.redis_server import RedisServer
 from feature_repo import apply
 from feature_repo.apply import build_store
 from feature_repo.sources import ITEM_CATALOGUE, USER_HISTORY, USER_PROFILE
 from feature_repo.store import open_store
 from polytask.data.tables import Tables, write_tables
 from polytask.scenario import Scenario
-from serving.redis import RedisServer
-from serving.transformer.features import FeatureReader
+from serving.transformer.features.reader import FeatureReader
 
 LATE = timedelta(hours=24)
 NEW_ITEM = 7 * 60

@@ -16,8 +16,8 @@ import yaml
 
 from feature_repo.apply import build_store
 from polytask.scenario import Scenario
-from serving.transformer.feature_views import open_online_store
-from serving.triton.server import choose_ports
+from serving.local.triton import choose_ports
+from serving.transformer.features.views import open_online_store
 from tests.certificates import write_certificates
 from tests.serving.manifests.conftest import ROOT
 

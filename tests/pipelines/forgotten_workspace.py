@@ -24,7 +24,7 @@ from polytask.jobs.train import train_model
 from polytask.scenario import load_scenario
 from polytask.scenario.names import USERS
 from polytask.scenario.schema import Export
-from serving.publish import publish
+from serving.rollout.publish import publish
 from serving.triton.repository import write_repository
 from tests.small import write_small_scenario
 

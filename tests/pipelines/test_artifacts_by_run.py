@@ -17,7 +17,7 @@ from pipelines.train_and_deploy import train_and_deploy
 from pipelines.workspace import claimed
 from polytask.errors import DataError
 from polytask.scenario import load_scenario
-from serving.transformer.features import FeatureReader
+from serving.transformer.features.reader import FeatureReader
 from tests.small import write_small_scenario
 
 AGE = "33"

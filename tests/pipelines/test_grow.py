@@ -27,7 +27,7 @@ from polytask.registry.trained import Version
 from polytask.storage.atomic import sha256_file
 from polytask.text.templates import TextTokenizer
 from polytask.updates.learn_cold_start import learn_cold_start
-from serving.publish import publish
+from serving.rollout.publish import publish
 from tests.blunted import blunted
 from tests.small import training_frame
 

@@ -22,7 +22,7 @@ from polytask.registry.folder import FolderRegistry
 from polytask.registry.version import ModelVersion
 from polytask.scenario import Scenario
 from polytask.scenario.load import read_task
-from serving.publish import publish
+from serving.rollout.publish import publish
 from tests.small import training_frame
 
 DATA = ["fingerprint", "ingest", "build-features", "build-training-set"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from polytask.scenario.names import CONTEXT_WORDS
 from polytask.text.time_context import time_context
-from serving.transformer.parse import LATEST
+from serving.transformer.api.parse import LATEST
 
 ZONES = sorted(available_timezones())
 

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from polytask.scenario import Scenario
-from serving.transformer.parse import input_types
-from serving.transformer.wire import InputTensor
+from serving.transformer.api.parse import input_types
+from serving.transformer.api.wire import InputTensor
 
 DATATYPES = ["INT64", "BYTES", "INT32", "UINT8", "FP32", "FP64", "BOOL", "FP16", "", "int64"]
 INTEGERS = st.one_of(

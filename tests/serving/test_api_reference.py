@@ -5,8 +5,8 @@ from pathlib import Path
 
 from polytask.scenario import Scenario, load_scenario
 from serving.api_reference import api_reference
-from serving.transformer.answers import answer_types
-from serving.transformer.parse import input_types
+from serving.transformer.api.answers import answer_types
+from serving.transformer.api.parse import input_types
 
 PAGE = Path(__file__).parents[2] / "docs" / "serving-api.md"
 

@@ -9,7 +9,7 @@ from kubernetes.client import Configuration
 from polytask.jobs.exchange import Inputs
 from polytask.scenario import Scenario
 from polytask.scenario.resources import TrainingSteps
-from serving.rollout.cluster import Cluster
+from serving.kubernetes.client import Cluster
 from tests.trainer.api_server import State, serving
 from trainer.train_job import Nodes
 

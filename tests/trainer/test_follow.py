@@ -3,7 +3,7 @@
 import pytest
 
 from polytask.errors import TrainingError
-from serving.rollout.cluster import Cluster
+from serving.kubernetes.client import Cluster
 from tests.trainer.api_server import State, ended, pod
 from trainer import follow as following
 from trainer.errors import JobFailed, JobGone

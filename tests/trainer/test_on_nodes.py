@@ -20,7 +20,7 @@ from polytask.jobs.train import train_model
 from polytask.jobs.updates import calibrate_job
 from polytask.scenario import Scenario
 from polytask.training.checkpoint import HISTORY_FILE, WEIGHTS_FILE
-from serving.rollout.cluster import Cluster
+from serving.kubernetes.client import Cluster
 from tests.polytask.tiny_language_models import write_language_model
 from tests.small import training_frame
 from tests.trainer.api_server import Job, State, pod

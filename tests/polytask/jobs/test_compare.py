@@ -22,7 +22,7 @@ from polytask.registry.version import ModelVersion
 from polytask.storage.atomic import sha256_file
 from polytask.training.checkpoint import save_checkpoint
 from polytask.updates.rows import with_rows
-from serving.publish import publish
+from serving.rollout.publish import publish
 from tests.blunted import blunted
 from tests.small import training_frame
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from polytask.errors import PolytaskError
 from serving.client import Answer, Label, Question, Ranked, SlateEntry
-from serving.transformer.features import OnlineFeatures
+from serving.transformer.features.reader import OnlineFeatures
 
 CHECKSUM = "c" * 64
 

@@ -7,7 +7,7 @@ from polytask.data.tables import Tables
 from polytask.errors import RequestError
 from polytask.scenario import Scenario
 from serving.console.directory import SUGGESTIONS, Directory
-from serving.transformer.deadline import Unavailable
+from serving.transformer.concurrency.deadline import Unavailable
 
 
 def test_a_user_is_a_key_and_nobody_typed_is_the_first(directory: Directory):

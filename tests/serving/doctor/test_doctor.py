@@ -18,9 +18,9 @@ from polytask.scenario import Scenario
 from serving.doctor import cluster, machine, project
 from serving.doctor.cli import doctor, show
 from serving.doctor.finding import Finding, fault, note, ok
+from serving.local.install import TritonInstallation
 from serving.manifests import builtin_kinds
-from serving.transformer.deadline import Unavailable
-from serving.triton.install import TritonInstallation
+from serving.transformer.concurrency.deadline import Unavailable
 from serving.triton.onnxruntime_backend import VARIABLE, OnnxRuntimeBackend
 
 ROOT = Path(__file__).resolve().parents[3]

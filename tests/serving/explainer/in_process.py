@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from polytask.contract.contract import load_contract
 from polytask.data.tables import Tables
 from serving.explainer.parse import Wanted
-from serving.transformer.call_record import CallRecord
-from serving.transformer.deadline import Deadline
-from serving.transformer.features import OnlineFeatures
-from serving.transformer.parse import Call, Request
+from serving.transformer.api.parse import Call, Request
+from serving.transformer.concurrency.deadline import Deadline
+from serving.transformer.features.reader import OnlineFeatures
+from serving.transformer.observability.call_record import CallRecord
 
 
 class OnnxPredictor:

@@ -13,9 +13,9 @@ from polytask.data.tables import Tables
 from polytask.errors import RequestError
 from serving.explainer.explain import Explainer, _scores
 from serving.explainer.occlusion import MAX_PARTS, parts_of
+from serving.transformer.api.parse import Request
 from serving.transformer.bundle import Bundle, load_bundle
-from serving.transformer.deadline import Deadline
-from serving.transformer.parse import Request
+from serving.transformer.concurrency.deadline import Deadline
 from tests.serving.explainer.in_process import Memory, OnnxPredictor, ask
 
 NOW = 1_711_000_000

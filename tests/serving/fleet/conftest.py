@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.triton.install import TritonInstallation
+from serving.local.install import TritonInstallation
 from tests.serving.fleet.fleet import Fleet, fleet_of
 
 

@@ -17,9 +17,9 @@ import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from polytask.contract.contract import REPOSITORY_FOLDER
-from serving.transformer_process import TransformerProcess
-from serving.triton.install import TritonInstallation
-from serving.triton.server import HOST, TritonServer, choose_ports
+from serving.local.install import TritonInstallation
+from serving.local.transformer import TransformerProcess
+from serving.local.triton import HOST, TritonServer, choose_ports
 
 NAME = "recommender-triton.test"
 DEADLINE_SECONDS = 2.0

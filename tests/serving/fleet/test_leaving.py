@@ -18,9 +18,9 @@ import grpc
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from serving.explainer.process import ExplainerProcess
-from serving.started_server import server_environment
-from serving.triton.install import TritonInstallation
+from serving.local.explainer import ExplainerProcess
+from serving.local.install import TritonInstallation
+from serving.local.server_process import server_environment
 from tests.serving.fleet.fleet import NAME, Fleet, Transformer, get, inferences, wait_for
 
 CALLS = 4
@@ -29,11 +29,11 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 from polytask.contract.contract import REPOSITORY_FOLDER
-from serving.console.server import ConsoleProcess
-from serving.explainer.process import ExplainerProcess
-from serving.transformer_process import TransformerProcess
-from serving.triton.install import install_triton
-from serving.triton.server import TritonServer, choose_ports
+from serving.local.console import ConsoleProcess
+from serving.local.explainer import ExplainerProcess
+from serving.local.transformer import TransformerProcess
+from serving.local.install import install_triton
+from serving.local.triton import TritonServer, choose_ports
 
 bundle, store, folder = map(Path, sys.argv[1:])
 rest, rpc = choose_ports(None, None)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.triton.server import TritonServer
+from serving.local.triton import TritonServer
 from tests.serving.fleet.fleet import Fleet, Load, Transformer, inferences, wait_for
 
 REQUESTS = 3000

@@ -10,10 +10,10 @@ from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError as Unavailable
 from redis.retry import Retry
 
+from benchmarks.redis_server import find_redis
+from serving.local.triton import choose_ports
 from serving.manifests.crd_schemas import Schemas, check_against_crds
 from serving.manifests.pods import pods_of, selects
-from serving.redis import find_redis
-from serving.triton.server import choose_ports
 from tests.serving.manifests.conftest import Overlays, find
 
 PARTS = ("predictor", "transformer")

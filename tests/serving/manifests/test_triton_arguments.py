@@ -6,8 +6,8 @@ import pytest
 
 from polytask.contract.contract import REPOSITORY_FOLDER
 from polytask.errors import ServingError
-from serving.triton.install import TritonInstallation
-from serving.triton.server import HOST, TritonServer
+from serving.local.install import TritonInstallation
+from serving.local.triton import HOST, TritonServer
 from tests.serving.manifests.conftest import Overlays, find
 
 

@@ -1,4 +1,4 @@
-"""Versions as `serving.publish` leaves them, without their weights."""
+"""Versions as `serving.rollout.publish` leaves them, without their weights."""
 
 from pathlib import Path
 

@@ -8,9 +8,9 @@ from kubernetes.client import Configuration
 
 from polytask.registry.folder import FolderRegistry
 from polytask.scenario import Scenario
+from serving.kubernetes.client import INFERENCE_SERVICE, KUBECTL, Cluster
 from serving.registry import served
 from serving.registry.served import find_live, version_in
-from serving.rollout.cluster import INFERENCE_SERVICE, KUBECTL, Cluster
 from serving.rollout.errors import RolloutError
 from serving.rollout.release import Release
 from serving.rollout.revision import Revision
@@ -38,7 +38,7 @@ def serve(
 ) -> Callable[..., None]:
     """Makes the InferenceService serve a version, or an address; None for a service without a model."""
     monkeypatch.setattr(
-        "serving.rollout.cluster.connect",
+        "serving.kubernetes.client.connect",
         lambda namespace: Cluster(Configuration(host=server.url), namespace, retry_seconds=0.01),
     )
 

@@ -10,8 +10,8 @@ import yaml
 from kubernetes.client import Configuration
 
 from polytask.scenario import Scenario
-from serving.rollout.cluster import GRPC_ROUTE, HTTP_ROUTE, INFERENCE_SERVICE, KUBECTL, Cluster, Resource
-from serving.rollout.judges import ProbeJudge
+from serving.kubernetes.client import GRPC_ROUTE, HTTP_ROUTE, INFERENCE_SERVICE, KUBECTL, Cluster, Resource
+from serving.rollout.canary_analysis import ProbeJudge
 from serving.rollout.release import Release
 from serving.rollout.settings import Settings
 from tests.serving.rollout.api_server import Cluster as State

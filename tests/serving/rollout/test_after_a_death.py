@@ -13,7 +13,7 @@ import httpx
 import pytest
 from kubernetes.client import Configuration
 
-from serving.rollout.cluster import ATTEMPTS, INFERENCE_SERVICE, KUBECTL, Cluster
+from serving.kubernetes.client import ATTEMPTS, INFERENCE_SERVICE, KUBECTL, Cluster
 from serving.rollout.errors import RolloutError, RolloutStopped
 from serving.rollout.first_model import FIRST, stopped
 from serving.rollout.release import Release

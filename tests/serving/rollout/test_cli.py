@@ -11,7 +11,7 @@ import yaml
 from polytask.data.tables import Tables
 from polytask.registry.folder import FolderRegistry
 from polytask.scenario import Scenario
-from serving.rollout.cluster import Cluster
+from serving.kubernetes.client import Cluster
 from tests.serving.bundle import VERSION, write_bundle
 from tests.serving.rollout.api_server import Server
 from tests.serving.rollout.conftest import NAMESPACE, State, address

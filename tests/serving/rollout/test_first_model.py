@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from serving.rollout.cluster import INFERENCE_SERVICE, KUBECTL, MANAGER, Cluster
+from serving.kubernetes.client import INFERENCE_SERVICE, KUBECTL, MANAGER, Cluster
 from serving.rollout.errors import Conflicting, RolloutError
 from serving.rollout.first_model import FIRST, STOP, stopped
 from serving.rollout.release import Release

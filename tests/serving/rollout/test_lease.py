@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from serving.rollout.cluster import INFERENCE_SERVICE, Cluster
+from serving.kubernetes.client import INFERENCE_SERVICE, Cluster
 from serving.rollout.errors import RolloutError
 from serving.rollout.lease import RECORD, Lease
 from serving.rollout.release import Release

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from serving.rollout.cluster import Cluster
+from serving.kubernetes.client import Cluster
 from serving.rollout.errors import RolloutError
 from serving.rollout.readiness import wait_ready
 from serving.rollout.release import Release

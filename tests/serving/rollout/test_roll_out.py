@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from serving.kubernetes.client import GRPC_ROUTE, HTTP_ROUTE, INFERENCE_SERVICE, KUBECTL, Cluster
 from serving.manifests.route_rules import check_routes
 from serving.rollout import routes
-from serving.rollout.cluster import GRPC_ROUTE, HTTP_ROUTE, INFERENCE_SERVICE, KUBECTL, Cluster
+from serving.rollout.canary_analysis import Candidate
 from serving.rollout.errors import Conflicting, Refused, RolloutError
-from serving.rollout.judges import Candidate
 from serving.rollout.release import Release
 from serving.rollout.revision import Revision, second_service
 from serving.rollout.roll_out import roll_out

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from serving.rollout.cluster import Cluster
+from serving.kubernetes.client import Cluster
+from serving.rollout.canary_analysis import Candidate
 from serving.rollout.errors import RolloutStopped
-from serving.rollout.judges import Candidate
 from serving.rollout.release import Release
 from serving.rollout.roll_out import roll_out
 from serving.rollout.settings import Settings

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from prometheus_client import CollectorRegistry
 
+from serving.transformer.api.wire import InputTensor
 from serving.transformer.bundle import load_bundle
-from serving.transformer.features import OnlineFeatures
-from serving.transformer.metrics import Metrics
-from serving.transformer.predictor import GrpcPredictor
-from serving.transformer.recommend import Recommender
-from serving.transformer.wire import InputTensor
+from serving.transformer.features.reader import OnlineFeatures
+from serving.transformer.observability.metrics import Metrics
+from serving.transformer.predictor.client import GrpcPredictor
+from serving.transformer.recommender import Recommender
 
 ROWS = 128
 DEADLINE_SECONDS = 120.0

@@ -11,8 +11,8 @@ from polytask.contract.tensors import TensorSpec
 from polytask.data.tables import Tables
 from polytask.errors import ContractError
 from polytask.scenario import Scenario
-from serving.transformer.agreement import ServedModel, check_agreement
 from serving.transformer.bundle import load_bundle
+from serving.transformer.predictor.agreement import ServedModel, check_agreement
 from tests.serving.bundle import VERSION, write_bundle
 
 

@@ -11,7 +11,7 @@ import pytest
 from polytask.contract.contract import load_contract
 from polytask.errors import ContractError
 from polytask.storage.atomic import sha256_file
-from serving.started_server import server_environment
+from serving.local.server_process import server_environment
 from serving.transformer.bundle import load_bundle
 from serving.transformer.deployed import Deployed, deployed_bundles
 

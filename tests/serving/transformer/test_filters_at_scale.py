@@ -13,9 +13,9 @@ import pytest
 
 from polytask.data.tables import Tables
 from polytask.scenario import Scenario
-from serving.started_server import server_environment
-from serving.triton.install import TritonInstallation
-from serving.triton.server import TritonServer
+from serving.local.install import TritonInstallation
+from serving.local.server_process import server_environment
+from serving.local.triton import TritonServer
 from tests.serving.bundle import base_scores, write_bundle
 
 ITEMS = 140_000  # 128 rows of masks are more than 16 MiB

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from polytask.errors import ContractError
-from serving.transformer.deadline import Deadline, Unavailable
+from serving.transformer.concurrency.deadline import Deadline, Unavailable
 from serving.transformer.release import Releases
 
 SECONDS = 10.0

@@ -12,13 +12,13 @@ from prometheus_client import CollectorRegistry
 from polytask.data.tables import Tables
 from polytask.errors import RequestError
 from polytask.scenario import Scenario
+from serving.transformer.api.parse import CallParser, input_types
+from serving.transformer.api.wire import InputTensor
 from serving.transformer.bundle import load_bundle
-from serving.transformer.deadline import Deadline
-from serving.transformer.features import OnlineFeatures
-from serving.transformer.metrics import Metrics
-from serving.transformer.parse import CallParser, input_types
-from serving.transformer.recommend import Recommender
-from serving.transformer.wire import InputTensor
+from serving.transformer.concurrency.deadline import Deadline
+from serving.transformer.features.reader import OnlineFeatures
+from serving.transformer.observability.metrics import Metrics
+from serving.transformer.recommender import Recommender
 from tests.serving.bundle import write_bundle
 
 KNOWN, UNKNOWN = 7, 999

@@ -12,9 +12,9 @@ from tritonclient import grpc as triton
 from tritonclient.utils import InferenceServerException
 
 from polytask.contract.contract import Contract, load_contract
-from serving.triton.install import TritonInstallation
-from serving.triton.server import TritonServer
-from tests.serving.triton.test_server import infer
+from serving.local.install import TritonInstallation
+from serving.local.triton import TritonServer
+from tests.serving.local.test_triton import infer
 
 TOKENS = 16
 GOOD, BAD = 400, 200

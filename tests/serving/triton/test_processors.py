@@ -8,7 +8,7 @@ import pytest
 PROGRAM = """
 import platform
 platform.machine = lambda: {machine!r}
-from serving.triton import install
+from serving.local import install
 print(install.PYTRITON.file, bool(install.PYTRITON.sha256))
 from serving.doctor.machine import check_system
 print(check_system("Linux", {machine!r}, ("glibc", "2.36")).status)

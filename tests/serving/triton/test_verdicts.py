@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from polytask.scenario import Scenario
-from serving.triton.install import TritonInstallation
-from serving.triton.known_answer import call
-from serving.triton.server import TritonServer
+from serving.local.install import TritonInstallation
+from serving.local.known_answer import call
+from serving.local.triton import TritonServer
 from tests.serving.triton.verdict_graphs import verdict_graphs
 
 VERDICTS = yaml.safe_load((Path(__file__).parent / "verdicts.yaml").read_text(encoding="utf-8"))

@@ -1,0 +1,1 @@
+"""Servers as child processes on this machine: Triton, transformer, explainer and console."""

@@ -1,0 +1,1 @@
+"""Deadlines, admission, batching, threads and caches, each with a bound."""

@@ -1,0 +1,1 @@
+"""KServe's model server with our limits, health checks and shutdown."""

@@ -1,0 +1,1 @@
+"""The gRPC port: messages within limits, health and reflection."""

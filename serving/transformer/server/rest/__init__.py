@@ -1,0 +1,1 @@
+"""The REST port: routes, bodies and connections within limits."""
