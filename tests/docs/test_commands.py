@@ -33,7 +33,7 @@ RUN_BY = {
     "polytask evaluate": ("tests/pipelines/test_evaluate.py", "app.command()(evaluate)"),
     "polytask explain": ("tests/e2e/test_explainer.py", "app.command()(explain)"),
     "polytask fine-tune": ("tests/pipelines/test_grow.py", "fine_tune"),
-    "polytask forget": ("tests/pipelines/test_forget.py", "app.command()(forget)"),
+    "polytask forget": ("tests/pipelines/test_forget.py", "run(place"),
     "polytask models": ("tests/pipelines/test_models.py", "models"),
     "polytask recommend": ("tests/serving/test_cli.py", "recommend("),
     "polytask refresh-catalogue": ("tests/pipelines/test_grow.py", "refresh_catalogue"),

@@ -8,12 +8,15 @@ from pathlib import Path
 import onnx
 import pandas as pd
 import pyarrow.parquet as pq
+import typer
 from safetensors.numpy import load_file
+from typer.testing import CliRunner
 
 from feature_repo.apply import build_store
 from feature_repo.training_set import build_training_set
+from pipelines.forget import forget
 from polytask.contract.contract import REPOSITORY_FOLDER, TEXT_ENCODER
-from polytask.data.catalogue import catalogues_of
+from polytask.data.catalogue import catalogues_of, load_catalogue
 from polytask.data.priorities import equal_priorities
 from polytask.data.request import RequestFeatures
 from polytask.data.tables import read_tables
@@ -21,6 +24,7 @@ from polytask.export.bundle import export_bundle
 from polytask.export.text_encoder import KnownEncoder
 from polytask.ingest import ingest
 from polytask.jobs.train import train_model
+from polytask.registry.folder import FolderRegistry
 from polytask.scenario import load_scenario
 from polytask.scenario.names import USERS
 from polytask.scenario.schema import Export
@@ -89,6 +93,30 @@ def build_workspace(file: Path, workspace: Path) -> Path:
         path.write_text(json.dumps(summary), encoding="utf-8")
     (folder / f"{scenario.name}.resume.safetensors").write_bytes(b"user vectors")
     return folder
+
+
+def run(place: Path, *arguments: str, user: object = USER) -> str:
+    """Run `polytask forget` on a copy of the workspace; its output."""
+    app = typer.Typer()
+    app.command()(forget)
+    options = ["--user", user, "--scenario", place / "data" / "small.yaml", "--workspace", place / "workspace"]
+    options += ["--evaluation", place / "eval"]
+    result = CliRunner(env={"COLUMNS": "240"}).invoke(app, [str(word) for word in (*options, *arguments)])
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
+def registry(place: Path) -> FolderRegistry:
+    """The published versions of the workspace."""
+    return FolderRegistry(place / "workspace" / "small" / "published")
+
+
+def vectors(place: Path) -> list[bytes]:
+    """The user's vector in every checkpoint of the workspace, see `user_vectors`."""
+    bundle = registry(place).folder / "current"
+    users = load_catalogue(load_scenario(place / "data" / "small.yaml"), USERS, bundle / "catalogues" / "users.parquet")
+    return user_vectors(registry(place).folder, users.row(USER))
 
 
 def traces_of_user(folder: Path, vectors: list[bytes]) -> list[str]:
