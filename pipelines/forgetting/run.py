@@ -15,6 +15,7 @@ from polytask.personal.places import (
     FORGOTTEN,
     OFFLINE_STORE,
     ONLINE_STORE,
+    PACKAGED_DATA,
     PIPELINE_RUNS,
     PUBLISHED,
     SERVING_LOGS,
@@ -36,6 +37,7 @@ HANDLERS: dict[str, Handler] = {
     OFFLINE_STORE: features.OFFLINE,
     PIPELINE_RUNS: files.RUNS,
     SOURCE_TABLES: sources.HANDLER,
+    PACKAGED_DATA: sources.PACKAGED,
 }
 
 

@@ -1,10 +1,15 @@
-"""The team's own tables: rows are counted, and removed only where that is asked for."""
+"""The team's own tables, and the unpacked copy of a packaged data set: rows are counted.
+
+They are removed only from the team's tables, and only where that is asked for.
+"""
 
 from pathlib import Path
 
-from pipelines.forgetting.target import Finding, Handler, Target
-from polytask.personal.places import SOURCE_TABLES
-from polytask.personal.user_rows import count_source_rows, remove_source_rows
+from pipelines.forgetting.target import Finding, Handler, Target, nothing_to_remove
+from polytask.ingest.run import SOURCES
+from polytask.ingest.widedeep import unpacked_data
+from polytask.personal.places import PACKAGED_DATA, SOURCE_TABLES
+from polytask.personal.user_rows import count_in_table, count_source_rows, remove_source_rows
 from polytask.scenario.names import INTERACTIONS, USERS
 
 
@@ -32,4 +37,17 @@ def _remove(target: Target, findings: list[Finding]) -> list[Finding]:
     return findings
 
 
+def _find_packaged(target: Target) -> list[Finding]:
+    """Rows of a packaged data set that is unpacked already; nothing is downloaded or unpacked to look for them."""
+    source = SOURCES[target.scenario.source.kind]
+    folder = None if source.folder is None else unpacked_data(source.folder)
+    if folder is None:
+        return []
+    tables = source.read(target.scenario, None)
+    count = sum(count_in_table(table, target.key, target.user) for table in (tables.users, tables.interactions))
+    what = "kept: a copy of a published data set, which no run reads the user from; delete the folder to remove it"
+    return [Finding(PACKAGED_DATA, str(folder), f"{count} rows {what}", "yours")] if count else []
+
+
 HANDLER = Handler(_find, _remove)
+PACKAGED = Handler(_find_packaged, nothing_to_remove)

@@ -9,6 +9,7 @@ from polytask.data.tables import Tables
 from polytask.ingest.widedeep import read_data
 from polytask.scenario.schema import Scenario
 
+FOLDER = "movielens-100k"
 GENRES = (
     *("Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy"),
     *("Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"),
@@ -22,7 +23,7 @@ _ARTICLE_LAST = re.compile(r"(?P<title>.+), (?P<article>The|An|A)(?P<rest>(?: \(
 
 def read_movielens(scenario: Scenario, cache: Path | None) -> Tables:
     """The three tables in file order: `user_id`, `item_id`, `timestamp` (Unix seconds) and all columns they have."""
-    users, items, ratings = read_data("movielens-100k", "MovieLens100k_", ("users", "items", "data"), cache)
+    users, items, ratings = read_data(FOLDER, "MovieLens100k_", ("users", "items", "data"), cache)
     return Tables(users, _films(items), ratings.rename(columns={"movie_id": "item_id"}))
 
 

@@ -12,6 +12,7 @@ from polytask.data.tables import Tables
 from polytask.ingest.widedeep import read_data
 from polytask.scenario.schema import Scenario
 
+FOLDER = "reviews"
 NOTES = (
     "the source has no times: rows are stamped in file order, one minute apart, from 2000-01-01",
     "the source has no ids: a review's key is the number of the first row with its text, so that repeats are doubled",
@@ -27,7 +28,7 @@ def read_reviews(scenario: Scenario, cache: Path | None) -> Tables:
     Both in file order, without items. A text that stands there before has the key and the stamp of its first row:
     ingest then drops it as a doubled key and, where the author said the same of it, its event as a doubled row.
     """
-    [raw] = read_data("reviews", "WomensClothingE-CommerceReviews", ("",), cache)
+    [raw] = read_data(FOLDER, "WomensClothingE-CommerceReviews", ("",), cache)
     text = raw["Review Text"].str.strip()
     row = pd.Series(range(1, len(raw) + 1), index=raw.index)
     key = row.groupby(text).transform("first").fillna(row).astype("int64")

