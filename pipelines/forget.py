@@ -68,6 +68,7 @@ def forget(
     from pipelines.forgetting.run import forget as run
     from pipelines.forgetting.run import search
     from pipelines.forgetting.target import Target
+    from serving.local.stack import LOGS
 
     target = Target(
         scenario=loaded,
@@ -76,6 +77,7 @@ def forget(
         feature_store=(feature_store or places.feature_store).resolve(),
         published=versions,
         evaluation=(evaluation or OUTPUT / loaded.name).resolve(),
+        serve_logs=LOGS.resolve(),
         registry=open_registry(registry, versions, loaded.name),
         registry_setting=registry,
         rewrite_sources=sources,

@@ -100,13 +100,13 @@ def _remove_summaries(target: Target, findings: list[Finding]) -> list[Finding]:
 
 
 def _find_logs(target: Target) -> list[Finding]:
-    folder = target.places.serving_logs
-    if not folder.is_dir() or not user_is_known(target):
+    folders = [folder for folder in (target.places.serving_logs, target.serve_logs) if folder.is_dir()]
+    if not folders or not user_is_known(target):
         return []
     # A word of its own: the key 42 is not named by 1420. The name of an item may be the same number: then a log goes
     # that need not.
     key = re.compile(rf"(?<!\w){re.escape(str(target.user))}(?!\w)")
-    logs = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    logs = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
     named = [path for path in logs if key.search(path.read_text(encoding="utf-8", errors="replace"))]
     return [Finding(SERVING_LOGS, str(path), "deleted: it names the key") for path in named]
 

@@ -15,7 +15,10 @@ Fate = Literal["removed", "yours"]
 
 @dataclass(frozen=True)
 class Target:
-    """A user of a scenario, and the folders and the registry to look in. `say` shows progress."""
+    """A user of a scenario, and the folders and the registry to look in. `say` shows progress.
+
+    `serve_logs` has the logs of `polytask serve`, those of all scenarios.
+    """
 
     scenario: Scenario
     user: Hashable
@@ -23,6 +26,7 @@ class Target:
     feature_store: Path
     published: Path
     evaluation: Path
+    serve_logs: Path
     registry: ModelRegistry
     registry_setting: str
     rewrite_sources: bool

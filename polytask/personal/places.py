@@ -123,10 +123,10 @@ PLACES = (
     ),
     Place(
         SERVING_LOGS,
-        "`<workspace>/<scenario>/serve/`",
+        "`<workspace>/<scenario>/serve/` (`polytask demo`), `build/serve/` (`polytask serve`)",
         "no keys and no texts at info level; at debug level reasons of refused requests, which may quote the caller",
         "until the next start of the servers",
-        "deletes the files that name the key",
+        "deletes the files that name the key; a server that is running has no log until it is started again",
     ),
     Place(
         "running servers",

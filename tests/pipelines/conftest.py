@@ -28,11 +28,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def place(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of `built` that a test may change; its text vectors are its own."""
+    """A copy of `built` that a test may change; its text vectors and the logs of `polytask serve` are its own."""
     shutil.copytree(built, tmp_path / "copy", symlinks=True)
     file = tmp_path / "copy" / "data" / "small.yaml"
     file.write_text(file.read_text().replace(str(built), str(tmp_path / "copy")), encoding="utf-8")
     monkeypatch.setenv("POLYTASK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("serving.local.stack.LOGS", tmp_path / "serve")
     return tmp_path / "copy"
 
 
@@ -41,4 +42,4 @@ def quick_export(monkeypatch: pytest.MonkeyPatch) -> None:
     """`polytask forget` copies the old bundle instead of exporting a new one."""
     from tests.pipelines.forget_without_export import forget_job_without_export
 
-    monkeypatch.setattr("polytask.growth.forget_user.forget_job", forget_job_without_export)
+    monkeypatch.setattr("polytask.jobs.forget_user.forget_job", forget_job_without_export)

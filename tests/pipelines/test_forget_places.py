@@ -13,7 +13,7 @@ from polytask.ingest.widedeep import DATA, WHEEL
 from polytask.scenario import load_scenario
 from polytask.scenario.data import Validation
 from polytask.storage.wheels import MARKER
-from tests.pipelines.forgotten_workspace import OTHER, run
+from tests.pipelines.forgotten_workspace import OTHER, USER, run
 
 
 def test_a_user_of_rejected_rows_alone_is_found(place: Path) -> None:
@@ -30,10 +30,24 @@ def test_a_user_of_rejected_rows_alone_is_found(place: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.usefixtures("quick_export")
+def test_the_logs_of_serve_are_searched(place: Path) -> None:
+    logs = place.parent / "serve"
+    (logs / "beside").mkdir(parents=True)
+    named = [logs / "transformer.log", logs / "beside" / "transformer.log"]
+    for path in named:
+        path.write_text(f"user: {USER} has no history\n")
+    (logs / "triton.log").write_text(f"port 1{USER}\n")
+    assert all(str(path) in run(place, "--dry-run") for path in named)
+    run(place)
+    assert [path.name for path in sorted(logs.rglob("*")) if path.is_file()] == ["triton.log"]
+
+
 @pytest.fixture
 def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache with an unpacked MovieLens of two users, and an empty workspace."""
     monkeypatch.setenv("POLYTASK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("serving.local.stack.stack.LOGS", tmp_path / "serve")
     (tmp_path / "workspace").mkdir()
     folder = tmp_path / "cache" / "movielens-100k"
     (folder / DATA).mkdir(parents=True)
