@@ -66,7 +66,7 @@ def forget(
     versions = (published or places.published).resolve()
 
     from pipelines.forgetting.run import forget as run
-    from pipelines.forgetting.run import search
+    from pipelines.forgetting.run import planned
     from pipelines.forgetting.target import Target
     from serving.local.stack import LOGS
 
@@ -84,7 +84,7 @@ def forget(
         say=teller(console),
     )
     live = target.registry.live()
-    found = search(target) if dry_run else run(target)
+    found = planned(target) if dry_run else run(target)
     if not found:
         console.print(f"nothing is stored of user {user} in the places that are looked at", highlight=False)
         return

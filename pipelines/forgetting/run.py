@@ -9,7 +9,7 @@ from pathlib import Path
 from pipelines.forgetting import features, files, sources, text_vectors, versions
 from pipelines.forgetting.target import Finding, Handler, Target
 from polytask.errors import PolytaskError
-from polytask.ingest.forgotten import add_forgotten, forgotten_file
+from polytask.ingest.forgotten import add_forgotten, forgotten_file, read_forgotten
 from polytask.personal.places import (
     EVALUATIONS,
     FORGOTTEN,
@@ -50,6 +50,18 @@ def search(target: Target) -> list[Finding]:
     return [finding for handler in HANDLERS.values() for finding in handler.find(target)]
 
 
+def planned(target: Target) -> list[Finding]:
+    """What `forget` would do, and what it would leave to the team, in the same order. Nothing is changed."""
+    found = search(target)
+    if not found or read_forgotten(target.scenario).holds(target.user):
+        return found
+    return [_listed(target), *found]
+
+
+def _listed(target: Target) -> Finding:
+    return Finding(FORGOTTEN, str(forgotten_file(target.scenario)), "user added, as a salted hash")
+
+
 def forget(target: Target) -> list[Finding]:
     """Take the user out of every place, and search all of them once more; what was done, and what is left to the team.
 
@@ -87,7 +99,7 @@ def _forget(target: Target) -> list[Finding]:
     done = []
     # Before all else: a run that starts now must not read the user again.
     if add_forgotten(target.scenario, target.user):
-        done.append(Finding(FORGOTTEN, str(forgotten_file(target.scenario)), "user added, as a salted hash"))
+        done.append(_listed(target))
     for handler in HANDLERS.values():
         found = handler.find(target)
         if found:

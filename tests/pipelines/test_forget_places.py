@@ -10,6 +10,7 @@ from polytask.ingest.forgotten import read_forgotten
 from polytask.ingest.rejected import write_rejected
 from polytask.ingest.run import clean, read_source
 from polytask.ingest.widedeep import DATA, WHEEL
+from polytask.personal.places import FORGOTTEN
 from polytask.scenario import load_scenario
 from polytask.scenario.data import Validation
 from polytask.storage.wheels import MARKER
@@ -75,6 +76,19 @@ def test_rows_in_the_copy_of_a_packaged_data_set_are_reported(packaged: Path) ->
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
     assert read_forgotten(load_scenario("movielens")).holds(42)
     assert "nothing is stored of user 9" in run(packaged, *movielens_scenario, user=9)
+
+
+def test_a_dry_run_lists_the_list_of_forgotten_users(packaged: Path) -> None:
+    def listed(*arguments: str, user: int = 42) -> list[str]:
+        lines = run(packaged, "--scenario", "movielens", *arguments, user=user).splitlines()
+        return [line.strip() for line in lines if "user added, as a salted hash" in line]
+
+    (line,) = listed("--dry-run")
+    assert FORGOTTEN in line and "forgotten/movielens.json" in line
+    assert not (packaged / "cache" / "forgotten").exists()
+    assert listed("--dry-run", user=9) == []
+    assert listed() == [line]
+    assert listed("--dry-run") == [], "the user is on the list"
 
 
 def test_a_packaged_data_set_is_not_unpacked_to_look_for_a_user(packaged: Path) -> None:
