@@ -99,8 +99,8 @@ def forget(
     now = target.registry.live()
     if live is not None and now is not None and now.version != live.version:
         console.print(
-            f"version {now.version} is live in place of {live.version}: start the servers again or roll it out "
-            "(polytask rollout), then delete the deleted versions' copies in object storage",
+            f"version {now.version} is live in place of {live.version}: a running `polytask serve` loads it by itself; "
+            "on a cluster, roll it out (polytask rollout) and delete the deleted versions' copies in object storage",
             highlight=False,
             soft_wrap=True,
         )

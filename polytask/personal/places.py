@@ -133,7 +133,8 @@ PLACES = (
         "memory of transformer, explainer and Triton",
         "the users' catalogue, the model, vectors of recent texts",
         "until they load another version",
-        "says which version to roll out",
+        "names the version that replaces the live one: a running `polytask serve` loads it by itself, a cluster needs "
+        "`polytask rollout`",
         reached=False,
     ),
     Place(

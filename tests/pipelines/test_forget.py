@@ -62,7 +62,9 @@ def test_nothing_of_the_user_is_left(place: Path) -> None:
     assert [version.promoted for version in versions] == [version.promoted for version in old]
     for version in old:
         assert f"version {version.version}" in output
-    assert f"version {live.version} is live in place of {old[1].version}" in output
+    replaced = f"version {live.version} is live in place of {old[1].version}: "
+    assert f"{replaced}a running `polytask serve` loads it by itself; on a cluster, roll it out" in output
+    assert "start the servers again" not in output
 
     # What is left is whole: contract, checksums, catalogues, the other users' features.
     for version in versions:
