@@ -4,17 +4,17 @@ import shutil
 from pathlib import Path
 
 import onnx
-from polytask.atomic import sha256_file
-from polytask.catalogue import catalogue_of
-from polytask.growth.version import Version
-from polytask.tables import USERS
+from polytask.storage.atomic import sha256_file
+from polytask.data.catalogue import catalogue_of
+from polytask.registry.trained import Version
+from polytask.scenario.names import USERS
 
-from polytask.contract import CatalogueSpec, Contract, FileSum, load_contract
+from polytask.contract.contract import CatalogueSpec, Contract, FileSum, load_contract
 from serving.triton.checksums import write_sums
 
 
 def forget_job_without_export(previous: Version, user: int, target: Path, say: object, finish: object) -> Contract:
-    """As `polytask.growth.forget_user.forget_job`, with the old bundle, another catalogue and another version."""
+    """As `polytask.jobs.forget_user.forget_job`, with the old bundle, another catalogue and another version."""
     old = load_contract(previous.bundle)
     users = previous.catalogues()[USERS]
     catalogue = catalogue_of(old.scenario, USERS, users.table[users.table["user_id"] != user])
