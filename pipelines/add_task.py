@@ -1,58 +1,48 @@
-"""The command `polytask add-task`: one more task on the last version, without touching it."""
+"""One more task on the live model. Wiring only."""
 
-import sys
-import time
-from pathlib import Path
-from typing import Annotated
+from components.add_task import add_task as grow
+from pipelines.steps.data_steps import data_steps
+from pipelines.steps.definition import pipeline, step
+from pipelines.steps.gate_steps import gate_steps
+from pipelines.steps.publish_steps import publish_steps
 
-import typer
-from rich.console import Console
 
-from pipelines.grow import (
-    BundleOption,
-    CheckpointOption,
-    GateOption,
-    ScenarioOption,
-    WorkspaceOption,
-    ground,
-    tell,
-    teller,
-    write_repository,
+@pipeline(
+    name="add-task",
+    title="Add a task",
+    description="Trains one more task on the live model; its other answers keep every bit, and the gate decides.",
 )
-from pipelines.metric_table import metric_table
-from pipelines.workspace import WORKSPACE
-from polytask.scenario.load import load_task
-
-
 def add_task(
-    task: Annotated[Path, typer.Option(help="YAML file with one entry of a scenario's `tasks`.")],
-    scenario: ScenarioOption = "movielens",
-    workspace: WorkspaceOption = WORKSPACE,
-    checkpoint: CheckpointOption = None,
-    bundle: BundleOption = None,
-    gate: GateOption = True,
+    scenario: str = "movielens",
+    task: str = "",
+    feature_store: str = "/mnt/feature-store",
+    target: str = "/mnt/models/{scenario}",
+    code_version: str = "image",
+    feature_store_settings: str = "",
+    storage: str = "",
+    namespace: str = "",
+    strategy: str = "rolling",
+    registry: str = "",
 ) -> None:
-    """Train a new task on the frozen encoder of the last version and publish the next one.
+    """Add a task.
 
-    Examples:
-      polytask add-task --task liked.yaml
+    Args:
+        scenario: Name of a scenario in the image, or path of a scenario file.
+        task: The new entry of the scenario's `tasks` as YAML, or the path of a file with it.
+        feature_store: Folder of the feature store (feature_store.yaml, registry).
+        target: Folder that models are published to; its live version is the one that grows.
+        code_version: What tells one code from another where that is not the image: on a local run, a checksum.
+        feature_store_settings: A feature_store.yaml with the registry and the online store to use; by default both are
+            files of `feature_store`.
+        storage: Where the cluster finds `target` (s3://..., pvc://...); empty where no InferenceService serves it.
+        namespace: Namespace of the InferenceService `recommender`.
+        strategy: How it changes to the new model: recreate, rolling, canary or shadow.
+        registry: Address of Kubeflow Model Registry; empty where the registry is in `target`.
     """
-    started = time.monotonic()
-    console = Console(file=sys.stdout)
-    entry = load_task(task)
-    base = ground(scenario, workspace, checkpoint, bundle)
-
-    from pipelines.prepare import prepared
-    from polytask.jobs.updates import add_task_job
-
-    data = prepared(base.file, workspace, console)
-    with base.workplace() as place:
-        done = add_task_job(base.previous, entry, data.training_set, place, teller(console), write_repository)
-        if gate:
-            base.judge(place, data.tables, data.training_set, console)
-        published = base.publish(place, data.training_set)
-    console.print(metric_table(f"{entry.title} ({entry.name})", done.metrics))
-    tell(console, f"[green]✓[/] all old weights are the same: SHA-256 {done.weights_sha256[:16]}")
-    tell(console, f"[green]✓[/] equal in every bit: {', '.join(done.same_outputs)}")
-    tell(console, f"version {done.contract.model_version} in {published}")
-    tell(console, f"done in {time.monotonic() - started:.0f} s")
+    data = data_steps(scenario, code_version, feature_store, feature_store_settings)
+    rows = data.rows.outputs["training_set"]
+    grown = grow(scenario=scenario, task=task, target=target, training_set=rows, registry=registry)
+    # Which model is live stands in no input.
+    step(grown, "Add the task", "training", cached=False)
+    judged = gate_steps(scenario, data, grown, target, namespace, registry, bundle=grown)
+    publish_steps(scenario, grown, grown, target, storage, namespace, strategy, registry, after=judged.gate)

@@ -1,7 +1,7 @@
 """Recommendations for all users as a table. Wiring only."""
 
 from components.batch_recommend import batch_recommend as recommend
-from pipelines.definition import pipeline, step
+from pipelines.steps.definition import pipeline, step
 
 
 @pipeline(

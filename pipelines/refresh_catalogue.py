@@ -1,68 +1,49 @@
-"""The command `polytask refresh-catalogue`: new items join the last version by their text alone."""
+"""New items for the live model. Wiring only."""
 
-import sys
-import time
-from pathlib import Path
-from typing import Annotated
+from components.refresh_items import refresh_items
+from pipelines.steps.data_steps import data_steps
+from pipelines.steps.definition import pipeline, step
+from pipelines.steps.gate_steps import gate_steps
+from pipelines.steps.publish_steps import publish_steps
 
-import typer
-from rich.console import Console
 
-from pipelines.grow import (
-    BundleOption,
-    CheckpointOption,
-    GateOption,
-    ScenarioOption,
-    WorkspaceOption,
-    ground,
-    tell,
-    teller,
-    write_repository,
+@pipeline(
+    name="refresh-catalogue",
+    title="Refresh the catalogue",
+    description="New items join the live model's catalogue by their texts; no weight moves, and the gate decides.",
 )
-from pipelines.workspace import WORKSPACE
-
-IDS_SHOWN = 10
-
-
 def refresh_catalogue(
-    scenario: ScenarioOption = "movielens",
-    items: Annotated[
-        Path | None, typer.Option(help="Items table (.parquet or .csv); default: the scenario's source as it is now.")
-    ] = None,
-    workspace: WorkspaceOption = WORKSPACE,
-    checkpoint: CheckpointOption = None,
-    bundle: BundleOption = None,
-    gate: GateOption = True,
+    scenario: str = "movielens",
+    feature_store: str = "/mnt/feature-store",
+    target: str = "/mnt/models/{scenario}",
+    items: str = "",
+    code_version: str = "image",
+    feature_store_settings: str = "",
+    storage: str = "",
+    namespace: str = "",
+    strategy: str = "rolling",
+    registry: str = "",
 ) -> None:
-    """Append new items to the catalogue of the last version and publish the next one; no weight moves.
+    """Refresh the catalogue.
 
-    Examples:
-      polytask refresh-catalogue --items new.csv
-      polytask refresh-catalogue
+    Args:
+        scenario: Name of a scenario in the image, or path of a scenario file.
+        feature_store: Folder of the feature store (feature_store.yaml, registry).
+        target: Folder that models are published to; its live version is the one that grows.
+        items: Path of an items table (.parquet or .csv); empty for the scenario's source as it is now.
+        code_version: What tells one code from another where that is not the image: on a local run, a checksum.
+        feature_store_settings: A feature_store.yaml with the registry and the online store to use; by default both are
+            files of `feature_store`.
+        storage: Where the cluster finds `target` (s3://..., pvc://...); empty where no InferenceService serves it.
+        namespace: Namespace of the InferenceService `recommender`.
+        strategy: How it changes to the new model: recreate, rolling, canary or shadow.
+        registry: Address of Kubeflow Model Registry; empty where the registry is in `target`.
     """
-    started = time.monotonic()
-    console = Console(file=sys.stdout)
-    base = ground(scenario, workspace, checkpoint, bundle)
-
-    from pipelines.prepare import prepared
-    from polytask.ingest import ingest_items
-    from polytask.jobs.updates import refresh_job
-    from polytask.scenario.names import ITEMS
-
-    table = ingest_items(base.previous.contract().scenario, items)
-    data = prepared(base.file, workspace, console) if gate else None
-    rows = None if data is None else data.training_set
-    with base.workplace() as place:
-        done = refresh_job(base.previous, table, place, teller(console), write_repository, rows)
-        if data is not None:
-            base.judge(place, data.tables, data.training_set, console)
-        published = base.publish(place, place / "bundle" / done.contract.catalogues[ITEMS].path)
-    if done.changed:
-        shown = ", ".join(map(str, done.changed[:IDS_SHOWN])) + (", ..." if len(done.changed) > IDS_SHOWN else "")
-        tell(console, f"another text, and so another text vector: {shown}")
-    if done.missing:
-        tell(console, f"{done.missing} items are gone from the table; their rows stay")
-    if done.same_outputs:
-        tell(console, f"[green]✓[/] equal in every bit: {', '.join(done.same_outputs)}")
-    tell(console, f"{done.new} items appended; version {done.contract.model_version} in {published}")
-    tell(console, f"done in {time.monotonic() - started:.0f} s")
+    # The gate asks for the test events, as the source has them now.
+    data = data_steps(scenario, code_version, feature_store, feature_store_settings)
+    rows = data.rows.outputs["training_set"]
+    grown = refresh_items(scenario=scenario, target=target, items=items, registry=registry, training_set=rows)
+    # Neither which model is live nor what the source holds stands in an input.
+    step(grown, "Append new items", "model", again=True, cached=False)
+    judged = gate_steps(scenario, data, grown, target, namespace, registry, bundle=grown)
+    publish_steps(scenario, grown, grown, target, storage, namespace, strategy, registry, after=judged.gate)

@@ -1,8 +1,8 @@
 """The features as the source has them now, for a schedule. Wiring only."""
 
 from components.build_features import build_features
-from pipelines.data_steps import ingest_steps
-from pipelines.definition import pipeline, step
+from pipelines.steps.data_steps import ingest_steps
+from pipelines.steps.definition import pipeline, step
 
 
 @pipeline(

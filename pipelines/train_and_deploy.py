@@ -6,10 +6,10 @@ from kfp import dsl
 
 from components.export import export
 from components.train import train
-from pipelines.data_steps import data_steps
-from pipelines.definition import pipeline, step
-from pipelines.gate_steps import gate_steps
-from pipelines.publish_steps import publish_steps
+from pipelines.steps.data_steps import data_steps
+from pipelines.steps.definition import pipeline, step
+from pipelines.steps.gate_steps import gate_steps
+from pipelines.steps.publish_steps import publish_steps
 
 
 class Trained(NamedTuple):

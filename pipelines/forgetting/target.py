@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipelines.workspace import Places
+from pipelines.local_runner.workspace import Places
 from polytask.registry.version import ModelRegistry
 from polytask.scenario.schema import Scenario
 

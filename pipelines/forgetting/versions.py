@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipelines.commands.update_base import write_repository
 from pipelines.forgetting.target import Finding, Handler, Target
-from pipelines.grow import write_repository
 from polytask.contract.contract import load_contract
 from polytask.errors import PolytaskError
 from polytask.personal.places import PUBLISHED

@@ -29,7 +29,7 @@ OVERLAYS = namespaces()
 README_OF = {name: f"manifests/overlays/{name}/README.md" for name in OVERLAYS}
 ENVIRONMENT = "made the environment of the tests"
 DEMO = "trains for minutes; tests/e2e/test_demo.py runs it, and the desk has bundles in its place"
-WORKSPACE = "needs the workspace of a demo; tests/pipelines/test_run.py runs it"
+WORKSPACE = "needs the workspace of a demo; tests/pipelines/commands/test_run.py runs it"
 LEFT_OUT: dict[str, dict[str, str]] = {
     GUIDE: {
         "make setup": ENVIRONMENT,

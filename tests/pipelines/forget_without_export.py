@@ -4,12 +4,12 @@ import shutil
 from pathlib import Path
 
 import onnx
-from polytask.storage.atomic import sha256_file
+
+from polytask.contract.contract import CatalogueSpec, Contract, FileSum, load_contract
 from polytask.data.catalogue import catalogue_of
 from polytask.registry.trained import Version
 from polytask.scenario.names import USERS
-
-from polytask.contract.contract import CatalogueSpec, Contract, FileSum, load_contract
+from polytask.storage.atomic import sha256_file
 from serving.triton.checksums import write_sums
 
 

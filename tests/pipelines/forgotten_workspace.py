@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from feature_repo.apply import build_store
 from feature_repo.training_set import build_training_set
-from pipelines.forget import forget
+from pipelines.commands.forget import forget
 from polytask.contract.contract import REPOSITORY_FOLDER, TEXT_ENCODER
 from polytask.data.catalogue import catalogues_of, load_catalogue
 from polytask.data.priorities import equal_priorities

@@ -1,0 +1,68 @@
+"""The command `polytask refresh-catalogue`: new items join the last version by their text alone."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pipelines.commands.update_base import (
+    BundleOption,
+    CheckpointOption,
+    GateOption,
+    ScenarioOption,
+    WorkspaceOption,
+    ground,
+    tell,
+    teller,
+    write_repository,
+)
+from pipelines.local_runner.workspace import WORKSPACE
+
+IDS_SHOWN = 10
+
+
+def refresh_catalogue(
+    scenario: ScenarioOption = "movielens",
+    items: Annotated[
+        Path | None, typer.Option(help="Items table (.parquet or .csv); default: the scenario's source as it is now.")
+    ] = None,
+    workspace: WorkspaceOption = WORKSPACE,
+    checkpoint: CheckpointOption = None,
+    bundle: BundleOption = None,
+    gate: GateOption = True,
+) -> None:
+    """Append new items to the catalogue of the last version and publish the next one; no weight moves.
+
+    Examples:
+      polytask refresh-catalogue --items new.csv
+      polytask refresh-catalogue
+    """
+    started = time.monotonic()
+    console = Console(file=sys.stdout)
+    base = ground(scenario, workspace, checkpoint, bundle)
+
+    from pipelines.local_runner.prepare import prepared
+    from polytask.ingest import ingest_items
+    from polytask.jobs.updates import refresh_job
+    from polytask.scenario.names import ITEMS
+
+    table = ingest_items(base.previous.contract().scenario, items)
+    data = prepared(base.file, workspace, console) if gate else None
+    rows = None if data is None else data.training_set
+    with base.workplace() as place:
+        done = refresh_job(base.previous, table, place, teller(console), write_repository, rows)
+        if data is not None:
+            base.judge(place, data.tables, data.training_set, console)
+        published = base.publish(place, place / "bundle" / done.contract.catalogues[ITEMS].path)
+    if done.changed:
+        shown = ", ".join(map(str, done.changed[:IDS_SHOWN])) + (", ..." if len(done.changed) > IDS_SHOWN else "")
+        tell(console, f"another text, and so another text vector: {shown}")
+    if done.missing:
+        tell(console, f"{done.missing} items are gone from the table; their rows stay")
+    if done.same_outputs:
+        tell(console, f"[green]✓[/] equal in every bit: {', '.join(done.same_outputs)}")
+    tell(console, f"{done.new} items appended; version {done.contract.model_version} in {published}")
+    tell(console, f"done in {time.monotonic() - started:.0f} s")

@@ -1,0 +1,1 @@
+"""Steps of the pipelines: their definition, and the groups of steps that several pipelines share."""
