@@ -138,8 +138,8 @@ def _ask(
     scenario: Scenario, bundle: Path, places: Places, queries: Sequence[str], console: Console
 ) -> list[dict[str, Any]]:
     """Start the servers, ask about a few users over gRPC, print the answers, stop the servers."""
-    from serving.cli import render_answers
     from serving.client import Question, RecommenderClient
+    from serving.commands.response_tables import render_answers
     from serving.local.stack import LocalStack
 
     contract = load_contract(bundle, verify_files=False)

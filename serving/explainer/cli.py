@@ -55,9 +55,9 @@ def explain(
       polytask explain --user 42 --task item --filter genres=Horror
       polytask explain --user 42 --task item --query 'a scary ghost story' --json
     """
-    from serving.cli import bearer_token
     from serving.client import Tls
     from serving.client import explain as ask
+    from serving.commands.bearer_token import bearer_token
     from serving.local.stack import STATE_FILE, read_state
 
     address = url or (read_state(STATE_FILE) or {}).get("explainer")

@@ -35,7 +35,7 @@ RUN_BY = {
     "polytask fine-tune": ("tests/pipelines/commands/test_update_base.py", "fine_tune"),
     "polytask forget": ("tests/pipelines/commands/test_forget.py", "run(place"),
     "polytask models": ("tests/pipelines/commands/test_models.py", "models"),
-    "polytask recommend": ("tests/serving/test_cli.py", "recommend("),
+    "polytask recommend": ("tests/serving/commands/test_recommend.py", "recommend("),
     "polytask refresh-catalogue": ("tests/pipelines/commands/test_update_base.py", "refresh_catalogue"),
     "polytask rollout": ("tests/serving/rollout/test_cli.py", "rollout"),
     "polytask compile": ("tests/pipelines/commands/test_compile.py", "compile_pipelines"),

@@ -13,8 +13,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from polytask.errors import RequestError, ServingError
-from serving.cli import _context, _start_explainer, _weights, recommend, render_answers, serve, task_titles
 from serving.client import Answer, Label, Ranked, SlateEntry, Value
+from serving.commands.recommend import _context, _weights, recommend
+from serving.commands.response_tables import render_answers, task_titles
+from serving.commands.serve import _start_explainer, serve
 from serving.console.cli import console as console_command
 from tests.serving.client.fake_server import running
 

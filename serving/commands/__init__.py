@@ -1,0 +1,1 @@
+"""The commands of `polytask` that start servers and send requests to them."""
