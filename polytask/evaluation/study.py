@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from polytask.data.dataset import Dataset
 from polytask.evaluation.baselines import Tuned
-from polytask.evaluation.bootstrap import RESAMPLES, Sampled, average, sampled
 from polytask.evaluation.evaluate import model_scores
 from polytask.evaluation.measures import DESCRIPTIVE, LOWER_IS_BETTER, task_statistics
 from polytask.evaluation.requests import Requests
 from polytask.evaluation.served import NO_ROWS, served_scores
 from polytask.evaluation.slices import slices_of
+from polytask.metrics.bootstrap import RESAMPLES, Sampled, average, sampled
 from polytask.metrics.weighted import FloatArray, Statistic, Weights
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Task

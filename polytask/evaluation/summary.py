@@ -5,9 +5,9 @@ from typing import Any
 
 from polytask.data.splits import Split
 from polytask.evaluation.baselines import Tuned
-from polytask.evaluation.bootstrap import SEED
 from polytask.evaluation.measures import LIST_LENGTH, primary_metric
 from polytask.evaluation.study import MODEL, PREVIOUS, Study
+from polytask.metrics.bootstrap import SEED
 from polytask.scenario.schema import Scenario
 
 # Methods that are variants of the model carry this before their name.

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from polytask.data.dataset import Dataset, with_scenario, with_vectors
 from polytask.data.splits import Split
 from polytask.evaluation.baselines import Tuned, tuned_baselines
-from polytask.evaluation.bootstrap import RESAMPLES
 from polytask.evaluation.calibration import calibration
 from polytask.evaluation.examples import examples
 from polytask.evaluation.previous import previous_method
@@ -35,6 +34,7 @@ from polytask.experiment.trainings import Trained, Trainings, data_sha256
 from polytask.experiment.variants import Variant, variants_of, with_seed
 from polytask.jobs.inputs import Say, item_vectors, load_dataset
 from polytask.jobs.train import train_model
+from polytask.metrics.bootstrap import RESAMPLES
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Scenario
 from polytask.text.language_model import LanguageModel

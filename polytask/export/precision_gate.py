@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from polytask.contract.contract import TaskFigures
 from polytask.data.dataset import Dataset
-from polytask.evaluation.bootstrap import sampled
 from polytask.evaluation.evaluate import scores_with
 from polytask.evaluation.measures import LIST_LENGTH, LOWER_IS_BETTER, listed_rows, primary_metric, task_statistics
 from polytask.evaluation.requests import Requests, split_requests
+from polytask.metrics.bootstrap import sampled
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Task
 

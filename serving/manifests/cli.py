@@ -32,7 +32,7 @@ def render(
     from serving.manifests.check import check_documents, check_overlay_length
     from serving.manifests.crd_schemas import load_crds
     from serving.manifests.pod_rules import check_digests
-    from serving.rollout.first_model import stopped
+    from serving.rollout.strategies.first_model import stopped
 
     schemas = load_crds(crds) if crds is not None else None
     console = Console()

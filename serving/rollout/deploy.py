@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import cast, get_args
 
 from serving.kubernetes.client import connect
-from serving.rollout.canary_analysis import Judge, ProbeJudge, PrometheusJudge, load_rules
 from serving.rollout.errors import RolloutError
 from serving.rollout.release import load_release
 from serving.rollout.roll_out import roll_out
 from serving.rollout.settings import Outcome, Settings, Strategy
+from serving.rollout.strategies.canary_analysis import Judge, ProbeJudge, PrometheusJudge, load_rules
 from serving.rollout.upload import upload as upload_bundle
 from serving.rollout.upload import uploads
 

@@ -16,19 +16,19 @@ import time
 import yaml
 
 from serving.kubernetes.client import INFERENCE_SERVICE, KUBECTL, Cluster, Object
-from serving.rollout import routes
 from serving.rollout.errors import RolloutError, RolloutStopped
-from serving.rollout.first_model import FIRST, is_stopped, stopped
-from serving.rollout.in_place import InPlace
-from serving.rollout.lease import Lease
-from serving.rollout.readiness import is_ready
-from serving.rollout.reconcile import Reconciliation
 from serving.rollout.release import Release
-from serving.rollout.revision import MODE, Replacement, Revision
-from serving.rollout.second import Second, shadow_name
+from serving.rollout.service import routes
+from serving.rollout.service.lease import Lease
+from serving.rollout.service.readiness import is_ready
+from serving.rollout.service.revision import MODE, Replacement, Revision
+from serving.rollout.service.stopping import StopRequested, stop_requests
 from serving.rollout.settings import Action, Outcome, Settings
-from serving.rollout.steps import Steps
-from serving.rollout.stopping import StopRequested, stop_requests
+from serving.rollout.strategies.first_model import FIRST, is_stopped, stopped
+from serving.rollout.strategies.in_place import InPlace
+from serving.rollout.strategies.reconcile import Reconciliation
+from serving.rollout.strategies.second import Second, shadow_name
+from serving.rollout.strategies.steps import Steps
 
 LOGGER = logging.getLogger(__name__)
 STANDARD = "Standard"

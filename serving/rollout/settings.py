@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from serving.rollout.canary_analysis import Judge, ProbeJudge
-from serving.rollout.lease import SECONDS
+from serving.rollout.service.lease import SECONDS
+from serving.rollout.strategies.canary_analysis import Judge, ProbeJudge
 
 Strategy = Literal["recreate", "rolling", "canary", "shadow"]
 Action = Literal["unchanged", "deployed", "promoted", "shadowing"]

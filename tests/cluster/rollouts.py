@@ -8,9 +8,9 @@ from kubernetes.client import Configuration
 
 from polytask.scenario import Scenario
 from serving.kubernetes.client import Cluster
-from serving.rollout.canary_analysis import ProbeJudge
 from serving.rollout.release import Release
 from serving.rollout.settings import Settings
+from serving.rollout.strategies.canary_analysis import ProbeJudge
 from tests.cluster.api import Object, wait_for
 from tests.cluster.control_plane import ControlPlane
 from tests.serving.triton.tiny import tiny_contract

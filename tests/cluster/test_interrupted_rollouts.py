@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from serving.rollout.release import Release
-from serving.rollout.revision import Revision, has_two_bundles
 from serving.rollout.roll_out import roll_out
+from serving.rollout.service.revision import Revision, has_two_bundles
 from serving.rollout.settings import Settings
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.deployers import Access, start_deployer

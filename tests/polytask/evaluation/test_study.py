@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from polytask.evaluation.bootstrap import Sampled
 from polytask.evaluation.requests import split_requests
 from polytask.evaluation.slices import rare_items, slices_of
 from polytask.evaluation.study import MODEL, Key, Study, merged, study
 from polytask.evaluation.summary import summary_of
+from polytask.metrics.bootstrap import Sampled
 from tests.polytask.tiny import tiny_dataset
 
 RESAMPLES = 200

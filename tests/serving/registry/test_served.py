@@ -13,7 +13,7 @@ from serving.registry import served
 from serving.registry.served import find_live, version_in
 from serving.rollout.errors import RolloutError
 from serving.rollout.release import Release
-from serving.rollout.revision import Revision
+from serving.rollout.service.revision import Revision
 from tests.serving.registry.published import published
 from tests.serving.rollout.api_server import Cluster as State
 from tests.serving.rollout.api_server import Server

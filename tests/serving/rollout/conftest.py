@@ -11,9 +11,9 @@ from kubernetes.client import Configuration
 
 from polytask.scenario import Scenario
 from serving.kubernetes.client import GRPC_ROUTE, HTTP_ROUTE, INFERENCE_SERVICE, KUBECTL, Cluster, Resource
-from serving.rollout.canary_analysis import ProbeJudge
 from serving.rollout.release import Release
 from serving.rollout.settings import Settings
+from serving.rollout.strategies.canary_analysis import ProbeJudge
 from tests.serving.rollout.api_server import Cluster as State
 from tests.serving.rollout.api_server import Server
 from tests.serving.rollout.object_store import ObjectStore, storing

@@ -15,11 +15,11 @@ from kubernetes.client import Configuration
 
 from serving.kubernetes.client import ATTEMPTS, INFERENCE_SERVICE, KUBECTL, Cluster
 from serving.rollout.errors import RolloutError, RolloutStopped
-from serving.rollout.first_model import FIRST, stopped
 from serving.rollout.release import Release
-from serving.rollout.revision import BUNDLE, Revision
 from serving.rollout.roll_out import roll_out
+from serving.rollout.service.revision import BUNDLE, Revision
 from serving.rollout.settings import Settings
+from serving.rollout.strategies.first_model import FIRST, stopped
 from tests.serving.rollout.api_server import Server
 from tests.serving.rollout.conftest import NAMESPACE, SERVICE, State, address, live
 
@@ -223,7 +223,7 @@ def test_a_stopped_rollback_leaves_the_model_before(
                 os.kill(os.getpid(), signal.SIGTERM)
 
     handler = Watch()
-    logger = logging.getLogger("serving.rollout.in_place")
+    logger = logging.getLogger("serving.rollout.strategies.in_place")
     logger.addHandler(handler)
     try:
         with pytest.raises(RolloutStopped):

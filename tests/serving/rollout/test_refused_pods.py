@@ -9,9 +9,9 @@ import pytest
 
 from serving.kubernetes.client import Cluster
 from serving.rollout.errors import RolloutError
-from serving.rollout.readiness import wait_ready
 from serving.rollout.release import Release
 from serving.rollout.roll_out import roll_out
+from serving.rollout.service.readiness import wait_ready
 from serving.rollout.settings import Settings
 from tests.serving.rollout.conftest import State
 

@@ -10,13 +10,13 @@ import pytest
 
 from serving.kubernetes.client import GRPC_ROUTE, HTTP_ROUTE, INFERENCE_SERVICE, KUBECTL, Cluster
 from serving.manifests.route_rules import check_routes
-from serving.rollout import routes
-from serving.rollout.canary_analysis import Candidate
 from serving.rollout.errors import Conflicting, Refused, RolloutError
 from serving.rollout.release import Release
-from serving.rollout.revision import Revision, second_service
 from serving.rollout.roll_out import roll_out
+from serving.rollout.service import routes
+from serving.rollout.service.revision import Revision, second_service
 from serving.rollout.settings import Settings
+from serving.rollout.strategies.canary_analysis import Candidate
 from tests.serving.rollout.conftest import SERVICE, State, address, live, set_address
 
 Make = Callable[..., Release]

@@ -15,12 +15,12 @@ from dataclasses import replace
 from typing import NoReturn
 
 from serving.kubernetes.client import INFERENCE_SERVICE, Object
-from serving.rollout.deployments import some_available
 from serving.rollout.errors import Conflicting, Refused, RolloutError
-from serving.rollout.readiness import is_ready
-from serving.rollout.revision import REPLACEMENTS, Revision, has_two_bundles
-from serving.rollout.steps import Steps
-from serving.rollout.stopping import StopRequested, undisturbed
+from serving.rollout.service.deployments import some_available
+from serving.rollout.service.readiness import is_ready
+from serving.rollout.service.revision import REPLACEMENTS, Revision, has_two_bundles
+from serving.rollout.service.stopping import StopRequested, undisturbed
+from serving.rollout.strategies.steps import Steps
 
 LOGGER = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from serving.manifests.crd_schemas import Schemas, check_against_crds
 from serving.manifests.inference_service_rules import check_inference_service
 from serving.manifests.render import OVERLAYS, documents, render
 from serving.rollout.release import Release
-from serving.rollout.revision import Revision, second_service
+from serving.rollout.service.revision import Revision, second_service
 from tests.serving.manifests.conftest import ROOT, find
 
 Make = Callable[..., Release]

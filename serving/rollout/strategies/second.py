@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from serving.kubernetes.client import INFERENCE_SERVICE, Object
-from serving.rollout import routes
 from serving.rollout.errors import NotServing, RolloutError
-from serving.rollout.in_place import InPlace, RollbackFailed
-from serving.rollout.readiness import is_ready
-from serving.rollout.revision import Revision, second_service
+from serving.rollout.service import routes
+from serving.rollout.service.readiness import is_ready
+from serving.rollout.service.revision import Revision, second_service
+from serving.rollout.service.stopping import StopRequested, undisturbed
 from serving.rollout.settings import Action
-from serving.rollout.steps import Steps
-from serving.rollout.stopping import StopRequested, undisturbed
+from serving.rollout.strategies.in_place import InPlace, RollbackFailed
+from serving.rollout.strategies.steps import Steps
 
 LOGGER = logging.getLogger(__name__)
 

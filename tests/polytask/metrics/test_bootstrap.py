@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from polytask.evaluation.bootstrap import Sampled, average, sampled
+from polytask.metrics.bootstrap import Sampled, average, sampled
 from polytask.metrics.weighted import coverage_of, mean_of
 
 M = 400
@@ -30,7 +30,7 @@ def test_the_difference_of_a_pair_is_sharper_than_its_parts(values):
 
 def test_it_is_repeatable_and_does_not_depend_on_the_chunks(values, monkeypatch):
     whole = sampled({"mean": mean_of(values)}, M, resamples=50)["mean"]
-    monkeypatch.setattr("polytask.evaluation.bootstrap.CHUNK", 7 * M)
+    monkeypatch.setattr("polytask.metrics.bootstrap.CHUNK", 7 * M)
     assert sampled({"mean": mean_of(values)}, M, resamples=50)["mean"].resamples == pytest.approx(whole.resamples)
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from serving.rollout.canary_analysis import Candidate, ProbeJudge, PrometheusJudge, Rule, load_rules
 from serving.rollout.errors import NotServing, RolloutError
 from serving.rollout.smoke_service import Endpoint, Expected, check_answers
+from serving.rollout.strategies.canary_analysis import Candidate, ProbeJudge, PrometheusJudge, Rule, load_rules
 
 Answer = Callable[[str], httpx.Response]
 

@@ -7,14 +7,14 @@ import logging
 from typing import Any
 
 from serving.kubernetes.client import INFERENCE_SERVICE, Object
-from serving.rollout import routes
 from serving.rollout.errors import NotServing, RolloutError
-from serving.rollout.in_place import InPlace
-from serving.rollout.readiness import is_ready
-from serving.rollout.revision import Revision
-from serving.rollout.second import Second, shadow_name
-from serving.rollout.steps import Steps
-from serving.rollout.stopping import StopRequested
+from serving.rollout.service import routes
+from serving.rollout.service.readiness import is_ready
+from serving.rollout.service.revision import Revision
+from serving.rollout.service.stopping import StopRequested
+from serving.rollout.strategies.in_place import InPlace
+from serving.rollout.strategies.second import Second, shadow_name
+from serving.rollout.strategies.steps import Steps
 
 LOGGER = logging.getLogger(__name__)
 

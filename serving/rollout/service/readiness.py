@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from serving.kubernetes.client import INFERENCE_SERVICE, Cluster, Object
-from serving.rollout.deployments import failing, not_made, not_replaced
 from serving.rollout.errors import NotServing
+from serving.rollout.service.deployments import failing, not_made, not_replaced
 
 FAILED = ("BlockedByFailedLoad", "InvalidSpec")
 # What the API server reports for a pod that its namespace does not admit. The same pod is refused each time.

@@ -8,15 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 from serving.kubernetes.client import INFERENCE_SERVICE, Cluster, Object
-from serving.rollout import first_model
-from serving.rollout.canary_analysis import Candidate
 from serving.rollout.errors import RolloutError
-from serving.rollout.lease import Lease
-from serving.rollout.readiness import wait_ready
 from serving.rollout.release import Release
-from serving.rollout.revision import Revision
+from serving.rollout.service.lease import Lease
+from serving.rollout.service.readiness import wait_ready
+from serving.rollout.service.revision import Revision
 from serving.rollout.settings import Settings
 from serving.rollout.smoke_service import Endpoint, Expected, wait_for_answers
+from serving.rollout.strategies import first_model
+from serving.rollout.strategies.canary_analysis import Candidate
 
 LOGGER = logging.getLogger(__name__)
 

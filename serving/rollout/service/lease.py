@@ -19,7 +19,7 @@ from typing import Any
 
 from serving.kubernetes.client import LEASE, Cluster, Object
 from serving.rollout.errors import Conflicting, RolloutError
-from serving.rollout.stopping import undisturbed
+from serving.rollout.service.stopping import undisturbed
 
 LOGGER = logging.getLogger(__name__)
 SECONDS = 30.0

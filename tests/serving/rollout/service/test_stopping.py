@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from serving.kubernetes.client import Cluster
-from serving.rollout.canary_analysis import Candidate
 from serving.rollout.errors import RolloutStopped
 from serving.rollout.release import Release
 from serving.rollout.roll_out import roll_out
+from serving.rollout.service.stopping import StopRequested, stop_requests, undisturbed
 from serving.rollout.settings import Settings
-from serving.rollout.stopping import StopRequested, stop_requests, undisturbed
+from serving.rollout.strategies.canary_analysis import Candidate
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

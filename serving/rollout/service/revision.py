@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
 from serving.kubernetes.client import INFERENCE_SERVICE, Object
-from serving.rollout.first_model import STOP
 from serving.rollout.release import PVC, Release
+from serving.rollout.strategies.first_model import STOP
 
 PREFIX = "polytask.dev/"
 REPOSITORY_SHA256 = f"{PREFIX}repository-sha256"

@@ -1,0 +1,1 @@
+"""The inference service on the cluster: its revisions, deployments, routes, readiness, and the lease of a rollout."""

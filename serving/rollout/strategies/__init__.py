@@ -1,0 +1,1 @@
+"""How a new version replaces the old one: in place, second service, canary, first model."""
