@@ -16,7 +16,7 @@ from polytask.training.checkpoint import HISTORY_FILE, load_checkpoint, trained_
 
 KEY_FILE = "key.txt"
 # Code that runs after training; a change there leaves the weights as they are.
-AFTER_TRAINING = ("evaluation", "export", "growth")
+AFTER_TRAINING = ("evaluation", "experiment", "export", "metrics", "presentation", "updates")
 
 
 @dataclass(frozen=True)

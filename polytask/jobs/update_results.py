@@ -1,4 +1,4 @@
-"""What the jobs of growth return, and how they measure and say it."""
+"""What the jobs that update a model return, and how they measure it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Becomes a server that ends when the program that started it ends, even by SIGKILL.
 
-`started_server.start_server` runs this file by its path, with the id of that program and the server's command. When the
+`server_process.start_server` runs this file by its path, with the id of that program and the server's command. When the
 starting thread ends, the kernel sends SIGTERM to the server (on Linux; elsewhere it lives on).
 """
 

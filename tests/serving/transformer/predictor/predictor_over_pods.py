@@ -1,4 +1,4 @@
-"""Cases of the predictor over fake pods; `test_predictor.py` runs them in a process of their own."""
+"""Cases of the predictor over fake pods; `test_client.py` runs them in a process of their own."""
 
 import asyncio
 import json
