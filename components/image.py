@@ -1,3 +1,5 @@
-"""The image every step runs in. One constant: a release changes it here and nowhere else."""
+"""The image that every step runs in."""
 
-IMAGE = "ghcr.io/polytask/polytask-python:0.1.0"
+from polytask import __version__
+
+IMAGE = f"ghcr.io/polytask/polytask-python:{__version__}"

@@ -6,7 +6,7 @@ Exit codes: 0 done, 1 an error that its one line explains, 2 a wrong command lin
 import sys
 from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.exceptions import Abort, TyperException
 
+from polytask import __version__
 from polytask.environment import prepare_environment
 from polytask.errors import PolytaskError
 
@@ -65,9 +66,25 @@ class Group(PlainTypes, TyperGroup):
         return sorted(self.commands, key=lambda name: (_PLACE.get(name, len(_PLACE)), name))
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        Console().print(f"polytask {__version__}", highlight=False)
+        raise typer.Exit
+
+
 def build_app(points: Iterable[EntryPoint] | None = None) -> typer.Typer:
     """The application with some commands; None means every one that an installed package contributes."""
     app = typer.Typer(cls=Group, help=HELP, epilog=EXIT_CODES, no_args_is_help=True, add_completion=True)
+
+    @app.callback(cls=Group, help=HELP, epilog=EXIT_CODES, no_args_is_help=True)
+    def options(
+        version: Annotated[
+            bool,
+            typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+        ] = False,
+    ) -> None:
+        """Options of `polytask` itself."""
+
     found = entry_points(group=COMMANDS) if points is None else points
     for point in found:
         command: Callable[..., Any] | typer.Typer = point.load()

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from polytask import __version__
 from polytask.contract.contract import load_contract
 from serving.local.triton import choose_ports
 
@@ -174,14 +175,18 @@ assert load_scenario("movielens").name == "movielens"
 def test_images_are_those_of_the_manifests_and_of_the_steps():
     from components.image import IMAGE
 
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    registry, version = re.findall(r"^(?:REGISTRY|VERSION) \?= (\S+)$", makefile, re.MULTILINE)
-    service = (ROOT / "manifests" / "base" / "inference-service.yaml").read_text(encoding="utf-8")
-    assert f"image: {registry}/polytask-transformer:{version}\n" in service
-    explainer = (ROOT / "manifests" / "components" / "explainer" / "explainer.yaml").read_text(encoding="utf-8")
-    assert f"image: {registry}/polytask-explainer:{version}\n" in explainer
-    assert f"{registry}/polytask-python:{version}" == IMAGE
+    command = ["make", "--silent", "--eval", "shown: ; @echo $(REGISTRY) $(VERSION)", "shown"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    registry, version = done.stdout.split()
+    assert (version, IMAGE) == (__version__, f"{registry}/polytask-python:{__version__}")
     assert f"ARG VERSION={version}\n" in CONTAINERFILE
+    named = set()
+    for file in (ROOT / "manifests").rglob("*.yaml"):
+        text = file.read_text(encoding="utf-8")
+        tags = re.findall(rf"{registry}/(polytask-\w+)(?::|, newTag: )([\w.]+)", text)
+        assert {tag for _, tag in tags} <= {version}, file
+        named |= {image for image, _ in tags}
+    assert named == {"polytask-transformer", "polytask-explainer", "polytask-python"}
 
 
 def test_images_run_as_the_user_of_the_manifests():

@@ -4,7 +4,7 @@ import inspect
 import re
 import shlex
 import tomllib
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, version
 from pathlib import Path
 
 import pytest
@@ -147,3 +147,8 @@ def test_errors_are_one_line(
     assert error.startswith(message)
     assert len(error.splitlines()) <= 1
     assert code != 2 or "See: polytask --help" in error
+
+
+def test_the_version_is_that_of_the_package(app: typer.Typer):
+    shown = CliRunner().invoke(app, ["--version"], env=WIDE)
+    assert (shown.exit_code, shown.output.split()) == (0, ["polytask", version("polytask")])
