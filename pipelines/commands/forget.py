@@ -21,6 +21,8 @@ from polytask.scenario import load_scenario, scenario_path
 from polytask.scenario.schema import Scenario
 from serving.registry.address import open_registry
 
+PIPE_COLUMNS = 10_000
+
 
 def forget(
     user: Annotated[str, typer.Option(help="The user's key, as in the users table.")],
@@ -55,7 +57,8 @@ def forget(
       polytask forget --user 42
     """
     stay_on_this_machine()
-    console = Console(file=sys.stdout)
+    # In a pipe or a file no path is wrapped, so that it can be copied.
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
     loaded = load_scenario(scenario_path(scenario))
     key = typed_key(loaded, user)
     for name, folder in {"workspace": workspace, "feature-store": feature_store, "published": published}.items():

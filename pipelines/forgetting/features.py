@@ -1,6 +1,6 @@
 """The feature store's offline sources and its online store, see `feature_repo.forget_user`."""
 
-from pipelines.forgetting.target import Finding, Handler, Target
+from pipelines.forgetting.target import Finding, Handler, Target, counted
 from polytask.personal.places import OFFLINE_STORE, ONLINE_STORE
 
 
@@ -16,7 +16,7 @@ def _find_offline(target: Target) -> list[Finding]:
     from feature_repo.forget_user import rows_in_sources, tables_elsewhere
 
     rows = rows_in_sources(target.feature_store, target.scenario, target.user)
-    found = [Finding(OFFLINE_STORE, str(path), f"{count} rows removed") for path, count in rows.items()]
+    found = [Finding(OFFLINE_STORE, str(path), f"{counted(count, 'row')} removed") for path, count in rows.items()]
     tables = tables_elsewhere(target.feature_store, target.scenario)
     return found + [Finding(OFFLINE_STORE, table, "not looked at: delete the rows there", "yours") for table in tables]
 

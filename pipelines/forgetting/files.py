@@ -6,7 +6,7 @@ All of it is made from the tables and can be made again, so what holds the user 
 import re
 from pathlib import Path
 
-from pipelines.forgetting.target import Finding, Handler, Target
+from pipelines.forgetting.target import Finding, Handler, Target, counted
 from pipelines.forgetting.versions import holding
 from polytask.data.tables import table_file
 from polytask.ingest.rejected import REJECTED
@@ -56,7 +56,7 @@ def _find_runs(target: Target) -> list[Finding]:
     rows = _rows_of_runs(target)
     if not rows:
         return []
-    what = f"{rows} rows; deleted with all steps that are kept, the next run makes them again"
+    what = f"{counted(rows, 'row')}; deleted with all steps that are kept, the next run makes them again"
     return [Finding(PIPELINE_RUNS, str(target.places.pipeline), what)]
 
 

@@ -5,7 +5,7 @@ They are removed only from the team's tables, and only where that is asked for.
 
 from pathlib import Path
 
-from pipelines.forgetting.target import Finding, Handler, Target, nothing_to_remove
+from pipelines.forgetting.target import Finding, Handler, Target, counted, nothing_to_remove
 from polytask.ingest.run import SOURCES
 from polytask.ingest.widedeep import unpacked_data
 from polytask.personal.places import PACKAGED_DATA, SOURCE_TABLES
@@ -24,10 +24,11 @@ def _files(target: Target) -> dict[Path, int]:
 
 
 def _find(target: Target) -> list[Finding]:
+    rows = {path: counted(count, "row") for path, count in _files(target).items()}
     if target.rewrite_sources:
-        return [Finding(SOURCE_TABLES, str(path), f"{count} rows removed") for path, count in _files(target).items()]
-    why = "rows stay: the tables are yours (--sources removes them); the next run leaves them out"
-    return [Finding(SOURCE_TABLES, str(path), f"{count} {why}", "yours") for path, count in _files(target).items()]
+        return [Finding(SOURCE_TABLES, str(path), f"{number} removed") for path, number in rows.items()]
+    why = "kept: the tables are yours (--sources removes the rows); the next run leaves the user out"
+    return [Finding(SOURCE_TABLES, str(path), f"{number} {why}", "yours") for path, number in rows.items()]
 
 
 def _remove(target: Target, findings: list[Finding]) -> list[Finding]:
@@ -46,7 +47,7 @@ def _find_packaged(target: Target) -> list[Finding]:
     tables = source.read(target.scenario, None)
     count = sum(count_in_table(table, target.key, target.user) for table in (tables.users, tables.interactions))
     what = "kept: a copy of a published data set, which no run reads the user from; delete the folder to remove it"
-    return [Finding(PACKAGED_DATA, str(folder), f"{count} rows {what}", "yours")] if count else []
+    return [Finding(PACKAGED_DATA, str(folder), f"{counted(count, 'row')} {what}", "yours")] if count else []
 
 
 HANDLER = Handler(_find, _remove)

@@ -59,6 +59,11 @@ class Handler:
     remove: Callable[[Target, list[Finding]], list[Finding]]
 
 
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: `1 row`, `7 rows`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def nothing_to_remove(_: Target, findings: list[Finding]) -> list[Finding]:
     """For places that are only reported."""
     return findings

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipelines.forgetting.files import ingested_tables
-from pipelines.forgetting.target import Finding, Handler, Target
+from pipelines.forgetting.target import Finding, Handler, Target, counted
 from pipelines.forgetting.versions import profiles
 from polytask.data.tables import table_file
 from polytask.personal.places import TEXT_VECTORS
@@ -55,7 +55,8 @@ def _find(target: Target) -> list[Finding]:
     if not keys:
         return []
     counts = {folder: VectorShards(folder, 1).holds(keys) for folder in _folders(cache_folder() / "text-vectors")}
-    return [Finding(TEXT_VECTORS, str(path), f"{count} vectors deleted") for path, count in counts.items() if count]
+    found = {path: counted(count, "vector") for path, count in counts.items() if count}
+    return [Finding(TEXT_VECTORS, str(path), f"{number} deleted") for path, number in found.items()]
 
 
 def _remove(target: Target, findings: list[Finding]) -> list[Finding]:

@@ -101,7 +101,7 @@ def run(place: Path, *arguments: str, user: object = USER) -> str:
     app.command()(forget)
     options = ["--user", user, "--scenario", place / "data" / "small.yaml", "--workspace", place / "workspace"]
     options += ["--evaluation", place / "eval"]
-    result = CliRunner(env={"COLUMNS": "240"}).invoke(app, [str(word) for word in (*options, *arguments)])
+    result = CliRunner(env={"COLUMNS": "80"}).invoke(app, [str(word) for word in (*options, *arguments)])
     if result.exception is not None:
         raise result.exception
     return result.output

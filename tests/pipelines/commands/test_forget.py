@@ -81,10 +81,10 @@ def test_nothing_of_the_user_is_left(place: Path) -> None:
 
     # The tables are the team's: reported, and left out by the next run.
     assert str(USER) in (place / "data" / "users.csv").read_text(encoding="utf-8")
-    assert "1 rows stay: the tables are yours" in output
+    assert "1 row kept: the tables are yours" in output
     ingest(scenario, place / "again")
     assert USER not in set(read_tables(place / "again").users["user_id"])
-    assert "1 rows stay" in run(place), "a second time there is only what is the team's"
+    assert "1 row kept" in run(place), "a second time there is only what is the team's"
     assert registry(place).versions() == sorted(registry(place).versions(), key=lambda one: one.created)
 
 
@@ -125,7 +125,7 @@ def test_a_folder_that_is_not_there_is_no_place_without_the_user(place: Path, op
 def test_the_tables_are_rewritten_where_that_is_asked_for(place: Path) -> None:
     lines = (place / "data" / "users.csv").read_text(encoding="utf-8").splitlines()
     output = run(place, "--sources")
-    assert "1 rows removed" in output
+    assert "1 row removed" in output
     left = (place / "data" / "users.csv").read_text(encoding="utf-8").splitlines()
     assert left == [line for line in lines if WORD not in line]
     assert USER not in set(pd.read_csv(place / "data" / "interactions.csv")["user_id"])

@@ -31,6 +31,16 @@ def test_a_user_of_rejected_rows_alone_is_found(place: Path) -> None:
     assert not path.exists()
 
 
+def test_paths_are_not_wrapped_in_a_pipe(place: Path) -> None:
+    """The output is no terminal, and COLUMNS is 80."""
+    output = run(place, "--dry-run")
+    folder = place / "workspace" / "small"
+    for path in (folder / "pipeline", folder / "small.resume.safetensors", folder / "serve" / "transformer.log"):
+        assert any(str(path) in line.split() for line in output.splitlines()), path
+    (profile,) = [line for line in output.splitlines() if "user_profile.parquet" in line]
+    assert profile.rstrip().endswith("1 row removed")
+
+
 @pytest.mark.usefixtures("quick_export")
 def test_the_logs_of_serve_are_searched(place: Path) -> None:
     logs = place.parent / "serve"
