@@ -24,7 +24,7 @@ def test_each_place_is_named_once() -> None:
 
 
 def test_the_page_is_linked() -> None:
-    for page in (DOCS / "index.md", DOCS / "security.md", DOCS.parent / "README.md"):
+    for page in (DOCS / "index.md", DOCS / "security.md", DOCS / "operate.md", DOCS.parent / "README.md"):
         assert "personal-data.md" in page.read_text(encoding="utf-8"), page
 
 
