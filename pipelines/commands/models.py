@@ -46,6 +46,7 @@ def list_models(
       polytask models --scenario movielens --json
       polytask models --registry http://localhost:8080
       polytask models rollback --reason "worse lists"
+      polytask models prune --keep 5 --dry-run
     """
     if context.invoked_subcommand is not None:
         return
@@ -99,7 +100,8 @@ def prune_versions(
     """Remove old versions: their bundles, checkpoints and records.
 
     The live version and the one that was live before it always stay. Without --keep and --max-age-days the scenario's
-    `retention` decides. In a Kubeflow Model Registry the versions are archived.
+    `retention` decides; it is an error when the scenario has none, as movielens. In a Kubeflow Model Registry the
+    versions are archived.
 
     Examples:
       polytask models prune --keep 5 --dry-run

@@ -82,6 +82,18 @@ def test_pruning(registry: FolderRegistry, small_scenario: Scenario, small_scena
     assert [version.version for version in registry.versions()] == [2, 3, 4]
 
 
+def test_the_help_leads_to_pruning_and_names_its_rule() -> None:
+    def words(*arguments: str) -> str:
+        return " ".join(CliRunner().invoke(models, [*arguments, "--help"]).output.split())
+
+    assert "polytask models prune --keep 5 --dry-run" in words()
+    assert "the scenario's `retention` decides; it is an error when the scenario has none, as movielens" in words(
+        "prune"
+    )
+    with pytest.raises(PolytaskError, match="no rule is given"):
+        raise CliRunner().invoke(models, ["prune", "--scenario", "movielens"]).exception or AssertionError
+
+
 def test_versions_of_another_registry(registry: FolderRegistry, small_scenario_file: Path, tmp_path: Path) -> None:
     with serving(State()) as url:
         other = KubeflowRegistry(url, "small", registry.folder)
