@@ -4,7 +4,7 @@ Exit codes: 0 done, 1 an error that its one line explains, 2 a wrong command lin
 """
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any
 
@@ -72,8 +72,15 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def points_of(words: Sequence[str]) -> Iterable[EntryPoint]:
+    """The entry points that a command line needs: that of its command alone, whose packages are then all it imports."""
+    points = entry_points(group=COMMANDS)
+    named = [point for point in points if words and point.name == words[0]]
+    return named or points
+
+
 def build_app(points: Iterable[EntryPoint] | None = None) -> typer.Typer:
-    """The application with some commands; None means every one that an installed package contributes."""
+    """The application with some commands; None means those that the command line needs (`points_of`)."""
     app = typer.Typer(cls=Group, help=HELP, epilog=EXIT_CODES, no_args_is_help=True, add_completion=True)
 
     @app.callback(cls=Group, help=HELP, epilog=EXIT_CODES, no_args_is_help=True)
@@ -85,7 +92,7 @@ def build_app(points: Iterable[EntryPoint] | None = None) -> typer.Typer:
     ) -> None:
         """Options of `polytask` itself."""
 
-    found = entry_points(group=COMMANDS) if points is None else points
+    found = points_of(sys.argv[1:]) if points is None else points
     for point in found:
         command: Callable[..., Any] | typer.Typer = point.load()
         panel = _PANEL.get(point.name, OTHERS)

@@ -3,6 +3,8 @@
 import inspect
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import EntryPoint, version
 from pathlib import Path
@@ -152,3 +154,12 @@ def test_errors_are_one_line(
 def test_the_version_is_that_of_the_package(app: typer.Typer):
     shown = CliRunner().invoke(app, ["--version"], env=WIDE)
     assert (shown.exit_code, shown.output.split()) == (0, ["polytask", version("polytask")])
+
+
+def test_a_command_imports_the_package_of_no_other():
+    script = "import sys; from polytask import cli; sys.argv = ['polytask', 'sample-data', '--help']; cli.main()"
+    watch = f"import atexit, sys; atexit.register(lambda: print(*sorted(sys.modules))); {script}"
+    done = subprocess.run([sys.executable, "-c", watch], capture_output=True, text=True, timeout=60, check=False)
+    modules = done.stdout.splitlines()[-1].split()
+    assert done.returncode == 0 and "polytask.samples.write" in modules
+    assert {name.partition(".")[0] for name in modules} & {"pipelines", "serving", "kfp", "feast", "torch"} == set()
