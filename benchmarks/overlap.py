@@ -31,7 +31,7 @@ def overlap_of(bench: Workbench, answered: Sequence[tuple[UserCall, Mapping[str,
     Raises ContractError where less than `LEAST_OVERLAP` is the same: then both do not do the same work. Two versions of
     ONNX Runtime may order entries of nearly equal score differently.
     """
-    from serving.client import Question, Ranked, RecommenderClient
+    from polytask.client import Question, Ranked, RecommenderClient
 
     shares: list[float] = []
     difference = None

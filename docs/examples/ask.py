@@ -2,7 +2,7 @@
 
 import sys
 
-from serving.client import Question, RecommenderClient
+from polytask.client import Question, RecommenderClient
 
 url, *users = sys.argv[1:]
 keys = [int(user) for user in users or ("10", "20")]

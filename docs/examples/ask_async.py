@@ -3,8 +3,8 @@
 import asyncio
 import sys
 
+from polytask.client import AsyncRecommenderClient, ServiceUnavailable
 from polytask.errors import RequestError
-from serving.client import AsyncRecommenderClient, ServiceUnavailable
 
 
 async def main(url: str, users: list[int]) -> None:

@@ -26,7 +26,7 @@ from polytask.storage.atomic import write_text
 from polytask.text.templates import fill
 
 if TYPE_CHECKING:
-    from serving.client import Answer
+    from polytask.client import Answer
 
 USERS_ASKED = 3
 LIST_LENGTH = 5
@@ -138,7 +138,7 @@ def _ask(
     scenario: Scenario, bundle: Path, places: Places, queries: Sequence[str], console: Console
 ) -> list[dict[str, Any]]:
     """Start the servers, ask about a few users over gRPC, print the answers, stop the servers."""
-    from serving.client import Question, RecommenderClient
+    from polytask.client import Question, RecommenderClient
     from serving.commands.response_tables import render_answers
     from serving.local.stack import LocalStack
 

@@ -65,7 +65,7 @@ def recommend(
       polytask recommend --user 42 --query 'a scary ghost story' --k 10
       polytask recommend --user 42 --slate 10 --weight item=2 --json
     """
-    from serving.client import RecommenderClient, Tls
+    from polytask.client import RecommenderClient, Tls
     from serving.local.stack import STATE_FILE, read_state
 
     state = None if url else read_state(STATE_FILE)

@@ -12,7 +12,7 @@ from polytask.contract.contract import load_contract
 from polytask.errors import ContractError
 
 if TYPE_CHECKING:
-    from serving.client import Answer, Entry
+    from polytask.client import Answer, Entry
 
 SHOWN = 5
 
@@ -60,7 +60,7 @@ def render_answers(
 
 def _is_one_number(task: str, entries: Sequence["Entry"]) -> bool:
     """Whether an answer is a regression's value or a binary task's probability, which has no label but the task."""
-    from serving.client import Label, Value
+    from polytask.client import Label, Value
 
     return len(entries) == 1 and (
         isinstance(entries[0], Value) or (isinstance(entries[0], Label) and entries[0].label == task)
@@ -81,7 +81,7 @@ def _print_slate(console: Console, answer: "Answer") -> None:
 
 
 def _cells(entry: "Entry") -> tuple[str, str]:
-    from serving.client import Label, Ranked
+    from polytask.client import Label, Ranked
 
     match entry:
         case Ranked(external, title, score):

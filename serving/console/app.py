@@ -16,9 +16,9 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from polytask.client import Explanation
 from polytask.errors import RequestError
 from polytask.presentation.style_sheet import STYLE_SHEET
-from serving.client import Explanation
 from serving.console.directory import Directory, Person
 from serving.console.explanation import Explainer, reasons, title
 from serving.console.page import slate_rows, sliders, stages, task_views

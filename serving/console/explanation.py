@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+from polytask.client import Explanation, Label, Ranked, TaskExplanation, explain
+from polytask.client.explain import ItemContribution, WordsContribution
 from polytask.errors import PolytaskError
 from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Task, Text
 from polytask.text.templates import value_words
-from serving.client import Explanation, Label, Ranked, TaskExplanation, explain
-from serving.client.explain import ItemContribution, WordsContribution
 from serving.console.directory import Directory
 from serving.console.service import Trouble, question_of
 from serving.console.state import View

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+from polytask.client import Answer, Entry, Label, Ranked, Value
 from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Task
-from serving.client import Answer, Entry, Label, Ranked, Value
 from serving.console.directory import Directory
 from serving.console.service import Reply
 from serving.console.state import View

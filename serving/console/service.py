@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from polytask.client import Answer, Question, RecommenderClient, ServiceUnavailable
 from polytask.errors import PolytaskError, RequestError
-from serving.client import Answer, Question, RecommenderClient, ServiceUnavailable
 from serving.console.directory import Directory
 from serving.console.state import View
 from serving.transformer.api.slate import mergeable

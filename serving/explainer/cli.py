@@ -12,7 +12,7 @@ from rich.table import Table
 from polytask.errors import RequestError, ServingError
 
 if TYPE_CHECKING:
-    from serving.client import Explanation
+    from polytask.client import Explanation
 
 SHOWN = 5
 
@@ -55,8 +55,8 @@ def explain(
       polytask explain --user 42 --task item --filter genres=Horror
       polytask explain --user 42 --task item --query 'a scary ghost story' --json
     """
-    from serving.client import Tls
-    from serving.client import explain as ask
+    from polytask.client import Tls
+    from polytask.client import explain as ask
     from serving.commands.bearer_token import bearer_token
     from serving.local.stack import STATE_FILE, read_state
 
@@ -84,7 +84,7 @@ def explain(
 
 def render_explanation(console: Console, found: "Explanation", limit: int = SHOWN) -> None:
     """One table per task: what raised its first answer most, `limit` items and all groups of words."""
-    from serving.client import Label, Ranked, Value
+    from polytask.client import Label, Ranked, Value
 
     console.print(f"User {found.user}", style="bold", markup=False, highlight=False)
     for name, task in found.tasks.items():

@@ -19,8 +19,8 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.pages import ROOT, Desk, check_table, commands, namespaces
 from tests.cluster.rollouts import Live
 from tests.pipelines.kfp_server import State, serving
+from tests.polytask.client.fake_server import running
 from tests.serving.bundle import VERSION, write_bundle
-from tests.serving.client.fake_server import running
 from tests.serving.rollout.object_store import ObjectStore, storing
 
 pytestmark = pytest.mark.cluster

@@ -16,7 +16,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from serving.client import RecommenderClient
+from polytask.client import RecommenderClient
 from serving.local.explainer import ExplainerProcess
 
 ROOT = Path(__file__).parents[2]

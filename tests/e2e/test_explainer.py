@@ -13,10 +13,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from polytask.client import RecommenderClient, ServiceUnavailable
+from polytask.client import explain as ask
 from polytask.data.tables import Tables
 from polytask.errors import RequestError, ServingError
-from serving.client import RecommenderClient, ServiceUnavailable
-from serving.client import explain as ask
 from serving.explainer.cli import explain
 from serving.local.explainer import ExplainerProcess
 from serving.local.stack import LocalStack

@@ -11,6 +11,7 @@ import pytest
 
 from feature_repo.apply import build_store
 from feature_repo.training_set import build_training_set
+from polytask.client import Question, RecommenderClient
 from polytask.contract.contract import REPOSITORY_FOLDER, load_contract
 from polytask.contract.tensors import multitask_outputs
 from polytask.data.catalogue import catalogues_of
@@ -24,7 +25,6 @@ from polytask.jobs.train import train_model
 from polytask.samples.write import SAMPLES, write_sample
 from polytask.scenario import Scenario, load_scenario
 from polytask.text.templates import TextTokenizer
-from serving.client import Question, RecommenderClient
 from serving.local.install import TritonInstallation
 from serving.local.stack import LocalStack
 from serving.triton.repository import write_repository

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from serving.client import RecommenderClient
+from polytask.client import RecommenderClient
 from serving.local.stack import LocalStack
 
 QUERY = "ein gruseliges Märchen 幽霊 👻"

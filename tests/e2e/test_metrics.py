@@ -11,7 +11,7 @@ import promql_parser
 import pytest
 import yaml
 
-from serving.client import RecommenderClient
+from polytask.client import RecommenderClient
 from serving.local.stack import LocalStack
 from serving.rollout.errors import NotServing
 from serving.rollout.smoke_service import Endpoint, Expected, check_answers

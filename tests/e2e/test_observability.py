@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from polytask.client import Question, RecommenderClient
 from polytask.errors import RequestError
-from serving.client import Question, RecommenderClient
 from serving.local.stack import LocalStack
 from tests.e2e.test_stress import wait_for
 from tests.serving.bundle import VERSION

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from polytask.client import RecommenderClient, explain
 from polytask.data.tables import Tables
 from polytask.errors import PolytaskError, RequestError, ServingError
 from polytask.scenario import Scenario
-from serving.client import RecommenderClient, explain
 from serving.local.install import TritonInstallation
 from serving.local.stack import LocalStack
 from serving.local.triton import choose_ports

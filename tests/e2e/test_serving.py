@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from polytask.client import Label, Question, Ranked, RecommenderClient, ServiceUnavailable, SlateEntry
 from polytask.data.tables import Tables
 from polytask.errors import RequestError
 from polytask.scenario import Scenario
-from serving.client import Label, Question, Ranked, RecommenderClient, ServiceUnavailable, SlateEntry
 from serving.local.stack import LocalStack
 from tests.e2e.test_stress import question
 from tests.serving.bundle import HISTORY_SHARE, VERSION, base_scores

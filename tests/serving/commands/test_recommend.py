@@ -12,13 +12,13 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
+from polytask.client import Answer, Label, Ranked, SlateEntry, Value
 from polytask.errors import RequestError, ServingError
-from serving.client import Answer, Label, Ranked, SlateEntry, Value
 from serving.commands.recommend import _context, _weights, recommend
 from serving.commands.response_tables import render_answers, task_titles
 from serving.commands.serve import _start_explainer, serve
 from serving.console.cli import console as console_command
-from tests.serving.client.fake_server import running
+from tests.polytask.client.fake_server import running
 
 app = typer.Typer()
 app.command()(recommend)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from polytask.client import Answer, Label, Question, Ranked, SlateEntry
 from polytask.errors import PolytaskError
-from serving.client import Answer, Label, Question, Ranked, SlateEntry
 from serving.transformer.features.reader import OnlineFeatures
 
 CHECKSUM = "c" * 64

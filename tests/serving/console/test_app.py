@@ -6,11 +6,11 @@ from collections.abc import Callable
 import pytest
 from starlette.testclient import TestClient
 
+from polytask.client import ServiceUnavailable
 from polytask.data.catalogue import catalogues_of
 from polytask.data.tables import Tables
 from polytask.errors import RequestError, ServingError
 from polytask.scenario import Scenario
-from serving.client import ServiceUnavailable
 from serving.console.app import Console, build_app
 from serving.console.directory import Directory
 from serving.console.service import Service

@@ -5,9 +5,9 @@ import re
 import pytest
 from starlette.testclient import TestClient
 
+from polytask.client import Explanation, Ranked, ServiceUnavailable, TaskExplanation
+from polytask.client.explain import ItemContribution, WordsContribution
 from polytask.scenario.schema import Text
-from serving.client import Explanation, Ranked, ServiceUnavailable, TaskExplanation
-from serving.client.explain import ItemContribution, WordsContribution
 from serving.console.app import Console, build_app
 from serving.console.directory import Directory
 from serving.console.explanation import SHOWN, Explainer, reasons

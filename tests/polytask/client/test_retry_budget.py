@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.client.retry_budget import RetryBudget, budget_of
+from polytask.client.retry_budget import RetryBudget, budget_of
 
 
 def test_half_of_the_tokens_are_kept():

@@ -7,12 +7,12 @@ from typing import Any, Unpack
 import httpx
 import tenacity
 
+from polytask.client.answers import Entry, Label, Ranked, Value
+from polytask.client.calls import Countdown, ServiceUnavailable, retry_rules, seconds_of
+from polytask.client.connection import Connection, Tls, Token
+from polytask.client.questions import Details, Question
+from polytask.client.retry_budget import budget_of
 from polytask.errors import RequestError, ServingError
-from serving.client.answers import Entry, Label, Ranked, Value
-from serving.client.calls import Countdown, ServiceUnavailable, retry_rules, seconds_of
-from serving.client.connection import Connection, Tls, Token
-from serving.client.questions import Details, Question
-from serving.client.retry_budget import budget_of
 
 NOT_BEGUN = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
 

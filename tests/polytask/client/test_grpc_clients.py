@@ -10,9 +10,9 @@ import grpc
 import pytest
 import trustme
 
+from polytask.client import Answer, AsyncRecommenderClient, RecommenderClient, ServiceUnavailable, Tls, Value
 from polytask.errors import RequestError, ServingError
-from serving.client import Answer, AsyncRecommenderClient, RecommenderClient, ServiceUnavailable, Tls, Value
-from tests.serving.client.fake_server import FakeServer, running
+from tests.polytask.client.fake_server import FakeServer, running
 
 Ask = Callable[..., Answer]
 

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from serving.client import ServiceUnavailable, explain
+from polytask.client import ServiceUnavailable, explain
 
 EXPLAINED = {
     "explanations": [

@@ -8,10 +8,10 @@ import numpy as np
 import tritonclient.grpc as triton
 from numpy.typing import NDArray
 
+from polytask.client.answers import Answer, Entry, Label, Ranked, SlateEntry, Value
+from polytask.client.questions import Question
 from polytask.contract.tensors import MASKED_SCORE
 from polytask.errors import RequestError
-from serving.client.answers import Answer, Entry, Label, Ranked, SlateEntry, Value
-from serving.client.questions import Question
 
 FLAGS = ("cold_start", "truncated", "stale_features", "degraded")
 SLATE = ("slate_tasks", "slate_ids", "slate_titles", "slate_scores")

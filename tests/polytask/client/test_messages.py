@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from polytask.client import Label, Question, Ranked, Value
+from polytask.client.messages import entries_of, inputs_of
+from polytask.client.questions import one_question
 from polytask.contract.tensors import MASKED_SCORE
 from polytask.errors import RequestError
-from serving.client import Label, Question, Ranked, Value
-from serving.client.messages import entries_of, inputs_of
-from serving.client.questions import one_question
 
 
 def test_only_what_was_asked_is_sent():

@@ -9,12 +9,12 @@ import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 from tritonclient.utils import InferenceServerException
 
-from serving.client.answers import Answer
-from serving.client.calls import Countdown, retry_policy, translate
-from serving.client.connection import CHANNEL_OPTIONS, Connection, Tls, Token
-from serving.client.messages import answers_of, inputs_of
-from serving.client.questions import Asked, Options, Question, one_question
-from serving.client.retry_budget import RetryBudget
+from polytask.client.answers import Answer
+from polytask.client.calls import Countdown, retry_policy, translate
+from polytask.client.connection import CHANNEL_OPTIONS, Connection, Tls, Token
+from polytask.client.messages import answers_of, inputs_of
+from polytask.client.questions import Asked, Options, Question, one_question
+from polytask.client.retry_budget import RetryBudget
 
 
 class _Client:

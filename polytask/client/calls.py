@@ -8,8 +8,8 @@ import grpc
 import tenacity
 from tritonclient.utils import InferenceServerException
 
+from polytask.client.retry_budget import RetryBudget
 from polytask.errors import RequestError, ServingError
-from serving.client.retry_budget import RetryBudget
 
 RETRY_AT_FIRST_SECONDS, RETRY_AT_MOST_SECONDS, JITTER_SECONDS = 0.05, 0.5, 0.05
 

@@ -1,0 +1,25 @@
+"""Typed clients of the recommender: one call per user or batch of users, one answer per task."""
+
+from polytask.client.answers import Answer, Entry, Label, Ranked, SlateEntry, Value
+from polytask.client.calls import ServiceUnavailable
+from polytask.client.connection import Tls
+from polytask.client.explain import Explanation, TaskExplanation, explain
+from polytask.client.grpc_clients import AsyncRecommenderClient, RecommenderClient
+from polytask.client.questions import Question
+
+__all__ = [
+    "Answer",
+    "AsyncRecommenderClient",
+    "Entry",
+    "Explanation",
+    "Label",
+    "Question",
+    "Ranked",
+    "RecommenderClient",
+    "ServiceUnavailable",
+    "SlateEntry",
+    "TaskExplanation",
+    "Tls",
+    "Value",
+    "explain",
+]
