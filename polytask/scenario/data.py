@@ -1,4 +1,4 @@
-"""The scenario's data: where it comes from, its tables, its texts, what Feast serves of it, and how it is split."""
+"""The data of a scenario: source, validation, tables, text templates, features and split."""
 
 from typing import Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -11,25 +11,54 @@ ColumnType = Literal["string", "integer", "float", "string_list"]
 
 
 class Column(Section):
-    """One column of a table after ingest. `min` and `max` bound numbers; `nullable` allows missing values.
+    """One column of a table after ingest: its type, the allowed values, and whether its values are personal data."""
 
-    `personal` says whether values may be shown in logs and errors. By default the columns of users are personal, those
-    of items and interactions are not; the users' key always is.
-    """
-
-    type: ColumnType
-    nullable: bool = False
-    min: float | None = None
-    max: float | None = None
+    type: ColumnType = Field(
+        description="Type of the values. `string_list` is a list of strings, such as the genres of a film.",
+        examples=["integer"],
+    )
+    nullable: bool = Field(
+        default=False,
+        description="Whether a value may be missing. If false, a row without a value is a bad row.",
+        examples=[True],
+    )
+    min: float | None = Field(
+        default=None,
+        description="Smallest allowed value of a number, in the unit of the column. A row below it is a bad row. "
+        "Without a value there is no lower limit.",
+        examples=[1],
+    )
+    max: float | None = Field(
+        default=None,
+        description="Largest allowed value of a number, in the unit of the column. A row above it is a bad row. "
+        "Without a value there is no upper limit.",
+        examples=[5],
+    )
     # A matter of what is shown, and not of the model: no contract, checkpoint or training state knows of it.
-    personal: bool | None = Field(default=None, exclude=True)
+    personal: bool | None = Field(
+        default=None,
+        exclude=True,
+        description="Whether the values are personal data, which logs, errors and previews do not show. By default "
+        "the columns of `users` are personal and those of `items` and `interactions` are not. The key of the users is "
+        "always personal.",
+        examples=[True],
+    )
 
 
 class Source(Section):
-    """Where the tables come from. `tables` reads users, items (if any), interactions, Parquet or CSV, from `path`."""
+    """The source from which ingest reads the tables."""
 
-    kind: Literal["movielens", "reviews", "tables"]
-    path: str | None = None
+    kind: Literal["movielens", "reviews", "tables"] = Field(
+        description="Reader of the source. `movielens` reads MovieLens-100K, `reviews` reads Women's Clothing "
+        "E-Commerce reviews, and `tables` reads your own Parquet or CSV files from `path`.",
+        examples=["tables"],
+    )
+    path: str | None = Field(
+        default=None,
+        description="Folder with the tables `users`, `items` (if there are items) and `interactions`, as Parquet or "
+        "CSV files. Required with kind `tables`, and allowed only there.",
+        examples=["build/samples/ecommerce"],
+    )
 
     @model_validator(mode="after")
     def _path_where_needed(self) -> Self:
@@ -39,19 +68,47 @@ class Source(Section):
 
 
 class Validation(Section):
-    """What ingest tolerates: the share of bad rows in a table that are dropped and counted before the run stops."""
+    """Limits of the data validation in ingest."""
 
-    max_bad_share: float = Field(default=0.0, ge=0, lt=1)
-    earliest: str = "1970-01-02T00:00:00Z"
-    latest: str | None = None
+    max_bad_share: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Largest share of bad rows in a table, from 0 to 1. Up to this share, ingest drops bad rows and "
+        "reports their number. Above it, the run stops with an error.",
+        examples=[0.001],
+    )
+    earliest: str = Field(
+        default="1970-01-02T00:00:00Z",
+        description="Earliest allowed time of an event, as an ISO 8601 time. Without an offset it is UTC.",
+        examples=["1995-01-01T00:00:00Z"],
+    )
+    latest: str | None = Field(
+        default=None,
+        description="Latest allowed time of an event, as an ISO 8601 time. Without an offset it is UTC. Without a "
+        "value, an event must not be in the future.",
+        examples=["1999-01-01T00:00:00Z"],
+    )
 
 
 class Table(Section):
     """A table of entities: its key column and its other columns."""
 
-    key: Name
-    key_type: Literal["integer", "string"] = "integer"
-    columns: dict[Name, Column] = Field(default_factory=dict)
+    key: Name = Field(
+        description="Name of the column with the unique key of each row. `interactions` refers to it by this name.",
+        examples=["user_id"],
+    )
+    key_type: Literal["integer", "string"] = Field(
+        default="integer",
+        description="Type of the keys in the table, in requests and in responses.",
+        examples=["string"],
+    )
+    columns: dict[Name, Column] = Field(
+        default_factory=dict,
+        description="The other columns that ingest reads, by name. The first column of type `string` is the title of "
+        "an entity in reports and responses.",
+        examples=[{"age": {"type": "integer", "min": 1, "max": 120}}],
+    )
 
     @property
     def title_column(self) -> str | None:
@@ -60,62 +117,158 @@ class Table(Section):
 
 
 class Interactions(Section):
-    """The table of events. It holds the keys of the other tables, a timestamp and other columns, such as a rating."""
+    """The table of events. It has the key of the user, the key of the item if there are items, and a timestamp."""
 
-    timestamp: Name = "timestamp"
-    columns: dict[Name, Column] = Field(default_factory=dict)
+    timestamp: Name = Field(
+        default="timestamp",
+        description="Name of the column with the time of the event.",
+        examples=["watched_at"],
+    )
+    columns: dict[Name, Column] = Field(
+        default_factory=dict,
+        description="The other columns that ingest reads, by name: labels of tasks and context features.",
+        examples=[{"rating": {"type": "float", "min": 1, "max": 5}}],
+    )
 
 
 class Entities(Section):
-    """The three tables: who or what asks, what can be recommended (none where nothing is), and the events."""
+    """The tables: users, items and interactions."""
 
-    users: Table
-    items: Table | None = None
-    interactions: Interactions = Interactions()
+    users: Table = Field(
+        description="The table of users: the persons, or other entities, for which predictions are requested.",
+        examples=[{"key": "user_id", "columns": {"age": {"type": "integer"}}}],
+    )
+    items: Table | None = Field(
+        default=None,
+        description="The table of items that can be recommended. Leave it out if the tasks only classify or score; "
+        "then there is no history and no task of kind `retrieval`.",
+        examples=[{"key": "item_id", "columns": {"title": {"type": "string"}}}],
+    )
+    interactions: Interactions = Field(
+        default=Interactions(),
+        description="The table of events between users and items, from which the model is trained.",
+        examples=[{"timestamp": "timestamp", "columns": {"rating": {"type": "float"}}}],
+    )
 
 
 class Text(Section):
-    """Templates that turn rows into the texts the language model reads. `{column}` stands for a value.
+    """Templates that format rows as the strings that the language model encodes.
 
-    `request` may use `{profile}`, the words of the time context and those of `features.context`; `request_with_query`
-    may also use `{query}`.
-    `queries` are templates over item columns: training shows them on a share of positions in place of a typed query.
-    `words` replaces raw values of a column by words before they enter any template; `query_words` has several ways to
-    say a value in `queries`, each of which is shown. `item` is needed with items.
-    With `user_titles`, a user that a task lists is shown with its `profile` text, in responses, batch results, reports
-    and the console, to every caller (docs/adr/0052-titles-of-users.md). Otherwise only keys of users are
-    shown.
+    `{column}` in a template is replaced by the value of that column; a missing value is left out.
     """
 
-    item: str | None = None
-    profile: str
-    request: str
-    request_with_query: str
-    queries: tuple[str, ...] = ()
-    words: dict[Name, dict[str, str]] = Field(default_factory=dict)
-    query_words: dict[Name, dict[str, tuple[str, ...]]] = Field(default_factory=dict)
-    max_tokens: int = Field(default=32, ge=8, le=512)
-    user_titles: bool = False
+    item: str | None = Field(
+        default=None,
+        description="Template of an item's text, over the columns of `entities.items`. Required if there are items, "
+        "and allowed only then.",
+        examples=["{title}. {genres}"],
+    )
+    profile: str = Field(
+        description="Template of a user's profile text, over the columns in `features.profile`.",
+        examples=["{age} year old {gender}, {occupation}"],
+    )
+    request: str = Field(
+        description="Template of the request text of a request without a query. It may use `{profile}`, the time "
+        "features `{daypart}` and `{weekpart}`, and the context features in `features.context`.",
+        examples=["{profile}, {weekpart} {daypart}"],
+    )
+    request_with_query: str = Field(
+        description="Template of the request text of a request with a free-text query. It may use `{query}` and "
+        "everything that `request` may use.",
+        examples=["{query}, {weekpart} {daypart}"],
+    )
+    queries: tuple[str, ...] = Field(
+        default=(),
+        description="Templates of queries over the columns of `entities.items`, except the title. In training a share "
+        "`training.query_share` of the positions gets a query that is made of the next item.",
+        examples=[["a {genres} film", "something {genres}"]],
+    )
+    words: dict[Name, dict[str, str]] = Field(
+        default_factory=dict,
+        description="Replacements of raw values, by column and value. They apply in every template.",
+        examples=[{"gender": {"M": "man", "F": "woman"}}],
+    )
+    query_words: dict[Name, dict[str, tuple[str, ...]]] = Field(
+        default_factory=dict,
+        description="Synonyms of raw values, by column and value. In `queries` each value is replaced by each of its "
+        "synonyms, in place of its entry in `words`.",
+        examples=[{"genres": {"Comedy": ["comedy", "funny"]}}],
+    )
+    max_tokens: int = Field(
+        default=32,
+        ge=8,
+        le=512,
+        description="Maximum length of a text, in tokens of the language model. Longer texts are truncated at the end.",
+        examples=[144],
+    )
+    user_titles: bool = Field(
+        default=False,
+        description="Whether a user that a task lists is shown with the `profile` text, in responses, batch results, "
+        "reports and the console, to every caller (docs/adr/0052-titles-of-users.md). If false, only keys of users "
+        "are shown.",
+        examples=[True],
+    )
 
 
 class Features(Section):
-    """What Feast serves. The feature service is named `<scenario>_v<version>`.
+    """The features of a user and of a request. Feast serves profile and history as `<scenario>_v<version>`."""
 
-    `context` names text columns of the interactions that are known when a request is made, such as place and weather.
-    Feast does not hold them: training takes them from the event, and a request brings them itself.
-    The history's lengths and `history_ttl_days` say something only where there are items; the last is needed then.
-    `negative_length` is how many items a request may want less of; 0 leaves that input out of the model.
-    """
-
-    version: int = Field(default=1, ge=1)
-    profile: tuple[Name, ...]
-    context: tuple[Name, ...] = ()
-    history_length: int = Field(default=50, ge=1, le=1000)
-    seen_length: int = Field(default=768, ge=1, le=10_000)
-    negative_length: int = Field(default=16, ge=0, le=256)
-    profile_ttl_days: float = Field(gt=0)
-    history_ttl_days: float | None = Field(default=None, gt=0)
-    timezone: str = "UTC"
+    version: int = Field(
+        default=1,
+        ge=1,
+        description="Version of the feature service. Increase it if the meaning of a served feature changes, so that "
+        "models of the previous version do not read the new features.",
+        examples=[2],
+    )
+    profile: tuple[Name, ...] = Field(
+        description="Columns of `entities.users` that Feast serves as the profile of a user.",
+        examples=[["age", "gender", "occupation"]],
+    )
+    context: tuple[Name, ...] = Field(
+        default=(),
+        description="Columns of `entities.interactions`, of type `string`, that are known at request time, such as "
+        "place and weather. Training reads them from the event; a request contains them. Feast does not store them.",
+        examples=[["place", "weather"]],
+    )
+    history_length: int = Field(
+        default=50,
+        ge=1,
+        le=1000,
+        description="Number of the most recent items of a user that the model reads. It has no effect without items.",
+        examples=[20],
+    )
+    seen_length: int = Field(
+        default=768,
+        ge=1,
+        le=10_000,
+        description="Number of the most recent items of a user that are excluded from recommendations. It has no "
+        "effect without items.",
+        examples=[256],
+    )
+    negative_length: int = Field(
+        default=16,
+        ge=0,
+        le=256,
+        description="Maximum number of disliked items in a request. With 0 the model has no such input.",
+        examples=[0],
+    )
+    profile_ttl_days: float = Field(
+        gt=0,
+        description="Time to live of profiles and items in Feast, in days. Feast does not return older values.",
+        examples=[30],
+    )
+    history_ttl_days: float | None = Field(
+        default=None,
+        gt=0,
+        description="Time to live of histories in Feast, in days. Feast does not return older histories. Required if "
+        "there are items, and allowed only then.",
+        examples=[90],
+    )
+    timezone: str = Field(
+        default="UTC",
+        description="IANA time zone in which the time features `{daypart}` and `{weekpart}` are computed.",
+        examples=["Europe/Berlin"],
+    )
 
     @field_validator("timezone")
     @classmethod
@@ -128,16 +281,37 @@ class Features(Section):
 
 
 class Split(Section):
-    """Which events are asked about.
+    """How the events are split into training, validation and test."""
 
-    `last_events`: each user's last event is the test, the one before it the validation. `shares`: these shares of the
-    users, drawn by a hash of their key and `seed`, with all their events; the only kind where there is no history.
-    """
-
-    kind: Literal["last_events", "shares"] = "last_events"
-    validation: float | None = Field(default=None, gt=0, lt=1)
-    test: float | None = Field(default=None, gt=0, lt=1)
-    seed: int = 0
+    kind: Literal["last_events", "shares"] = Field(
+        default="last_events",
+        description="`last_events` takes the last event of each user as test and the event before it as validation; "
+        "users with fewer than three events are only in training. `shares` takes a share of the users with all their "
+        "events, and is the only kind that is allowed without items.",
+        examples=["shares"],
+    )
+    validation: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Share of the users in the validation split, between 0 and 1. Required with kind `shares`, and "
+        "allowed only there.",
+        examples=[0.1],
+    )
+    test: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Share of the users in the test split, between 0 and 1. Required with kind `shares`, and allowed "
+        "only there.",
+        examples=[0.1],
+    )
+    seed: int = Field(
+        default=0,
+        description="Seed of the hash of the user keys that assigns users to splits with kind `shares`. New data does "
+        "not move a user to another split.",
+        examples=[7],
+    )
 
     @model_validator(mode="after")
     def _shares_where_needed(self) -> Self:
