@@ -56,8 +56,8 @@ class Source(Section):
     path: str | None = Field(
         default=None,
         description="Folder with the tables `users`, `items` (if there are items) and `interactions`, as Parquet or "
-        "CSV files. A relative path is resolved from the working directory. Required with kind `tables`, and allowed only "
-        "there.",
+        "CSV files. A relative path is resolved from the working directory. Required with kind `tables`, and allowed "
+        "only there.",
         examples=["build/samples/ecommerce"],
     )
 
@@ -106,8 +106,8 @@ class Table(Section):
     )
     columns: dict[Name, Column] = Field(
         default_factory=dict,
-        description="The other columns that ingest reads, by name. The first column of type `string` is the title of "
-        "an entity in reports and responses.",
+        description="The other columns that ingest reads, by name. In `items` the first column of type `string` is "
+        "the title of an item in responses and reports.",
         examples=[{"age": {"type": "integer", "min": 1, "max": 120}}],
     )
 

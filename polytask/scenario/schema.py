@@ -148,7 +148,7 @@ class Scenario(Section):
         examples=["movielens"],
     )
     title: str = Field(
-        description="Title of the scenario in reports and in the console.",
+        description="Title of the scenario in reports and in the API reference.",
         examples=["MovieLens-100K"],
     )
     source: Source = Field(
