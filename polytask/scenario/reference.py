@@ -1,24 +1,31 @@
-"""The reference of the scenario file, docs/scenario-file.md, made from the models that check it."""
+"""The reference page of the scenario file, docs/scenario-file.md, generated from the models that validate it."""
 
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import yaml
+
 from polytask.presentation.markdown_table import table
-from polytask.scenario.schema import DEFAULT_LANGUAGE_MODEL, Scenario
+from polytask.scenario.json_schema import scenario_json_schema
 
 INTRODUCTION = """# The scenario file
 
-Every field of `scenarios/<name>.yaml`, made from the code that checks it. `<name>` stands for a name that you
-choose: small letters, digits and `_`, a letter first. A field that no row names is refused.
-[Your own data](own-data.md) says where to begin, and `polytask check` whether a file fits its tables."""
+This page lists every field of `scenarios/<name>.yaml`. It is generated from the code that validates the file.
+
+- `<name>` is a name that you choose: lower-case letters, digits and `_`, with a letter first.
+- An unknown field is an error.
+- *Example* is a valid value. It is not the default.
+- [Your own data](own-data.md) is a step-by-step guide. `polytask check` validates a file and its tables.
+- Editors with a YAML language server complete and validate the file if its first line is
+  `# yaml-language-server: $schema=scenario.schema.json`, as in `scenarios/`."""
 NAME = "^[a-z][a-z0-9_]*$"
 Schema = Mapping[str, Any]
 
 
 def scenario_reference() -> str:
-    """The page: a part per section of the file, in the order in which they appear in it."""
-    schema = Scenario.model_json_schema()
+    """Return the page: one part per section of the file, in the order of the file."""
+    schema = scenario_json_schema()
     sections = list(_sections(schema))
     paths = {name: path for path, name, _ in sections}
     lines = [INTRODUCTION]
@@ -26,15 +33,19 @@ def scenario_reference() -> str:
         lines += ["", f"## `{path}`" if path else "## The whole", "", _prose(section["description"])]
         required = section.get("required", ())
         lines += table(
-            ("Field", "Allowed", "Default"),
+            ("Field", "Meaning", "Allowed", "Default", "Example"),
             [
-                (f"`{name}`", _allowed(field, paths), "required" if name in required else _default(field))
+                (
+                    f"`{name}`",
+                    _prose(_description(field, schema)),
+                    _allowed(field, paths),
+                    "required" if name in required else _default(field),
+                    ", ".join(_yaml(example) for example in field["examples"]),
+                )
                 for name, field in section["properties"].items()
             ],
         )
-    page = "\n".join(lines) + "\n"
-    # Filled in while the file is read, so the schema knows no default of it.
-    return re.sub(r"(\| `encoder` \|.*\| )required \|", rf"\g<1>model `{DEFAULT_LANGUAGE_MODEL}` |", page, count=1)
+    return "\n".join(lines) + "\n"
 
 
 def _sections(schema: Schema) -> Iterator[tuple[str, str, Schema]]:
@@ -71,6 +82,13 @@ def _values(field: Schema) -> Schema | None:
     return found if isinstance(found, dict) else None
 
 
+def _description(field: Schema, schema: Schema) -> str:
+    """The description of a field; pydantic omits it if it equals that of the section in the field."""
+    if "description" in field:
+        return str(field["description"])
+    return str(schema["$defs"][next(_references(field))[1]]["description"])
+
+
 def _allowed(field: Schema, paths: Mapping[str, str]) -> str:
     """What may stand there, in words."""
     if "$ref" in field:
@@ -104,8 +122,17 @@ def _default(field: Schema) -> str:
     if default is None or default in ([], {}):
         return "none"
     if isinstance(default, dict):
-        return "its defaults"
+        return (
+            _yaml(default) if [*default] == ["model"] else "its defaults"
+        )  # the one of `encoder`, which has no others
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def _yaml(value: object) -> str:
+    """A value as it is written in the file, in one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=float("inf"), allow_unicode=True)
+    # A document that is one plain scalar ends with a line `...`.
+    return "`" + text.removesuffix("\n").removesuffix("\n...") + "`"
 
 
 def _prose(description: str) -> str:

@@ -26,7 +26,7 @@ def parts() -> dict[str, dict[str, list[str]]]:
 
 def test_the_page_is_current():
     assert PAGE.read_text(encoding="utf-8") == scenario_reference(), (
-        'write it anew: python -c "from polytask.scenario.reference import scenario_reference; '
+        'regenerate it: python -c "from polytask.scenario.reference import scenario_reference; '
         "print(scenario_reference(), end='')\" > docs/scenario-file.md"
     )
 
@@ -46,7 +46,8 @@ def test_a_part_has_every_field_of_its_section(parts: dict, heading: str, model:
     assert list(parts[heading]) == list(model.model_fields)
     for name, field in model.model_fields.items():
         if (heading, name) != ("The whole", "encoder"):
-            assert (parts[heading][name][1] == "required") == field.is_required(), name
+            assert (parts[heading][name][2] == "required") == field.is_required(), name
+        assert parts[heading][name][0].startswith(str(field.description)[:30]), name
 
 
 def test_every_key_of_the_scenarios_stands_on_the_page(parts: dict):
@@ -58,8 +59,14 @@ def test_every_key_of_the_scenarios_stands_on_the_page(parts: dict):
 
 
 def test_bounds_and_defaults_are_those_of_the_checks(parts: dict):
-    assert parts["training"]["epochs"] == ["a whole number, at least 1, at most 1,000", "`20`"]
-    assert parts["validation"]["max_bad_share"] == ["a number, at least 0, below 1", "`0.0`"]
-    assert parts["tasks[]"]["added"] == ["`true`, `false`", "`false`"]
-    assert parts["entities.users.columns.<name>"]["type"][1] == "required"
-    assert DEFAULT_LANGUAGE_MODEL in parts["The whole"]["encoder"][1]
+    assert parts["training"]["epochs"][1:] == ["a whole number, at least 1, at most 1,000", "`20`", "`12`"]
+    assert parts["validation"]["max_bad_share"][1:] == ["a number, at least 0, below 1", "`0.0`", "`0.001`"]
+    assert parts["tasks[]"]["added"][1:] == ["`true`, `false`", "`false`", "`true`"]
+    assert parts["entities.users.columns.<name>"]["type"][2] == "required"
+    assert parts["The whole"]["encoder"][2] == f"`{{model: '{DEFAULT_LANGUAGE_MODEL}'}}`"
+
+
+def test_examples_are_written_as_yaml(parts: dict):
+    assert parts["entities.users"]["columns"][3] == "`{age: {type: integer, min: 1, max: 120}}`"
+    assert parts["evaluation.queries[]"]["value"][3] == "`Comedy`, `[Romance, Drama]`"
+    assert parts["text"]["profile"][3] == "`'{age} year old {gender}, {occupation}'`"
