@@ -7,6 +7,7 @@ import yaml
 from pydantic import ValidationError
 
 from polytask.errors import ScenarioError
+from polytask.scenario.descriptions import description_of
 from polytask.scenario.schema import Scenario, Section, Task
 
 Checked = TypeVar("Checked", bound=Section)
@@ -80,12 +81,20 @@ def _checked(kind: type[Checked], raw: object, path: object) -> Checked:
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
-        raise ScenarioError(f"{path}: {mistakes(error)}") from error
+        raise ScenarioError(f"{path}: {mistakes(error, kind)}") from error
 
 
-def mistakes(error: ValidationError) -> str:
-    """All wrong fields of a part of a scenario in one line."""
-    return "; ".join(_line(detail) for detail in error.errors(include_url=False))
+def mistakes(error: ValidationError, kind: type[Section]) -> str:
+    """Return all wrong fields of a part of a scenario, which `kind` validated, in one line."""
+    return "; ".join(_line(detail) + _meaning(detail, kind) for detail in error.errors(include_url=False))
+
+
+def _meaning(detail: Any, kind: type[Section]) -> str:
+    """The first sentence of the field's description; '' for an unknown field and for a check across fields."""
+    if detail["type"] == "extra_forbidden" or (isinstance(detail["input"], dict) and detail["type"] != "missing"):
+        return ""
+    sentence = description_of(kind, detail["loc"]).partition(". ")[0].removesuffix(".")
+    return f" (meaning: {sentence})" if sentence else ""
 
 
 def _line(detail: Any) -> str:

@@ -39,7 +39,9 @@ def scenario_with(scenario: Scenario, task: Task) -> Scenario:
     try:
         return Scenario.model_validate({**scenario.model_dump(), "tasks": tasks})
     except ValidationError as error:
-        raise ScenarioError(f"task {task.name!r} does not fit scenario {scenario.name!r}: {mistakes(error)}") from error
+        raise ScenarioError(
+            f"task {task.name!r} does not fit scenario {scenario.name!r}: {mistakes(error, Scenario)}"
+        ) from error
 
 
 def grown_model(model: MultiTaskModel, scenario: Scenario) -> MultiTaskModel:

@@ -59,6 +59,14 @@ MISTAKES = [
     ("tasks.2.label.column", "title", ["tasks.2.label.column: 'title' holds string", "'multilabel': string_list"]),
     ("tasks.1.label.where.column", "stars", ["tasks.1.label.where.column: 'stars'", "allowed: rating"]),
 ]
+# The meaning of the field follows, from its description.
+MEANINGS = [
+    ("training.epochs", 0, "(meaning: Number of passes over the training events)"),
+    ("title", GONE, "(meaning: Title of the scenario in reports and in the API reference)"),
+    ("tasks.0.label.source", "event", "(meaning: Source of the label)"),
+    ("entities.items.columns.year.min", "low", "(meaning: Smallest allowed value of a number, in the unit of the"),
+    ("entities.items.columns.type", {"type": "date"}, "(meaning: Type of the values)"),
+]
 TEMPLATES = ["a {title}"]
 CHECKS = {"queries": [{"query": "old", "column": "age", "value": "9"}]}
 LISTS = {"name": "a", "title": "A", "kind": "retrieval", "catalogue": "users", "label": {"source": "peers"}}
@@ -102,6 +110,22 @@ def test_mistake_is_named(small_scenario_file, tmp_path, field, value, words):
     with pytest.raises(ScenarioError) as caught:
         load_scenario(path)
     assert [word for word in [str(path), *words] if word not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize(("field", "value", "meaning"), MEANINGS, ids=[one[0] for one in MEANINGS])
+def test_a_mistake_is_explained_by_the_description(small_scenario_file, tmp_path, field, value, meaning):
+    test_mistake_is_named(small_scenario_file, tmp_path, field, value, [meaning])
+
+
+@pytest.mark.parametrize("field", ["training.epoch", "source"])
+def test_unknown_fields_and_checks_across_fields_have_no_meaning(small_scenario_file, tmp_path, field):
+    mapping = yaml.safe_load(small_scenario_file.read_text())
+    put(mapping, field, MOVIE_SOURCE)
+    path = tmp_path / "broken.yaml"
+    path.write_text(yaml.safe_dump(mapping))
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(path)
+    assert "meaning" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("field", "value", "words"), TEXT_ONLY_MISTAKES, ids=[m[0] for m in TEXT_ONLY_MISTAKES])

@@ -1,0 +1,34 @@
+"""The descriptions of fields of the scenario file, by their path."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, get_args, get_origin
+
+from polytask.scenario.section import Section
+
+
+def description_of(section: type[Section], path: Sequence[int | str]) -> str:
+    """Return the description of the deepest field of `section` on `path`, '' if there is none.
+
+    Args:
+        section: The model at which the path starts.
+        path: Field names, names in mappings and positions in lists, as in `loc` of an error of pydantic.
+    """
+    description, sections, in_mapping = "", [section], False
+    for part in path:
+        if in_mapping:  # a name that the user chose, such as that of a column
+            in_mapping = False
+            continue
+        for one in sections:
+            if field := one.model_fields.get(str(part)):
+                description = field.description or ""
+                sections = list(_sections(field.annotation))
+                in_mapping = get_origin(field.annotation) is dict
+                break
+    return description
+
+
+def _sections(annotation: Any) -> Iterator[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _sections(argument)
