@@ -119,8 +119,8 @@ class Task(Section):
         default=None,
         exclude_if=lambda gate: gate is None,
         description="Baseline that a model must reach on the test split before it is deployed. The allowed names "
-        "depend on the kind, for example `popularity` or `majority`; `none` turns the comparison off. By default it is "
-        "the best of the simple baselines.",
+        "depend on the kind, for example `popularity` or `majority`; `none` turns this comparison off, but not the one "
+        "with the live model. By default it is the best of the simple baselines.",
         examples=["markov"],
     )
 
