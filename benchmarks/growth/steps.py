@@ -85,8 +85,8 @@ def _epoch(folder: Path, scenario: Scenario) -> dict[str, Any]:
     from polytask.data.dataset import Dataset
     from polytask.data.training_set import read_training_set
     from polytask.training.loop import build_model, set_seed
-    from polytask.training.task_losses import BatchLosses
-    from polytask.training.windows import WindowPlan
+    from polytask.training.task_losses import TaskLosses
+    from polytask.training.windows import WindowSampler
 
     random = np.random.default_rng(0)
     catalogues = catalogues_of(scenario, read_tables(folder / "tables"))
@@ -98,7 +98,7 @@ def _epoch(folder: Path, scenario: Scenario) -> dict[str, Any]:
         lambda texts: random.normal(size=(len(texts), TEXT_DIM)).astype(np.float32),
     )
     model = build_model(dataset, torch.randn(len(catalogues[ITEMS]), TEXT_DIM)).train()
-    losses, plan = BatchLosses(dataset), WindowPlan(dataset, 1, random)
+    losses, plan = TaskLosses(dataset), WindowSampler(dataset, 1, random)
     optimizer = torch.optim.AdamW(model.parameters())
     times = []
     for _, windows in zip(range(BATCHES), plan.epoch(0, random), strict=False):

@@ -17,7 +17,7 @@ from polytask.training.checkpoint import (
 from polytask.training.distributed import process_state
 from polytask.training.encoder_tuning import EncoderTuning
 from polytask.training.loop import Epoch, train
-from polytask.training.resume import Resume, training_key
+from polytask.training.resume import TrainingState, training_key
 
 
 def state_file(scenario: Scenario, work: Path) -> Path:
@@ -50,7 +50,7 @@ def train_model(
     together = process_state()
     language_model = LanguageModel(scenario)
     inputs = [scenario.model_dump_json(), _sha256(tables), _sha256(training_set), language_model.sha256]
-    resume = Resume(state_file(scenario, work or target.parent), training_key(*inputs), say, keep)
+    resume = TrainingState(state_file(scenario, work or target.parent), training_key(*inputs), say, keep)
     # Of several processes the first of each machine encodes the texts, and the others read its cache.
     with together.local_main_process_first():
         dataset = load_dataset(scenario, tables, training_set, language_model, say)

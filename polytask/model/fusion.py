@@ -78,7 +78,7 @@ class SharedBottomFusion(nn.Module):
         return {task: tower(shared) for task, tower in self.towers.items()}
 
 
-class MixtureFusion(nn.Module):
+class MMoE(nn.Module):
     """Multi-gate mixture of experts (Ma et al., 2018): f_i = sum_e softmax(W_i s)_e Expert_e(s), then tower i."""
 
     def __init__(self, tasks: Sequence[str], dim: int, dropout: float, experts: int) -> None:
@@ -103,10 +103,10 @@ class MixtureFusion(nn.Module):
         return mixed
 
 
-def build_fusion(sizes: Model, tasks: Sequence[str]) -> ConcatFusion | SharedBottomFusion | MixtureFusion:
+def build_fusion(sizes: Model, tasks: Sequence[str]) -> ConcatFusion | SharedBottomFusion | MMoE:
     """The fusion that the scenario names, for `tasks` in their order."""
     if sizes.fusion == "concat":
         return ConcatFusion(tasks, sizes.dim, sizes.dropout)
     if sizes.fusion == "shared_bottom":
         return SharedBottomFusion(tasks, sizes.dim, sizes.dropout)
-    return MixtureFusion(tasks, sizes.dim, sizes.dropout, sizes.experts)
+    return MMoE(tasks, sizes.dim, sizes.dropout, sizes.experts)

@@ -26,7 +26,7 @@ class RetrievalHead(nn.Module):
         return logits
 
 
-class ScoreHead(nn.Module):
+class ClassificationHead(nn.Module):
     """A linear layer to one logit per class, or to one for binary tasks."""
 
     def __init__(self, fused_dim: int, outputs: int) -> None:
@@ -39,7 +39,7 @@ class ScoreHead(nn.Module):
         return logits
 
 
-class ValueHead(nn.Module):
+class RegressionHead(nn.Module):
     """A linear layer to one number, mean + scale * x: it starts at the labels' mean and learns in their spread.
 
     What it answers lies within `bounds`, which training does not feel: there is no gradient beyond them.
@@ -68,13 +68,13 @@ class ValueHead(nn.Module):
 
 def build_head(
     task: Task, fused_dim: int, dim: int, rows: int, bounds: tuple[float | None, float | None] = (None, None)
-) -> RetrievalHead | ScoreHead | ValueHead:
+) -> RetrievalHead | ClassificationHead | RegressionHead:
     """The head for a task; `rows` is the size of its catalogue where it has one, `bounds` are those of its numbers."""
     if task.kind == "retrieval":
         return RetrievalHead(fused_dim, dim, rows)
     if task.kind == "regression":
-        return ValueHead(fused_dim, bounds)
-    return ScoreHead(fused_dim, 1 if task.classes is None else len(task.classes))
+        return RegressionHead(fused_dim, bounds)
+    return ClassificationHead(fused_dim, 1 if task.classes is None else len(task.classes))
 
 
 def answer(task: Task, logits: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from polytask.data.catalogue import PADDING_ROW
 
 
-class Standardise(nn.Module):
+class StandardScaler(nn.Module):
     """Shift and scale each dimension by fixed statistics of a sample (n, D) -> same shape as its input (..., D)."""
 
     mean: Tensor
@@ -35,7 +35,7 @@ class ItemTable(nn.Module):
         """`padding`: whether "no item" has a learned vector; otherwise it is zero and adds nothing to a sum."""
         super().__init__()
         # The statistics stay: an item that is appended later is measured by them too.
-        self.standardise = Standardise(text_vectors[PADDING_ROW + 1 :])
+        self.standardise = StandardScaler(text_vectors[PADDING_ROW + 1 :])
         self.register_buffer("text_vectors", self.standardise(text_vectors))
         self.id_dropout = id_dropout
         self.projection = nn.Linear(text_vectors.shape[1], dim)

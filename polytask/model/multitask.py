@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from polytask.model.fusion import Tower, build_fusion
 from polytask.model.heads import RetrievalHead, build_head
 from polytask.model.history_encoder import HistoryEncoder
-from polytask.model.item_table import ItemTable, Standardise
+from polytask.model.item_table import ItemTable, StandardScaler
 from polytask.model.task_modules import TaskModules
-from polytask.model.transition import Transition, TransitionTables
+from polytask.model.transition import MarkovHead, TransitionTables
 from polytask.scenario.names import ITEMS, USERS
 from polytask.scenario.schema import Scenario, Task
 
@@ -49,7 +49,7 @@ class MultiTaskModel(nn.Module):
     """
 
     item_table: ItemTable
-    transition: Transition
+    transition: MarkovHead
     transition_state: nn.Linear
     history_encoder: HistoryEncoder
     user_table: nn.Embedding
@@ -61,7 +61,7 @@ class MultiTaskModel(nn.Module):
         self.scenario = scenario
         if item_texts is not None:
             self.item_table = ItemTable(item_texts, sizes.dim, sizes.id_dropout)
-            self.transition = Transition(item_texts, sizes.dim, sizes.id_dropout, sizes.dropout)
+            self.transition = MarkovHead(item_texts, sizes.dim, sizes.id_dropout, sizes.dropout)
             self.transition_state = nn.Linear(sizes.dim, sizes.dim)
         if scenario.lists_users:
             self.user_table = nn.Embedding(users + 1, sizes.dim)
@@ -70,7 +70,7 @@ class MultiTaskModel(nn.Module):
                 scenario.features.history_length, sizes.dim, sizes.layers, sizes.heads, sizes.dropout
             )
         self.text = nn.Sequential(
-            Standardise(request_texts), nn.Dropout(sizes.dropout), nn.Linear(request_texts.shape[1], sizes.dim)
+            StandardScaler(request_texts), nn.Dropout(sizes.dropout), nn.Linear(request_texts.shape[1], sizes.dim)
         )
         self.state_norm = nn.LayerNorm(sizes.dim)
         together = [task.name for task in scenario.tasks if not task.added]

@@ -20,7 +20,7 @@ class TransitionTables(NamedTuple):
     targets: Tensor
 
 
-class Transition(nn.Module):
+class MarkovHead(nn.Module):
     """Scores an item i after a history h by sum_lag w_lag S[h_-lag] . T[i] (after FPMC; Rendle et al., 2010).
 
     The transformer generalises over whole histories; what often follows one particular item is learned faster, and

@@ -13,15 +13,15 @@ from torch.nn import Parameter
 from torch.optim.lr_scheduler import OneCycleLR
 
 from polytask.data.dataset import Dataset
-from polytask.model.heads import ValueHead
+from polytask.model.heads import RegressionHead
 from polytask.model.loss_weights import StaticWeights, build_weights
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.names import USERS
 from polytask.scenario.schema import Training
 from polytask.training.distributed import Processes
-from polytask.training.resume import Progress, Resume
-from polytask.training.task_losses import BatchLosses
-from polytask.training.windows import WindowPlan
+from polytask.training.resume import Progress, TrainingState
+from polytask.training.task_losses import TaskLosses
+from polytask.training.windows import WindowSampler
 
 if TYPE_CHECKING:  # it needs transformers, which take seconds to import
     from polytask.training.encoder_tuning import EncoderTuning
@@ -59,7 +59,7 @@ def build_model(dataset: Dataset, item_vectors: Tensor | None) -> MultiTaskModel
 def start_head(model: MultiTaskModel, dataset: Dataset, task: str) -> None:
     """Let the head of a regression task start at the mean of its training labels; the others start as they are."""
     head = model.heads[task]
-    if isinstance(head, ValueHead):
+    if isinstance(head, RegressionHead):
         head.start_at(*dataset.label_scale(task))
 
 
@@ -67,7 +67,7 @@ def train(
     dataset: Dataset,
     item_vectors: Tensor | None,
     on_epoch: Callable[[Epoch], None] | None = None,
-    resume: Resume | None = None,
+    resume: TrainingState | None = None,
     tuning: "EncoderTuning | None" = None,
 ) -> tuple[MultiTaskModel, list[Epoch]]:
     """Train from fresh weights, or from where `resume` stopped. Returns the model, in evaluation mode, and its losses.
@@ -86,7 +86,7 @@ def fit(
     dataset: Dataset,
     parameters: list[Parameter],
     on_epoch: Callable[[Epoch], None] | None = None,
-    resume: Resume | None = None,
+    resume: TrainingState | None = None,
     tuning: "EncoderTuning | None" = None,
 ) -> list[Epoch]:
     """Train `parameters` of `model` with AdamW and a one-cycle schedule; all others stay as they are.
@@ -98,13 +98,13 @@ def fit(
     processes = Processes(settings)
     model.to(processes.device)
     random = np.random.default_rng(settings.seed)
-    plan = WindowPlan(dataset, settings.epochs, random)
+    plan = WindowSampler(dataset, settings.epochs, random)
     weights = build_weights(dataset.scenario).to(processes.device)
     if tuning is not None:
         tuning.encoder.to(processes.device)
     tuned = {} if tuning is None else tuning.weights()
     optimizer, schedule = _optimizer(settings, parameters, weights, tuning, sum(plan.batches))
-    batch_losses = BatchLosses(dataset, processes.device, None if tuning is None else tuning.vectors)
+    batch_losses = TaskLosses(dataset, processes.device, None if tuning is None else tuning.vectors)
     live = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     live |= {f"weighting.{name}": tensor for name, tensor in weights.state_dict().items()}
     live |= {f"encoder.{name}": weight.data for name, weight in tuned.items()}

@@ -36,7 +36,7 @@ class Progress:
     epochs: list[dict[str, Any]]
 
 
-class Resume:
+class TrainingState:
     """A file that holds the last finished epoch of one training. `key` says which: another key is another training.
 
     `keep` is called with the file each time that it was written, to bring it where this machine's end is outlived.

@@ -18,7 +18,7 @@ from polytask.training.windows import Windows
 CPU = torch.device("cpu")
 
 
-class BatchLosses:
+class TaskLosses:
     """Turns windows into losses on one device; holds what is the same for all batches.
 
     `counts` says what each mean of the last batch was divided by, so that parts of a batch can be weighed.

@@ -25,7 +25,7 @@ class Windows:
     texts: IntArray
 
 
-class WindowPlan:
+class WindowSampler:
     """Cuts the training events of every user into windows, anew for each epoch.
 
     A random offset per user and epoch moves the cuts, so that over the epochs an event is seen with histories of all

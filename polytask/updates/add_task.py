@@ -20,7 +20,7 @@ from polytask.scenario.load import mistakes
 from polytask.scenario.schema import Scenario, Task
 from polytask.training.checkpoint import empty_model
 from polytask.training.loop import Epoch, set_seed, start_head
-from polytask.training.task_losses import BatchLosses
+from polytask.training.task_losses import TaskLosses
 from polytask.updates.frozen import FrozenStates, frozen_states
 
 # Every pass cuts the histories elsewhere and asks other template queries.
@@ -97,7 +97,7 @@ def _fit(
     batches = -(-len(frozen.events) // POSITIONS_PER_BATCH)
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=epochs * batches + 1)
-    batch_losses = BatchLosses(dataset)
+    batch_losses = TaskLosses(dataset)
     catalogues = grown.catalogues()
     history: list[Epoch] = []
     new.train()

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from polytask.data.dataset import Dataset
 from polytask.model.multitask import NO_HISTORY, Histories, MultiTaskModel
-from polytask.training.windows import WindowPlan
+from polytask.training.windows import WindowSampler
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class FrozenStates:
 def frozen_states(model: MultiTaskModel, dataset: Dataset, wanted: NDArray[np.bool_], passes: int = 1) -> FrozenStates:
     """The states before each of the `wanted` (n,) training events, `passes` times with histories cut elsewhere."""
     random = np.random.default_rng(dataset.scenario.training.seed)
-    plan = WindowPlan(dataset, passes, random)
+    plan = WindowSampler(dataset, passes, random)
     catalogues = model.eval().catalogues()
     parts: list[Histories] = []
     events, texts = [], []

@@ -11,7 +11,7 @@ from polytask.data.dataset import Dataset
 from polytask.model.cold_start import ColdStart, next_item_task, started_logits
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Task
-from polytask.training.task_losses import BatchLosses
+from polytask.training.task_losses import TaskLosses
 from polytask.updates.frozen import FrozenStates, frozen_states
 
 STEPS = 600
@@ -70,7 +70,7 @@ def _fit(
     random: np.random.Generator,
     on_step: Callable[[int], None] | None,
 ) -> None:
-    losses = BatchLosses(dataset)
+    losses = TaskLosses(dataset)
     optimizer = torch.optim.AdamW(cold.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     learnable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in learnable:

@@ -28,7 +28,7 @@ from serving.transformer.api.filters import ItemFilters, Mask
 from serving.transformer.api.parse import Call, Request
 from serving.transformer.bundle import Bundle
 from serving.transformer.concurrency.deadline import Deadline
-from serving.transformer.features.lookup import Features, LookUp
+from serving.transformer.features.lookup import FeatureLookup, Features
 from serving.transformer.features.reader import request_features
 from serving.transformer.observability.call_record import CallRecord
 from serving.transformer.recommender import Predictor
@@ -46,7 +46,7 @@ class Explainer:
         self._predictor = predictor
         self._vectors = TextVectors(bundle.tokenizer, self._encode, bundle.contract.text_dim, text_cache)
         self._writer = AnswerWriter(self._scenario, bundle.catalogues)
-        self._look_up = LookUp(features)
+        self._look_up = FeatureLookup(features)
         items = bundle.catalogues.get(ITEMS)
         self._filters = None if items is None else ItemFilters(self._scenario, items)
         column = self._scenario.items.title_column if self._scenario.has_items else None

@@ -81,14 +81,14 @@ def test_rows_without_a_label_are_masked(dataset, notes):
 
 
 def test_a_masked_row_moves_no_weight(dataset):
-    from polytask.training.task_losses import BatchLosses
+    from polytask.training.task_losses import TaskLosses
 
     torch.manual_seed(0)
     events = np.flatnonzero(dataset.train)[:40]
     mask = dataset.labels["stars"].mask[events]
     assert 0 < mask.sum() < len(events)
     logits = torch.zeros(len(events), 1, requires_grad=True)
-    BatchLosses(dataset).task_loss(dataset.scenario.task("stars"), logits, events).backward()
+    TaskLosses(dataset).task_loss(dataset.scenario.task("stars"), logits, events).backward()
     assert (logits.grad[:, 0] != 0).tolist() == mask.tolist()
 
 

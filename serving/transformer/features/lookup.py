@@ -23,7 +23,7 @@ class Features(Protocol):
         """Features of `users` at `moments`, in their order."""
 
 
-class LookUp:
+class FeatureLookup:
     """Reads features within deadlines. Belongs to one event loop."""
 
     def __init__(self, features: Features) -> None:

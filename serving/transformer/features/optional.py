@@ -8,7 +8,7 @@ from typing import Protocol
 from polytask.scenario.schema import Scenario
 from serving.transformer.concurrency.batching import Batcher
 from serving.transformer.concurrency.deadline import Deadline, Unavailable
-from serving.transformer.features.lookup import STORE, Features, LookUp
+from serving.transformer.features.lookup import STORE, FeatureLookup, Features
 from serving.transformer.features.outage import FeatureOutage
 from serving.transformer.features.reader import OnlineFeatures, no_features
 from serving.transformer.observability.metrics import STORE_READ, Metrics
@@ -47,7 +47,7 @@ class OptionalFeatures:
     def __init__(
         self, features: Features, scenario: Scenario, metrics: Metrics, policy: FeaturePolicy, seconds: float
     ) -> None:
-        self._look_up = LookUp(features)
+        self._look_up = FeatureLookup(features)
         self._scenario = scenario
         self._metrics = metrics
         self._policy = policy

@@ -56,7 +56,7 @@ class OnlineFeatures:
     ages: Mapping[str, float] = field(default_factory=dict)
 
 
-class Stored:
+class UserFeatures:
     """What the online store has of one user at a moment, filled view by view. Short: a call makes one for each user."""
 
     __slots__ = ("_ages", "_context", "_moment", "_stale", "_values")
@@ -216,10 +216,10 @@ def no_features(scenario: Scenario, moments: Sequence[int]) -> list[OnlineFeatur
     return [row.features(scenario.features.profile) for row in _empty(scenario, moments)]
 
 
-def _empty(scenario: Scenario, moments: Sequence[int]) -> list[Stored]:
+def _empty(scenario: Scenario, moments: Sequence[int]) -> list[UserFeatures]:
     zone = scenario.features.timezone
     words = {moment: time_context(datetime.fromtimestamp(moment, UTC), zone) for moment in set(moments)}
-    return [Stored(moment, words[moment]) for moment in moments]
+    return [UserFeatures(moment, words[moment]) for moment in moments]
 
 
 @contextmanager

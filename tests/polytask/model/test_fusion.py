@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from polytask.model.fusion import ConcatFusion, MixtureFusion, SharedBottomFusion
+from polytask.model.fusion import ConcatFusion, MMoE, SharedBottomFusion
 
 TASKS, DIM = ["a", "b", "c"], 4
 FUSIONS = {
     "concat": lambda: ConcatFusion(TASKS, DIM, dropout=0.5),
     "shared_bottom": lambda: SharedBottomFusion(TASKS, DIM, dropout=0.5),
-    "mmoe": lambda: MixtureFusion(TASKS, DIM, dropout=0.5, experts=5),
+    "mmoe": lambda: MMoE(TASKS, DIM, dropout=0.5, experts=5),
 }
 
 

@@ -19,9 +19,9 @@ from polytask.training import distributed
 from polytask.training.checkpoint import HISTORY_FILE, WEIGHTS_FILE, checkpoint_sha256
 from polytask.training.distributed import resolved_precision
 from polytask.training.loop import build_model, train
-from polytask.training.resume import Resume
-from polytask.training.task_losses import BatchLosses
-from polytask.training.windows import WindowPlan, Windows
+from polytask.training.resume import TrainingState
+from polytask.training.task_losses import TaskLosses
+from polytask.training.windows import Windows, WindowSampler
 from tests.polytask.pretended_gpu import GPU, pretended_gpu
 from tests.polytask.random_vectors import ITEM_VECTORS, dataset_with
 from tests.polytask.tiny_language_models import write_language_model
@@ -145,7 +145,7 @@ def test_each_process_goes_on_with_its_own_numbers(of_two, monkeypatch):
 
 
 def test_a_state_is_of_one_number_of_processes(of_two, small_scenario, tmp_path, monkeypatch):
-    resume = Resume(tmp_path / "state", "key")
+    resume = TrainingState(tmp_path / "state", "key")
     two = resume._key(of_two(0))
     monkeypatch.undo()
     assert resume._key(distributed.Processes(small_scenario.training)) != two
@@ -165,8 +165,8 @@ def test_parts_of_a_batch_weighed_by_their_counts_are_the_batch(small_dataset):
     for name in ("item", "user"):  # fresh weights lose the same everywhere, however the parts are weighed
         torch.nn.init.normal_(model.heads[name].bias, std=3.0)
     random = np.random.default_rng(2)
-    windows = next(WindowPlan(small_dataset, 1, random).epoch(0, random))
-    batches = BatchLosses(small_dataset)
+    windows = next(WindowSampler(small_dataset, 1, random).epoch(0, random))
+    batches = TaskLosses(small_dataset)
     with torch.no_grad():
         whole, counts = batches(model, windows), dict(batches.counts)
         sums = dict.fromkeys(whole, 0.0)
@@ -180,14 +180,14 @@ def test_parts_of_a_batch_weighed_by_their_counts_are_the_batch(small_dataset):
 def test_model_and_batch_lie_on_one_device(small_dataset):
     model = build_model(small_dataset, ITEM_VECTORS)
     random = np.random.default_rng(2)
-    windows = next(WindowPlan(small_dataset, 1, random).epoch(0, random))
+    windows = next(WindowSampler(small_dataset, 1, random).epoch(0, random))
     with pretended_gpu() as gpu:
         model.to(GPU).train()
-        losses = BatchLosses(small_dataset, GPU)(model, windows)
+        losses = TaskLosses(small_dataset, GPU)(model, windows)
         total = build_weights(small_dataset.scenario).to(GPU)(losses)
         assert all(tensor in gpu.on_gpu for tensor in (*losses.values(), total))
         with pytest.raises(RuntimeError, match="lie on the CPU, others on the GPU"):
-            BatchLosses(small_dataset)(model, windows)
+            TaskLosses(small_dataset)(model, windows)
 
 
 def test_bf16_is_for_products_only(small_dataset, tables):

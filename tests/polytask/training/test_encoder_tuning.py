@@ -11,7 +11,7 @@ from polytask.scenario.schema import Encoder, Lora
 from polytask.text.language_model import LanguageModel, TextEncoder
 from polytask.training.encoder_tuning import EncoderTuning
 from polytask.training.loop import build_model, fit, train
-from polytask.training.resume import Resume
+from polytask.training.resume import TrainingState
 from tests.polytask.pretended_gpu import GPU, pretended_gpu
 from tests.polytask.tiny_language_models import write_language_model
 from tests.small import training_frame
@@ -94,7 +94,7 @@ def test_resumed_training_reaches_the_same_language_model(parts, tmp_path):
     def fresh():
         return EncoderTuning(language_model, dataset.scenario, dataset.distinct_texts, item_texts(dataset))
 
-    resume = Resume(tmp_path / "state.safetensors", "key", lambda line: None)
+    resume = TrainingState(tmp_path / "state.safetensors", "key", lambda line: None)
     with pytest.raises(InterruptedError):
         train(dataset, vectors, stop, resume, fresh())
     again = fresh()

@@ -8,8 +8,8 @@ import torch
 
 from polytask.model.losses import next_item_loss
 from polytask.training.loop import build_model, train
-from polytask.training.task_losses import BatchLosses
-from polytask.training.windows import WindowPlan
+from polytask.training.task_losses import TaskLosses
+from polytask.training.windows import WindowSampler
 from tests.polytask.random_vectors import ITEM_VECTORS, dataset_with
 
 
@@ -35,7 +35,7 @@ def test_items_without_a_training_event_stay_out_of_the_softmax(small_dataset):
     dataset = copy.copy(small_dataset)
     untrained = [3, 17]
     dataset.train = small_dataset.train & ~np.isin(small_dataset.item_rows, untrained)
-    candidates = np.flatnonzero(BatchLosses(dataset).item_candidates.numpy()).tolist()
+    candidates = np.flatnonzero(TaskLosses(dataset).item_candidates.numpy()).tolist()
     assert candidates == sorted(set(small_dataset.item_rows[small_dataset.train].tolist()) - set(untrained))
     assert len(candidates) == len(set(small_dataset.item_rows[small_dataset.train].tolist())) - 2
     assert 0 not in candidates
@@ -45,9 +45,9 @@ def test_loss_of_a_batch_is_that_of_its_real_positions(small_dataset):
     torch.manual_seed(0)
     model = build_model(small_dataset, ITEM_VECTORS).eval()
     random = np.random.default_rng(2)
-    windows = next(WindowPlan(small_dataset, 1, random).epoch(0, random))
+    windows = next(WindowSampler(small_dataset, 1, random).epoch(0, random))
     assert (windows.events < 0).any()
-    batches = BatchLosses(small_dataset)
+    batches = TaskLosses(small_dataset)
     with torch.no_grad():
         losses = batches(model, windows)
         catalogues = model.catalogues()
@@ -74,7 +74,7 @@ def test_the_user_itself_is_no_candidate_for_its_own_peers(small_dataset):
     task = small_dataset.scenario.task("user")
     events = np.flatnonzero(small_dataset.train & small_dataset.labels["user"].mask)[:20]
     logits = torch.randn(len(events), 31, requires_grad=True)
-    BatchLosses(small_dataset).task_loss(task, logits, events).backward()
+    TaskLosses(small_dataset).task_loss(task, logits, events).backward()
     itself = torch.from_numpy(small_dataset.user_rows[events])
     assert not logits.grad[torch.arange(len(events)), itself].any()
     assert not logits.grad[:, 0].any()
@@ -82,7 +82,7 @@ def test_the_user_itself_is_no_candidate_for_its_own_peers(small_dataset):
 
 
 def test_an_item_met_again_is_no_target(small_dataset):
-    batches = BatchLosses(small_dataset)
+    batches = TaskLosses(small_dataset)
     events = np.flatnonzero(small_dataset.train)[:5]
     logits = torch.randn(5, 61, requires_grad=True)
     again = torch.from_numpy(small_dataset.item_rows[events])

@@ -13,7 +13,7 @@ from polytask.jobs.train import train_model
 from polytask.scenario import load_scenario
 from polytask.training.checkpoint import checkpoint_sha256
 from polytask.training.loop import train
-from polytask.training.resume import Resume, training_key
+from polytask.training.resume import TrainingState, training_key
 from tests.polytask.random_vectors import ITEM_VECTORS, dataset_with
 from tests.small import training_frame
 
@@ -43,7 +43,7 @@ def said():
 @pytest.fixture
 def interrupted(dataset, tmp_path, said):
     """The state of a training that an error stopped after two of four epochs."""
-    resume = Resume(tmp_path / "state.safetensors", "key", said.append)
+    resume = TrainingState(tmp_path / "state.safetensors", "key", said.append)
     with pytest.raises(Stopped):
         train(dataset, ITEM_VECTORS, stop_after(2), resume)
     return resume
@@ -66,7 +66,7 @@ def test_resumed_training_reaches_the_same_weights(dataset, interrupted, said):
 
 
 def test_state_of_another_training_is_left_alone(dataset, interrupted, said):
-    resume = Resume(interrupted.path, "another key", said.append)
+    resume = TrainingState(interrupted.path, "another key", said.append)
     epochs = []
     model, _ = train(dataset, ITEM_VECTORS, epochs.append, resume)
     assert len(epochs) == 4

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from polytask.training.windows import WindowPlan
+from polytask.training.windows import WindowSampler
 
 EPOCHS = 4
 
@@ -11,7 +11,7 @@ EPOCHS = 4
 @pytest.fixture(scope="module")
 def epochs(small_dataset):
     random = np.random.default_rng(1)
-    plan = WindowPlan(small_dataset, EPOCHS, random)
+    plan = WindowSampler(small_dataset, EPOCHS, random)
     return plan, [list(plan.epoch(number, random)) for number in range(EPOCHS)]
 
 

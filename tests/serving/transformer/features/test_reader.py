@@ -11,7 +11,7 @@ from polytask.contract.tensors import HISTORY, SEEN
 from polytask.errors import ContractError
 from polytask.scenario import Scenario
 from serving.transformer.concurrency.deadline import Unavailable
-from serving.transformer.features.reader import FeatureReader, Stored, open_online_store, request_features
+from serving.transformer.features.reader import FeatureReader, UserFeatures, open_online_store, request_features
 
 DAY = 86_400
 WORDS = {"daypart": "night", "weekpart": "weekday"}
@@ -19,7 +19,7 @@ WORDS = {"daypart": "night", "weekpart": "weekday"}
 
 def row(scenario: Scenario, moment: int, age: int | None = 30, history: list[int] | None = None, stamped: int = 1000):
     """A user of whom both views hold something, stamped at one time; profiles live 100 days, histories 10."""
-    stored, stamp = Stored(moment, WORDS), datetime.fromtimestamp(stamped, UTC)
+    stored, stamp = UserFeatures(moment, WORDS), datetime.fromtimestamp(stamped, UTC)
     profile = {"age": Value(), "occupation": Value()}
     if age is not None:
         profile = {"age": Value(int64_val=age), "occupation": Value(string_val="writer")}
@@ -49,13 +49,13 @@ def test_what_is_older_than_its_view_allows_is_missing_and_flagged(small_scenari
 def test_what_the_store_calls_present_and_is_empty_is_missing(small_scenario: Scenario):
     got = row(small_scenario, 10**9, age=None, history=None, stamped=0)
     assert (got.known, got.stale, got.history, got.ages) == (False, False, (), {})
-    nothing = Stored(5, WORDS)
+    nothing = UserFeatures(5, WORDS)
     nothing.add("user_profile", ("age", "occupation"), None, {}, 1.0)
     assert nothing.features(small_scenario.features.profile).profile == {"age": None, "occupation": None}
 
 
 def test_a_null_is_missing(small_scenario: Scenario):
-    stored = Stored(1000, WORDS)
+    stored = UserFeatures(1000, WORDS)
     values = {"age": Value(null_val=Null.NULL), "occupation": Value(string_val="writer")}
     stored.add("user_profile", ("age", "occupation"), datetime.fromtimestamp(1000, UTC), values, 1.0)
     assert stored.features(small_scenario.features.profile).profile == {"age": None, "occupation": "writer"}
