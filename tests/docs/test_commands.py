@@ -154,7 +154,7 @@ def commands() -> dict[str, Any]:
 def test_its_options_are_known(command: Command, commands: dict[str, Any]) -> None:
     """Parsed as the command line would, without running it: unknown options and values of a wrong type are errors."""
     name, *arguments = command.words[1:]
-    commands[name].make_context(name, arguments)
+    assert commands[name].make_context(name, arguments).info_name == name
 
 
 @pytest.mark.parametrize("command", MAKE, ids=[f"{command.page}: {command.line}" for command in MAKE])

@@ -29,7 +29,9 @@ def test_the_file_is_current():
 
 
 def test_it_is_a_json_schema():
-    Draft202012Validator.check_schema(scenario_json_schema())
+    schema = scenario_json_schema()
+    Draft202012Validator.check_schema(schema)
+    assert schema["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
