@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from feast import Entity, FeatureService, FeatureView, Field, OnDemandFeatureView, PushSource, RequestSource
 from feast.data_source import DataSource
 from feast.transformation.udf_rehydrate import rehydrate_udf_from_source
-from feast.types import Array, Float64, Int64, String
+from feast.types import Array, FeastType, Float64, Int64, String
 from feast.value_type import ValueType
 
 from feature_repo.batch_sources import Settings, batch_source
@@ -23,7 +24,7 @@ PUSH_SOURCE = "user_history_push"
 TIME_CONTEXT = "time_context"
 REQUEST_TIME = "request_time"
 
-_DTYPES = {"integer": Int64, "float": Float64, "string": String, "string_list": Array(String)}
+_DTYPES: dict[str, FeastType] = {"integer": Int64, "float": Float64, "string": String, "string_list": Array(String)}
 _VALUE_TYPES = {"integer": ValueType.INT64, "string": ValueType.STRING}
 
 
@@ -95,11 +96,13 @@ def _fields(columns: Mapping[str, Column]) -> list[Field]:
 
 def _time_context(timezone: str) -> OnDemandFeatureView:
     source = time_context_source(REQUEST_TIME, timezone)
+    function = rehydrate_udf_from_source(source, preferred_name=TIME_CONTEXT)
+    assert isinstance(function, FunctionType), "the source defines this function"
     return OnDemandFeatureView(
         name=TIME_CONTEXT,
         sources=[RequestSource(name="request", schema=[Field(name=REQUEST_TIME, dtype=Int64)])],
         schema=[Field(name=word, dtype=String) for word in CONTEXT_WORDS],
         mode="python",
-        udf=rehydrate_udf_from_source(source, preferred_name=TIME_CONTEXT),
+        udf=function,
         udf_string=source,
     )

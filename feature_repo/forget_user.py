@@ -142,7 +142,7 @@ def _action(online: Any) -> str:
 
 
 def _online_store(store: FeatureStore) -> Any:
-    return store._get_provider().online_store  # type: ignore[attr-defined]
+    return store._get_provider().online_store
 
 
 def _views(store: FeatureStore, scenario: Scenario) -> list[FeatureView]:

@@ -118,7 +118,8 @@ def _begin(database: sqlite3.Connection, store: FeatureStore) -> None:
 
 
 def _in_redis(store: FeatureStore, online: Any, view: FeatureView, key: Any, change: Change) -> UserHistory:
-    from feast.infra.online_stores.redis import _mmh3, _versioned_fv_name
+    from feast.infra.online_stores.helpers import _mmh3
+    from feast.infra.online_stores.redis import _versioned_fv_name
     from google.protobuf.timestamp_pb2 import Timestamp
     from redis import WatchError
 

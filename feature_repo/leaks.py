@@ -73,7 +73,7 @@ class LeakCheck:
         found = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype("int64")
         values = self._numbers(lists.flatten())
         # Whole rows as bytes: an index per element would cost ten times what the elements do.
-        held, expected = memoryview(values).cast("B"), memoryview(self._items).cast("B")
+        held, expected = values.data.cast("B"), self._items.data.cast("B")
         size = values.itemsize
         at = (np.cumsum(found) - found).tolist()
         return [

@@ -117,7 +117,7 @@ class AsofJoin(RowsJob):
             joined = joined.take(pa.array(positions))
         for number, view in enumerate(self._views):
             columns = self._columns(view)
-            values = rows_of(parquet_path(view.batch_source), list(columns.values()), found[f"row_{number}"])
+            values = rows_of(parquet_path(_source(view)), list(columns.values()), found[f"row_{number}"])
             for name, column in columns.items():
                 joined = joined.append_column(name, values[column])
         return joined
@@ -129,7 +129,7 @@ class AsofJoin(RowsJob):
         for number, (view, keys) in enumerate(zip(self._views, keys_of, strict=True)):
             joins.append(_asof(number, view, keys))
             selected.append(_row(number, view))
-            parameters.append(parquet_path(view.batch_source))
+            parameters.append(parquet_path(_source(view)))
             for theirs in keys.values():
                 parameters += [_plain(self._entities[theirs].min()), _plain(self._entities[theirs].max())]
         used = dict.fromkeys([ENTITY_TIME, *(theirs for keys in keys_of for theirs in keys.values())])
@@ -149,6 +149,12 @@ class AsofJoin(RowsJob):
         return {name: _column(view, name) for name in names}
 
 
+def _source(view: FeatureView) -> DataSource:
+    """The batch source of a view."""
+    assert view.batch_source is not None, f"view {view.name!r}: every view of the scenario has a batch source"
+    return view.batch_source
+
+
 def _keys(view: FeatureView) -> dict[str, str]:
     """The view's join keys, each with the column of the entity rows that it meets."""
     return view.projection.join_key_map or {column.name: column.name for column in view.entity_columns}
@@ -160,7 +166,7 @@ def _asof(number: int, view: FeatureView, keys: dict[str, str]) -> str:
     met = [f"e.{quoted(theirs)} = f{number}.{column}" for theirs, column in own.items()]
     # No other rows can join; DuckDB skips the row groups outside of these bounds, which it does not find by itself.
     bounds = " AND ".join(f"{column} BETWEEN ? AND ?" for column in own.values()) or "true"
-    moment = f"{quoted(view.batch_source.timestamp_field)}::TIMESTAMPTZ AS moment"
+    moment = f"{quoted(_source(view).timestamp_field)}::TIMESTAMPTZ AS moment"
     columns = ", ".join([*own.values(), moment, "file_row_number"])
     rows = f"SELECT {columns} FROM read_parquet(?, file_row_number = true) WHERE {bounds}"  # noqa: S608 - quoted
     on = " AND ".join([*met, f"e.{quoted(ENTITY_TIME)} >= f{number}.moment"])
@@ -178,7 +184,7 @@ def _row(number: int, view: FeatureView) -> str:
 
 def _column(view: FeatureView, name: str) -> str:
     """The column of the source behind a name of the view."""
-    return next((old for old, new in view.batch_source.field_mapping.items() if new == name), name)
+    return next((old for old, new in _source(view).field_mapping.items() if new == name), name)
 
 
 def _plain(value: Any) -> Any:

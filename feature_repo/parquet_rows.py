@@ -20,7 +20,8 @@ class RowsJob(RetrievalJob):
         return False
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
-        return self._to_arrow_internal(timeout).to_pandas()
+        frame: pd.DataFrame = self._to_arrow_internal(timeout).to_pandas()
+        return frame
 
 
 def rows_of(path: str, columns: list[str], numbers: pa.ChunkedArray) -> pa.Table:

@@ -104,11 +104,12 @@ class _Keys:
         users, items = scenario.entities.users, scenario.items
         _check("user", user, users)
         _check("item", item, items)
-        value = Value(int64_val=int(user)) if users.key_type == "integer" else Value(string_val=user)
+        key: Any = user  # `_check` has validated its type
+        value = Value(int64_val=int(key)) if users.key_type == "integer" else Value(string_val=key)
         self.user = EntityKey(join_keys=[users.key], entity_values=[value])
         self._integers = items.key_type == "integer"
 
-    def value(self, items: list[Hashable]) -> Any:
+    def value(self, items: list[Any]) -> Any:
         """A list of items as a value of Feast."""
         return (
             Value(int64_list_val=Int64List(val=items))
