@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import TypedDict, cast
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,6 @@ class Asked(Details, Options, total=False):
 
 def one_question(user: int | str, asked: Asked) -> tuple[Question, Options]:
     """The question about one user, and the options of its call. Raises TypeError for a name that is neither."""
-    options: Options = {name: asked[name] for name in Options.__annotations__ if name in asked}
-    rest = {name: value for name, value in asked.items() if name not in options}
-    return Question(user, **rest), options
+    given = dict(asked)
+    options = cast(Options, {name: given.pop(name) for name in Options.__annotations__ if name in given})
+    return Question(user, **cast(Details, given)), options

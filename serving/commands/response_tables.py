@@ -70,8 +70,10 @@ def _is_one_number(task: str, entries: Sequence["Entry"]) -> bool:
 def _print_slate(console: Console, answer: "Answer") -> None:
     shares = ", ".join(f"{name} {share:.2f}" for name, share in answer.priority.items())
     table = Table(title=f"All of it, by priority: {shares}", title_justify="left")
-    for heading, options in (("#", {"width": 2}), ("task", {}), ("answer", {"min_width": 48}), ("score", {})):
-        table.add_column(heading, justify="right" if heading in "#score" else "left", **options)
+    table.add_column("#", justify="right", width=2)
+    table.add_column("task")
+    table.add_column("answer", min_width=48)
+    table.add_column("score", justify="right")
     for place, entry in enumerate(answer.slate, start=1):
         named = escape(entry.title or entry.id)
         if entry.title and entry.title != entry.id:

@@ -69,9 +69,8 @@ def serve(
     page = None
     if with_console and not beside:
         log = stack.logs / "console.log"
-        page = ConsoleProcess(
-            stack.grpc_url, stack.bundle, stack.feature_store, log, console_port, explainer and explainer.url
-        )
+        explainer_url = None if explainer is None else explainer.url
+        page = ConsoleProcess(stack.grpc_url, stack.bundle, stack.feature_store, log, console_port, explainer_url)
     try:
         with console.status("starting Triton and the transformer"):
             if page is not None:  # first: it loads while the servers do

@@ -43,8 +43,9 @@ def console(
       polytask console --compare 127.0.0.1:8082
       polytask console --url recommender.example:80 --bundle published/current
     """
-    from serving.local.console import HOST, choose_port, run
+    from serving.local.console import choose_port, run
     from serving.local.stack import STATE_FILE, read_state
+    from serving.local.triton import HOST
 
     state = read_state(STATE_FILE) or {}
     address = url or state.get("grpc")
@@ -53,9 +54,11 @@ def console(
     bundle = bundle or Path(state.get("bundle", BUNDLE))
     if not (bundle / CONTRACT_FILE).is_file():
         raise ServingError(f"{bundle}: holds no exported model; name the served one with --bundle")
-    store = feature_store or Path(state.get("feature_store", FEATURE_STORE))
-    if feature_store is None and not (store / "feature_store.yaml").is_file():
-        store = None  # history and profile are then not shown, and the page says so
+    store: Path | None = feature_store
+    if feature_store is None:
+        usual = Path(state.get("feature_store", FEATURE_STORE))
+        # Without a store, history and profile are not shown, and the page says so.
+        store = usual if (usual / "feature_store.yaml").is_file() else None
     port = choose_port(port)
     printed = Console()
 

@@ -86,7 +86,8 @@ def reasons(explanation: TaskExplanation, text: Text) -> tuple[Reason, ...]:
 
     Values of the profile and the context are called by their column, and said in the words that the model reads.
     """
-    found = sorted([*explanation.history, *explanation.words], key=lambda one: -abs(one.contribution))[:SHOWN]
+    parts: list[ItemContribution | WordsContribution] = [*explanation.history, *explanation.words]
+    found = sorted(parts, key=lambda one: -abs(one.contribution))[:SHOWN]
     widest = max((abs(one.contribution) for one in found), default=0.0)
     return tuple(_reason(one, widest, text) for one in found if one.contribution)
 

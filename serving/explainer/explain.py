@@ -27,11 +27,11 @@ from serving.transformer.api.answers import AnswerWriter, model_outputs
 from serving.transformer.api.filters import ItemFilters, Mask
 from serving.transformer.api.parse import Call, Request
 from serving.transformer.bundle import Bundle
+from serving.transformer.concurrency.batching import Predictor
 from serving.transformer.concurrency.deadline import Deadline
 from serving.transformer.features.lookup import FeatureLookup, Features
 from serving.transformer.features.reader import request_features
 from serving.transformer.observability.call_record import CallRecord
-from serving.transformer.recommender import Predictor
 from serving.transformer.text.vectors import TextVectors
 
 Explanation = dict[str, Any]

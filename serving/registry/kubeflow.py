@@ -211,7 +211,9 @@ class KubeflowRegistry:
             found = await calls.get_model_artifacts(number)
             return next((other for other in found if other.name == self._name), None)
 
-        known = await find() or await created(lambda: calls.upsert_model_version_artifact(artifact, number), find)
+        known: ModelArtifact = await find() or await created(
+            lambda: calls.upsert_model_version_artifact(artifact, number), find
+        )
         if known.uri != version.bundle:
             artifact.id = known.id
             await calls.upsert_model_artifact(artifact)

@@ -58,7 +58,7 @@ def is_archived(registered: "Registered") -> bool:
     """Whether a version was removed with `archive`."""
     from model_registry.types.contexts import ModelVersionState
 
-    return registered.state == ModelVersionState.ARCHIVED
+    return bool(registered.state == ModelVersionState.ARCHIVED)
 
 
 def listed(registered: "Registered") -> "Registered":

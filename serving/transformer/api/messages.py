@@ -14,7 +14,7 @@ from serving.transformer.concurrency.bounded_cache import BoundedCache
 from serving.transformer.server.limits import MAX_ID_BYTES, MAX_INPUTS, MAX_OUTPUTS, MAX_PARAMETERS
 
 LED_BYTES = 16 * 2**20
-RAW_TYPES = {"INT64": np.dtype("<i8"), "FP32": np.dtype("<f4"), "BOOL": np.dtype(np.bool_)}
+RAW_TYPES: dict[str, np.dtype[Any]] = {"INT64": np.dtype("<i8"), "FP32": np.dtype("<f4"), "BOOL": np.dtype(np.bool_)}
 
 
 def input_tensors(request: ModelInferRequest) -> list[InputTensor]:

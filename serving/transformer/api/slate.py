@@ -56,8 +56,10 @@ def _strengths(task: Task, entries: Sequence[Entry]) -> NDArray[np.float64]:
     if task.kind == "binary" or not len(scores):
         return scores
     if task.kind == "retrieval":
-        return np.exp(scores - scores.max())
-    return scores / max(scores.max(), np.finfo(np.float64).tiny)
+        strengths: NDArray[np.float64] = np.exp(scores - scores.max())
+    else:
+        strengths = scores / max(scores.max(), np.finfo(np.float64).tiny)
+    return strengths
 
 
 def entries_of(task: Task, tensors: Mapping[str, AnswerTensor], row: int) -> list[Entry]:

@@ -68,7 +68,7 @@ class Batcher(Generic[Job, Result]):
     async def __call__(self, job: Job, rows: int, deadline: Deadline) -> Result:
         """The result of one job. Raises Unavailable when its deadline passes, and what `function` raises."""
         loop = asyncio.get_running_loop()
-        entry = _Waiting(job, rows, deadline, loop.create_future())
+        entry: _Waiting[Job, Result] = _Waiting(job, rows, deadline, loop.create_future())
         end = loop.call_later(deadline.remaining(self._what), self._give_up, entry)
         self._waiting.append(entry)
         self._start()

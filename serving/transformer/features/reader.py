@@ -156,7 +156,8 @@ class FeatureReader:
 
     def _entity_key(self, user: int | str) -> "EntityKey":
         name = self._scenario.entities.users.key
-        return self._key(join_keys=[name], entity_values=[self._value(**{self._kind: user})])
+        value: dict[str, Any] = {self._kind: user}
+        return self._key(join_keys=[name], entity_values=[self._value(**value)])
 
     def _read_one_by_one(self, reads: tuple[ViewRead, ...], users: Sequence[int | str]) -> list[ViewRows]:
         """By the interface that all online stores have."""

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import orjson
 import structlog
+from structlog.typing import Processor
 
 from serving.transformer.observability.call_record import CallRecord
 
@@ -19,7 +20,7 @@ _log = logging.getLogger("polytask.serving")
 
 def configure_logs(level: str = "INFO") -> None:
     """Write every logger of this process to stderr as JSON lines, from `level` on. KServe then leaves logging alone."""
-    shared = [
+    shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -75,7 +75,7 @@ def resolve(hosts: Sequence[tuple[str, int]]) -> list[str]:
     for name, port in hosts:
         try:
             for *_, place in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM):
-                found[f"{_bracketed(str(place[0]))}:{place[1]}"] = None
+                found[f"{_bracketed(str(place[0]))}:{int(place[1])}"] = None
         except OSError as error:
             errors.append(OSError(f"{name}: {error.strerror or error}"))
     if errors and not found:

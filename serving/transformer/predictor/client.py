@@ -182,7 +182,8 @@ class GrpcPredictor:
 def _largest_family(addresses: Sequence[str]) -> list[str]:
     """Addresses of one family, sorted: a channel cannot mix them, and a pod may have one of each."""
     families = [[one for one in addresses if one.startswith("[") is ipv6] for ipv6 in (False, True)]
-    return sorted(max(families, key=len))
+    largest = max(families, key=len)
+    return sorted(largest)
 
 
 def _reason(outcomes: Sequence[BaseException | None]) -> BaseException:

@@ -16,7 +16,7 @@ Inputs = Mapping[str, NDArray[Any]]
 
 def rows_per_message(inputs: Inputs) -> int:
     """How many rows of inputs (B, ...) fit into one message: at least 1, at most what a model takes."""
-    row_bytes = sum(values.dtype.itemsize * values[0].size for values in inputs.values())
+    row_bytes: int = sum(values.dtype.itemsize * values[0].size for values in inputs.values())
     return max(1, min(MAX_BATCH_SIZE, MAX_MESSAGE_BYTES // max(1, row_bytes)))
 
 

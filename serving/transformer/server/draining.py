@@ -54,7 +54,8 @@ class DrainingServer(BoundModelServer):
         stopping = asyncio.ensure_future(stop.wait())
         self._begin()
         # Whichever ends first: a server that cannot start raises here.
-        await asyncio.wait({servers, watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        ends: set[asyncio.Future[Any]] = {servers, watching, stopping}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if stop.is_set():
             logger.info("Draining: new calls are refused")
             if not await self._admission.drain(self._call_seconds + 1):

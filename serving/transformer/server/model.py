@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeAlias
 
 from kserve import InferOutput, InferRequest, InferResponse
 from kserve.errors import InvalidInput
@@ -27,7 +27,7 @@ from serving.transformer.release import Release, Releases
 from serving.transformer.server.rest.body import RestCall
 from serving.transformer.server.served_model import ServedModel, TensorTypes, status_of, statuses
 
-Payload = InferRequest | ModelInferRequest
+Payload: TypeAlias = InferRequest | ModelInferRequest
 
 # The release that the call of this task uses.
 current_release: ContextVar[Release] = ContextVar("current_release")
@@ -119,6 +119,7 @@ class RecommenderModel(ServedModel[Release]):
         if isinstance(payload, RestCall):
             payload = payload.parse()
             record = current_record.get()
+            assert record is not None, "a call sets its record before its steps"
             record.request_id = request_id(headers or {}, payload.id)
         if isinstance(payload, ModelInferRequest):
             tensors = input_tensors(payload)
