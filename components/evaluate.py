@@ -16,7 +16,7 @@ def evaluate(
     metrics: dsl.Output[dsl.Metrics],
     report: dsl.Output[dsl.HTML],
     bundle: dsl.Input[dsl.Model] = None,
-) -> list:
+) -> list[str]:
     """Rank everything for every validation and test event, with the model and with the baselines.
 
     Args:

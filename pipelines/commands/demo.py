@@ -7,7 +7,7 @@ import time
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -144,7 +144,7 @@ def _ask(
 
     contract = load_contract(bundle, verify_files=False)
     users = load_catalogue(scenario, USERS, bundle / contract.catalogues[USERS].path)
-    asked = [users.ids[position] for position in _spread(len(users), USERS_ASKED)]
+    asked = [cast("int | str", users.ids[position]) for position in _spread(len(users), USERS_ASKED)]
     # A query replaces the profile: without a history, nothing of a user would be left in the answer.
     asking = asked[0] if scenario.has_items else NOBODY[scenario.entities.users.key_type]
     titles = {task.name: task.title for task in scenario.tasks}

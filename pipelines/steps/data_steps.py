@@ -1,6 +1,6 @@
 """The steps that several pipelines begin with: from the source to the training set."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from kfp.dsl.pipeline_channel import PipelineChannel
 from kfp.dsl.pipeline_task import PipelineTask
@@ -11,7 +11,7 @@ from components.fingerprint import fingerprint
 from components.ingest import ingest
 from pipelines.steps.definition import step
 
-Text = str | PipelineChannel
+Text: TypeAlias = str | PipelineChannel
 
 
 class Ingested(NamedTuple):
