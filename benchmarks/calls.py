@@ -126,8 +126,10 @@ class Calls:
         return [request_features(user, row, query) for user, row, query in rows]
 
 
-def tensor_message(model: str, version: int, tensors: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> bytes:
-    """A ModelInferRequest that brings tensors, for a model of a predictor."""
+def tensor_message(
+    model: str, version: int | str, tensors: Mapping[str, NDArray[Any]], outputs: Sequence[str]
+) -> bytes:
+    """A ModelInferRequest that brings tensors, for a model of a predictor; `version` '' names none."""
     import tritonclient.grpc as triton
 
     names = {np.dtype(np.int64): "INT64", np.dtype(np.float32): "FP32", np.dtype(np.bool_): "BOOL"}

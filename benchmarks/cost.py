@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.figures import Figure, interleaved, ratios
-from benchmarks.ort_vs_eager import cpu_seconds
+from benchmarks.ort_vs_eager import cpu_side
 from benchmarks.workbench import Workbench
 from polytask.contract.tensors import ALLOWED, multitask_inputs, multitask_outputs
 from polytask.data.catalogue import Catalogue
@@ -71,7 +71,8 @@ def _milliseconds(
         feed = random_feed(scenario, count, bench.contract.text_dim)
         runs[name] = lambda running=running, feed=feed: running.run(None, feed)
     times = bench.size(TIMES)
-    return interleaved(rounds, {name: lambda _, run=run: 1000 * cpu_seconds(run, times) for name, run in runs.items()})
+    seconds = interleaved(rounds, {name: cpu_side(run, times) for name, run in runs.items()})
+    return {name: [1000 * value for value in values] for name, values in seconds.items()}
 
 
 def random_graph(bench: Workbench, scenario: Scenario, count: int, path: Path) -> Path:

@@ -82,7 +82,8 @@ class RawRedis:
         kind = "int64_val" if users.key_type == "integer" else "string_val"
 
         def key(user: int | str) -> bytes:
-            entity = EntityKey(join_keys=[users.key], entity_values=[Value(**{kind: user})])
+            value: dict[str, Any] = {kind: user}
+            entity = EntityKey(join_keys=[users.key], entity_values=[Value(**value)])
             return _redis_key(scenario.name, entity)
 
         self._key = key
@@ -100,7 +101,7 @@ class RawRedis:
         with self._client.pipeline(transaction=False) as pipe:
             for fields in self._fields:
                 for user in users:
-                    pipe.hmget(self._keys[user], fields)
+                    pipe.hmget(self._keys[user], fields)  # type: ignore[arg-type]  # redis-py takes bytes too
             return sum(row[0] is not None for row in pipe.execute())
 
 

@@ -44,7 +44,7 @@ class Figure:
 
     def to_dict(self) -> dict[str, Any]:
         """The figure as it stands in the JSON: the worst part's median, min and max, then all parts."""
-        content = {
+        content: dict[str, Any] = {
             "what": self.what,
             **spread(self.parts[self.worst]),
             "bar": self.bar,

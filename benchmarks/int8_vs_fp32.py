@@ -6,6 +6,7 @@ no part; the ratios are of the two times of a round. Agreement and loss of metri
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -65,15 +66,17 @@ def _speed(bench: Workbench, float32: Path, rounds: int) -> dict[str, list[float
     for batch in BATCHES:
         input_ids = random.integers(1, bench.bundle.tokenizer.vocabulary, (batch, tokens))
         feed = {INPUT_IDS: input_ids, ATTENTION_MASK: np.ones_like(input_ids)}
-        runs = {name: lambda one=one, feed=feed: one.run([TEXT_VECTOR], feed) for name, one in sessions.items()}
+        runs = {name: partial(one.run, [TEXT_VECTOR], feed) for name, one in sessions.items()}
         for run in runs.values():
             run()
         times = bench.size(max(2, TEXTS // batch), least=1)
-        seconds = interleaved(
-            rounds, {name: lambda _, run=run, times=times: _cpu_seconds(run, times) for name, run in runs.items()}
-        )
+        seconds = interleaved(rounds, {name: _cpu_side(run, times) for name, run in runs.items()})
         found[f"batch {batch}"] = ratios(seconds["float32"], seconds["int8"])
     return found
+
+
+def _cpu_side(run: Callable[[], Any], times: int) -> Callable[[int], float]:
+    return lambda _: _cpu_seconds(run, times)
 
 
 def _cpu_seconds(run: Callable[[], Any], times: int) -> float:

@@ -112,12 +112,19 @@ def _added(bench: Workbench, rounds: int) -> Figure:
         feeds = tensors if texts is None else [[ways[0].encode(call) for call in of_round] for of_round in tensors]
         send(bench, calls[-1], 1)
         _p50(ways, feeds[-1])
+
+        def online(number: int, calls: Sequence[Sequence[UserCall]] = calls) -> float:
+            return 1000 * send(bench, calls[number], 1).p50
+
+        def in_process(number: int, feeds: Sequence[Any] = feeds, pause: float = 0.0) -> float:
+            return _p50(ways, feeds[number], pause)
+
         found = interleaved(
             rounds,
             {
-                "online": lambda number, calls=calls: 1000 * send(bench, calls[number], 1).p50,
-                "in process": lambda number, feeds=feeds: _p50(ways, feeds[number]),
-                "with pauses": lambda number, feeds=feeds: _p50(ways, feeds[number], PAUSE_SECONDS),
+                "online": online,
+                "in process": in_process,
+                "with pauses": partial(in_process, pause=PAUSE_SECONDS),
             },
         )
         alone = found["in process"]

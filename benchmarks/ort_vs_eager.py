@@ -49,7 +49,7 @@ def measure(bench: Workbench, rounds: int) -> list[Figure]:
             float32 = InProcess(bench.published, bench.contract, 1, 1, text=Path(folder) / "text.onnx")
         runs = {"eager": eager, "as served": lambda: served.answer(tensors), "float32": lambda: float32.answer(tensors)}
         times = bench.size(TIMES)
-        found = interleaved(rounds, {name: lambda _, run=run: cpu_seconds(run, times) for name, run in runs.items()})
+        found = interleaved(rounds, {name: cpu_side(run, times) for name, run in runs.items()})
     finally:
         torch.set_num_threads(threads)
     parts = {name: ratios(found["eager"], found[name]) for name in ("as served", "float32")}
@@ -59,6 +59,11 @@ def measure(bench: Workbench, rounds: int) -> list[Figure]:
     }
     what = "CPU time of torch in eager mode over that of ONNX Runtime, batch 1"
     return [Figure("ort_vs_eager", what, parts, BAR, details=details)]
+
+
+def cpu_side(run: Callable[[], Any], times: int) -> Callable[[int], float]:
+    """`cpu_seconds` as a side of `interleaved`."""
+    return lambda _: cpu_seconds(run, times)
 
 
 def cpu_seconds(run: Callable[[], Any], times: int) -> float:

@@ -55,15 +55,16 @@ def measure(bench: Workbench, rounds: int) -> list[Figure]:
         for send in senders.values():
             send(COMPARED_AT)
 
-        def rate(name: str, concurrency: int) -> float:
-            loop = senders[name](concurrency)
-            loops.setdefault((name, concurrency), []).append(loop)
-            return loop.rate
+        def rate_of(name: str, concurrency: int) -> Callable[[int], float]:
+            def rate(_: int) -> float:
+                loop = senders[name](concurrency)
+                loops.setdefault((name, concurrency), []).append(loop)
+                return loop.rate
+
+            return rate
 
         found = {
-            concurrency: interleaved(
-                rounds, {name: lambda _, name=name, at=concurrency: rate(name, at) for name in senders}
-            )
+            concurrency: interleaved(rounds, {name: rate_of(name, concurrency) for name in senders})
             for concurrency in CONCURRENCIES
         }
     at = found[COMPARED_AT]

@@ -1,5 +1,8 @@
 """What keeping text vectors gains: traffic of which nine texts in ten were sent before, beside traffic of new texts."""
 
+from collections.abc import Callable, Sequence
+
+from benchmarks.calls import UserCall
 from benchmarks.figures import Figure, interleaved, ratios
 from benchmarks.in_process import InProcess
 from benchmarks.online_vs_ort import CALLS, CONCURRENCY, send
@@ -24,17 +27,16 @@ def measure(bench: Workbench, rounds: int) -> list[Figure]:
         new = [bench.calls.new(size, batch) for _ in range(rounds)]
         repeated = [bench.calls.mixed(size, batch, known, NEW_IN) for _ in range(rounds)]
         send(bench, bench.calls.new(size, batch, known), CONCURRENCY)
-        found = interleaved(
-            rounds,
-            {
-                "new": lambda number, new=new: send(bench, new[number], CONCURRENCY).rate,
-                "repeated": lambda number, repeated=repeated: send(bench, repeated[number], CONCURRENCY).rate,
-            },
-        )
+        found = interleaved(rounds, {"new": _rate(bench, new), "repeated": _rate(bench, repeated)})
         parts[f"batch {batch}"] = ratios(found["repeated"], found["new"])
     what = "throughput of the online path with nine known texts in ten over that with new texts only"
     beside = {f"models alone, batch {batch}": _alone(bench, rounds, batch) for batch in CALLS}
     return [Figure("repeat_text_gain", what, parts, BAR, beside=beside)]
+
+
+def _rate(bench: Workbench, calls: Sequence[Sequence[UserCall]]) -> Callable[[int], float]:
+    """The throughput of each round's calls."""
+    return lambda number: send(bench, calls[number], CONCURRENCY).rate
 
 
 def _alone(bench: Workbench, rounds: int, batch: int) -> list[float]:

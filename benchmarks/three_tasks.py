@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.calls import Tensors
 from benchmarks.figures import Figure, interleaved, ratios
 from benchmarks.in_process import InProcess
-from benchmarks.ort_vs_eager import cpu_seconds
+from benchmarks.ort_vs_eager import cpu_side
 from benchmarks.workbench import Workbench
 from polytask.contract.contract import TEXT_ENCODER
 from polytask.contract.tensors import (
@@ -40,17 +40,14 @@ def measure(bench: Workbench, rounds: int) -> list[Figure]:
         [call] = bench.calls.new(1, batch)
         tensors = bench.calls.tensors(call, bench.reader)
         times = bench.size(calls)
-        found = interleaved(
-            rounds,
-            {
-                "together": lambda _, tensors=tensors, times=times: cpu_seconds(
-                    lambda: together.answer(tensors), times
-                ),
-                "alone": lambda _, tensors=tensors, times=times: cpu_seconds(
-                    lambda: [model(tensors) for model in alone], times
-                ),
-            },
-        )
+
+        def one_call(tensors: Tensors = tensors) -> Any:
+            return together.answer(tensors)
+
+        def calls_of_each(tensors: Tensors = tensors) -> Any:
+            return [model(tensors) for model in alone]
+
+        found = interleaved(rounds, {"together": cpu_side(one_call, times), "alone": cpu_side(calls_of_each, times)})
         parts[f"batch {batch}"] = ratios(found["together"], found["alone"])
     what = f"CPU time of one call for {len(alone)} tasks over that of {len(alone)} calls to models of one task"
     return [Figure("three_tasks_vs_three_models", what, parts, BAR, "at most")]

@@ -58,7 +58,8 @@ def grow(
     for count in events:
         found["load_before"] = round(os.getloadavg()[0], 2)
         with TemporaryDirectory() as name:
-            size = found["sizes"][str(count)] = {}
+            size: dict[str, Any] = {}
+            found["sizes"][str(count)] = size
             try:
                 one_size(count, Path(name), rounds, say, measure, epoch, size)
             except StepKilled as killed:
@@ -91,7 +92,8 @@ def one_size(
         f"{count:,} events: {steps['step_seconds']:.0f} s (bar {SECONDS_BAR} at 1,000,000), "
         f"{steps['peak_gib']:.1f} GiB (bar {GIB_BAR})"
     )
-    steps |= (sides := {"join": [], "plain_asof": []})
+    sides: dict[str, list[dict[str, Any]]] = {"join": [], "plain_asof": []}
+    steps |= sides
 
     def side(step: str) -> Callable[[int], float]:
         def run(_: int) -> float:

@@ -45,6 +45,7 @@ def _users(count: int, random: np.random.Generator) -> dict[str, object]:
 
 def _items(count: int, scenario: Scenario, random: np.random.Generator) -> dict[str, object]:
     genres = scenario.task("scene").classes
+    assert genres is not None, "a multiclass task has classes"
     titles = random.choice(WORDS, (count, 2))
     return {
         "item_id": np.arange(1, count + 1),

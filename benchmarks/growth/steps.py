@@ -104,7 +104,8 @@ def _epoch(folder: Path, scenario: Scenario) -> dict[str, Any]:
     for _, windows in zip(range(BATCHES), plan.epoch(0, random), strict=False):
         began = time.monotonic()
         optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(losses(model, windows).values())).sum().backward()
+        loss = torch.stack(list(losses(model, windows).values())).sum()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
         optimizer.step()
         times.append(time.monotonic() - began)
     batch = float(np.median(times))
