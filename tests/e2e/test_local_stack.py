@@ -25,7 +25,10 @@ from serving.local.triton import choose_ports
 from tests.serving.bundle import VERSION, write_bundle
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = "import sys, typer; from serving import cli; typer.run(getattr(cli, sys.argv.pop(1)))"
+COMMANDS = (
+    "import sys, typer; from serving.commands import recommend, serve; name = sys.argv.pop(1); "
+    "typer.run(getattr({'recommend': recommend, 'serve': serve}[name], name))"
+)
 EXPLAIN = "import typer; from serving.explainer.cli import explain; typer.run(explain)"
 CACHE = os.environ.get("POLYTASK_CACHE", str(ROOT / "build" / "cache"))
 

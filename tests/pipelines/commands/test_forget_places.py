@@ -58,7 +58,7 @@ def test_the_logs_of_serve_are_searched(place: Path) -> None:
 def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache with an unpacked MovieLens of two users, and an empty workspace."""
     monkeypatch.setenv("POLYTASK_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("serving.local.stack.stack.LOGS", tmp_path / "serve")
+    monkeypatch.setattr("serving.local.stack.LOGS", tmp_path / "serve")
     (tmp_path / "workspace").mkdir()
     folder = tmp_path / "cache" / "movielens-100k"
     (folder / DATA).mkdir(parents=True)

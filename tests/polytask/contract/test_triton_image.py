@@ -12,7 +12,7 @@ from polytask.contract.triton_image import ONNX_RUNTIME, TRITON_IMAGE
 from polytask.errors import ExportError
 from polytask.export import bundle as export
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("file", ["locks/all.txt", "locks/triton-stub.in", "locks/triton-stub.txt"])

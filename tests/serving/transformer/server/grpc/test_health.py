@@ -96,7 +96,8 @@ def test_bytes_that_are_no_request_are_the_fault_of_the_client(method: str, capl
         assert (await call.details()).startswith("message: is not a ")
 
     served(check)
-    assert not caplog.records
+    # grpcio's poller may report the closed event loop of an earlier test.
+    assert not [record for record in caplog.records if "PollerCompletionQueue" not in record.getMessage()]
 
 
 @pytest.mark.parametrize("name", REFLECTIONS)
