@@ -55,7 +55,7 @@ def with_history(scenario: Scenario, length: int) -> Scenario:
     """The scenario with another `features.history_length`."""
     content = scenario.model_dump()
     content["features"]["history_length"] = length
-    content["features"]["seen_length"] = max(length, content["features"]["seen_length"])
+    content["features"]["exclude_length"] = max(length, content["features"]["exclude_length"])
     return Scenario.model_validate(content)
 
 

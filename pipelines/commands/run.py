@@ -65,6 +65,6 @@ def chosen(known: dict[str, Parameter], given: list[str]) -> dict[str, Any]:
             found[name] = _WORDS[value.lower()] if kind is bool else kind(value)
         except (ValueError, KeyError) as error:
             raise DataError(
-                f"--set {name}: {value!r} stands there; allowed: a value of type {kind.__name__}"
+                f"--set {name}: invalid value {value!r}; expected a value of type {kind.__name__}"
             ) from error
     return found

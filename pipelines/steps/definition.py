@@ -135,7 +135,7 @@ def step(task: PipelineTask, title: str, kind: Kind, *, again: bool = False, cac
     task.set_memory_request(needs.memory).set_memory_limit(needs.memory_limit or needs.memory)
     if needs.accelerators:
         task.set_accelerator_type(needs.accelerator).set_accelerator_limit(needs.accelerators)
-    kubernetes.set_timeout(task, round(needs.hours * 3600))
+    kubernetes.set_timeout(task, round(needs.timeout_hours * 3600))
     if again:
         task.set_retry(RETRIES, BACKOFF, BACKOFF_FACTOR, BACKOFF_MOST)
     return task

@@ -39,7 +39,7 @@ def inputs_of(
     contexts = [[f"{name}={value}" for name, value in question.context.items()] for question in questions]
     if any(contexts):
         inputs.append(_tensor("context", _padded(contexts)))
-    for name in ("recent_items", "exclude_items", "negative_items"):
+    for name in ("recent_items", "exclude_items", "disliked_items"):
         rows = [list(getattr(question, name)) for question in questions]
         if any(rows):
             inputs.append(_tensor(name, _padded(rows)))

@@ -9,7 +9,7 @@ from typing import TypedDict, cast
 class Question:
     """What is asked about one user. `timestamp` is in unix seconds, None for now; items run from oldest to newest.
 
-    `exclude_items` are left out; `negative_items` too, and what is like them is lowered: "less of this". `context`
+    `exclude_items` are left out; `disliked_items` too, and what is like them is lowered: "less of this". `context`
     says what the scenario's `features.context` asks for, such as {"weather": "rain"}.
     """
 
@@ -18,7 +18,7 @@ class Question:
     timestamp: int | None = None
     recent_items: Sequence[int | str] = ()
     exclude_items: Sequence[int | str] = ()
-    negative_items: Sequence[int | str] = ()
+    disliked_items: Sequence[int | str] = ()
     context: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -44,7 +44,7 @@ class Details(TypedDict, total=False):
     timestamp: int | None
     recent_items: Sequence[int | str]
     exclude_items: Sequence[int | str]
-    negative_items: Sequence[int | str]
+    disliked_items: Sequence[int | str]
     context: Mapping[str, str]
 
 

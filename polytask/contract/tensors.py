@@ -12,7 +12,7 @@ TEXT_VECTOR = "text_vector"
 HISTORY = "history"
 SEEN = "seen"
 USER = "user"
-NEGATIVE = "negative"
+DISLIKED = "disliked"
 ALLOWED = "allowed"
 ENCODED_TEXT = "encoded_text"
 
@@ -52,17 +52,17 @@ def multitask_inputs(scenario: Scenario, dim: int) -> list[TensorSpec]:
     """What the multi-task model reads: text vector (B, D), history rows (B, L), seen rows (B, S), user row (B, 1).
 
     Without items there is no history, and nothing seen; the user is read where a task lists users. Rows of items that
-    are wanted less, (B, M), are read where `features.negative_length` M is not 0. `allowed` (B, W) is read where a task
+    are wanted less, (B, M), are read where `features.disliked_length` M is not 0. `allowed` (B, W) is read where a task
     lists items: W is 1, and true, for all items, or catalogue rows + 1, and true for each row that may be listed.
     """
     specs = text_outputs(dim)
     if scenario.has_items:
         specs.append(TensorSpec(name=HISTORY, dtype="INT64", shape=(scenario.features.history_length,)))
-        specs.append(TensorSpec(name=SEEN, dtype="INT64", shape=(scenario.features.seen_length,)))
+        specs.append(TensorSpec(name=SEEN, dtype="INT64", shape=(scenario.features.exclude_length,)))
     if scenario.lists_users:
         specs.append(TensorSpec(name=USER, dtype="INT64", shape=(1,)))
-    if scenario.takes_negatives:
-        specs.append(TensorSpec(name=NEGATIVE, dtype="INT64", shape=(scenario.features.negative_length,)))
+    if scenario.takes_disliked_items:
+        specs.append(TensorSpec(name=DISLIKED, dtype="INT64", shape=(scenario.features.disliked_length,)))
     if scenario.lists_items:
         specs.append(TensorSpec(name=ALLOWED, dtype="BOOL", shape=(-1,)))
     return specs

@@ -81,9 +81,9 @@ class Dataset:
     def seen_before(self, events: IntArray) -> tuple[IntArray, IntArray]:
         """Item rows that the user had met before some events (m,), as pairs (position in `events`, item row).
 
-        As in serving, the newest `seen_length` count.
+        As in serving, the newest `exclude_length` count.
         """
-        first = np.maximum(self.first_events[events], events - self.scenario.features.seen_length)
+        first = np.maximum(self.first_events[events], events - self.scenario.features.exclude_length)
         counts = events - first
         positions = np.repeat(np.arange(len(events)), counts)
         steps = np.arange(len(positions)) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -20,12 +20,12 @@ def history_as_of(scenario: Scenario, interactions: pd.DataFrame, rows: int) -> 
     """One row per event: user key, timestamp (event + 1 microsecond), `history` and `seen`, by user and time.
 
     In frames of at most `rows` rows. Both arrays hold item keys from oldest to newest, the event's own item last, and
-    at most `history_length` and `seen_length` of them. They are views of one array of items, so that a frame costs a
+    at most `history_length` and `exclude_length` of them. They are views of one array of items, so that a frame costs a
     few bytes per row and not per array element.
     """
     user, item = scenario.entities.users.key, scenario.items.key
     timestamp = scenario.entities.interactions.timestamp
-    lengths = {HISTORY: scenario.features.history_length, SEEN: scenario.features.seen_length}
+    lengths = {HISTORY: scenario.features.history_length, SEEN: scenario.features.exclude_length}
     events = interactions[[user, item, timestamp, EVENT_ID]].sort_values([user, timestamp, EVENT_ID], ignore_index=True)
     items = events[item].to_numpy()
     starts = np.searchsorted(codes := pd.factorize(events[user])[0], codes)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from polytask.contract.tensors import ALLOWED, HISTORY, NEGATIVE, SEEN, USER
+from polytask.contract.tensors import ALLOWED, DISLIKED, HISTORY, SEEN, USER
 from polytask.data.catalogue import PADDING_ROW, Catalogue
 from polytask.scenario.names import ITEMS, USERS
 from polytask.scenario.schema import Scenario
@@ -19,7 +19,7 @@ from polytask.text.templates import request_text
 class RequestFeatures:
     """What is known about one request. Ids are external; items run from oldest to newest.
 
-    `seen` items are left out of the answer; of `negative` items and what is like them the request wants less.
+    `seen` items are left out of the answer; of `disliked` items and what is like them the request wants less.
     """
 
     user_id: Hashable | None = None
@@ -27,7 +27,7 @@ class RequestFeatures:
     context: Mapping[str, object] = field(default_factory=dict)
     history: Sequence[Hashable] = ()
     seen: Sequence[Hashable] = ()
-    negative: Sequence[Hashable] = ()
+    disliked: Sequence[Hashable] = ()
     query: str | None = None
 
 
@@ -58,7 +58,7 @@ class RequestEncoder:
         return request_text(self.scenario.text, features.profile, features.context, features.query)
 
     def rows(self, batch: Sequence[RequestFeatures]) -> dict[str, NDArray[Any]]:
-        """(B,) requests -> history (B, L), seen (B, S), user (B, 1), negative (B, M) int64, allowed (B, 1) bool; those
+        """(B,) requests -> history (B, L), seen (B, S), user (B, 1), disliked (B, M) int64, allowed (B, 1) bool; those
         that the model reads. Every item is allowed.
 
         History is padded on the left, so that the newest item is always last; unknown items are left out. Of more
@@ -77,18 +77,18 @@ class RequestEncoder:
     def _item_rows(self, batch: Sequence[RequestFeatures], items: Catalogue) -> dict[str, NDArray[np.int64]]:
         lengths = self.scenario.features
         history = np.full((len(batch), lengths.history_length), PADDING_ROW, dtype=np.int64)
-        seen = np.full((len(batch), lengths.seen_length), PADDING_ROW, dtype=np.int64)
-        negative = np.full((len(batch), lengths.negative_length), PADDING_ROW, dtype=np.int64)
+        seen = np.full((len(batch), lengths.exclude_length), PADDING_ROW, dtype=np.int64)
+        disliked = np.full((len(batch), lengths.disliked_length), PADDING_ROW, dtype=np.int64)
         for position, features in enumerate(batch):
             newest = _known(items, features.history)[-lengths.history_length :]
             history[position, lengths.history_length - len(newest) :] = newest
-            newest_seen = _known(items, features.seen)[-lengths.seen_length :]
+            newest_seen = _known(items, features.seen)[-lengths.exclude_length :]
             seen[position, : len(newest_seen)] = newest_seen
-            if self.scenario.takes_negatives and features.negative:
-                newest_negative = _known(items, features.negative)[-lengths.negative_length :]
-                negative[position, : len(newest_negative)] = newest_negative
+            if self.scenario.takes_disliked_items and features.disliked:
+                newest_disliked = _known(items, features.disliked)[-lengths.disliked_length :]
+                disliked[position, : len(newest_disliked)] = newest_disliked
         rows = {HISTORY: history, SEEN: seen}
-        return {**rows, NEGATIVE: negative} if self.scenario.takes_negatives else rows
+        return {**rows, DISLIKED: disliked} if self.scenario.takes_disliked_items else rows
 
 
 def _known(items: Catalogue, externals: Sequence[Hashable]) -> NDArray[np.int64]:

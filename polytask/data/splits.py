@@ -16,10 +16,10 @@ SPLIT = "split"
 
 def split_events(scenario: Scenario, events: pd.DataFrame) -> pd.Series:
     """The split of every event, in the order of `events`, by the scenario's section `split`."""
-    return _by_share(scenario, events) if scenario.split.kind == "shares" else _by_last_events(scenario, events)
+    return _by_share(scenario, events) if scenario.split.kind == "user_holdout" else _by_leave_one_out(scenario, events)
 
 
-def _by_last_events(scenario: Scenario, events: pd.DataFrame) -> pd.Series:
+def _by_leave_one_out(scenario: Scenario, events: pd.DataFrame) -> pd.Series:
     """Time decides, and for equal times the place in the source; users with fewer than three events only train."""
     key, time = scenario.entities.users.key, scenario.entities.interactions.timestamp
     ordered = events.sort_values([time, EVENT_ID])

@@ -143,7 +143,7 @@ def _task(task: Task, test: Mapping[str, Any], validation: Mapping[str, Any], li
     if bar is not None and (value is None or is_better(metric, bar, value)):
         reasons.append(
             f"{task.name} {metric} {_number(value)} falls below its gate baseline {name} {_number(bar)} "
-            "(`gate: none` in the task leaves this bar out)"
+            "(`baseline_gate: none` in the task leaves this bar out)"
         )
     if live is not None and live.is_worse:
         more = f", more than the {live.allowed:.4f} that new items may cost" if live.alone is not None else ""
@@ -163,10 +163,10 @@ def _worse(difference: Difference) -> str:
 
 def gate_of(task: Task, validation: Mapping[str, Metrics]) -> str | None:
     """The name of a task's gate baseline: the scenario's, or the strongest simple one; None for no bar."""
-    if task.gate == NO_GATE:
+    if task.baseline_gate == NO_GATE:
         return None
-    if task.gate is not None:
-        return task.gate
+    if task.baseline_gate is not None:
+        return task.baseline_gate
     metric, best = primary_metric(task), None
     for name in SIMPLE:
         value = _value(validation.get(name, {}), metric)
@@ -178,7 +178,7 @@ def gate_of(task: Task, validation: Mapping[str, Metrics]) -> str | None:
 def _measured(task: Task, name: str, baselines: Mapping[str, Metrics]) -> Metrics:
     if name not in baselines:
         raise DataError(
-            f"tasks.{task.name}.gate: {name!r} was not measured on this data; "
+            f"tasks.{task.name}.baseline_gate: {name!r} was not measured on this data; "
             f"allowed: {', '.join(baselines) or NO_GATE}"
         )
     return baselines[name]

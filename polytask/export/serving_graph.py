@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from polytask.contract.tensors import MASKED_SCORE
 from polytask.data.catalogue import Catalogue
-from polytask.export.negatives import Negatives
+from polytask.export.disliked_items import DislikedItems
 from polytask.model.cold_start import below_the_first
 from polytask.model.heads import answer
 from polytask.model.multitask import Catalogues, MultiTaskModel
@@ -17,7 +17,7 @@ from polytask.scenario.schema import Task
 
 
 class ServingGraph(nn.Module):
-    """`text_vector` (B, D), `history` (B, L), `seen` (B, S), `user` (B, 1), `negative` (B, M), `allowed` (B, W)
+    """`text_vector` (B, D), `history` (B, L), `seen` (B, S), `user` (B, 1), `disliked` (B, M), `allowed` (B, W)
     -> the outputs in order.
 
     It takes those of the inputs that the contract names, as keywords. Row numbers outside a catalogue count as padding:
@@ -45,7 +45,7 @@ class ServingGraph(nn.Module):
         self.has_new_items = len(new_items) > 0
         self.register_buffer("new_items", torch.zeros(len(self.items), dtype=torch.bool))
         self.new_items[list(new_items)] = True
-        self.negatives = Negatives(model.scenario, self.items, items) if items is not None else None
+        self.disliked_items = DislikedItems(model.scenario, self.items, items) if items is not None else None
 
     def forward(
         self,
@@ -53,7 +53,7 @@ class ServingGraph(nn.Module):
         history: Tensor | None = None,
         seen: Tensor | None = None,
         user: Tensor | None = None,
-        negative: Tensor | None = None,
+        disliked: Tensor | None = None,
         allowed: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """See the class; scores are logits for retrieval and probabilities for classes."""
@@ -66,11 +66,11 @@ class ServingGraph(nn.Module):
         }
         histories = self.model.newest(history, catalogues)
         logits = self.model.logits(histories, text_vector, catalogues)
-        if negative is not None and self.negatives is not None:
-            negative = _known_rows(negative, self.items)
-            excluded[ITEMS] = torch.cat([excluded[ITEMS], negative], dim=1)
+        if disliked is not None and self.disliked_items is not None:
+            disliked = _known_rows(disliked, self.items)
+            excluded[ITEMS] = torch.cat([excluded[ITEMS], disliked], dim=1)
             for task in self.model.scenario.tasks:
-                logits[task.name] = self.negatives(task, logits[task.name], negative, self.items)
+                logits[task.name] = self.disliked_items(task, logits[task.name], disliked, self.items)
         outputs: list[Tensor] = []
         for task in self.model.scenario.tasks:
             if task.catalogue is None:

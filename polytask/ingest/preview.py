@@ -168,7 +168,7 @@ def _rows(table: pd.DataFrame, most: int = TEXTS) -> list[dict[str, Any]]:
 
 def _few_events(scenario: Scenario, events: pd.DataFrame) -> list[str]:
     """Where each user's last events are asked about: how many users have too few."""
-    if scenario.split.kind != "last_events":
+    if scenario.split.kind != "leave_one_out":
         return []
     few = int((events.groupby(scenario.entities.users.key).size() < 3).sum())
     return [f"{few:,} users have fewer than three events: they are trained on, never tested"] if few else []

@@ -25,7 +25,7 @@ TOO_RARE = ("Casual bottoms", "Chemises")
 def read_reviews(scenario: Scenario, cache: Path | None) -> Tables:
     """Reviews with `review_id`, `age`, `title`, `review`; events with `rating`, `recommended`, `department`, `class`.
 
-    Both in file order, without items. A text that stands there before has the key and the stamp of its first row:
+    Both in file order, without items. A text that occurs before has the key and the stamp of its first row:
     ingest then drops it as a doubled key and, where the author said the same of it, its event as a doubled row.
     """
     [raw] = read_data(FOLDER, "WomensClothingE-CommerceReviews", ("",), cache)

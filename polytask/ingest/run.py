@@ -45,8 +45,8 @@ def ingest(scenario: Scenario, target: Path, cache: Path | None = None) -> Inges
     Rows that were dropped are in its sub-folder `rejected`, where there are any, see `write_rejected`.
 
     `cache` keeps downloads (None: the default cache folder). The same source gives the same bytes. Raises DataError
-    naming table, column, reason, count and first rows when more rows are bad than `validation.max_bad_share` allows,
-    or a column is missing; `target` then stays as it was.
+    naming table, column, reason, count and first rows when more rows are bad than `data_validation.max_bad_share`
+    allows, or a column is missing; `target` then stays as it was.
     """
     source = SOURCES[scenario.source.kind]
     raw, forgotten = read_source(scenario, cache)

@@ -99,8 +99,8 @@ class RowChecker:
             shown = "; ".join(f"{reason} ({count} rows)" for reason, count in reasons.items())
             first = "; ".join(f"row {row}: {record}" for row, record in self._first(bad))
             raise BadRowsError(
-                f"{self.name}: {int(bad.sum())} of {len(self.raw)} rows are bad, `validation.max_bad_share` allows "
-                f"{max_bad_share:g}: {shown}.{self.hint} First rows: {first}{self._whole_rows()}",
+                f"{self.name}: {int(bad.sum())} of {len(self.raw)} rows are bad, `data_validation.max_bad_share` "
+                f"allows {max_bad_share:g}: {shown}.{self.hint} First rows: {first}{self._whole_rows()}",
                 self.name,
                 self.rejected(),
             )
@@ -142,7 +142,7 @@ def check_entities(scenario: Scenario, name: str, entity: Table, raw: pd.DataFra
     checker.check(pa.DataFrameSchema({c: _column_schema(spec, c in texts) for c, spec in columns.items()}))
     # After the other checks, so that a broken first row does not take a sound second one with it.
     checker.check(pa.DataFrameSchema({entity.key: pa.Column(unique=True, report_duplicates="exclude_first")}))
-    return checker.good(columns, scenario.validation.max_bad_share)
+    return checker.good(columns, scenario.data_validation.max_bad_share)
 
 
 def check_interactions(
@@ -174,7 +174,7 @@ def check_interactions(
     checker.check(
         pa.DataFrameSchema(checks=pa.Check(lambda t: ~_doubled(t, lists), error="doubled row", ignore_na=False))
     )
-    return checker.good(columns, scenario.validation.max_bad_share)
+    return checker.good(columns, scenario.data_validation.max_bad_share)
 
 
 # pandera's own words for its built-in checks, in ours.
@@ -195,14 +195,16 @@ def _column_schema(column: Column, needs_text: bool) -> Any:
 
 
 def _time_schema(scenario: Scenario) -> Any:
-    """Events lie between `validation.earliest` and `validation.latest`; without `latest`, none lies in the future."""
+    """Check that no event is before `data_validation.earliest`, or after `latest`, which is now by default."""
     import pandera.pandas as pa
 
-    earliest = _moment("earliest", scenario.validation.earliest)
-    latest = _moment("latest", scenario.validation.latest or datetime.now(UTC).isoformat(timespec="seconds"))
+    earliest = _moment("earliest", scenario.data_validation.earliest)
+    latest = _moment("latest", scenario.data_validation.latest or datetime.now(UTC).isoformat(timespec="seconds"))
     checks = [
         pa.Check.ge(earliest, error=f"before {earliest.isoformat()}"),
-        pa.Check.le(latest, error=f"after {latest.isoformat()}" if scenario.validation.latest else "in the future"),
+        pa.Check.le(
+            latest, error=f"after {latest.isoformat()}" if scenario.data_validation.latest else "in the future"
+        ),
     ]
     return pa.Column(checks=checks)
 
@@ -211,7 +213,7 @@ def _moment(field: str, text: str) -> pd.Timestamp:
     try:
         moment = pd.Timestamp(text)
     except ValueError as error:
-        raise ScenarioError(f"validation.{field}: {text!r} stands there; allowed: an ISO 8601 time") from error
+        raise ScenarioError(f"data_validation.{field}: invalid value {text!r}; expected an ISO 8601 time") from error
     return moment.tz_localize("UTC") if moment.tzinfo is None else moment.tz_convert("UTC")
 
 

@@ -84,11 +84,11 @@ def item_vectors(dataset: Dataset, language_model: LanguageModel, say: Say) -> t
 
 
 def parity_requests(scenario: Scenario, rows: pd.DataFrame) -> list[RequestFeatures]:
-    """Some test requests out of a training set, a cold start, a query, and requests that name negatives."""
+    """Some test requests out of a training set, a cold start, a query, and requests that name disliked items."""
     test = rows[(split_events(scenario, rows) == "test").to_numpy()].head(PARITY_REQUESTS)
     requests = requests_of(scenario, test)
     requests += [RequestFeatures(), RequestFeatures(query="something else", context=requests[0].context)]
-    return requests + [replace(request, negative=request.seen[-3:]) for request in requests[:3]]
+    return requests + [replace(request, disliked=request.seen[-3:]) for request in requests[:3]]
 
 
 def _catalogues(scenario: Scenario, tables: Path) -> dict[str, Catalogue]:

@@ -87,4 +87,4 @@ def build_weights(scenario: Scenario, tasks: Sequence[str] | None = None) -> Sta
     """The weighting that the scenario names, over `tasks` (all by default)."""
     weights = {task.name: task.weight for task in scenario.tasks if tasks is None or task.name in tasks}
     kinds = {"static": StaticWeights, "uncertainty": UncertaintyWeights, "dwa": DynamicWeightAverage}
-    return kinds[scenario.training.weighting](weights)
+    return kinds[scenario.training.loss_weighting](weights)

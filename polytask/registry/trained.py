@@ -31,6 +31,8 @@ class Version:
 def scenario_of(version: Version, named: Scenario) -> Scenario:
     """The scenario of a version, its tasks with the gates that the scenario `named` gives them now."""
     scenario = version.contract().scenario
-    gates = {task.name: task.gate for task in named.tasks}
-    tasks = tuple(task.model_copy(update={"gate": gates.get(task.name, task.gate)}) for task in scenario.tasks)
+    gates = {task.name: task.baseline_gate for task in named.tasks}
+    tasks = tuple(
+        task.model_copy(update={"baseline_gate": gates.get(task.name, task.baseline_gate)}) for task in scenario.tasks
+    )
     return scenario.model_copy(update={"tasks": tasks})

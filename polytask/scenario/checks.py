@@ -1,4 +1,4 @@
-"""Checks across a scenario's fields. Each raises ValueError: the field's path, what stands there, what is allowed."""
+"""Checks across a scenario's fields. Each raises ValueError: the field's path, its value, what is allowed."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -58,9 +58,10 @@ def _check_items(scenario: "Scenario") -> None:
     needed = {"text.item": text.item, "features.history_ttl_days": scenario.features.history_ttl_days}
     for where, value in needed.items():
         if (items is None) != (value is None):
+            found = "missing" if value is None else f"invalid value {value!r}"
             raise ValueError(
-                f"{where}: {'nothing' if value is None else repr(value)} stands there; it is needed with "
-                f"`entities.items` and only there, and that is {'not ' if items is None else ''}there"
+                f"{where}: {found}; it is required with `entities.items` and only there, and that is "
+                f"{'not ' if items is None else ''}there"
             )
     if items is None:
         if text.queries:
@@ -71,10 +72,10 @@ def _check_items(scenario: "Scenario") -> None:
             raise ValueError(f"text.query_words: {', '.join(text.query_words)}; there is no `entities.items`")
         if checks:
             raise ValueError(f"evaluation.queries: {checks[0].query!r} asks for items; there is no `entities.items`")
-        if scenario.split.kind != "shares":
+        if scenario.split.kind != "user_holdout":
             raise ValueError(
                 f"split.kind: {scenario.split.kind!r} needs a history, and without `entities.items` there is none; "
-                "allowed: shares"
+                "allowed: user_holdout"
             )
         return
     _check_template("text.item", text.item or "", items.columns)
@@ -106,7 +107,7 @@ def _check_label(scenario: "Scenario", where: str, task: "Task") -> None:
         column = interactions.get(label.column or "") if label.source == "interaction" else None
         if task.kind != "binary" or column is None or column.type not in ("integer", "float"):
             raise ValueError(
-                f"{where}.label.at_least: {label.at_least} stands there; "
+                f"{where}.label.at_least: invalid value {label.at_least}; "
                 "allowed: only in a task of kind 'binary' over a number of the interactions"
             )
     if label.where is not None:
@@ -141,7 +142,7 @@ def _check_fits(scenario: "Scenario", where: str, task: "Task") -> None:
 def _check_names(where: str, names: list[str]) -> None:
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
-        raise ValueError(f"{where}: {', '.join(doubled)} stands there twice; each name is allowed once")
+        raise ValueError(f"{where}: {', '.join(doubled)} given twice; each name is allowed once")
 
 
 def _check_known(where: str, names: Iterable[str], allowed: Collection[str]) -> None:

@@ -68,7 +68,7 @@ class Source(Section):
         return self
 
 
-class Validation(Section):
+class DataValidation(Section):
     """Limits of the data validation in ingest."""
 
     max_bad_share: float = Field(
@@ -181,7 +181,7 @@ class Text(Section):
     queries: tuple[str, ...] = Field(
         default=(),
         description="Templates of queries over the columns of `entities.items`, except the title. In training a share "
-        "`training.query_share` of the positions gets a query that is made of the next item.",
+        "`training.query_probability` of the positions gets a query that is made of the next item.",
         examples=[["a {genres} film", "something {genres}"]],
     )
     words: dict[Name, dict[str, str]] = Field(
@@ -238,7 +238,7 @@ class Features(Section):
         description="Number of the most recent items of a user that the model reads. It has no effect without items.",
         examples=[20],
     )
-    seen_length: int = Field(
+    exclude_length: int = Field(
         default=768,
         ge=1,
         le=10_000,
@@ -246,7 +246,7 @@ class Features(Section):
         "effect without items.",
         examples=[256],
     )
-    negative_length: int = Field(
+    disliked_length: int = Field(
         default=16,
         ge=0,
         le=256,
@@ -284,41 +284,41 @@ class Features(Section):
 class Split(Section):
     """How the events are split into training, validation and test."""
 
-    kind: Literal["last_events", "shares"] = Field(
-        default="last_events",
-        description="`last_events` takes the last event of each user as test and the event before it as validation; "
-        "users with fewer than three events are only in training. `shares` takes a share of the users with all their "
-        "events, and is the only kind that is allowed without items.",
-        examples=["shares"],
+    kind: Literal["leave_one_out", "user_holdout"] = Field(
+        default="leave_one_out",
+        description="`leave_one_out` takes the last event of each user as test and the event before it as validation; "
+        "users with fewer than three events are only in training. `user_holdout` takes a share of the users with all "
+        "their events, and is the only kind that is allowed without items.",
+        examples=["user_holdout"],
     )
     validation: float | None = Field(
         default=None,
         gt=0,
         lt=1,
-        description="Share of the users in the validation split, between 0 and 1. Required with kind `shares`, and "
-        "allowed only there.",
+        description="Share of the users in the validation split, between 0 and 1. Required with kind `user_holdout`, "
+        "and allowed only there.",
         examples=[0.1],
     )
     test: float | None = Field(
         default=None,
         gt=0,
         lt=1,
-        description="Share of the users in the test split, between 0 and 1. Required with kind `shares`, and allowed "
-        "only there.",
+        description="Share of the users in the test split, between 0 and 1. Required with kind `user_holdout`, and "
+        "allowed only there.",
         examples=[0.1],
     )
     seed: int = Field(
         default=0,
-        description="Seed of the hash of the user keys that assigns users to splits with kind `shares`. New data does "
-        "not move a user to another split.",
+        description="Seed of the hash of the user keys that assigns users to splits with kind `user_holdout`. New data "
+        "does not move a user to another split.",
         examples=[7],
     )
 
     @model_validator(mode="after")
     def _shares_where_needed(self) -> Self:
         for name, share in (("validation", self.validation), ("test", self.test)):
-            if (self.kind == "shares") != (share is not None):
-                raise ValueError(f"`{name}` is needed with kind 'shares' and only there; kind is {self.kind!r}")
+            if (self.kind == "user_holdout") != (share is not None):
+                raise ValueError(f"`{name}` is needed with kind 'user_holdout' and only there; kind is {self.kind!r}")
         if (self.validation or 0) + (self.test or 0) >= 1:
             raise ValueError(f"`validation` {self.validation} and `test` {self.test} leave nothing to train on")
         return self

@@ -119,7 +119,7 @@ class Model(Section):
         "alone, which prepares the model for new items.",
         examples=[0.2],
     )
-    negative_strength: float = Field(
+    disliked_strength: float = Field(
         default=0.5,
         ge=0,
         le=10,
@@ -159,7 +159,7 @@ class Training(Section):
         description="Number of passes over the training events.",
         examples=[12],
     )
-    windows_per_batch: int = Field(
+    batch_size: int = Field(
         default=48,
         ge=1,
         description="Batch size, in windows. A window is up to `features.history_length` consecutive events of one "
@@ -178,14 +178,14 @@ class Training(Section):
         description="Weight decay of AdamW.",
         examples=[0.1],
     )
-    weighting: Literal["static", "uncertainty", "dwa"] = Field(
+    loss_weighting: Literal["static", "uncertainty", "dwa"] = Field(
         default="static",
         description="How the weights of the task losses change during training. `static`: they do not change. "
         "`uncertainty`: by learned uncertainty (Kendall et al., 2018). `dwa`: by dynamic weight average, which "
         "increases the weight of a loss that decreases slowly (Liu et al., 2019).",
         examples=["uncertainty"],
     )
-    query_share: float = Field(
+    query_probability: float = Field(
         default=0.3,
         ge=0,
         le=1,

@@ -1,5 +1,7 @@
-"""Read a scenario file; one message says what is wrong: the field's path, what stands there, what is allowed."""
+"""Read a scenario file; one message reports every wrong field: its path, its value and the expected values."""
 
+import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -7,7 +9,8 @@ import yaml
 from pydantic import ValidationError
 
 from polytask.errors import ScenarioError
-from polytask.scenario.descriptions import description_of
+from polytask.scenario.descriptions import description_of, names_at
+from polytask.scenario.renamed import new_field, new_value
 from polytask.scenario.schema import Scenario, Section, Task
 
 Checked = TypeVar("Checked", bound=Section)
@@ -86,7 +89,7 @@ def _checked(kind: type[Checked], raw: object, path: object) -> Checked:
 
 def mistakes(error: ValidationError, kind: type[Section]) -> str:
     """Return all wrong fields of a part of a scenario, which `kind` validated, in one line."""
-    return "; ".join(_line(detail) + _meaning(detail, kind) for detail in error.errors(include_url=False))
+    return "; ".join(_line(detail, kind) + _meaning(detail, kind) for detail in error.errors(include_url=False))
 
 
 def _meaning(detail: Any, kind: type[Section]) -> str:
@@ -97,26 +100,38 @@ def _meaning(detail: Any, kind: type[Section]) -> str:
     return f" (meaning: {sentence})" if sentence else ""
 
 
-def _line(detail: Any) -> str:
-    """`tasks.1.kind: 'retrival' stands there; allowed: ...` from one pydantic error."""
+def _line(detail: Any, kind: type[Section]) -> str:
+    """Return `tasks.1.kind: invalid value 'retrival'; expected ...` for one error of pydantic."""
     field = ".".join(str(part) for part in detail["loc"])
     message: str = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "missing":
-        return f"{field}: nothing stands there; allowed: a value (the field is required)"
+        return f"{field}: missing; expected a value (the field is required)"
     if detail["type"] == "extra_forbidden":
-        return f"{field}: {_short(detail['input'])} stands there; allowed: nothing (the field is not known)"
+        return f"{field}: unknown field with the value {_short(detail['input'])}; {_instead(detail['loc'], kind)}"
     if detail["type"] == "literal_error":
-        return f"{field}: {_short(detail['input'])} stands there; allowed: {detail['ctx']['expected']}"
+        renamed = new_value(detail["loc"], detail["input"])
+        expected = detail["ctx"]["expected"] if renamed is None else f"{renamed!r}, its new name"
+        return f"{field}: invalid value {_short(detail['input'])}; expected {expected}"
     if detail["type"] == "string_pattern_mismatch":
         return (
-            f"{field}: {_short(detail['input'])} stands there; allowed: a name of small letters, digits and _ that "
+            f"{field}: invalid value {_short(detail['input'])}; expected a name of small letters, digits and _ that "
             f"starts with a letter ({detail['ctx']['pattern']}); rename a column in the table too"
         )
     if not field:  # a check across fields names its own path
         return message
     if isinstance(detail["input"], dict):
         return f"{field}: {message}"
-    return f"{field}: {_short(detail['input'])} stands there; allowed: {message}"
+    expected = message.removeprefix("Input should be ").removeprefix("allowed: ")
+    return f"{field}: invalid value {_short(detail['input'])}; expected {expected}"
+
+
+def _instead(path: Sequence[int | str], kind: type[Section]) -> str:
+    """Return the field to use in place of an unknown one: its new name, or the names that are allowed there."""
+    if renamed := new_field(path):
+        return f"it is now called `{renamed}`"
+    names = names_at(kind, path[:-1])
+    close = difflib.get_close_matches(str(path[-1]), names, n=1)
+    return (f"did you mean `{close[0]}`? " if close else "") + f"allowed: {', '.join(names)}"
 
 
 def _short(value: object) -> str:

@@ -63,7 +63,7 @@ class StepResources(Section):
         description="Kubernetes resource name of the accelerator devices.",
         examples=["amd.com/gpu"],
     )
-    hours: Hours
+    timeout_hours: Hours
 
     @model_validator(mode="after")
     def _limits_are_not_below(self) -> Self:
@@ -81,7 +81,7 @@ class LightSteps(StepResources):
 
     cpu: CpuRequest = "500m"
     memory: MemoryRequest = "2Gi"
-    hours: Hours = 1.0
+    timeout_hours: Hours = 1.0
 
 
 class DataSteps(StepResources):
@@ -89,7 +89,7 @@ class DataSteps(StepResources):
 
     cpu: CpuRequest = "2"
     memory: MemoryRequest = "6Gi"
-    hours: Hours = 4.0
+    timeout_hours: Hours = 4.0
 
 
 class ModelSteps(StepResources):
@@ -97,7 +97,7 @@ class ModelSteps(StepResources):
 
     cpu: CpuRequest = "2"
     memory: MemoryRequest = "8Gi"
-    hours: Hours = 6.0
+    timeout_hours: Hours = 6.0
 
 
 class TrainingSteps(StepResources):
@@ -105,7 +105,7 @@ class TrainingSteps(StepResources):
 
     cpu: CpuRequest = "2"
     memory: MemoryRequest = "8Gi"
-    hours: Hours = 24.0
+    timeout_hours: Hours = 24.0
 
 
 class Resources(Section):
@@ -124,7 +124,7 @@ class Resources(Section):
     model: ModelSteps = Field(
         default=ModelSteps(),
         description="Resources of steps that run a trained model: evaluate, compare, export and batch recommendations.",
-        examples=[{"memory": "16Gi", "hours": 2}],
+        examples=[{"memory": "16Gi", "timeout_hours": 2}],
     )
     training: TrainingSteps = Field(
         default=TrainingSteps(),

@@ -13,6 +13,7 @@ from polytask.scenario.checks import check_scenario
 from polytask.scenario.data import (
     Column,
     ColumnType,
+    DataValidation,
     Entities,
     Features,
     Interactions,
@@ -20,7 +21,6 @@ from polytask.scenario.data import (
     Split,
     Table,
     Text,
-    Validation,
 )
 from polytask.scenario.learning import Encoder, Export, Lora, Model, Precision, Training
 from polytask.scenario.names import CONTEXT_WORDS
@@ -32,6 +32,7 @@ __all__ = [
     "Column",
     "ColumnType",
     "Condition",
+    "DataValidation",
     "Encoder",
     "Entities",
     "Evaluation",
@@ -57,7 +58,6 @@ __all__ = [
     "TaskKind",
     "Text",
     "Training",
-    "Validation",
 ]
 
 
@@ -155,8 +155,8 @@ class Scenario(Section):
         description="Source from which ingest reads the tables.",
         examples=[{"kind": "tables", "path": "build/samples/ecommerce"}],
     )
-    validation: Validation = Field(
-        default=Validation(),
+    data_validation: DataValidation = Field(
+        default=DataValidation(),
         description="Limits of the data validation in ingest.",
         examples=[{"max_bad_share": 0.01}],
     )
@@ -175,7 +175,7 @@ class Scenario(Section):
     split: Split = Field(
         default=Split(),
         description="Split of the events into training, validation and test.",
-        examples=[{"kind": "shares", "validation": 0.1, "test": 0.1}],
+        examples=[{"kind": "user_holdout", "validation": 0.1, "test": 0.1}],
     )
     tasks: tuple[Task, ...] = Field(
         min_length=1,
@@ -253,9 +253,9 @@ class Scenario(Section):
         return self.entities.items is not None
 
     @property
-    def takes_negatives(self) -> bool:
+    def takes_disliked_items(self) -> bool:
         """Whether a request may name items that it wants less of."""
-        return self.has_items and self.features.negative_length > 0
+        return self.has_items and self.features.disliked_length > 0
 
     @property
     def context_words(self) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ class Task(Section):
     weight: float = Field(
         default=1.0,
         gt=0,
-        description="Weight of the loss of the task in the total loss. `training.weighting` may change it during "
+        description="Weight of the loss of the task in the total loss. `training.loss_weighting` may change it during "
         "training.",
         examples=[0.3],
     )
@@ -115,7 +115,7 @@ class Task(Section):
         examples=[True],
     )
     # Left out where it says nothing: serving does not read it, and a contract's checksum stays what it was.
-    gate: str | None = Field(
+    baseline_gate: str | None = Field(
         default=None,
         exclude_if=lambda gate: gate is None,
         description="Baseline that a model must reach on the test split before it is deployed. The allowed names "
@@ -135,8 +135,9 @@ class Task(Section):
         if self.classes is not None and len(set(self.classes)) < max(2, len(self.classes)):
             raise ValueError("`classes` needs at least two names, each once")
         gates = GATES["peers" if self.label.source == "peers" else self.kind]
-        if self.gate not in (None, NO_GATE, *gates):
+        if self.baseline_gate not in (None, NO_GATE, *gates):
             raise ValueError(
-                f"`gate`: {self.gate!r} is no baseline of the task; allowed: {', '.join(gates)}, {NO_GATE}"
+                f"`baseline_gate`: {self.baseline_gate!r} is no baseline of the task; "
+                f"allowed: {', '.join(gates)}, {NO_GATE}"
             )
         return self

@@ -64,7 +64,7 @@ def load_backbone(folder: Path, layers: int | None = None) -> Any:
 
 def _keep_layers(config: Any, folder: Path, layers: int) -> None:
     if layers > config.num_hidden_layers:
-        raise DataError(f"encoder.layers: {layers} stands there; {folder} has {config.num_hidden_layers} layers")
+        raise DataError(f"encoder.layers: invalid value {layers}; {folder} has {config.num_hidden_layers} layers")
     config.num_hidden_layers = layers
     if getattr(config, "layer_types", None):  # one entry per layer, in models that mix kinds of attention
         config.layer_types = config.layer_types[:layers]
@@ -151,7 +151,7 @@ class LanguageModel:
         positions = getattr(config, "max_position_embeddings", None) or max_tokens
         if max_tokens > positions:
             raise DataError(
-                f"text.max_tokens: {max_tokens} stands there; allowed: at most {positions}, the model's limit"
+                f"text.max_tokens: invalid value {max_tokens}; expected at most {positions}, the model's limit"
             )
         if known > config.vocab_size:
             raise DataError(f"encoder.model: {self.tokenizer_file} has {known} tokens, the model {config.vocab_size}")

@@ -117,7 +117,7 @@ def with_adapters(backbone: Any, settings: Lora) -> Any:
     targets = layers if settings.targets == "auto" else list(settings.targets)
     unknown = sorted(set(targets) - set(layers))
     if unknown:
-        raise ScenarioError(f"encoder.lora.targets: {', '.join(unknown)} stands there; allowed: {', '.join(layers)}")
+        raise ScenarioError(f"encoder.lora.targets: invalid value {', '.join(unknown)}; expected {', '.join(layers)}")
     adapters = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,

@@ -37,7 +37,7 @@ class WindowSampler:
         self._dataset = dataset
         # Without a history there is nothing that a window's events could learn from each other.
         self._length = dataset.scenario.features.history_length if dataset.scenario.has_items else 1
-        self._size = dataset.scenario.training.windows_per_batch
+        self._size = dataset.scenario.training.batch_size
         train = np.flatnonzero(dataset.train)
         self._users = np.split(train, np.flatnonzero(np.diff(dataset.user_rows[train])) + 1)
         counts = np.array([len(events) for events in self._users])
@@ -66,7 +66,7 @@ class WindowSampler:
         real = events >= 0
         inputs = np.where(real, dataset.previous_rows[events], PADDING_ROW)
         texts = np.where(real, dataset.texts[events], 0)
-        asked = real & (random.random(events.shape) < dataset.scenario.training.query_share)
+        asked = real & (random.random(events.shape) < dataset.scenario.training.query_probability)
         query = dataset.queries.draw(dataset.item_rows[events[asked]], random)
         chosen, fits = texts[asked], query >= 0
         chosen[fits] = dataset.query_texts[query[fits], dataset.contexts[events[asked]][fits]]

@@ -80,7 +80,7 @@ def recommend(
             query=query,
             recent_items=_keys("--recent", recent, types.get("recent_items")),
             exclude_items=_keys("--exclude", exclude, types.get("exclude_items")),
-            negative_items=_keys("--less-of", less_of, types.get("negative_items")),
+            disliked_items=_keys("--less-of", less_of, types.get("disliked_items")),
             context=_context(context or ()),
             tasks=task or None,
             k=k,

@@ -89,7 +89,7 @@ def question_of(view: View, directory: Directory) -> Question:
         directory.user_key(view.user),
         query=view.query or None,
         recent_items=tuple(directory.item_key("recent", item) for item in view.recent),
-        negative_items=tuple(directory.item_key("less", item) for item in view.less),
+        disliked_items=tuple(directory.item_key("less", item) for item in view.less),
         context=dict(view.context),
     )
 

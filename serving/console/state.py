@@ -57,7 +57,7 @@ class View:
         return self.url(**{name: tuple(entry for entry in getattr(self, name) if entry != value)}, targets={})
 
     def with_(self, name: str, value: str) -> str:
-        """The address with one entry of `recent` or `less` added last; it stands there once."""
+        """The address with one entry of `recent` or `less` added last; the entry occurs once."""
         kept = tuple(entry for entry in getattr(self, name) if entry != value)
         return self.url(**{name: (*kept, value)}, targets={})
 

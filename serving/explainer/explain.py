@@ -222,6 +222,6 @@ def _features_of(request: Request, online: Any) -> RequestFeatures:
         request.query,
         request.recent_items,
         request.exclude_items,
-        request.negative_items,
+        request.disliked_items,
         request.context,
     )

@@ -24,7 +24,7 @@ class Part:
     """A part of a request, and the request without it. `kind` is history, profile, context or query.
 
     `name` is the item's external id, the column of the profile, the word of the context, or the place of the group in
-    the query; `text` what stands there.
+    the query; `text` its value.
     """
 
     kind: str

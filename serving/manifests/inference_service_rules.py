@@ -70,7 +70,7 @@ def _containers(spec: Spec) -> Iterator[tuple[str, Spec]]:
 def _name(document: Document, spec: Spec) -> Findings:
     name = (document.get("metadata") or {}).get("name", "")
     if not NAME.match(name):
-        yield "metadata.name", f"{name!r} stands there; allowed: {NAME.pattern}"
+        yield "metadata.name", f"invalid value {name!r}; expected {NAME.pattern}"
     namespace = (document.get("metadata") or {}).get("namespace", "")
     for part, _ in _components(spec):
         host = f"{name}-{part}-{namespace}"  # KServe makes a host name of it and else creates no pod
@@ -82,7 +82,7 @@ def _annotations(document: Document, spec: Spec) -> Findings:
     for name, allowed in (("deploymentMode", MODES), ("autoscalerClass", AUTOSCALERS)):
         value = _annotation(document, name)
         if value is not None and value not in allowed:
-            yield f"metadata.annotations.{PREFIX}{name}", f"{value!r} stands there; allowed: {', '.join(allowed)}"
+            yield f"metadata.annotations.{PREFIX}{name}", f"invalid value {value!r}; expected {', '.join(allowed)}"
     # KServe's shipped default may be Knative: leaving it open gives another service on another cluster.
     if _annotation(document, "deploymentMode") is None:
         yield f"metadata.annotations.{PREFIX}deploymentMode", f"is missing; allowed: {', '.join(MODES)}"
@@ -107,9 +107,9 @@ def _autoscaling(document: Document, spec: Spec) -> Findings:
         metrics = (component.get("autoScaling") or {}).get("metrics") or []
         if scaler == "hpa":
             if metric not in (None, "cpu", "memory"):
-                yield f"{path}.scaleMetric", f"{metric!r} stands there; allowed for hpa: cpu, memory"
+                yield f"{path}.scaleMetric", f"invalid value {metric!r}; allowed for hpa: cpu, memory"
             if target is not None and metric in (None, "cpu") and not 1 <= target <= 100:
-                yield f"{path}.scaleTarget", f"{target} stands there; allowed: 1 to 100 percent"
+                yield f"{path}.scaleTarget", f"invalid value {target}; expected 1 to 100 percent"
             if any(entry.get("type") != "Resource" for entry in metrics):
                 yield f"{path}.autoScaling.metrics", "allowed for hpa: type Resource"
         elif scaler == "keda":
@@ -126,7 +126,7 @@ def _autoscaling(document: Document, spec: Spec) -> Findings:
 def _keda_metric(path: str, metric: Spec) -> Findings:
     kinds = {"Resource": "resource", "External": "external", "PodMetric": "podmetric"}
     if metric.get("type") not in kinds:
-        yield f"{path}.type", f"{metric.get('type')!r} stands there; allowed: {', '.join(kinds)}"
+        yield f"{path}.type", f"invalid value {metric.get('type')!r}; expected {', '.join(kinds)}"
         return
     source = metric.get(kinds[metric["type"]])
     if not isinstance(source, Mapping):
@@ -135,7 +135,7 @@ def _keda_metric(path: str, metric: Spec) -> Findings:
     target = source.get("target") or {}
     if metric["type"] == "Resource":
         if source.get("name") == "cpu" and target.get("type") != "Utilization":
-            yield f"{path}.resource.target.type", f"{target.get('type')!r} stands there; allowed for cpu: Utilization"
+            yield f"{path}.resource.target.type", f"invalid value {target.get('type')!r}; allowed for cpu: Utilization"
         if target.get("type") == "Utilization" and not 1 <= (target.get("averageUtilization") or 0) <= 100:
             yield f"{path}.resource.target.averageUtilization", "allowed: 1 to 100 percent"
         return
@@ -149,7 +149,7 @@ def _implementations(document: Document, spec: Spec) -> Findings:
     for name, component in _components(spec):
         given = [key for key in IMPLEMENTATIONS[name] if component.get(key)]
         if len(given) != 1:
-            yield f"spec.{name}", f"{', '.join(given) or 'nothing'} stands there; allowed: exactly one implementation"
+            yield f"spec.{name}", f"invalid value {', '.join(given) or 'nothing'}; expected exactly one implementation"
 
 
 def _model(document: Document, spec: Spec) -> Findings:
@@ -162,7 +162,7 @@ def _model(document: Document, spec: Spec) -> Findings:
         yield "spec.predictor.model.name", "is not allowed: KServe names the container"
     if model.get("protocolVersion") not in (None, *PROTOCOLS):
         allowed = ", ".join(PROTOCOLS)
-        yield "spec.predictor.model.protocolVersion", f"{model['protocolVersion']!r} stands there; allowed: {allowed}"
+        yield "spec.predictor.model.protocolVersion", f"invalid value {model['protocolVersion']!r}; expected {allowed}"
     if not model.get("runtime"):
         yield "spec.predictor.model.runtime", "is missing: any runtime of the cluster could be chosen"
     found = model.get("runtimeVersion")
@@ -191,7 +191,7 @@ def _protocol(document: Document, spec: Spec) -> Findings:
     protocol, ports = model.get("protocolVersion"), model.get("ports") or []
     first = ports[0].get("containerPort") if ports else None
     if protocol == "grpc-v2" and first != GRPC_PORT:
-        yield "spec.predictor.model.ports.0", f"{first} stands there; allowed with grpc-v2: {GRPC_PORT}, Triton's gRPC"
+        yield "spec.predictor.model.ports.0", f"invalid value {first}; allowed with grpc-v2: {GRPC_PORT}, Triton's gRPC"
     if protocol != "grpc-v2" and first == GRPC_PORT:
         yield "spec.predictor.model.ports.0", f"{first} is Triton's gRPC port; allowed with {protocol}: another"
     for position, container in enumerate((spec.get("transformer") or {}).get("containers") or ()):

@@ -47,11 +47,11 @@ def _walk(kind: str, value: Any, path: str) -> Iterator[tuple[str, str]]:
     if kind in PLAIN:
         # A boolean is an int in Python, and no number in YAML.
         if not isinstance(value, PLAIN[kind]) or (isinstance(value, bool) and kind != "bool"):
-            yield path, f"{value!r} stands there; allowed: {kind}"
+            yield path, f"invalid value {value!r}; expected {kind}"
     elif inner is not None:
         wanted = list if inner["kind"] == "list[" else Mapping
         if not isinstance(value, wanted):
-            yield path, f"{type(value).__name__} stands there; allowed: {'a list' if wanted is list else 'a mapping'}"
+            yield path, f"invalid value {type(value).__name__}; expected {'a list' if wanted is list else 'a mapping'}"
             return
         entries = enumerate(value) if isinstance(value, list) else value.items()
         for key, entry in entries:
@@ -67,7 +67,7 @@ def _walk_model(kind: str, value: Any, path: str) -> Iterator[tuple[str, str]]:
     if not model.openapi_types and isinstance(value, (int, str)):  # a quantity, or a number that may be a name
         return
     if not isinstance(value, Mapping):
-        yield path, f"{type(value).__name__} stands there; allowed: a mapping of {kind}"
+        yield path, f"invalid value {type(value).__name__}; expected a mapping of {kind}"
         return
     attributes = {key: attribute for attribute, key in model.attribute_map.items()}
     known: dict[str, Any] = {}

@@ -9,7 +9,7 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: in which document, where in it, and what stands there and what is allowed."""
+    """One thing that is wrong: the document, the field path, the value and what is allowed."""
 
     document: str
     path: str

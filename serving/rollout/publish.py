@@ -26,7 +26,7 @@ def publish(
     `checkpoint` is the folder of the exported model, which the next candidate is compared with; `lineage` says what it
     was made of; `registry` is the setting of `open_registry`. Without `live` it is registered only. Publishing the same
     bundle again changes nothing but the time of its promotion. Raises ContractError when a file of the bundle does not
-    match its contract or the checksums of its model repository, or the version stands there with other models: a
+    match its contract or the checksums of its model repository, or the version exists with other models: a
     version number is never used for other weights.
     """
     contract = load_contract(bundle)
@@ -35,7 +35,7 @@ def publish(
     published = load_contract(folder) if folder.is_dir() else None
     if published is not None and published.models != contract.models:
         raise ContractError(
-            f"{folder}: version {contract.model_version} stands there with models {published.models}, "
+            f"{folder}: version {contract.model_version} exists with models {published.models}, "
             f"the bundle has {contract.models}"
         )
     same = published is not None and published.checksum == contract.checksum and _sums(folder) == _sums(bundle)

@@ -116,7 +116,7 @@ class Recommender:
                 request.query,
                 request.recent_items,
                 request.exclude_items,
-                request.negative_items,
+                request.disliked_items,
                 request.context,
             )
             for request, row in zip(call.requests, online, strict=True)

@@ -1,7 +1,7 @@
 """Write the configuration of the Triton model repository from the contract.
 
     text_encoder   input_ids, attention_mask                           -> text_vector
-    multitask      text_vector, history, seen, user, negative, allowed -> one tensor group per task, encoded_text
+    multitask      text_vector, history, seen, user, disliked, allowed -> one tensor group per task, encoded_text
     recommender    ensemble of the two, in this order
 
 `encoded_text` is a copy of the text vector that `multitask` read, since an ensemble cannot return what goes between its

@@ -41,4 +41,4 @@ def test_cost_grows_with_items_and_events(bench: Workbench, monkeypatch: pytest.
 
 def test_history_may_be_longer_than_what_is_seen(bench: Workbench) -> None:
     longer = cost.with_history(bench.contract.scenario, 60)
-    assert (longer.features.history_length, longer.features.seen_length) == (60, 60)
+    assert (longer.features.history_length, longer.features.exclude_length) == (60, 60)

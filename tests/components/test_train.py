@@ -19,7 +19,7 @@ from trainer import on_nodes
 @pytest.fixture
 def arguments(small_scenario_file: Path, tmp_path: Path) -> dict[str, Any]:
     file = tmp_path / "mine.yaml"
-    wanted = "resources: {training: {hours: 3}, node: {cpu: '7', memory: 9Gi, hours: 5}}\n"
+    wanted = "resources: {training: {timeout_hours: 3}, node: {cpu: '7', memory: 9Gi, timeout_hours: 5}}\n"
     file.write_text(small_scenario_file.read_text(encoding="utf-8") + wanted, encoding="utf-8")
     (tmp_path / "tables").mkdir()
     (tmp_path / "rows").write_bytes(b"rows")

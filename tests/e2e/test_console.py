@@ -185,11 +185,11 @@ def test_a_session_item_by_its_title(open_page: Open, address: str, directory: D
 
 def test_tasks_and_priorities(open_page: Open, address: str):
     page = open_page(f"{address}/?user=10")
-    page.get_by_role("checkbox", name="Peers").uncheck()
+    page.get_by_role("checkbox", name="Similar users").uncheck()
     page.wait_for_url("**/?user=10&task=item&task=scene")
     expect(page.locator(".results > .task")).to_have_count(2)
     assert not any(key.startswith("user-") for key in keys(page, "slate"))
-    page.get_by_role("checkbox", name="Peers").check()
+    page.get_by_role("checkbox", name="Similar users").check()
     page.wait_for_url("**/?user=10")
     before = keys(page, "slate")
     slider = page.get_by_label("priority of Shelf")

@@ -64,7 +64,7 @@ def _built(name: str, model: Path, folder: Path) -> Built:
         load_scenario(name),
         folder / "csv",
         encoder={"model": str(model)},
-        training={"epochs": 6, "windows_per_batch": 48, "learning_rate": 0.01, "threads": 1},
+        training={"epochs": 6, "batch_size": 48, "learning_rate": 0.01, "threads": 1},
         export={"precision": "fp32"},
     )
     tables, training_set = folder / "tables", folder / "training_set.parquet"

@@ -124,10 +124,10 @@ def test_messages_above_the_limit_are_refused_compressed_or_not(stub: Any):
 def full_inputs(scenario: Scenario, rows: int) -> list[dict[str, Any]]:
     """Every input as long as it may be, of characters with one byte."""
     features = scenario.features
-    recent = min(features.history_length, features.seen_length)
-    items = {"recent_items": recent, "exclude_items": features.seen_length - recent}
-    if scenario.takes_negatives:
-        items["negative_items"] = features.negative_length
+    recent = min(features.history_length, features.exclude_length)
+    items = {"recent_items": recent, "exclude_items": features.exclude_length - recent}
+    if scenario.takes_disliked_items:
+        items["disliked_items"] = features.disliked_length
     column = {"user_id": [2**62] * rows, "timestamp": [1_700_000_000] * rows, "k": [5] * rows}
     tensors = [{"name": n, "datatype": "INT64", "shape": [rows, 1], "data": data} for n, data in column.items()]
     tensors += [

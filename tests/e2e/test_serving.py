@@ -109,9 +109,9 @@ def test_recent_items_push_the_oldest_out_of_the_history(client: RecommenderClie
     assert after - before == pytest.approx(expected, abs=1e-5)
 
 
-def test_recent_excluded_and_negative_items_are_left_out(client: RecommenderClient, tables: Tables):
+def test_recent_excluded_and_disliked_items_are_left_out(client: RecommenderClient, tables: Tables):
     first, second, third, fourth = best_items(tables, seen_by(tables, 20), 4)
-    answer = client.recommend(20, recent_items=[first], exclude_items=[second], negative_items=[third, UNKNOWN], k=1)
+    answer = client.recommend(20, recent_items=[first], exclude_items=[second], disliked_items=[third, UNKNOWN], k=1)
     assert [entry.id for entry in answer.tasks["item"]] == [fourth]
 
 
@@ -248,7 +248,7 @@ def test_metadata_names_every_tensor(small_stack: LocalStack, client: Recommende
         ("tasks", {"user": 10, "tasks": ["weather"]}),
         ("recent_items", {"user": 10, "recent_items": [7] * 11}),
         ("exclude_items", {"user": 10, "exclude_items": ["seven"]}),
-        ("negative_items", {"user": 10, "negative_items": [7] * 17}),
+        ("disliked_items", {"user": 10, "disliked_items": [7] * 17}),
         ("timestamp", {"user": 10, "timestamp": -5}),
         ("query", {"user": 10, "query": "a" * 5000}),
     ],

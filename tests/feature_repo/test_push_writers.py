@@ -50,7 +50,7 @@ for half in (items[: len(items) // 2], items[len(items) // 2 :]):
 @pytest.fixture
 def scenario(small_scenario: Scenario) -> Scenario:
     """The small scenario with histories that all events of the test fit into."""
-    features = small_scenario.features.model_copy(update={"history_length": 1000, "seen_length": 1000})
+    features = small_scenario.features.model_copy(update={"history_length": 1000, "exclude_length": 1000})
     return small_scenario.model_copy(update={"features": features})
 
 

@@ -111,8 +111,8 @@ def _multitask(scenario: Scenario, rows: dict[str, int]) -> onnx.ModelProto:
         helper.make_node("Identity", ["text_vector"], ["encoded_text"]),
     ]
     if scenario.has_items:
-        # Negative items are left out; nothing is like anything here.
-        nodes += [helper.make_node("Concat", ["seen", "negative"], ["unwanted"], axis=1)]
+        # Disliked items are left out; nothing is like anything here.
+        nodes += [helper.make_node("Concat", ["seen", "disliked"], ["unwanted"], axis=1)]
     for name in [*(["unwanted"] if scenario.has_items else []), *(["user"] if scenario.lists_users else [])]:
         # As in the served graph: a row that the catalogue does not have is padding, and fails no batch.
         constants.append(_ints(f"{name}_rows", [rows["items" if name == "unwanted" else "users"]]))

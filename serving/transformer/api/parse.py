@@ -19,7 +19,7 @@ TIMESTAMP = "timestamp"
 CONTEXT = "context"
 RECENT_ITEMS = "recent_items"
 EXCLUDE_ITEMS = "exclude_items"
-NEGATIVE_ITEMS = "negative_items"
+NEGATIVE_ITEMS = "disliked_items"
 KEYS = (USER_ID, RECENT_ITEMS, EXCLUDE_ITEMS, NEGATIVE_ITEMS)
 COUNT = "k"
 TASKS = "tasks"
@@ -39,7 +39,7 @@ LATEST = 253_402_214_399  # a day before the end of the year 9999, where datetim
 class Request:
     """One row of a call. `timestamp` is in unix seconds; items run from oldest to newest; `count` is the wanted k.
 
-    `exclude_items` are left out of the lists; `negative_items` too, and what is like them is lowered. `context` holds
+    `exclude_items` are left out of the lists; `disliked_items` too, and what is like them is lowered. `context` holds
     words of `features.context`, such as the weather.
     """
 
@@ -48,7 +48,7 @@ class Request:
     query: str | None = None
     recent_items: tuple[int | str, ...] = ()
     exclude_items: tuple[int | str, ...] = ()
-    negative_items: tuple[int | str, ...] = ()
+    disliked_items: tuple[int | str, ...] = ()
     count: int = DEFAULT_COUNT
     context: Mapping[str, str] = field(default_factory=dict)
 
@@ -90,7 +90,7 @@ def input_types(scenario: Scenario) -> dict[str, tuple[str, list[int]]]:
         types[CONTEXT] = ("BYTES", [-1, -1])
     if scenario.has_items:
         types[RECENT_ITEMS] = types[EXCLUDE_ITEMS] = (key_datatype(scenario.items), [-1, -1])
-    if scenario.takes_negatives:
+    if scenario.takes_disliked_items:
         types[NEGATIVE_ITEMS] = (key_datatype(scenario.items), [-1, -1])
     if filterable(scenario):
         types[FILTERS] = ("BYTES", [-1])
@@ -122,7 +122,7 @@ class CallParser:
             if tensor.name not in known:
                 raise RequestError(tensor.name[:60], f"is not a known input, allowed: {', '.join(known)}")
             if tensor.name in by_name:
-                raise RequestError(tensor.name, "stands there twice, allowed: once")
+                raise RequestError(tensor.name, "is given twice, allowed: once")
             by_name[tensor.name] = tensor
         if USER_ID not in by_name:
             raise RequestError(USER_ID, "is missing, the field is required")
@@ -135,19 +135,20 @@ class CallParser:
         queries = read.column(QUERY, _query) or [None] * len(users)
         moments = read.column(TIMESTAMP, _moment) or [now] * len(users)
         recent = read.table(RECENT_ITEMS, scenario.features.history_length) or [()] * len(users)
-        exclude = read.table(EXCLUDE_ITEMS, scenario.features.seen_length) or [()] * len(users)
-        negative = read.table(NEGATIVE_ITEMS, scenario.features.negative_length) or [()] * len(users)
+        exclude = read.table(EXCLUDE_ITEMS, scenario.features.exclude_length) or [()] * len(users)
+        disliked = read.table(NEGATIVE_ITEMS, scenario.features.disliked_length) or [()] * len(users)
         counts = self._counts(tasks, read)
         texts = read.table(CONTEXT, len(scenario.features.context)) or [()] * len(users)
         contexts = [_context(scenario, row) for row in texts]
         requests = []
-        for row in zip(users, moments, queries, recent, exclude, negative, counts, contexts, strict=True):
+        for row in zip(users, moments, queries, recent, exclude, disliked, counts, contexts, strict=True):
             request = Request(*row)
             together = len(request.recent_items) + len(request.exclude_items)
-            if together > scenario.features.seen_length:
+            if together > scenario.features.exclude_length:
                 raise RequestError(
                     EXCLUDE_ITEMS,
-                    f"{together} items together with {RECENT_ITEMS}, allowed: at most {scenario.features.seen_length}",
+                    f"{together} items together with {RECENT_ITEMS}, "
+                    f"allowed: at most {scenario.features.exclude_length}",
                 )
             requests.append(request)
         return Call(tuple(requests), tasks, names, slate, _filters(read))
@@ -162,7 +163,7 @@ class CallParser:
             twice = next(name for name in tasks if tasks.count(name) > 1)
             raise RequestError(TASKS, f"{twice!r} is given more than once, allowed: once")
         if tasks is not None and outputs:
-            raise RequestError(TASKS, "stands there together with requested outputs, allowed: one of the two")
+            raise RequestError(TASKS, "is given together with requested outputs, allowed: one of the two")
         if tasks is not None and not tasks:
             raise RequestError(TASKS, f"is empty, allowed: {', '.join(every)}")
         chosen = tuple(name for name in every if tasks is None or name in tasks)
@@ -270,7 +271,7 @@ def _context(scenario: Scenario, texts: Sequence[str]) -> dict[str, str]:
             allowed = ", ".join(f"{word}=text" for word in scenario.features.context)
             raise RequestError(CONTEXT, f"{text[:60]!r}, allowed: {allowed}")
         if name in words:
-            raise RequestError(CONTEXT, f"{name!r} stands there twice, allowed: once")
+            raise RequestError(CONTEXT, f"{name!r} is given twice, allowed: once")
         if len(value) > MAX_CONTEXT_CHARACTERS:
             raise RequestError(CONTEXT, f"{name}: {len(value)} characters, allowed: at most {MAX_CONTEXT_CHARACTERS}")
         words[name] = value
@@ -301,7 +302,7 @@ def _slate(scenario: Scenario, tasks: tuple[str, ...], read: _Reader, outputs: S
     if not sizes:
         if not SLATE_TYPES.keys() & set(outputs):
             if weights is not None:
-                raise RequestError(TASK_WEIGHTS, f"stands there without {SLATE}, allowed: together")
+                raise RequestError(TASK_WEIGHTS, f"is given without {SLATE}, allowed: together")
             return None
         sizes = [DEFAULT_COUNT] * read.batch
     merged = mergeable(scenario, tasks)
@@ -321,7 +322,7 @@ def _weights(tasks: tuple[str, ...], values: list[str]) -> tuple[float, ...]:
         if name not in tasks:
             raise RequestError(TASK_WEIGHTS, f"{name[:60]!r} is not a task of the slate, allowed: {', '.join(tasks)}")
         if name in weights:
-            raise RequestError(TASK_WEIGHTS, f"{name!r} stands there twice, allowed: once")
+            raise RequestError(TASK_WEIGHTS, f"{name!r} is given twice, allowed: once")
         try:
             weights[name] = float(number)
         except ValueError:

@@ -250,13 +250,13 @@ def request_features(
     query: str | None = None,
     recent_items: Sequence[int | str] = (),
     exclude_items: Sequence[int | str] = (),
-    negative_items: Sequence[int | str] = (),
+    disliked_items: Sequence[int | str] = (),
     context: Mapping[str, str] | None = None,
 ) -> RequestFeatures:
     """A request's features. Recent items follow the stored history; items to leave out count as seen only.
     `context` joins the words of the time.
 
-    Negative items stand for themselves: what the user liked of them once may be in the history all the same.
+    Disliked items are kept as they are: what the user liked of them once may be in the history all the same.
     """
     return RequestFeatures(
         user_id=user,
@@ -264,7 +264,7 @@ def request_features(
         context={**online.context, **context} if context else online.context,
         history=(*online.history, *recent_items) if recent_items else online.history,
         seen=(*online.seen, *recent_items, *exclude_items) if recent_items or exclude_items else online.seen,
-        negative=negative_items,
+        disliked=disliked_items,
         query=query,
     )
 

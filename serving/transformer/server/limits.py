@@ -60,7 +60,7 @@ def full_request_bytes(scenario: Scenario, rows: int, key_bytes: int = KEY_BYTES
     items = 0
     if scenario.has_items:
         key = _key_bytes(scenario.items.key_type, key_bytes)
-        items = key * (features.seen_length + features.negative_length)
+        items = key * (features.exclude_length + features.disliked_length)
     row = text + user + items + 3 * INTEGER_BYTES  # timestamp, k, slate
     return rows * row + character * MAX_FILTERS * MAX_FILTER_CHARACTERS + FRAME_BYTES
 
@@ -68,7 +68,7 @@ def full_request_bytes(scenario: Scenario, rows: int, key_bytes: int = KEY_BYTES
 def full_request_values(scenario: Scenario, rows: int) -> int:
     """The values of a JSON request of `rows` rows in which every input is full and its data are nested lists."""
     features = scenario.features
-    items = features.seen_length + features.negative_length if scenario.has_items else 0
+    items = features.exclude_length + features.disliked_length if scenario.has_items else 0
     return 2 * rows * (items + len(features.context) + 8) + FRAME_VALUES
 
 

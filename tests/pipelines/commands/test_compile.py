@@ -98,7 +98,7 @@ def test_what_reads_and_writes_elsewhere_is_tried_again_after_a_while(compiled: 
 
 def test_steps_get_what_the_scenario_asks_for(small_scenario_file: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
-    wanted = "resources: {training: {cpu: '3', cpu_limit: '6', memory: 30Gi, accelerators: 2, hours: 1.5}}\n"
+    wanted = "resources: {training: {cpu: '3', cpu_limit: '6', memory: 30Gi, accelerators: 2, timeout_hours: 1.5}}\n"
     file.write_text(small_scenario_file.read_text(encoding="utf-8") + wanted, encoding="utf-8")
     compile_pipelines(tmp_path / "compiled", str(file))
     pipeline, platform = documents(tmp_path / "compiled")

@@ -12,7 +12,7 @@ from polytask.ingest.run import clean, read_source
 from polytask.ingest.widedeep import DATA, WHEEL
 from polytask.personal.places import FORGOTTEN
 from polytask.scenario import load_scenario
-from polytask.scenario.data import Validation
+from polytask.scenario.data import DataValidation
 from polytask.storage.wheels import MARKER
 from tests.pipelines.forgotten_workspace import OTHER, USER, run
 
@@ -22,7 +22,7 @@ def test_a_user_of_rejected_rows_alone_is_found(place: Path) -> None:
     scenario = load_scenario(place / "data" / "small.yaml")
     raw = read_source(scenario).tables
     users = raw.users[raw.users["user_id"] == str(OTHER)].assign(user_id="31337", age="999")
-    scenario = scenario.model_copy(update={"validation": Validation(max_bad_share=0.5)})
+    scenario = scenario.model_copy(update={"data_validation": DataValidation(max_bad_share=0.5)})
     rejected = clean(scenario, raw._replace(users=pd.concat([raw.users, users], ignore_index=True))).rejected
     folder = place / "workspace" / "small" / "pipeline" / "run" / "ingest" / "tables" / "rejected"
     (path,) = write_rejected(rejected, folder)

@@ -78,7 +78,7 @@ def test_new_items_a_new_task_and_recommendations_to_all(
     with pytest.raises(PipelineError, match=r"step 'gate' failed .*: refused: liked auc .* falls below its gate"):
         started("add_task", *where, "--set", f"task={TASK}")
     assert live(registry).version == second.version
-    output = started("add_task", *where, "--set", f"task={TASK.replace('kind', 'gate: none, kind')}")
+    output = started("add_task", *where, "--set", f"task={TASK.replace('kind', 'baseline_gate: none, kind')}")
     assert steps(output) == [*DATA, "add-task", "evaluate", "compare", "gate", "deploy", "smoke"]
     assert "has no liked to compare with" in output
     third = live(registry)
@@ -170,7 +170,7 @@ def test_parameters_get_the_types_of_the_pipeline() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("k=many", r"--set k: 'many' stands there; allowed: a value of type int"),
+        ("k=many", r"--set k: invalid value 'many'; expected a value of type int"),
         ("kk=3", r"--set kk=3: allowed: name=value with a name of scenario, feature_store"),
         ("k", r"--set k: allowed: name=value"),
     ],

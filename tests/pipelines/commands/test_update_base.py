@@ -35,7 +35,7 @@ TASK = """
 - name: liked
   title: Will rate it 4 or more
   kind: binary
-  gate: none
+  baseline_gate: none
   label: {source: interaction, column: rating, at_least: 4}
 """
 
@@ -183,10 +183,10 @@ def test_what_is_worse_is_not_published(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("kind: binary", "name: nothing stands there"),
+        ("kind: binary", "name: missing"),
         ("[a, b]", "holds list, allowed: a mapping that starts with `name:`"),
         ("a: [", "is not YAML"),
-        (TASK.replace("binary", "guess"), "kind: 'guess' stands there; allowed: 'retrieval'"),
+        (TASK.replace("binary", "guess"), "kind: invalid value 'guess'; expected 'retrieval'"),
         (
             TASK.replace("rating", "stars").replace("liked", "other"),
             "task 'other' does not fit scenario 'small': .*'stars' is not a known column",

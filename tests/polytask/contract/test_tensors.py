@@ -25,7 +25,7 @@ def test_inputs(small_scenario):
         ("history", "INT64", (10,)),
         ("seen", "INT64", (48,)),
         ("user", "INT64", (1,)),
-        ("negative", "INT64", (16,)),
+        ("disliked", "INT64", (16,)),
         ("allowed", "BOOL", (-1,)),
     ]
 

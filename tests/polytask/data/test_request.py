@@ -16,7 +16,7 @@ def encoder(small_scenario, tables):
 
 def test_empty_request(encoder):
     rows = encoder.rows([RequestFeatures()])
-    shapes = {"history": (1, 10), "seen": (1, 48), "user": (1, 1), "negative": (1, 16), "allowed": (1, 1)}
+    shapes = {"history": (1, 10), "seen": (1, 48), "user": (1, 1), "disliked": (1, 16), "allowed": (1, 1)}
     assert {name: array.shape for name, array in rows.items()} == shapes
     assert rows.pop("allowed").tolist() == [[True]]
     assert all(array.dtype == np.int64 and not array.any() for array in rows.values())
@@ -38,19 +38,19 @@ def test_newest_items_stay(encoder):
     assert rows["user"].tolist() == [[0]]
 
 
-def test_newest_negative_items_stay_and_unknown_ones_take_no_place(encoder):
-    rows = encoder.rows([RequestFeatures(negative=[7, 999, 21]), RequestFeatures(negative=[7] * 3 + [14] * 16)])
-    assert rows["negative"].tolist() == [[1, 3] + [0] * 14, [2] * 16]
+def test_newest_disliked_items_stay_and_unknown_ones_take_no_place(encoder):
+    rows = encoder.rows([RequestFeatures(disliked=[7, 999, 21]), RequestFeatures(disliked=[7] * 3 + [14] * 16)])
+    assert rows["disliked"].tolist() == [[1, 3] + [0] * 14, [2] * 16]
 
 
-def test_a_scenario_may_do_without_negative_items(small_scenario, tables):
+def test_a_scenario_may_do_without_disliked_items(small_scenario, tables):
     mapping = small_scenario.model_dump()
-    mapping["features"]["negative_length"] = 0
+    mapping["features"]["disliked_length"] = 0
     scenario = Scenario.model_validate(mapping)
     encoder = RequestEncoder(scenario, catalogues_of(scenario, tables))
-    rows = encoder.rows([RequestFeatures(negative=[7])])
+    rows = encoder.rows([RequestFeatures(disliked=[7])])
     assert [spec.name for spec in multitask_inputs(scenario, 4)] == ["text_vector", *rows]
-    assert "negative" not in rows
+    assert "disliked" not in rows
 
 
 def test_unknown_items_take_no_place(encoder):

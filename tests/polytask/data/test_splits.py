@@ -8,7 +8,7 @@ from polytask.scenario.schema import Split
 
 
 def with_shares(scenario, **settings):
-    split = Split.model_validate({"kind": "shares", "validation": 0.1, "test": 0.2, **settings})
+    split = Split.model_validate({"kind": "user_holdout", "validation": 0.1, "test": 0.2, **settings})
     return scenario.model_copy(update={"split": split})
 
 

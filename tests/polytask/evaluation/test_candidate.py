@@ -22,7 +22,15 @@ def test_the_report_says_what_the_evaluation_says(small_training, small_checkpoi
             measured = found["test"]["baselines"][task][name]
             assert {metric: value["mean"] for metric, value in measured.items()} == pytest.approx(baseline)
     page = render_report(json.loads(json.dumps(found)))
-    for words in ("1 trained model", "(seed 3)", "Next", "Peers", "Shelf", "something to laugh about", "Ten users"):
+    for words in (
+        "1 trained model",
+        "(seed 3)",
+        "Next",
+        "Similar users",
+        "Shelf",
+        "something to laugh about",
+        "Ten users",
+    ):
         assert words in page
     assert "New items" not in page
     assert "What the parts bring" not in page

@@ -22,7 +22,7 @@ FIRST = "there is no live model: this is the first deployment"
 @pytest.fixture
 def ungated(small_scenario):
     """The small scenario without gates of its own."""
-    tasks = tuple(task.model_copy(update={"gate": None}) for task in small_scenario.tasks)
+    tasks = tuple(task.model_copy(update={"baseline_gate": None}) for task in small_scenario.tasks)
     return small_scenario.model_copy(update={"tasks": tasks})
 
 
@@ -31,7 +31,7 @@ def split(metrics=None, baselines=None):
 
 
 def with_gate(scenario: Scenario, gate: str | None) -> Scenario:
-    tasks = (scenario.tasks[0].model_copy(update={"gate": gate}), *scenario.tasks[1:])
+    tasks = (scenario.tasks[0].model_copy(update={"baseline_gate": gate}), *scenario.tasks[1:])
     return scenario.model_copy(update={"tasks": tasks})
 
 
@@ -52,7 +52,7 @@ def test_below_the_strongest_simple_baseline_of_validation(ungated):
     assert not refused.passed
     assert refused.line().startswith(
         "refused: scene ndcg@5 0.5700 falls below its gate baseline user_histogram 0.5800 "
-        "(`gate: none` in the task leaves this bar out) [item"
+        "(`baseline_gate: none` in the task leaves this bar out) [item"
     )
     # Which one is the strongest is not chosen on the test split.
     validation = split(baselines={"scene": {"popularity": {"ndcg@5": 0.6}, "user_histogram": {"ndcg@5": 0.5}}})
@@ -68,7 +68,7 @@ def test_the_scenario_names_the_bar(ungated):
     assert not judge(ungated, low, split(), {}, None, FIRST).passed
     assert judge(with_gate(ungated, "none"), low, split(), {}, None, FIRST).passed
     with pytest.raises(
-        DataError, match=r"tasks\.item\.gate: 'ease' was not measured on this data; allowed: popularity"
+        DataError, match=r"tasks\.item\.baseline_gate: 'ease' was not measured on this data; allowed: popularity"
     ):
         judge(with_gate(ungated, "ease"), test, split(), {}, None, FIRST)
 
@@ -80,7 +80,7 @@ def test_at_the_bar_is_not_below_it(ungated):
 def test_both_reasons_are_told(ungated):
     difference = Difference(0.15, -0.14, (-0.16, -0.12), "worse")
     line = judge(ungated, split({"item": {"ndcg@10": 0.01}}), split(), {"item": difference}, 7, "").line()
-    below, worse = line.split(" (`gate: none` in the task leaves this bar out); ")
+    below, worse = line.split(" (`baseline_gate: none` in the task leaves this bar out); ")
     assert below.endswith("item ndcg@10 0.0100 falls below its gate baseline popularity 0.0400")
     assert worse.startswith("item ndcg@10 0.0100 is worse")
 

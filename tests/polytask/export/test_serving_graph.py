@@ -8,7 +8,7 @@ import torch
 
 from polytask.contract.tensors import MASKED_SCORE, multitask_outputs
 from polytask.data.catalogue import Catalogue
-from polytask.export.negatives import item_classes
+from polytask.export.disliked_items import item_classes
 from polytask.export.serving_graph import ServingGraph
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario import Scenario
@@ -35,9 +35,9 @@ def graph_of(scenario):
 
 
 @torch.inference_mode()
-def answers_of(graph, text, history, seen, user, negative=None, allowed=None):
+def answers_of(graph, text, history, seen, user, disliked=None, allowed=None):
     names = [spec.name for spec in multitask_outputs(graph.model.scenario, TEXT)]
-    return dict(zip(names, graph(text, history, seen, user, negative, allowed), strict=True))
+    return dict(zip(names, graph(text, history, seen, user, disliked, allowed), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def feed():
         "history": torch.randint(1, ITEMS + 1, (BATCH, 10)),
         "seen": seen,
         "user": torch.zeros(BATCH, 1, dtype=torch.int64),
-        "negative": torch.zeros(BATCH, 16, dtype=torch.int64),
+        "disliked": torch.zeros(BATCH, 16, dtype=torch.int64),
     }
 
 
@@ -144,7 +144,7 @@ def test_full_list_of_seen_items_leaves_padding_masked(graph, feed):
 
 
 @pytest.mark.parametrize("wild", [-1, -(2**40), 2**40])
-@pytest.mark.parametrize("name", ["history", "seen", "user", "negative"])
+@pytest.mark.parametrize("name", ["history", "seen", "user", "disliked"])
 def test_rows_out_of_range_are_padding(graph, feed, name, wild):
     rows = USERS + 1 if name == "user" else ITEMS + 1
     feed[name][2, 0] = 0
@@ -181,8 +181,8 @@ def test_empty_request(graph):
     assert (answers["item_ids"] > 0).all()
 
 
-def test_without_negative_items_every_bit_stays(graph, feed):
-    expected = answers_of(graph, **feed | {"negative": None})
+def test_without_disliked_items_every_bit_stays(graph, feed):
+    expected = answers_of(graph, **feed | {"disliked": None})
     for name, value in answers_of(graph, **feed).items():
         torch.testing.assert_close(value, expected[name], rtol=0, atol=0)
 
@@ -190,24 +190,24 @@ def test_without_negative_items_every_bit_stays(graph, feed):
 @pytest.mark.parametrize("padded", [True, False])
 def test_items_are_lowered_by_their_likeness_to_the_nearest_negative_item(graph, feed, padded):
     best = answers_of(graph, **feed)["item_ids"][:, 0]
-    feed["negative"][:, :3] = torch.stack([best, best * 0, best % ITEMS + 1], dim=1)
+    feed["disliked"][:, :3] = torch.stack([best, best * 0, best % ITEMS + 1], dim=1)
     if not padded:
-        feed["negative"][:, 1], feed["negative"][:, 3:] = best, best[:, None]
+        feed["disliked"][:, 1], feed["disliked"][:, 3:] = best, best[:, None]
     answers = answers_of(graph, **feed)
     unit = torch.nn.functional.normalize(graph.items[1:], dim=1)
     logits = graph.model.score(feed["history"], feed["text"])["item"][:, 1:]
     rows = torch.stack([best - 1, best % ITEMS], dim=1)
     likeness = (unit[rows] @ unit.T).amax(dim=1).clamp(min=0)
-    assert (likeness == 0).any()  # items that point away from all negative ones are not raised
+    assert (likeness == 0).any()  # items that point away from all disliked ones are not raised
     expected = logits - 0.5 * logits.std(dim=1, correction=0, keepdim=True) * likeness
-    expected.scatter_(1, rows, -torch.inf)  # the negative items themselves are left out
+    expected.scatter_(1, rows, -torch.inf)  # the disliked items themselves are left out
     scores, best_rows = expected.sort(dim=1, descending=True)
     torch.testing.assert_close(answers["item_ids"], best_rows[:, :10] + 1)
     torch.testing.assert_close(answers["item_scores"], scores[:, :10])
 
 
-def test_classes_of_negative_items_are_lowered(graph, feed):
-    feed["negative"][:, 0], feed["negative"][:, 1] = 10, 12  # row 10 has classes 2 and 3, row 12 class 0
+def test_classes_of_disliked_items_are_lowered(graph, feed):
+    feed["disliked"][:, 0], feed["disliked"][:, 1] = 10, 12  # row 10 has classes 2 and 3, row 12 class 0
     logits = graph.model.score(feed["history"], feed["text"])["scene"]
     likeness = torch.tensor([1.0, 0.0, 2**-0.5, 2**-0.5])
     expected = (logits - 0.5 * logits.std(dim=1, correction=0, keepdim=True) * likeness).softmax(dim=1)
@@ -221,9 +221,9 @@ def test_item_classes_of_lists_texts_and_missing_values(small_scenario):
     assert item_classes(task, items).tolist() == [[0, 0], [1, 1], [0, 1], [0, 0], [0, 0], [1, 0]]
 
 
-def test_negative_items_leave_the_list_of_users_alone(graph, feed):
+def test_disliked_items_leave_the_list_of_users_alone(graph, feed):
     expected = answers_of(graph, **feed)
-    feed["negative"][:, 0] = 5
+    feed["disliked"][:, 0] = 5
     answers = answers_of(graph, **feed)
     assert (answers["item_ids"] != expected["item_ids"]).any()
     for name in ("user_ids", "user_scores"):

@@ -120,7 +120,9 @@ def test_rejected_rows_are_kept_with_the_tables(tmp_path):
     scenario = load_scenario(write_small_scenario(tmp_path))
     users = tmp_path / "users.csv"
     users.write_text(users.read_text().replace("10,", "ten,", 1))
-    tolerant = scenario.model_copy(update={"validation": scenario.validation.model_copy(update={"max_bad_share": 0.5})})
+    tolerant = scenario.model_copy(
+        update={"data_validation": scenario.data_validation.model_copy(update={"max_bad_share": 0.5})}
+    )
     ingest(tolerant, tmp_path / "out")
     path = tmp_path / "out" / "rejected" / "users.csv"
     first, header, row = path.read_text(encoding="utf-8").splitlines()

@@ -20,7 +20,7 @@ def raw(tables: Tables) -> Tables:
 @pytest.fixture
 def tolerant(small_scenario):
     return small_scenario.model_copy(
-        update={"validation": small_scenario.validation.model_copy(update={"max_bad_share": 0.5})}
+        update={"data_validation": small_scenario.data_validation.model_copy(update={"max_bad_share": 0.5})}
     )
 
 
@@ -64,7 +64,7 @@ def test_bad_row_stops_the_run_and_is_named(small_scenario, raw, table, column, 
         clean(small_scenario, broken(raw, table, row, column, value))
     message = str(error.value)
     bad = f"{table}: 1 of {len(getattr(raw, table))} rows are bad"
-    assert message.startswith(f"{bad}, `validation.max_bad_share` allows 0: ")
+    assert message.startswith(f"{bad}, `data_validation.max_bad_share` allows 0: ")
     assert f"{reason} (1 rows)" in message
     assert f"row {row}: " in message
 
@@ -125,15 +125,17 @@ def test_empty_table_is_refused(small_scenario, raw):
 
 
 def test_all_rows_bad_is_refused_whatever_the_share(small_scenario, raw):
-    loose = small_scenario.validation.model_copy(update={"max_bad_share": 0.99})
+    loose = small_scenario.data_validation.model_copy(update={"max_bad_share": 0.99})
     with pytest.raises(DataError, match="users: 30 of 30 rows are bad"):
-        clean(small_scenario.model_copy(update={"validation": loose}), raw._replace(users=raw.users.assign(age=-1)))
+        clean(
+            small_scenario.model_copy(update={"data_validation": loose}), raw._replace(users=raw.users.assign(age=-1))
+        )
 
 
 def test_a_bound_that_is_no_time_is_a_fault_of_the_scenario(small_scenario, raw):
-    wrong = small_scenario.validation.model_copy(update={"latest": "soon"})
-    with pytest.raises(ScenarioError, match=re.escape("validation.latest: 'soon'")):
-        clean(small_scenario.model_copy(update={"validation": wrong}), raw)
+    wrong = small_scenario.data_validation.model_copy(update={"latest": "soon"})
+    with pytest.raises(ScenarioError, match=re.escape("data_validation.latest: 'soon'")):
+        clean(small_scenario.model_copy(update={"data_validation": wrong}), raw)
 
 
 def test_nullable_column_may_miss_values(small_scenario, raw):

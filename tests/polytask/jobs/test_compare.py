@@ -45,7 +45,7 @@ def live(small_bundle, small_checkpoint, tmp_path) -> ModelVersion:
 
 
 def lenient(scenario):
-    tasks = tuple(task.model_copy(update={"gate": "none"}) for task in scenario.tasks)
+    tasks = tuple(task.model_copy(update={"baseline_gate": "none"}) for task in scenario.tasks)
     return scenario.model_copy(update={"tasks": tasks})
 
 

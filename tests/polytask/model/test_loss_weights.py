@@ -54,7 +54,7 @@ def test_a_loss_of_zero_has_no_rate():
     ("name", "kind"), [("static", StaticWeights), ("uncertainty", UncertaintyWeights), ("dwa", DynamicWeightAverage)]
 )
 def test_the_scenario_names_the_weighting(small_scenario, name, kind):
-    training = small_scenario.training.model_copy(update={"weighting": name})
+    training = small_scenario.training.model_copy(update={"loss_weighting": name})
     built = build_weights(small_scenario.model_copy(update={"training": training}))
     assert type(built) is kind
     assert built.static == {"item": 1.0, "user": 0.3, "scene": 0.3}

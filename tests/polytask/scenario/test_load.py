@@ -1,4 +1,4 @@
-"""Every kind of mistake in a scenario file: the message names the field, what stands there and what is allowed."""
+"""Every kind of mistake in a scenario file: the message names the field, its value and what is allowed."""
 
 from typing import Any
 
@@ -14,16 +14,16 @@ MOVIE_SOURCE = {"kind": "movielens", "path": "here"}
 TASK = {"name": "item", "title": "Again", "kind": "binary", "label": {"source": "interaction", "column": "rating"}}
 
 MISTAKES = [
-    ("title", GONE, ["title: nothing stands there", "required"]),
-    ("name", "Small Data", ["name: 'Small Data' stands there", "^[a-z][a-z0-9_]*$", "small letters"]),
-    ("training.epoch", 3, ["training.epoch: 3 stands there", "not known"]),
-    ("training.epochs", 0, ["training.epochs: 0 stands there", "greater than or equal to 1"]),
-    ("training.epochs", "many", ["training.epochs: 'many' stands there", "valid integer"]),
-    ("tasks.0.kind", "retrival", ["tasks.0.kind: 'retrival' stands there", "'retrieval'", "'regression'"]),
-    ("tasks", [], ["tasks: [] stands there", "at least 1"]),
+    ("title", GONE, ["title: missing", "required"]),
+    ("name", "Small Data", ["name: invalid value 'Small Data'", "^[a-z][a-z0-9_]*$", "small letters"]),
+    ("training.epoch", 3, ["training.epoch: unknown field with the value 3", "did you mean `epochs`?"]),
+    ("training.epochs", 0, ["training.epochs: invalid value 0", "greater than or equal to 1"]),
+    ("training.epochs", "many", ["training.epochs: invalid value 'many'", "valid integer"]),
+    ("tasks.0.kind", "retrival", ["tasks.0.kind: invalid value 'retrival'", "'retrieval'", "'regression'"]),
+    ("tasks", [], ["tasks: invalid value []", "at least 1"]),
     ("source", MOVIE_SOURCE, ["source", "`path` is needed with kind 'tables' and only there", "kind is 'movielens'"]),
-    ("features.timezone", "Mars/Base", ["features.timezone: 'Mars/Base' stands there", "'Europe/Berlin'"]),
-    ("features.timezone", "../etc", ["features.timezone: '../etc' stands there", "IANA time zone"]),
+    ("features.timezone", "Mars/Base", ["features.timezone: invalid value 'Mars/Base'", "'Europe/Berlin'"]),
+    ("features.timezone", "../etc", ["features.timezone: invalid value '../etc'", "IANA time zone"]),
     ("tasks.0.catalogue", GONE, ["tasks.0", "`catalogue` is needed with kind 'retrieval'", "kind is 'retrieval'"]),
     ("tasks.2.classes", GONE, ["tasks.2", "`classes` is needed with kind", "kind is 'multilabel'"]),
     ("tasks.2.classes", ["Comedy", "Comedy"], ["tasks.2", "at least two names, each once"]),
@@ -41,20 +41,20 @@ MISTAKES = [
     ("text.queries", ["like {title}"], ["text.queries.0: {title}", "allowed: year, genres"]),
     ("text.query_words", {"title": {"Heat": ["hot"]}}, ["text.query_words: 'title'", "allowed: year, genres"]),
     ("tasks.1.name", "slate", ["tasks.1.name: 'slate' names tensors that are there anyway"]),
-    ("tasks.1.name", "item", ["tasks: item stands there twice", "each name is allowed once"]),
+    ("tasks.1.name", "item", ["tasks: item given twice", "each name is allowed once"]),
     ("tasks.0.label.column", "stars", ["tasks.0.label.column: 'stars'", "allowed: rating, item_id"]),
     ("tasks.2.label.column", "rating", ["tasks.2.label.column: 'rating'", "allowed: title, year, genres"]),
     ("tasks.2.label.column", GONE, ["tasks.2.label.column: 'nothing'", "allowed: title, year, genres"]),
     ("tasks.1.label.column", "rating", ["tasks.1.label.column: 'rating'", "a label from peers has no column"]),
-    ("text.item", GONE, ["text.item: nothing stands there; it is needed with `entities.items`", "is there"]),
-    ("features.history_ttl_days", GONE, ["features.history_ttl_days: nothing stands there; it is needed with"]),
-    ("split", {"kind": "last_events", "test": 0.1}, ["split", "only there; kind is 'last_events'"]),
+    ("text.item", GONE, ["text.item: missing; it is required with `entities.items`", "is there"]),
+    ("features.history_ttl_days", GONE, ["features.history_ttl_days: missing; it is required with"]),
+    ("split", {"kind": "leave_one_out", "test": 0.1}, ["split", "only there; kind is 'leave_one_out'"]),
     (
         "evaluation.queries.1.column",
         "rating",
         ["evaluation.queries.1.column: 'rating'", "allowed: title, year, genres"],
     ),
-    ("tasks.0.label.at_least", 4, ["tasks.0.label.at_least: 4.0 stands there", "kind 'binary' over a number"]),
+    ("tasks.0.label.at_least", 4, ["tasks.0.label.at_least: invalid value 4.0", "kind 'binary' over a number"]),
     ("tasks.0.label.column", "rating", ["tasks.0.label: 'rating' is not the key of the items"]),
     ("tasks.2.label.column", "title", ["tasks.2.label.column: 'title' holds string", "'multilabel': string_list"]),
     ("tasks.1.label.where.column", "stars", ["tasks.1.label.where.column: 'stars'", "allowed: rating"]),
@@ -71,22 +71,22 @@ TEMPLATES = ["a {title}"]
 CHECKS = {"queries": [{"query": "old", "column": "age", "value": "9"}]}
 LISTS = {"name": "a", "title": "A", "kind": "retrieval", "catalogue": "users", "label": {"source": "peers"}}
 OF_ITEM = {"name": "a", "title": "A", "kind": "binary", "label": {"source": "item", "column": "age"}}
-NOT_THERE = "needed with `entities.items` and only there, and that is not there"
+NOT_THERE = "required with `entities.items` and only there, and that is not there"
 
 # Mistakes in a scenario without items.
 TEXT_ONLY_MISTAKES = [
     ("features.context", ["topic"], ["features.context: 'topic' is what task 'topic' asks for"]),
-    ("features.context", ["topic", "topic"], ["features.context: topic stands there twice"]),
-    ("text.item", "{age}", ["text.item: '{age}' stands there", NOT_THERE]),
-    ("features.history_ttl_days", 3, ["features.history_ttl_days: 3.0 stands there", NOT_THERE]),
+    ("features.context", ["topic", "topic"], ["features.context: topic given twice"]),
+    ("text.item", "{age}", ["text.item: invalid value '{age}'", NOT_THERE]),
+    ("features.history_ttl_days", 3, ["features.history_ttl_days: invalid value 3.0", NOT_THERE]),
     ("text.queries", TEMPLATES, ["text.queries: 'a {title}' is a template over items; there is no `entities.items`"]),
     ("text.query_words", {"topic": {"a": ["b"]}}, ["text.query_words: topic; there is no `entities.items`"]),
     ("evaluation", CHECKS, ["evaluation.queries: 'old' asks for items; there is no `entities.items`"]),
     ("tasks.0", LISTS, ["tasks.0.kind: 'retrieval' lists users; that needs `entities.items`"]),
     ("tasks.1", OF_ITEM, ["tasks.1.label.source: 'item' needs `entities.items`; allowed: interaction"]),
     ("tasks.1.label.column", "note", ["tasks.1.label.column: 'note'", "allowed: topic, liked, stars"]),
-    ("split", GONE, ["split.kind: 'last_events' needs a history", "allowed: shares"]),
-    ("split.test", GONE, ["split", "`test` is needed with kind 'shares' and only there"]),
+    ("split", GONE, ["split.kind: 'leave_one_out' needs a history", "allowed: user_holdout"]),
+    ("split.test", GONE, ["split", "`test` is needed with kind 'user_holdout' and only there"]),
     ("split.test", 0.9, ["split", "`validation` 0.15 and `test` 0.9 leave nothing to train on"]),
 ]
 
@@ -164,7 +164,9 @@ def test_all_mistakes_stand_in_one_message(small_scenario_file, tmp_path):
     put(mapping, "encoder.pooling", "max")
     path = tmp_path / "broken.yaml"
     path.write_text(yaml.safe_dump(mapping, sort_keys=False))
-    with pytest.raises(ScenarioError, match=r"encoder.pooling: 'max'.*model.dim: 4"):
+    with pytest.raises(
+        ScenarioError, match=r"encoder.pooling: invalid value 'max'.*model.dim: invalid value 4; expected greater"
+    ):
         load_scenario(path)
 
 

@@ -60,7 +60,7 @@ def test_every_key_of_the_scenarios_stands_on_the_page(parts: dict):
 
 def test_bounds_and_defaults_are_those_of_the_checks(parts: dict):
     assert parts["training"]["epochs"][1:] == ["a whole number, at least 1, at most 1,000", "`20`", "`12`"]
-    assert parts["validation"]["max_bad_share"][1:] == ["a number, at least 0, below 1", "`0.0`", "`0.001`"]
+    assert parts["data_validation"]["max_bad_share"][1:] == ["a number, at least 0, below 1", "`0.0`", "`0.001`"]
     assert parts["tasks[]"]["added"][1:] == ["`true`, `false`", "`false`", "`true`"]
     assert parts["entities.users.columns.<name>"]["type"][2] == "required"
     assert parts["The whole"]["encoder"][2] == f"`{{model: '{DEFAULT_LANGUAGE_MODEL}'}}`"

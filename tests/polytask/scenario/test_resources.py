@@ -35,10 +35,10 @@ def test_a_model_does_not_depend_on_it(small_scenario: Scenario, small_scenario_
     [
         ("{training: {cpu: '4', cpu_limit: 3500m}}", "`cpu_limit` 3500m is less than the 4 that is requested"),
         ("{data: {memory_limit: 6G}}", "`memory_limit` 6G is less than the 6Gi that is requested"),
-        ("{data: {memory: 6 GB}}", "resources.data.memory: '6 GB' stands there"),
-        ("{data: {cpu: many}}", "resources.data.cpu: 'many' stands there"),
-        ("{data: {hours: 0}}", "resources.data.hours: 0 stands there"),
-        ("{model: {gpus: 1}}", "resources.model.gpus: 1 stands there; allowed: nothing"),
+        ("{data: {memory: 6 GB}}", "resources.data.memory: invalid value '6 GB'"),
+        ("{data: {cpu: many}}", "resources.data.cpu: invalid value 'many'"),
+        ("{data: {timeout_hours: 0}}", "resources.data.timeout_hours: invalid value 0"),
+        ("{model: {gpus: 1}}", "resources.model.gpus: unknown field with the value 1; allowed: cpu"),
     ],
 )
 def test_what_is_wrong_is_named(small_scenario_file: Path, tmp_path: Path, resources: str, words: str) -> None:

@@ -96,7 +96,7 @@ def test_states_of_several_layers_stand_side_by_side(small_scenario, fresh, tmp_
     assert np.abs(vectors[:, fresh.dim :] - vectors[:, : fresh.dim]).max() > 0.1
     sizes = [sum(weight.numel() for weight in model.encoder.parameters()) for model in (early, fresh)]
     assert sizes[0] < sizes[1]  # layers after the last that is pooled are not even loaded
-    with pytest.raises(DataError, match=r"encoder.layers: 7 stands there; .* has 6 layers"):
+    with pytest.raises(DataError, match=r"encoder.layers: invalid value 7; .* has 6 layers"):
         LanguageModel(with_layers(small_scenario, 7), cache=tmp_path)
 
 
@@ -173,7 +173,7 @@ def test_sizes_of_text_and_model_must_fit(small_scenario, tmp_path):
     encoder = small_scenario.encoder.model_copy(update={"model": str(folder)})
     scenario = small_scenario.model_copy(update={"encoder": encoder})
     text = scenario.text.model_copy(update={"max_tokens": 65})
-    with pytest.raises(DataError, match=r"text.max_tokens: 65 stands there; allowed: at most 64"):
+    with pytest.raises(DataError, match=r"text.max_tokens: invalid value 65; expected at most 64"):
         LanguageModel(scenario.model_copy(update={"text": text}), cache=tmp_path)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.add_tokens([f"<{number}>" for number in range(100)])

@@ -40,7 +40,7 @@ def scenario(small_scenario, tmp_path):
         "lora": {"dropout": 0.0},
     }
     content["model"] |= {"dropout": 0.0, "id_dropout": 0.0}
-    content["training"] |= {"weighting": "uncertainty", "windows_per_batch": 7}
+    content["training"] |= {"loss_weighting": "uncertainty", "batch_size": 7}
     return Scenario.model_validate(content)
 
 

@@ -36,7 +36,7 @@ def encoder_settings(folder, training, **settings):
 def parts(request, small_scenario, tables, small_dataset, folder, cache):
     """Data set, item vectors, language model and tuning over a tiny BERT."""
     encoder = encoder_settings(folder, request.param)
-    training = small_scenario.training.model_copy(update={"threads": 1, "windows_per_batch": 16})
+    training = small_scenario.training.model_copy(update={"threads": 1, "batch_size": 16})
     scenario = small_scenario.model_copy(update={"encoder": encoder, "training": training})
     model = LanguageModel(scenario, cache=cache)
     frame = training_frame(scenario, tables)
@@ -155,5 +155,5 @@ def test_weights_that_the_vector_does_not_depend_on_are_not_trained(parts):
 
 def test_unknown_target_is_named(small_scenario, folder, cache):
     scenario = small_scenario.model_copy(update={"encoder": encoder_settings(folder, "lora", targets=("q_proj",))})
-    with pytest.raises(ScenarioError, match=r"encoder.lora.targets: q_proj stands there; allowed: dense, key, query"):
+    with pytest.raises(ScenarioError, match=r"encoder.lora.targets: invalid value q_proj; expected dense, key, query"):
         EncoderTuning(LanguageModel(scenario, cache=cache), scenario, ["a"], [])

@@ -32,7 +32,7 @@ def stop_after(number):
 
 @pytest.fixture(params=["static", "uncertainty", "dwa"])
 def dataset(request, small_dataset, tables):
-    return dataset_with(small_dataset, tables, epochs=4, weighting=request.param)
+    return dataset_with(small_dataset, tables, epochs=4, loss_weighting=request.param)
 
 
 @pytest.fixture

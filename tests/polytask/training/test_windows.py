@@ -25,7 +25,7 @@ def test_every_training_event_and_no_other(small_dataset, epochs):
 def test_as_many_batches_as_planned(small_dataset, epochs):
     plan, batches = epochs
     assert [len(epoch) for epoch in batches] == plan.batches
-    size = small_dataset.scenario.training.windows_per_batch
+    size = small_dataset.scenario.training.batch_size
     assert all(len(batch.events) == size for epoch in batches for batch in epoch[:-1])
     assert all(1 <= len(epoch[-1].events) <= size for epoch in batches)
 
@@ -74,4 +74,4 @@ def test_texts_are_the_profile_or_a_query_that_fits(small_dataset, epochs):
             names = dataset.catalogues["items"].record(int(dataset.item_rows[event]))["genres"]
             assert dataset.queries.queries[number] in {f"a {name} film" for name in names}
             assert context == dataset.contexts[event]
-    assert abs(asked / real - dataset.scenario.training.query_share) < 0.05
+    assert abs(asked / real - dataset.scenario.training.query_probability) < 0.05

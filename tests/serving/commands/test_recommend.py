@@ -115,7 +115,7 @@ def test_every_option_reaches_the_server(monkeypatch: pytest.MonkeyPatch):
         "user_id": ("INT64", [1, 1]),
         "recent_items": ("BYTES", [1, 2]),
         "exclude_items": ("BYTES", [1, 1]),
-        "negative_items": ("BYTES", [1, 1]),
+        "disliked_items": ("BYTES", [1, 1]),
         "filters": ("BYTES", [1]),
         "k": ("INT64", [1]),
     }

@@ -35,7 +35,7 @@ class KnownRecommender:
         return [self._answer(question, list(tasks or ()), k or 10) for question in questions]
 
     def _answer(self, question: Question, tasks: list[str], k: int) -> Answer:
-        ids = [key for key in range(7, 7 * 13, 7) if key not in {*question.negative_items, *question.recent_items}]
+        ids = [key for key in range(7, 7 * 13, 7) if key not in {*question.disliked_items, *question.recent_items}]
         if question.query:
             ids.reverse()
         lists = {

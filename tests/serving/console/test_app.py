@@ -42,7 +42,7 @@ def test_the_page_shows_a_user_and_all_tasks(open_page: Open):
         "33",
         "writer",
         "Next",
-        "Peers",
+        "Similar users",
         "Shelf",
     ):
         assert text in page
@@ -70,7 +70,7 @@ def test_less_of_this_and_the_session_are_asked_and_can_be_taken_back(open_page:
     recommender = KnownRecommender()
     page = open_page(recommender).get("/?user=10&less=7&recent=14").text
     question = recommender.calls[0]["questions"][1]
-    assert (list(question.recent_items), list(question.negative_items)) == ([14], [7])
+    assert (list(question.recent_items), list(question.disliked_items)) == ([14], [7])
     assert not {"7", "14"} & set(keys(page, "item"))
     assert 'href="/?user=10&amp;recent=14"' in page  # takes back "less of 7"
     assert 'href="/?user=10&amp;recent=14&amp;less=7&amp;less=21"' in page  # says "less of 21" too

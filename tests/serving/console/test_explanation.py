@@ -78,7 +78,7 @@ def test_it_asks_what_the_page_asks(directory: Directory):
         "user": 10,
         "query": "a ghost",
         "recent_items": (14,),
-        "negative_items": (7,),
+        "disliked_items": (7,),
         "tasks": ["item"],
         "targets": {},
         "filters": ["genres=Horror"],

@@ -76,7 +76,7 @@ def test_a_version_is_not_reused_for_other_weights(small_scenario: Scenario, tmp
     write_bundle(small_scenario, tmp_path / "one", "weights")
     write_bundle(small_scenario, tmp_path / "two", "other weights")
     first = publish(tmp_path / "one", tmp_path / "published")
-    with pytest.raises(ContractError, match="stands there with models"):
+    with pytest.raises(ContractError, match="exists with models"):
         publish(tmp_path / "two", tmp_path / "published")
     assert (first / REPOSITORY_FOLDER / "multitask.onnx").read_text(encoding="utf-8") == "weights"
 

@@ -102,14 +102,14 @@ def test_the_model_is_asked_for_the_wanted_tasks_alone(folder: Path):
 def test_the_items_of_a_call_reach_the_model(folder: Path):
     """Items have the keys 7, 14, 21...; the store knows no history of the user."""
     predictor = RecordingPredictor()
-    lists = {"recent_items": [7, 999, 14], "exclude_items": [21], "negative_items": [28, 999]}
+    lists = {"recent_items": [7, 999, 14], "exclude_items": [21], "disliked_items": [28, 999]}
     tensors = (USER, *(InputTensor(name, "INT64", [1, len(ids)], data=ids) for name, ids in lists.items()))
     answer(folder, Store(), predictor, [], tensors)
     rows = {name: array[0].tolist() for name, array in predictor.inputs["recommender"].items()}
     del rows["input_ids"], rows["attention_mask"]
     assert rows["history"] == [0] * 8 + [1, 2]
     assert rows["seen"] == [1, 2, 3] + [0] * 45
-    assert rows["negative"] == [4] + [0] * 15
+    assert rows["disliked"] == [4] + [0] * 15
 
 
 def texts(*queries: str) -> tuple[InputTensor, ...]:

@@ -48,9 +48,10 @@ def good_request(contract: Contract, seed: int) -> Arrays:
         "input_ids": random.integers(1000, 20_000, (1, TOKENS)),
         "attention_mask": np.ones((1, TOKENS), dtype=np.int64),
         "history": random.integers(0, 61, (1, features.history_length)),
-        "seen": random.integers(0, 61, (1, features.seen_length)) * (random.random((1, features.seen_length)) < 0.2),
+        "seen": random.integers(0, 61, (1, features.exclude_length))
+        * (random.random((1, features.exclude_length)) < 0.2),
         "user": random.integers(0, 31, (1, 1)),
-        "negative": np.zeros((1, features.negative_length), dtype=np.int64),
+        "disliked": np.zeros((1, features.disliked_length), dtype=np.int64),
         "allowed": np.ones((1, 1), dtype=np.bool_),
     }
 
@@ -67,7 +68,7 @@ def wild(name: str) -> list[Any]:
     return [change(number) for number in WILD]
 
 
-CLIPPED = [change for name in ("input_ids", "history", "seen", "user", "negative") for change in wild(name)]
+CLIPPED = [change for name in ("input_ids", "history", "seen", "user", "disliked") for change in wild(name)]
 REFUSED = [
     lambda request: request.update(history=request["history"][:, 1:]),
     lambda request: request.update(attention_mask=request["attention_mask"][:, 1:]),

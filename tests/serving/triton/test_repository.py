@@ -50,7 +50,7 @@ def test_models_carry_the_contracts_tensors(contract: Contract, tmp_path: Path) 
         "history": ("TYPE_INT64", [10]),
         "seen": ("TYPE_INT64", [48]),
         "user": ("TYPE_INT64", [1]),
-        "negative": ("TYPE_INT64", [16]),
+        "disliked": ("TYPE_INT64", [16]),
         "allowed": ("TYPE_BOOL", [-1]),
     }
     assert tensors(tasks.output) == {

@@ -55,8 +55,8 @@ def tiny_inputs(contract: Contract, batch: int, tokens: int, seed: int) -> Array
         "input_ids": random.integers(0, 1000, (batch, tokens), dtype=np.int64),
         "attention_mask": random.integers(0, 2, (batch, tokens), dtype=np.int64),
         "history": random.integers(0, 60, (batch, lengths.history_length), dtype=np.int64),
-        "seen": random.integers(0, 60, (batch, lengths.seen_length), dtype=np.int64),
-        "negative": random.integers(0, 60, (batch, lengths.negative_length), dtype=np.int64),
+        "seen": random.integers(0, 60, (batch, lengths.exclude_length), dtype=np.int64),
+        "disliked": random.integers(0, 60, (batch, lengths.disliked_length), dtype=np.int64),
         "user": random.integers(0, 30, (batch, 1), dtype=np.int64),
         "allowed": random.random((batch, 1)) < 0.5,
     }
@@ -65,7 +65,7 @@ def tiny_inputs(contract: Contract, batch: int, tokens: int, seed: int) -> Array
 def tiny_answers(contract: Contract, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
     """What the two models answer, one after the other: small whole numbers, so that float32 is exact."""
     text = (inputs["input_ids"] * inputs["attention_mask"]).sum(1, keepdims=True).astype(np.float32)
-    summed = ("history", "seen", "negative", "allowed")
+    summed = ("history", "seen", "disliked", "allowed")
     rows = inputs["user"] + sum(inputs[name].sum(1, keepdims=True, dtype=np.int64) for name in summed)
     factors = {"INT64": rows, "FP32": text}
     return {spec.name: factors[spec.dtype] * _steps(spec) for spec in contract.outputs}
@@ -96,9 +96,9 @@ def _multitask(contract: Contract) -> onnx.ModelProto:
     nodes = [
         helper.make_node("ReduceSum", ["history", "axis"], ["history_sum"], keepdims=1),
         helper.make_node("ReduceSum", ["seen", "axis"], ["seen_sum"], keepdims=1),
-        helper.make_node("ReduceSum", ["negative", "axis"], ["negative_sum"], keepdims=1),
+        helper.make_node("ReduceSum", ["disliked", "axis"], ["disliked_sum"], keepdims=1),
         helper.make_node("Add", ["history_sum", "seen_sum"], ["known"]),
-        helper.make_node("Add", ["known", "negative_sum"], ["unwanted"]),
+        helper.make_node("Add", ["known", "disliked_sum"], ["unwanted"]),
         helper.make_node("Cast", ["allowed"], ["allowed_integers"], to=TensorProto.INT64),
         helper.make_node("ReduceSum", ["allowed_integers", "axis"], ["allowed_sum"], keepdims=1),
         helper.make_node("Add", ["unwanted", "allowed_sum"], ["items"]),

@@ -11,7 +11,7 @@ from serving.transformer.api.wire import InputTensor, decode
 from serving.transformer.server.limits import Limits, full_request_bytes, full_request_values
 from tests.serving.calls import pack
 
-KEYS = ("user_id", "recent_items", "exclude_items", "negative_items")
+KEYS = ("user_id", "recent_items", "exclude_items", "disliked_items")
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_a_full_request_is_larger_than_the_default_and_its_values_are_allowed(na
     scenario = load_scenario(name)
     assert full_request_bytes(scenario, 8) < full_request_bytes(scenario, 128)
     assert full_request_bytes(scenario, 128) > Limits().body_bytes == 2**20
-    assert full_request_values(scenario, 128) > 128 * (scenario.features.seen_length if scenario.has_items else 1)
+    assert full_request_values(scenario, 128) > 128 * (scenario.features.exclude_length if scenario.has_items else 1)
 
 
 def test_the_defaults_leave_room_for_several_bodies():

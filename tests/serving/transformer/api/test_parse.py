@@ -41,7 +41,7 @@ def test_every_field_reaches_its_row(small_scenario: Scenario):
         tensor("timestamp", "INT64", [2, 1], 5, 6),
         tensor("recent_items", "INT64", [2, 2], 7, 14, 21, 28),
         tensor("exclude_items", "INT64", [2, 0]),
-        tensor("negative_items", "INT64", [2, 1], 35, 42),
+        tensor("disliked_items", "INT64", [2, 1], 35, 42),
         tensor("k", "INT64", [2, 1], 3, 4),
         tensor("tasks", "BYTES", [1], "user"),
     )
@@ -49,7 +49,7 @@ def test_every_field_reaches_its_row(small_scenario: Scenario):
     assert (first.query, second.query) == ("a ghost story", None)
     assert (first.timestamp, second.timestamp, first.count, second.count) == (5, 6, 3, 4)
     assert (first.recent_items, second.recent_items, first.exclude_items) == ((7, 14), (21, 28), ())
-    assert (first.negative_items, second.negative_items) == ((35,), (42,))
+    assert (first.disliked_items, second.disliked_items) == ((35,), (42,))
     assert call.tasks == ("user",)
     flags = ("cold_start", "truncated", "stale_features", "degraded")
     assert call.outputs == ("user_ids", "user_scores", "user_titles", *flags)
@@ -113,8 +113,8 @@ def weights(*texts: str) -> list[InputTensor]:
             (),
             "49 items together",
         ),
-        ("negative_items", [ids(10), tensor("negative_items", "INT64", [1, 17], *range(17))], (), "n up to 16"),
-        ("negative_items", [ids(10), tensor("negative_items", "BYTES", [1, 1], "7")], (), "allowed: INT64"),
+        ("disliked_items", [ids(10), tensor("disliked_items", "INT64", [1, 17], *range(17))], (), "n up to 16"),
+        ("disliked_items", [ids(10), tensor("disliked_items", "BYTES", [1, 1], "7")], (), "allowed: INT64"),
         ("k", [ids(10), tensor("k", "INT64", [1], 0)], (), "1 to 10"),
         ("k", [ids(10), tensor("k", "INT64", [1], 11)], (), "1 to 10"),
         ("k", [ids(10), tensor("k", "INT64", [3], 1, 1, 1)], (), "shape"),
@@ -175,7 +175,7 @@ def test_a_word_of_the_context_stands_there_once(small_scenario: Scenario):
     two = scenario.model_copy(
         update={"features": scenario.features.model_copy(update={"context": ("weather", "place")})}
     )
-    with pytest.raises(RequestError, match="context: 'weather' stands there twice"):
+    with pytest.raises(RequestError, match="context: 'weather' is given twice"):
         parse(two, ids(10), tensor("context", "BYTES", [1, 2], "weather=rain", "weather=sun"))
 
 

@@ -33,8 +33,8 @@ def check_call(scenario, tensors, outputs):
         assert 0 <= request.timestamp <= LATEST
         assert request.query is None or 0 < len(request.query.strip()) <= len(request.query) <= MAX_QUERY_CHARACTERS
         assert len(request.recent_items) <= features.history_length
-        assert len(request.recent_items) + len(request.exclude_items) <= features.seen_length
-        assert len(request.negative_items) <= features.negative_length
+        assert len(request.recent_items) + len(request.exclude_items) <= features.exclude_length
+        assert len(request.disliked_items) <= features.disliked_length
         lists = [task.top_k for task in scenario.tasks if task.kind == "retrieval" and task.name in call.tasks]
         assert 1 <= request.count <= min(lists, default=1000)
     if call.slate is not None:

@@ -69,7 +69,7 @@ def test_recent_items_join_history_and_seen_while_excluded_ones_are_seen_only(sm
     stored = row(small_scenario, 1000, history=[7])
     features = request_features(10, stored, None, [21], [28], [35])
     assert (tuple(features.history), tuple(features.seen)) == ((7, 21), (7, 21, 28))
-    assert tuple(features.negative) == (35,)
+    assert tuple(features.disliked) == (35,)
     for recent, exclude, seen in (([], [28], (7, 28)), ([21], [], (7, 21)), ([], [], (7,))):
         features = request_features(10, stored, None, recent, exclude)
         assert (tuple(features.history), tuple(features.seen)) == ((7, *recent), seen)

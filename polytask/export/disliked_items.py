@@ -11,7 +11,7 @@ from polytask.scenario.schema import Scenario, Task
 from polytask.text.templates import is_missing
 
 
-class Negatives(nn.Module):
+class DislikedItems(nn.Module):
     """Lowers the logits of a request that names items j it wants less of:
 
         logit_c -= strength * spread * max_j max(0, cos(v_c, v_j))
@@ -19,7 +19,7 @@ class Negatives(nn.Module):
     In a list of items, v are the item vectors. In a task whose classes are read from the item, v_c is the class alone
     and v_j holds all classes of item j, so that the cosine is 1 / sqrt(number of classes of j) where j has the class.
     `spread` is the standard deviation of the request's logits over the rows (or classes), which makes the strength
-    mean the same with and without a query. Without negative items nothing changes, not even by rounding.
+    mean the same with and without a query. Without disliked items nothing changes, not even by rounding.
     """
 
     scale: Tensor
@@ -27,7 +27,7 @@ class Negatives(nn.Module):
     def __init__(self, scenario: Scenario, item_vectors: Tensor, items: Catalogue) -> None:
         """`item_vectors` (N + 1, d), row 0 padding."""
         super().__init__()
-        self.strength = scenario.model.negative_strength
+        self.strength = scenario.model.disliked_strength
         # One factor per item rather than a second copy of the vectors in the served graph.
         self.register_buffer("scale", _inverse_lengths(item_vectors))
         for task in scenario.tasks:
@@ -35,14 +35,14 @@ class Negatives(nn.Module):
                 classes = item_classes(task, items)
                 self.register_buffer(_buffer(task), classes * _inverse_lengths(classes))
 
-    def forward(self, task: Task, logits: Tensor, negative: Tensor, item_vectors: Tensor) -> Tensor:
-        """Logits (B, N + 1) or (B, C) of a task and negative item rows (B, M), 0 = padding -> lowered logits."""
+    def forward(self, task: Task, logits: Tensor, disliked: Tensor, item_vectors: Tensor) -> Tensor:
+        """Logits (B, N + 1) or (B, C) of a task and disliked item rows (B, M), 0 = padding -> lowered logits."""
         if task.catalogue == ITEMS:
-            wanted_less = F.embedding(negative, item_vectors) * F.embedding(negative, self.scale)
+            wanted_less = F.embedding(disliked, item_vectors) * F.embedding(disliked, self.scale)
             likeness = (wanted_less @ item_vectors.T).amax(dim=1).relu() * self.scale.squeeze(1)
             spread = logits[:, PADDING_ROW + 1 :].std(dim=1, correction=0, keepdim=True)
         elif _has_classes_of_items(task):
-            likeness = F.embedding(negative, getattr(self, _buffer(task))).amax(dim=1)
+            likeness = F.embedding(disliked, getattr(self, _buffer(task))).amax(dim=1)
             spread = logits.std(dim=1, correction=0, keepdim=True)
         else:
             return logits
