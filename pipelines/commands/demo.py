@@ -114,9 +114,9 @@ def _run_pipeline(file: Path, places: Places, console: Console) -> Run:
         {
             "scenario": str(file),
             "feature_store": str(places.feature_store),
-            "target": str(places.published),
+            "registry_dir": str(places.published),
             "code_version": code_version(),
-            "work_folder": str(places.folder),
+            "checkpoint_dir": str(places.folder),
         },
         places.pipeline,
         console,

@@ -44,9 +44,9 @@ def run(
     usual = {
         "scenario": str(file),
         "feature_store": str(places.feature_store),
-        "target": str(places.published),
+        "registry_dir": str(places.published),
         "code_version": code_version(),
-        "work_folder": str(places.folder),
+        "checkpoint_dir": str(places.folder),
     }
     arguments = {name: value for name, value in usual.items() if name in definition.parameters} | given
     done = run_pipeline(definition, arguments, places.pipeline, console)

@@ -53,7 +53,7 @@ def submit(
     """Upload a pipeline, unless the same is there already, start a run, print its address and follow it.
 
     Examples:
-      polytask submit --endpoint http://localhost:8888 --param target=/mnt/models/movielens
+      polytask submit --endpoint http://localhost:8888 --param registry_dir=/mnt/models/movielens
       polytask submit --endpoint http://localhost:8888 --pipeline add_task --no-wait
     """
     console = Console(file=sys.stdout)

@@ -10,7 +10,9 @@ from rich.console import Console
 
 def rollout(
     bundle: Annotated[Path, typer.Option(help="Folder of the published bundle.")],
-    storage: Annotated[str, typer.Option(help="Where the cluster finds the folder that holds it: s3://..., pvc://...")],
+    storage_uri: Annotated[
+        str, typer.Option(help="Where the cluster finds the folder that holds it: s3://..., pvc://...")
+    ],
     namespace: Annotated[str, typer.Option(help="Namespace of the InferenceService.")],
     name: Annotated[str, typer.Option(help="Name of the InferenceService.")] = "recommender",
     strategy: Annotated[str, typer.Option(help="recreate, rolling, canary or shadow.")] = "rolling",
@@ -43,8 +45,8 @@ def rollout(
     """Bring a published bundle into service on a cluster, and back when it does not answer.
 
     Examples:
-      polytask rollout --bundle current --storage s3://models --namespace staging
-      polytask rollout --bundle current --storage s3://models --namespace live --strategy canary
+      polytask rollout --bundle current --storage-uri s3://models --namespace staging
+      polytask rollout --bundle current --storage-uri s3://models --namespace live --strategy canary
     """
     from polytask.contract.contract import load_contract
     from serving.registry.address import open_registry
@@ -61,7 +63,7 @@ def rollout(
     logging.getLogger("httpx").setLevel(logging.WARNING)
     outcome = deploy(
         bundle,
-        storage=storage,
+        storage_uri=storage_uri,
         namespace=namespace,
         name=name,
         strategy=strategy,

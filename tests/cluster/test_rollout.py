@@ -208,7 +208,7 @@ def test_the_command_uploads_a_bundle_and_rolls_it_out_by_a_kubeconfig(
     token = live.plane.token(DEPLOYER, live.namespace)
     kubeconfig = live.plane.write_kubeconfig(tmp_path / "kubeconfig", token)
     command = [sys.executable, "-m", "polytask", "rollout", "--bundle", str(ruled_bundle)]
-    command += ["--storage", "s3://models/small", "--namespace", live.namespace]
+    command += ["--storage-uri", "s3://models/small", "--namespace", live.namespace]
     command += ["--url", f"{address}/services/{{namespace}}/{{name}}"]
     environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)

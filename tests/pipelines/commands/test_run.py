@@ -127,7 +127,7 @@ def test_the_step_that_adds_a_task(
     training_frame(small_scenario, tables).to_parquet(rows.path)
     model, bundle = Output(tmp_path / "out" / "model"), Output(tmp_path / "out" / "bundle")
     named = {"scenario": str(small_scenario_file), "training_set": rows, "model": model, "bundle": bundle}
-    add_task.python_func(task=TASK, target=str(workspace / "small" / "published"), **named)
+    add_task.python_func(task=TASK, registry_dir=str(workspace / "small" / "published"), **named)
     contract = load_contract(Path(bundle.path))
     assert [task.name for task in contract.scenario.tasks] == ["item", "user", "scene", "liked"]
     assert bundle.metadata["model_version"] == contract.model_version
@@ -142,7 +142,7 @@ def test_without_a_live_version_nothing_is_left(small_scenario_file: Path, tmp_p
         add_task.python_func(
             scenario=str(small_scenario_file),
             task=TASK,
-            target=str(tmp_path / "published"),
+            registry_dir=str(tmp_path / "published"),
             training_set=out,
             model=out,
             bundle=out,
