@@ -17,6 +17,7 @@ from typer.exceptions import Abort, TyperException
 from polytask import __version__
 from polytask.environment import prepare_environment
 from polytask.errors import PolytaskError
+from polytask.renamed import new_option
 
 COMMANDS = "polytask.commands"
 EXIT_CODES = "Exit codes: 0 done, 1 an error, which one line explains, 2 a wrong command line, 130 Ctrl-C, 143 SIGTERM."
@@ -116,11 +117,17 @@ def main() -> None:
         path = context.command_path if context is not None else "polytask"
         if not error.format_message():  # nothing was asked for, and the help is printed by now
             sys.exit(WRONG_COMMAND_LINE)
-        _fail(f"{error.format_message()} See: {path} --help", WRONG_COMMAND_LINE)
+        _fail(f"{_usage_error(error, path)} See: {path} --help", WRONG_COMMAND_LINE)
     except PolytaskError as error:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, Abort):
         sys.exit(STOPPED)
+
+
+def _usage_error(error: TyperException, path: str) -> str:
+    option = getattr(error, "option_name", "")
+    new = new_option(path.partition(" ")[2], option)
+    return f"{option} was renamed; use {new}." if new else error.format_message()
 
 
 def _fail(message: str, code: int) -> None:

@@ -39,8 +39,8 @@ def demo(
     scenario: Annotated[
         str, typer.Option(help="Name of a scenario in scenarios/, or the path of a file.")
     ] = "movielens",
-    output: Annotated[
-        Path, typer.Option(help="Workspace: what the demo makes lies below it, in a folder per scenario.")
+    workspace: Annotated[
+        Path, typer.Option(help="Working directory: all artifacts are stored in it, in a folder per scenario.")
     ] = WORKSPACE,
     query: Annotated[
         str | None, typer.Option(help="The free-text query of the last question; default: the scenario's `examples`.")
@@ -60,7 +60,7 @@ def demo(
     os.environ.setdefault("OMP_NUM_THREADS", "2")
     file = scenario_path(scenario).resolve()
     loaded = load_scenario(file)
-    places = claimed(output.resolve(), file, loaded.name, console)
+    places = claimed(workspace.resolve(), file, loaded.name, console)
     console.rule(f"[bold]Polytask: {loaded.title}")
 
     run = _run_pipeline(file, places, console)

@@ -31,7 +31,7 @@ def forget(
     feature_store: Annotated[
         Path | None, typer.Option(help="Folder of the feature store; default: that of the workspace.")
     ] = None,
-    published: Annotated[
+    registry_dir: Annotated[
         Path | None, typer.Option(help="Folder of the published versions; default: that of the workspace.")
     ] = None,
     evaluation: Annotated[
@@ -61,12 +61,12 @@ def forget(
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
     loaded = load_scenario(scenario_path(scenario))
     key = typed_key(loaded, user)
-    for name, folder in {"workspace": workspace, "feature-store": feature_store, "published": published}.items():
+    for name, folder in {"workspace": workspace, "feature-store": feature_store, "registry-dir": registry_dir}.items():
         # A wrong path must not end in "nothing is stored".
         if folder not in (None, WORKSPACE) and not folder.is_dir():
             raise PolytaskError(f"--{name}: {folder} is no folder; allowed: one that the project wrote to")
     places = Places(workspace.resolve(), loaded.name)
-    versions = (published or places.published).resolve()
+    versions = (registry_dir or places.published).resolve()
 
     from pipelines.forgetting.run import forget as run
     from pipelines.forgetting.run import planned

@@ -35,9 +35,7 @@ def submit(
     scenario: Annotated[
         str, typer.Option(help="The scenario that a pipeline given by name is compiled for.")
     ] = "movielens",
-    param: Annotated[
-        list[str] | None, typer.Option(help="key=value, once for each parameter that differs from its default.")
-    ] = None,
+    param: Annotated[list[str] | None, typer.Option(help="Parameter of the pipeline, name=value; repeatable.")] = None,
     token: Annotated[
         str, typer.Option(envvar=TOKEN_VARIABLE, help="Bearer token; a variable or a file keeps it out of sight.")
     ] = "",
@@ -53,7 +51,7 @@ def submit(
     """Upload a pipeline, unless the same is there already, start a run, print its address and follow it.
 
     Examples:
-      polytask submit --endpoint http://localhost:8888 --param registry_dir=/mnt/models/movielens
+      polytask submit --endpoint http://localhost:8888 --param registry_dir=/mnt/models
       polytask submit --endpoint http://localhost:8888 --pipeline add_task --no-wait
     """
     console = Console(file=sys.stdout)

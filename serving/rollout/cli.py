@@ -28,11 +28,11 @@ def rollout(
             "--upload/--no-upload", help="Copy the bundle to s3:// or gs:// first, where it is not there yet."
         ),
     ] = True,
-    take_over: Annotated[bool, typer.Option(help="Take over fields that someone else has set.")] = False,
-    ready_seconds: Annotated[float, typer.Option(min=1, help="How long the pods may take to start.")] = 900,
-    answer_seconds: Annotated[float, typer.Option(min=1, help="How long right answers may take after that.")] = 120,
-    lease_wait_seconds: Annotated[
-        float, typer.Option(min=0, help="How long another rollout of the same InferenceService is waited for.")
+    force_conflicts: Annotated[bool, typer.Option(help="Overwrite fields that another field manager owns.")] = False,
+    ready_timeout: Annotated[float, typer.Option(min=1, help="Seconds that the pods may take to start.")] = 900,
+    response_timeout: Annotated[float, typer.Option(min=1, help="Seconds until correct responses, after that.")] = 120,
+    lease_timeout: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait for another rollout of the same InferenceService.")
     ] = 3600,
     registry: Annotated[
         str,
@@ -46,7 +46,7 @@ def rollout(
 
     Examples:
       polytask rollout --bundle current --storage-uri s3://models --namespace staging
-      polytask rollout --bundle current --storage-uri s3://models --namespace live --strategy canary
+      polytask rollout --bundle current --storage-uri s3://m --namespace live --strategy canary
     """
     from polytask.contract.contract import load_contract
     from serving.registry.address import open_registry
@@ -71,10 +71,10 @@ def rollout(
         url=url,
         prometheus=prometheus,
         rules=rules,
-        take_over=take_over,
-        ready_seconds=ready_seconds,
-        answer_seconds=answer_seconds,
-        lease_wait_seconds=lease_wait_seconds,
+        force_conflicts=force_conflicts,
+        ready_timeout=ready_timeout,
+        response_timeout=response_timeout,
+        lease_timeout=lease_timeout,
         upload=upload,
     )
     told = "no registry was told which version is live; --registry names one"
