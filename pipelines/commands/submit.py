@@ -14,6 +14,7 @@ from pipelines.endpoint.arguments import typed_arguments
 from pipelines.endpoint.endpoint import Endpoint, EndpointError
 from pipelines.endpoint.follow import follow, step_titles
 from polytask.errors import PolytaskError
+from polytask.progress import progress_console
 from polytask.scenario import load_scenario
 
 TOKEN_VARIABLE = "POLYTASK_KFP_TOKEN"  # noqa: S105 - the name of a variable
@@ -66,7 +67,7 @@ def submit(
         run_id = reached.start(version, f"{name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}", experiment, arguments)
     console.print(f"started {reached.page_of(run_id)}", highlight=False, soft_wrap=True)
     if wait:
-        follow(reached, run_id, step_titles(spec), console, seconds=timeout, poll_seconds=poll_seconds)
+        follow(reached, run_id, step_titles(spec), progress_console(), seconds=timeout, poll_seconds=poll_seconds)
 
 
 def _token(token: str, file: Path | None) -> str | None:

@@ -1,11 +1,12 @@
 """The command `polytask rollout`."""
 
-import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+
+from polytask.progress import log_to_stderr
 
 
 def rollout(
@@ -59,8 +60,7 @@ def rollout(
         version = contract.model_version
         opened = open_registry(registry, bundle.resolve().parent, contract.scenario.name)
         check_registered(opened, version)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    log_to_stderr()
     outcome = deploy(
         bundle,
         storage_uri=storage_uri,
