@@ -7,11 +7,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from pipelines.commands.paths import print_paths
 from pipelines.endpoint.arguments import parse_parameters
 from pipelines.local_runner.local import code_version, run_pipeline
 from pipelines.local_runner.workspace import WORKSPACE, claimed
 from polytask.environment import stay_on_this_machine
 from polytask.errors import DataError
+from polytask.progress import progress_console
 from polytask.scenario import load_scenario, scenario_path
 
 # Type of a parameter -> its parameterType in a PipelineSpec.
@@ -32,7 +34,7 @@ def run(
     """
     from pipelines.all_pipelines import PIPELINES
 
-    console = Console(file=sys.stdout)
+    progress = progress_console()
     if pipeline not in PIPELINES:
         raise DataError(f"pipeline {pipeline!r} is not known; allowed: {', '.join(PIPELINES)}")
     definition = PIPELINES[pipeline]
@@ -40,7 +42,7 @@ def run(
     given = parse_parameters(param or (), kinds)
     stay_on_this_machine()
     file = scenario_path(scenario).resolve()
-    places = claimed(workspace.resolve(), file, load_scenario(file).name, console)
+    places = claimed(workspace.resolve(), file, load_scenario(file).name, progress)
     usual = {
         "scenario": str(file),
         "feature_store": str(places.feature_store),
@@ -49,5 +51,7 @@ def run(
         "checkpoint_dir": str(places.folder),
     }
     arguments = {name: value for name, value in usual.items() if name in definition.parameters} | given
-    done = run_pipeline(definition, arguments, places.pipeline, console)
-    console.print(f"{definition.title}: done; the runner itself took {done.overhead:.1f} s", highlight=False)
+    done = run_pipeline(definition, arguments, places.pipeline, progress)
+    if done.outputs:
+        print_paths(Console(file=sys.stdout), "Artifacts", done.outputs)
+    progress.print(f"{definition.title}: done; the runner itself took {done.overhead:.1f} s", highlight=False)
