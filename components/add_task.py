@@ -9,7 +9,7 @@ from components.image import IMAGE
 def add_task(
     scenario: str,
     task: str,
-    target: str,
+    registry_dir: str,
     training_set: dsl.Input[dsl.Dataset],
     model: dsl.Output[dsl.Model],
     bundle: dsl.Output[dsl.Model],
@@ -20,7 +20,7 @@ def add_task(
     Args:
         scenario: Name of a scenario in the image, or path of a scenario file.
         task: An entry of a scenario's `tasks` as YAML, or the path of a file with one.
-        target: The folder of all published versions.
+        registry_dir: The folder of all published versions.
         training_set: What `build_training_set` wrote.
         model: Folder of the checkpoint.
         bundle: The bundle's folder.
@@ -41,7 +41,7 @@ def add_task(
 
     entry = read_task(task)
     loaded = load_scenario(scenario)
-    previous = version_of(open_registry(registry, Path(target), loaded.name).live(), Path(target))
+    previous = version_of(open_registry(registry, Path(registry_dir), loaded.name).live(), Path(registry_dir))
     parent = previous.contract()
     check_fits(loaded, parent, scenario)
     with made_for(Path(model.path), Path(bundle.path)) as folder:

@@ -8,7 +8,7 @@ from components.image import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def batch_recommend(
     scenario: str,
-    target: str,
+    registry_dir: str,
     feature_store: str,
     recommendations: dsl.Output[dsl.Dataset],
     tasks: str = "",
@@ -21,7 +21,7 @@ def batch_recommend(
 
     Args:
         scenario: Name of a scenario in the image, or path of a scenario file.
-        target: The folder of all published versions, whose live one is asked.
+        registry_dir: The folder of all published versions, whose live one is asked.
         feature_store: Folder with the feature_store.yaml that serving reads.
         recommendations: Parquet file with the columns user, task, rank, id, score and title.
         tasks: Names of tasks with commas between them; empty for all.
@@ -39,9 +39,11 @@ def batch_recommend(
     from serving.registry.address import open_registry
     from serving.transformer.batch import recommend_to_all
 
-    live = open_registry(registry, Path(target), load_scenario(scenario).name).live()
+    live = open_registry(registry, Path(registry_dir), load_scenario(scenario).name).live()
     if live is None:
-        raise DataError(f"{target}: no version is live; allowed: a folder that a pipeline has published a model to")
+        raise DataError(
+            f"{registry_dir}: no version is live; allowed: a folder that a pipeline has published a model to"
+        )
     done = recommend_to_all(
         Path(live.bundle),
         Path(feature_store),

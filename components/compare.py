@@ -12,7 +12,7 @@ def compare(
     training_set: dsl.Input[dsl.Dataset],
     model: dsl.Input[dsl.Model],
     evaluation: dsl.Input[dsl.Artifact],
-    target: str,
+    registry_dir: str,
     verdict: dsl.Output[dsl.Artifact],
     summary: dsl.Output[dsl.Markdown],
     registry: str = "",
@@ -28,11 +28,11 @@ def compare(
         training_set: What `build_training_set` wrote.
         model: What `train` wrote: the candidate.
         evaluation: What `evaluate` wrote of it.
-        target: The folder of all published versions.
+        registry_dir: The folder of all published versions.
         verdict: JSON with every task and number.
         summary: The same for people, as the user interface shows it.
-        registry: Address of Kubeflow Model Registry, http(s)://host[:port][?model=name]; the registry in `target` where
-            it is empty.
+        registry: Address of Kubeflow Model Registry, http(s)://host[:port][?model=name]; the registry in
+            `registry_dir` where it is empty.
         namespace: Namespace of the InferenceService whose model is the live one; empty where the registry says it.
         inference_service: Its name.
         bundle: See `evaluate`.
@@ -50,7 +50,7 @@ def compare(
     from serving.registry.served import find_live
 
     loaded = load_scenario(scenario)
-    live = find_live(open_registry(registry, Path(target), loaded.name), namespace, inference_service)
+    live = find_live(open_registry(registry, Path(registry_dir), loaded.name), namespace, inference_service)
     found = compare_with_live(
         loaded,
         Path(tables.path),

@@ -9,8 +9,8 @@ from components.image import IMAGE
 def deploy(
     bundle: dsl.Input[dsl.Model],
     model: dsl.Input[dsl.Model],
-    target: str,
-    storage: str = "",
+    registry_dir: str,
+    storage_uri: str = "",
     namespace: str = "",
     inference_service: str = "recommender",
     strategy: str = "rolling",
@@ -19,14 +19,14 @@ def deploy(
 ) -> str:
     """Publish the bundle to a folder, verified, under its model version, register it, and make it the live version.
 
-    With `storage` an InferenceService serves it before it counts as live: the service is changed, asked for every task,
-    and changed back when it does not answer, which fails the step with the reason. A shadow does not become live.
+    With `storage_uri` an InferenceService serves it before it counts as live: the service is changed, asked for every
+    task, and changed back when it does not answer, which fails the step with the reason. A shadow does not become live.
 
     Args:
         bundle: What `export` wrote.
         model: What `train` wrote; it is kept in the registry, for the next candidate to be compared with.
-        target: The folder of all published versions of this scenario.
-        storage: Where the cluster finds that folder (s3://..., pvc://...); empty where no cluster serves it.
+        registry_dir: The folder of all published versions of this scenario.
+        storage_uri: Where the cluster finds that folder (s3://..., pvc://...); empty where no cluster serves it.
         namespace: Namespace of the InferenceService.
         inference_service: Its name.
         strategy: recreate, rolling, canary or shadow.
@@ -44,12 +44,16 @@ def deploy(
 
     log_to_stdout()
     lineage = {name: str(value) for name, value in model.metadata.get("lineage", {}).items()}
-    published = publish(Path(bundle.path), Path(target), Path(model.path), lineage, registry=registry, live=not storage)
+    published = publish(
+        Path(bundle.path), Path(registry_dir), Path(model.path), lineage, registry=registry, live=not storage_uri
+    )
     print(f"published {published}")
-    if storage:
+    if storage_uri:
         from serving.rollout.deploy import deploy as roll_out
 
-        outcome = roll_out(published, storage=storage, namespace=namespace, name=inference_service, strategy=strategy)
+        outcome = roll_out(
+            published, storage_uri=storage_uri, namespace=namespace, name=inference_service, strategy=strategy
+        )
         if outcome.action != "shadowing":
             promote(published, registry)
         print(outcome)
@@ -60,9 +64,9 @@ def deploy(
         from serving.registry.served import find_live
 
         loaded = load_scenario(scenario)
-        opened = open_registry(registry, Path(target), loaded.name)
+        opened = open_registry(registry, Path(registry_dir), loaded.name)
         if loaded.retention.removes:
-            served = find_live(opened, namespace, inference_service).version if storage else None
+            served = find_live(opened, namespace, inference_service).version if storage_uri else None
             for pruned in prune(
                 opened,
                 keep=loaded.retention.keep,

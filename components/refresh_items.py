@@ -8,7 +8,7 @@ from components.image import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def refresh_items(
     scenario: str,
-    target: str,
+    registry_dir: str,
     training_set: dsl.Input[dsl.Dataset],
     model: dsl.Output[dsl.Model],
     bundle: dsl.Output[dsl.Model],
@@ -19,7 +19,7 @@ def refresh_items(
 
     Args:
         scenario: Name of a scenario in the image, or path of a scenario file.
-        target: The folder of all published versions.
+        registry_dir: The folder of all published versions.
         training_set: What `build_training_set` wrote, whose test events the next version is measured on.
         model: Folder of the checkpoint.
         bundle: The bundle's folder.
@@ -41,7 +41,7 @@ def refresh_items(
     from serving.triton.repository import write_repository
 
     loaded = load_scenario(scenario)
-    previous = version_of(open_registry(registry, Path(target), loaded.name).live(), Path(target))
+    previous = version_of(open_registry(registry, Path(registry_dir), loaded.name).live(), Path(registry_dir))
     parent = previous.contract()
     check_fits(loaded, parent, scenario)
     table = ingest_items(loaded, Path(items) if items else None)

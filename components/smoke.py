@@ -8,7 +8,7 @@ from components.image import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def smoke(
     published: str,
-    storage: str = "",
+    storage_uri: str = "",
     namespace: str = "",
     inference_service: str = "recommender",
     strategy: str = "rolling",
@@ -17,7 +17,7 @@ def smoke(
 
     Args:
         published: The published folder, as `deploy` returns it.
-        storage: As for `deploy`; empty where no InferenceService serves the folder.
+        storage_uri: As for `deploy`; empty where no InferenceService serves the folder.
         namespace: Namespace of the InferenceService.
         inference_service: Its name.
         strategy: As for `deploy`. A shadow answers nobody but the deploy step itself, which has asked it.
@@ -26,7 +26,7 @@ def smoke(
 
     from serving.rollout.smoke_bundle import smoke_in_process, smoke_through_service
 
-    if storage and strategy != "shadow":
+    if storage_uri and strategy != "shadow":
         print(smoke_through_service(Path(published), inference_service, namespace))
         return
     for line in smoke_in_process(Path(published)):

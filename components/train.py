@@ -12,12 +12,12 @@ def train(
     tables: dsl.Input[dsl.Dataset],
     training_set: dsl.Input[dsl.Dataset],
     model: dsl.Output[dsl.Model],
-    work_folder: str = "",
-    target: str = "",
+    checkpoint_dir: str = "",
+    registry_dir: str = "",
     registry: str = "",
-    processes: int = 1,
-    nodes: int = 1,
-    exchange: str = "",
+    nproc_per_node: int = 1,
+    num_nodes: int = 1,
+    shared_storage: str = "",
     training_runtime: str = "torch-distributed",
     training_namespace: str = "",
 ) -> None:
@@ -29,14 +29,14 @@ def train(
         tables: What `ingest` wrote.
         training_set: What `build_training_set` wrote.
         model: Folder with model.safetensors, scenario.json, training.json and cold_start.safetensors.
-        work_folder: Folder that outlives the step: a training that was interrupted goes on from the state it left
+        checkpoint_dir: Folder that outlives the step: a training that was interrupted goes on from the state it left
             there. Without one the state lies beside `model`.
-        target: The folder of all published versions: the one that is live now is noted as the parent of this model.
+        registry_dir: The folder of all published versions: the live one is recorded as the parent of this model.
         registry: See `compare`.
-        processes: How many processes train together on a machine, one per GPU where there are GPUs; the losses are
+        nproc_per_node: How many processes train together on a machine, one per GPU where there are GPUs; the losses are
             those of one.
-        nodes: How many machines train together: 1 is the one of this step, more are those of a TrainJob.
-        exchange: Where they meet: s3://..., gs://..., or a folder that this step and all of them mount.
+        num_nodes: How many machines train together: 1 is the one of this step, more are those of a TrainJob.
+        shared_storage: Where they meet: s3://..., gs://..., or a folder that this step and all of them mount.
         training_runtime: The ClusterTrainingRuntime of that TrainJob.
         training_namespace: Its namespace; that of this step's pod where it is empty.
     """
@@ -51,20 +51,20 @@ def train(
     from serving.registry.address import open_registry
 
     loaded = load_scenario(scenario)
-    live = open_registry(registry, Path(target), loaded.name).live() if target else None
+    live = open_registry(registry, Path(registry_dir), loaded.name).live() if registry_dir else None
     inputs = loaded, Path(tables.path), Path(training_set.path)
-    if nodes > 1:
+    if num_nodes > 1:
         from polytask.jobs.exchange import Inputs
         from trainer.on_nodes import train_on_nodes
         from trainer.train_job import Nodes
 
         asked = loaded.resources.node or loaded.resources.training
         trained = train_on_nodes(
-            Nodes(nodes, processes, IMAGE, asked, training_runtime),
+            Nodes(num_nodes, nproc_per_node, IMAGE, asked, training_runtime),
             Inputs(*inputs),
             Path(model.path),
             print,
-            exchange=exchange,
+            shared_storage=shared_storage,
             namespace=training_namespace,
             hours=min(asked.timeout_hours, loaded.resources.training.timeout_hours),
         )
@@ -73,9 +73,9 @@ def train(
         from polytask.jobs.train import remove_state, train_model
         from polytask.jobs.updates import calibrate_job
 
-        work = Path(work_folder) if work_folder else Path(model.path).parent
-        if processes > 1:
-            trained = train_together(processes, *inputs, Path(model.path), print, work, keep_state=True)
+        work = Path(checkpoint_dir) if checkpoint_dir else Path(model.path).parent
+        if nproc_per_node > 1:
+            trained = train_together(nproc_per_node, *inputs, Path(model.path), print, work, keep_state=True)
         else:
             trained = train_model(*inputs, Path(model.path), print, work, keep_state=True)
         calibrate_job(*inputs, Path(model.path), print)

@@ -16,10 +16,10 @@ def add_task(
     scenario: str = "movielens",
     task: str = "",
     feature_store: str = "/mnt/feature-store",
-    target: str = "/mnt/models/{scenario}",
+    registry_dir: str = "/mnt/models/{scenario}",
     code_version: str = "image",
     feature_store_settings: str = "",
-    storage: str = "",
+    storage_uri: str = "",
     namespace: str = "",
     strategy: str = "rolling",
     registry: str = "",
@@ -30,19 +30,19 @@ def add_task(
         scenario: Name of a scenario in the image, or path of a scenario file.
         task: The new entry of the scenario's `tasks` as YAML, or the path of a file with it.
         feature_store: Folder of the feature store (feature_store.yaml, registry).
-        target: Folder that models are published to; its live version is the one that grows.
+        registry_dir: Folder that models are published to; its live version is the one that grows.
         code_version: What tells one code from another where that is not the image: on a local run, a checksum.
         feature_store_settings: A feature_store.yaml with the registry and the online store to use; by default both are
             files of `feature_store`.
-        storage: Where the cluster finds `target` (s3://..., pvc://...); empty where no InferenceService serves it.
+        storage_uri: Address of `registry_dir` for the cluster (s3://..., pvc://...); empty without an InferenceService.
         namespace: Namespace of the InferenceService `recommender`.
         strategy: How it changes to the new model: recreate, rolling, canary or shadow.
-        registry: Address of Kubeflow Model Registry; empty where the registry is in `target`.
+        registry: Address of Kubeflow Model Registry; empty where the registry is in `registry_dir`.
     """
     data = data_steps(scenario, code_version, feature_store, feature_store_settings)
     rows = data.rows.outputs["training_set"]
-    grown = grow(scenario=scenario, task=task, target=target, training_set=rows, registry=registry)
+    grown = grow(scenario=scenario, task=task, registry_dir=registry_dir, training_set=rows, registry=registry)
     # Which model is live stands in no input.
     step(grown, "Add the task", "training", cached=False)
-    judged = gate_steps(scenario, data, grown, target, namespace, registry, bundle=grown)
-    publish_steps(scenario, grown, grown, target, storage, namespace, strategy, registry, after=judged.gate)
+    judged = gate_steps(scenario, data, grown, registry_dir, namespace, registry, bundle=grown)
+    publish_steps(scenario, grown, grown, registry_dir, storage_uri, namespace, strategy, registry, after=judged.gate)

@@ -12,7 +12,7 @@ from pipelines.steps.definition import pipeline, step
 def batch_recommend(
     scenario: str = "movielens",
     feature_store: str = "/mnt/feature-store",
-    target: str = "/mnt/models/{scenario}",
+    registry_dir: str = "/mnt/models/{scenario}",
     tasks: str = "",
     k: int = 10,
     users_at_once: int = 256,
@@ -24,16 +24,16 @@ def batch_recommend(
     Args:
         scenario: Name of a scenario in the image, or path of a scenario file.
         feature_store: Folder with the feature_store.yaml that serving reads.
-        target: Folder that models are published to; its live version is asked.
+        registry_dir: Folder that models are published to; its live version is asked.
         tasks: Names of tasks with commas between them; empty for all.
         k: How many answers of a task a user gets at most.
         users_at_once: How many users are asked at a time, which bounds the memory.
         output: Path where the table is put beside the run's artefact; empty where the artefact is enough.
-        registry: Address of Kubeflow Model Registry; empty where the registry is in `target`.
+        registry: Address of Kubeflow Model Registry; empty where the registry is in `registry_dir`.
     """
     table = recommend(
         scenario=scenario,
-        target=target,
+        registry_dir=registry_dir,
         feature_store=feature_store,
         tasks=tasks,
         k=k,

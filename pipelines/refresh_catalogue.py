@@ -15,11 +15,11 @@ from pipelines.steps.publish_steps import publish_steps
 def refresh_catalogue(
     scenario: str = "movielens",
     feature_store: str = "/mnt/feature-store",
-    target: str = "/mnt/models/{scenario}",
+    registry_dir: str = "/mnt/models/{scenario}",
     items: str = "",
     code_version: str = "image",
     feature_store_settings: str = "",
-    storage: str = "",
+    storage_uri: str = "",
     namespace: str = "",
     strategy: str = "rolling",
     registry: str = "",
@@ -29,21 +29,23 @@ def refresh_catalogue(
     Args:
         scenario: Name of a scenario in the image, or path of a scenario file.
         feature_store: Folder of the feature store (feature_store.yaml, registry).
-        target: Folder that models are published to; its live version is the one that grows.
+        registry_dir: Folder that models are published to; its live version is the one that grows.
         items: Path of an items table (.parquet or .csv); empty for the scenario's source as it is now.
         code_version: What tells one code from another where that is not the image: on a local run, a checksum.
         feature_store_settings: A feature_store.yaml with the registry and the online store to use; by default both are
             files of `feature_store`.
-        storage: Where the cluster finds `target` (s3://..., pvc://...); empty where no InferenceService serves it.
+        storage_uri: Address of `registry_dir` for the cluster (s3://..., pvc://...); empty without an InferenceService.
         namespace: Namespace of the InferenceService `recommender`.
         strategy: How it changes to the new model: recreate, rolling, canary or shadow.
-        registry: Address of Kubeflow Model Registry; empty where the registry is in `target`.
+        registry: Address of Kubeflow Model Registry; empty where the registry is in `registry_dir`.
     """
     # The gate asks for the test events, as the source has them now.
     data = data_steps(scenario, code_version, feature_store, feature_store_settings)
     rows = data.rows.outputs["training_set"]
-    grown = refresh_items(scenario=scenario, target=target, items=items, registry=registry, training_set=rows)
+    grown = refresh_items(
+        scenario=scenario, registry_dir=registry_dir, items=items, registry=registry, training_set=rows
+    )
     # Neither which model is live nor what the source holds stands in an input.
     step(grown, "Append new items", "model", again=True, cached=False)
-    judged = gate_steps(scenario, data, grown, target, namespace, registry, bundle=grown)
-    publish_steps(scenario, grown, grown, target, storage, namespace, strategy, registry, after=judged.gate)
+    judged = gate_steps(scenario, data, grown, registry_dir, namespace, registry, bundle=grown)
+    publish_steps(scenario, grown, grown, registry_dir, storage_uri, namespace, strategy, registry, after=judged.gate)

@@ -31,18 +31,18 @@ class Trained(NamedTuple):
 def train_and_deploy(
     scenario: str = "movielens",
     feature_store: str = "/mnt/feature-store",
-    target: str = "/mnt/models/{scenario}",
+    registry_dir: str = "/mnt/models/{scenario}",
     code_version: str = "image",
-    work_folder: str = "",
+    checkpoint_dir: str = "",
     gpu: bool = False,
     feature_store_settings: str = "",
-    storage: str = "",
+    storage_uri: str = "",
     namespace: str = "",
     strategy: str = "rolling",
     registry: str = "",
-    processes: int = 1,
-    nodes: int = 1,
-    exchange: str = "",
+    nproc_per_node: int = 1,
+    num_nodes: int = 1,
+    shared_storage: str = "",
     training_runtime: str = "torch-distributed",
     training_namespace: str = "",
 ) -> Trained:
@@ -51,21 +51,21 @@ def train_and_deploy(
     Args:
         scenario: Name of a scenario in the image, or path of a scenario file.
         feature_store: Folder of the feature store (feature_store.yaml, registry).
-        target: Folder that models are published to.
+        registry_dir: Folder that models are published to.
         code_version: What tells one code from another where that is not the image: on a local run, a checksum.
-        work_folder: Folder that outlives a run, for the state of a training that is interrupted; none by default.
+        checkpoint_dir: Folder that outlives a run, for the state of a training that is interrupted; none by default.
         gpu: Whether the model is served on GPUs: then its text encoder is tried in fp16 rather than int8.
         feature_store_settings: A feature_store.yaml with the registry and the online store to use; by default both are
             files of `feature_store`.
-        storage: Where the cluster finds `target` (s3://..., pvc://...); empty where no InferenceService serves it.
+        storage_uri: Address of `registry_dir` for the cluster (s3://..., pvc://...); empty without an InferenceService.
         namespace: Namespace of the InferenceService `recommender`.
         strategy: How it changes to the new model: recreate, rolling, canary or shadow.
-        registry: Address of Kubeflow Model Registry, http(s)://host[:port][?model=name]; the registry in `target` where
-            it is empty.
-        processes: How many processes on a machine share each batch of the training, one per GPU where there are GPUs.
-        nodes: How many machines train together: 1 is the train step's own, more are those of a TrainJob of Kubeflow
+        registry: Address of Kubeflow Model Registry, http(s)://host[:port][?model=name]; the registry in
+            `registry_dir` where it is empty.
+        nproc_per_node: How many processes on a machine share each batch of the training: one per GPU, if it has GPUs.
+        num_nodes: How many machines train together: 1 is the train step's own, more are those of a TrainJob of Kubeflow
             Trainer.
-        exchange: Where step and nodes meet: s3://..., gs://..., or a folder that all of them mount.
+        shared_storage: Where step and nodes meet: s3://..., gs://..., or a folder that all of them mount.
         training_runtime: The ClusterTrainingRuntime of the TrainJob.
         training_namespace: Its namespace; that of the pipeline's pods where it is empty.
 
@@ -79,17 +79,17 @@ def train_and_deploy(
         code_version=data.code_version,
         tables=tables.outputs["tables"],
         training_set=rows.outputs["training_set"],
-        work_folder=work_folder,
-        target=target,
+        checkpoint_dir=checkpoint_dir,
+        registry_dir=registry_dir,
         registry=registry,
-        processes=processes,
-        nodes=nodes,
-        exchange=exchange,
+        nproc_per_node=nproc_per_node,
+        num_nodes=num_nodes,
+        shared_storage=shared_storage,
         training_runtime=training_runtime,
         training_namespace=training_namespace,
     )
     step(model, "Train", "training")
-    judged = gate_steps(scenario, data, model, target, namespace, registry)
+    judged = gate_steps(scenario, data, model, registry_dir, namespace, registry)
     bundle = export(
         scenario=scenario,
         code_version=data.code_version,
@@ -101,7 +101,7 @@ def train_and_deploy(
     )
     step(bundle, "Export", "model")
     bundle.after(judged.gate)
-    deployed = publish_steps(scenario, bundle, model, target, storage, namespace, strategy, registry)
+    deployed = publish_steps(scenario, bundle, model, registry_dir, storage_uri, namespace, strategy, registry)
     return Trained(
         tables=tables.outputs["tables"],
         training_set=rows.outputs["training_set"],

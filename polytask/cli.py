@@ -3,8 +3,11 @@
 Exit codes: 0 done, 1 an error that its one line explains, 2 a wrong command line, 130 Ctrl-C, 143 SIGTERM.
 """
 
+import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any
 
@@ -17,6 +20,8 @@ from typer.exceptions import Abort, TyperException
 from polytask import __version__
 from polytask.environment import prepare_environment
 from polytask.errors import PolytaskError
+from polytask.progress import VERBOSITY, is_verbose, log_to_stderr
+from polytask.renamed import new_option
 
 COMMANDS = "polytask.commands"
 EXIT_CODES = "Exit codes: 0 done, 1 an error, which one line explains, 2 a wrong command line, 130 Ctrl-C, 143 SIGTERM."
@@ -42,23 +47,67 @@ Examples:
 """
 
 
-class PlainTypes:
-    """A command whose help shows no type beside a switch, and of a list that it is repeated."""
+def _choose_verbosity(context: typer.Context, option: typer.CallbackParam, chosen: bool) -> None:
+    if chosen:
+        # On `polytask --quiet models`, too, the two contexts share `meta`.
+        if context.meta.setdefault(VERBOSITY, option.name) != option.name:
+            raise typer.BadParameter("--quiet and --verbose exclude each other.")
+        os.environ[VERBOSITY] = str(option.name)
+        log_to_stderr()
+
+
+def _verbosity(
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet",
+            "-q",
+            callback=_choose_verbosity,
+            is_eager=True,
+            expose_value=False,
+            help="Print results and errors only.",
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            callback=_choose_verbosity,
+            is_eager=True,
+            expose_value=False,
+            help="Print debug logs, the output of pipeline steps and the traceback of an error, too.",
+        ),
+    ] = False,
+) -> None:
+    """The options of every command."""
+
+
+@cache
+def _verbosity_options() -> list[TyperOption]:
+    app = typer.Typer(add_completion=False)
+    app.command()(_verbosity)
+    return [option for option in typer.main.get_command(app).params if isinstance(option, TyperOption)]
+
+
+class CommonOptions:
+    """A command with `--quiet` and `--verbose`; the help shows no type of a switch, and of a list that it repeats."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """The options, `--help` too."""
-        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        """The options, those of all commands and `--help` too."""
+        *own, help_option = super().get_params(ctx)  # type: ignore[misc]
+        params: list[Any] = [*own, *_verbosity_options(), help_option]
         for option in params:
             if isinstance(option, TyperOption) and option.metavar is None and (option.is_flag or option.multiple):
                 option.metavar = "" if option.is_flag else "<text>..."
         return params
 
 
-class Command(PlainTypes, TyperCommand):
+class Command(CommonOptions, TyperCommand):
     """A command."""
 
 
-class Group(PlainTypes, TyperGroup):
+class Group(CommonOptions, TyperGroup):
     """Commands, shown in the order of their panels."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -75,7 +124,8 @@ def _print_version(wanted: bool) -> None:
 def points_of(words: Sequence[str]) -> Iterable[EntryPoint]:
     """The entry points that a command line needs: that of its command alone, whose packages are then all it imports."""
     points = entry_points(group=COMMANDS)
-    named = [point for point in points if words and point.name == words[0]]
+    first = next((word for word in words if not word.startswith("-")), None)
+    named = [point for point in points if point.name == first]
     return named or points
 
 
@@ -116,11 +166,19 @@ def main() -> None:
         path = context.command_path if context is not None else "polytask"
         if not error.format_message():  # nothing was asked for, and the help is printed by now
             sys.exit(WRONG_COMMAND_LINE)
-        _fail(f"{error.format_message()} See: {path} --help", WRONG_COMMAND_LINE)
+        _fail(f"{_usage_error(error, path)} See: {path} --help", WRONG_COMMAND_LINE)
     except PolytaskError as error:
+        if is_verbose():
+            traceback.print_exc()
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, Abort):
         sys.exit(STOPPED)
+
+
+def _usage_error(error: TyperException, path: str) -> str:
+    option = getattr(error, "option_name", "")
+    new = new_option(path.partition(" ")[2], option)
+    return f"{option} was renamed; use {new}." if new else error.format_message()
 
 
 def _fail(message: str, code: int) -> None:

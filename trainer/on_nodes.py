@@ -27,7 +27,7 @@ def train_on_nodes(
     target: Path,
     say: Say,
     *,
-    exchange: str,
+    shared_storage: str,
     namespace: str = "",
     hours: float,
     poll_seconds: float = 5.0,
@@ -35,17 +35,17 @@ def train_on_nodes(
 ) -> CameTo:
     """`train_model` (`polytask.jobs.train`) and what calibrates it, on several machines; writes the folder `target`.
 
-    `exchange` is a folder or an address of object storage that this step and the nodes read and write; `hours` are
-    those of the step. A training with the same inputs that has ended well is taken from there, one that runs is
+    `shared_storage` is a folder or an address of object storage that this step and the nodes read and write; `hours`
+    are those of the step. A training with the same inputs that has ended well is taken from there, one that runs is
     followed, one that has failed is replaced and goes on where it was. Where this step is cancelled or takes too long,
     the TrainJob is deleted. Raises TrainingError with the cause.
     """
-    if not exchange:
+    if not shared_storage:
         raise TrainingError(
-            "exchange: is empty; allowed: s3://..., gs://..., or a folder that this step and all nodes mount"
+            "shared_storage: is empty; allowed: s3://..., gs://..., or a folder that this step and all nodes mount"
         )
     name = job_name(inputs.scenario.name, nodes, inputs.content())
-    place = Exchange(f"{exchange.rstrip('/')}/{name}")
+    place = Exchange(f"{shared_storage.rstrip('/')}/{name}")
     if (done := _done_before(place, target, say)) is not None:
         return done
     reached = cluster or connect(namespace or own_namespace())

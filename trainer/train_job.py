@@ -43,7 +43,7 @@ class Nodes:
     """
 
     count: int
-    processes: int
+    nproc_per_node: int
     image: str
     resources: StepResources
     runtime: str = RUNTIME
@@ -51,10 +51,10 @@ class Nodes:
     def __post_init__(self) -> None:
         gpus = self.resources.accelerators
         if self.count < 2:
-            raise TrainingError(f"nodes: {self.count}; allowed: 2 and more, or 1 without a TrainJob")
-        if self.processes < 1 or (gpus and self.processes != gpus):
+            raise TrainingError(f"num_nodes: {self.count}; allowed: 2 and more, or 1 without a TrainJob")
+        if self.nproc_per_node < 1 or (gpus and self.nproc_per_node != gpus):
             allowed = f"{gpus}, one for each accelerator of a node" if gpus else "1 and more"
-            raise TrainingError(f"processes: {self.processes}; allowed: {allowed}")
+            raise TrainingError(f"nproc_per_node: {self.nproc_per_node}; allowed: {allowed}")
 
 
 def job_name(scenario: str, nodes: Nodes, inputs: Mapping[str, Any]) -> str:
@@ -62,7 +62,7 @@ def job_name(scenario: str, nodes: Nodes, inputs: Mapping[str, Any]) -> str:
 
     What a node is given is no part of it: a training that ran out of memory goes on with more.
     """
-    content = json.dumps([inputs, nodes.count, nodes.processes, nodes.image, code_sha256()], sort_keys=True)
+    content = json.dumps([inputs, nodes.count, nodes.nproc_per_node, nodes.image, code_sha256()], sort_keys=True)
     words = re.sub(r"[^a-z0-9]+", "-", scenario.lower()).strip("-")
     short = words[: NAME_LENGTH - len("train--") - 12].strip("-")
     return f"train-{short}-{sha256(content.encode()).hexdigest()[:12]}"
@@ -78,7 +78,7 @@ def train_job(name: str, nodes: Nodes, place: str, seconds: float) -> Object:
     limits = {"cpu": needs.cpu_limit or needs.cpu, "memory": needs.memory_limit or needs.memory}
     if needs.accelerators:
         requests[needs.accelerator] = limits[needs.accelerator] = str(needs.accelerators)
-    threads = max(1, int(amount(needs.cpu) // nodes.processes))
+    threads = max(1, int(amount(needs.cpu) // nodes.nproc_per_node))
     document: Object = {
         "apiVersion": TRAIN_JOB.api_version,
         "kind": TRAIN_JOB.kind,
@@ -91,7 +91,7 @@ def train_job(name: str, nodes: Nodes, place: str, seconds: float) -> Object:
                 "command": ["torchrun", "-m", "polytask.jobs.worker"],
                 "args": [place],
                 "numNodes": nodes.count,
-                "numProcPerNode": nodes.processes,
+                "numProcPerNode": nodes.nproc_per_node,
                 "resourcesPerNode": {"requests": requests, "limits": limits},
                 "env": [{"name": "OMP_NUM_THREADS", "value": str(threads)}, *_storage_variables()],
             },

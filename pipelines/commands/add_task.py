@@ -21,6 +21,7 @@ from pipelines.commands.update_base import (
     write_repository,
 )
 from pipelines.local_runner.workspace import WORKSPACE
+from polytask.progress import progress_console
 from polytask.scenario.load import load_task
 
 
@@ -38,21 +39,21 @@ def add_task(
       polytask add-task --task liked.yaml
     """
     started = time.monotonic()
-    console = Console(file=sys.stdout)
+    console, progress = Console(file=sys.stdout), progress_console()
     entry = load_task(task)
     base = ground(scenario, workspace, checkpoint, bundle)
 
     from pipelines.local_runner.prepare import prepared
     from polytask.jobs.updates import add_task_job
 
-    data = prepared(base.file, workspace, console)
+    data = prepared(base.file, workspace, progress)
     with base.workplace() as place:
-        done = add_task_job(base.previous, entry, data.training_set, place, teller(console), write_repository)
+        done = add_task_job(base.previous, entry, data.training_set, place, teller(progress), write_repository)
         if gate:
-            base.judge(place, data.tables, data.training_set, console)
+            base.judge(place, data.tables, data.training_set, progress)
         published = base.publish(place, data.training_set)
     console.print(metric_table(f"{entry.title} ({entry.name})", done.metrics))
-    tell(console, f"[green]✓[/] all old weights are the same: SHA-256 {done.weights_sha256[:16]}")
-    tell(console, f"[green]✓[/] equal in every bit: {', '.join(done.same_outputs)}")
+    tell(progress, f"[green]✓[/] all old weights are the same: SHA-256 {done.weights_sha256[:16]}")
+    tell(progress, f"[green]✓[/] equal in every bit: {', '.join(done.same_outputs)}")
     tell(console, f"version {done.contract.model_version} in {published}")
-    tell(console, f"done in {time.monotonic() - started:.0f} s")
+    tell(progress, f"done in {time.monotonic() - started:.0f} s")

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from polytask.errors import PolytaskError
+from polytask.progress import progress_console
 from polytask.scenario import load_scenario
 from polytask.storage.atomic import atomic_folder
 
@@ -40,7 +40,7 @@ def compile_pipelines(
         for name, definition in PIPELINES.items():
             write_pipeline(definition, cluster, folder / f"{name}.yaml")
     for name in PIPELINES:
-        Console().print(f"wrote {output / name}.yaml", highlight=False)
+        progress_console().print(f"wrote {output / name}.yaml", highlight=False, soft_wrap=True)
 
 
 def write_pipeline(definition: "Definition", cluster: "Cluster", file: Path) -> None:

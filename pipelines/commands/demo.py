@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from pipelines.commands.metric_table import metric_table
+from pipelines.commands.paths import print_paths
 from pipelines.local_runner.local import Run, code_version, run_pipeline
 from pipelines.local_runner.workspace import WORKSPACE, Places, claimed
 from polytask.contract.contract import load_contract
 from polytask.data.catalogue import Catalogue, load_catalogue
 from polytask.environment import stay_on_this_machine
+from polytask.progress import progress_console
 from polytask.scenario import load_scenario, scenario_path
 from polytask.scenario.names import USERS
 from polytask.scenario.schema import Scenario
@@ -39,8 +40,8 @@ def demo(
     scenario: Annotated[
         str, typer.Option(help="Name of a scenario in scenarios/, or the path of a file.")
     ] = "movielens",
-    output: Annotated[
-        Path, typer.Option(help="Workspace: what the demo makes lies below it, in a folder per scenario.")
+    workspace: Annotated[
+        Path, typer.Option(help="Working directory: all artifacts are stored in it, in a folder per scenario.")
     ] = WORKSPACE,
     query: Annotated[
         str | None, typer.Option(help="The free-text query of the last question; default: the scenario's `examples`.")
@@ -55,22 +56,22 @@ def demo(
     """
     started = time.monotonic()
     # Bound to today's standard output: the pipeline's own output is led into its log for a while.
-    console = Console(file=sys.stdout)
+    console, progress = Console(file=sys.stdout), progress_console()
     stay_on_this_machine()
     os.environ.setdefault("OMP_NUM_THREADS", "2")
     file = scenario_path(scenario).resolve()
     loaded = load_scenario(file)
-    places = claimed(output.resolve(), file, loaded.name, console)
-    console.rule(f"[bold]Polytask: {loaded.title}")
+    places = claimed(workspace.resolve(), file, loaded.name, progress)
+    progress.rule(f"[bold]Polytask: {loaded.title}")
 
-    run = _run_pipeline(file, places, console)
+    run = _run_pipeline(file, places, progress)
     # All by this run's outputs: the newest files of the workspace may be those of another run.
     evaluation = json.loads(run.outputs["evaluation"].read_text(encoding="utf-8"))
     _print_metrics(console, loaded, evaluation)
     bundle = run.outputs["published"]
     serving_started = time.monotonic()
     queries = loaded.examples.queries if query is None else (query,)
-    answers = _ask(loaded, bundle, places, queries, console)
+    answers = _ask(loaded, bundle, places, queries, console, progress)
     seconds = {**run.seconds, "serve": round(time.monotonic() - serving_started, 2)}
     seconds["pipeline_overhead"] = round(run.overhead, 2)
     seconds["total"] = round(time.monotonic() - started, 2)
@@ -103,7 +104,11 @@ def demo(
     }
     for file in (places.summary, places.last_summary):
         write_text(file, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
-    _print_end(console, artifacts, run, seconds["total"])
+    if run.reused:
+        progress.print(f"reused: {', '.join(run.reused)}", highlight=False)
+    print_paths(console, "Artifacts", artifacts)
+    seconds_of_runner = f"{run.overhead:.1f} s of it spent by the pipeline's runner"
+    progress.print(f"done in {seconds['total']:.0f} s, {seconds_of_runner}", highlight=False)
 
 
 def _run_pipeline(file: Path, places: Places, console: Console) -> Run:
@@ -114,9 +119,9 @@ def _run_pipeline(file: Path, places: Places, console: Console) -> Run:
         {
             "scenario": str(file),
             "feature_store": str(places.feature_store),
-            "target": str(places.published),
+            "registry_dir": str(places.published),
             "code_version": code_version(),
-            "work_folder": str(places.folder),
+            "checkpoint_dir": str(places.folder),
         },
         places.pipeline,
         console,
@@ -135,7 +140,7 @@ def _print_metrics(console: Console, scenario: Scenario, evaluation: Any) -> Non
 
 
 def _ask(
-    scenario: Scenario, bundle: Path, places: Places, queries: Sequence[str], console: Console
+    scenario: Scenario, bundle: Path, places: Places, queries: Sequence[str], console: Console, progress: Console
 ) -> list[dict[str, Any]]:
     """Start the servers, ask about a few users over gRPC, print the answers, stop the servers."""
     from polytask.client import Question, RecommenderClient
@@ -149,12 +154,12 @@ def _ask(
     asking = asked[0] if scenario.has_items else NOBODY[scenario.entities.users.key_type]
     titles = {task.name: task.title for task in scenario.tasks}
     answers: list[Answer] = []
-    with console.status("starting Triton and the transformer"):
+    with progress.status("starting Triton and the transformer"):
         stack = LocalStack(bundle, places.feature_store, logs=places.serving_logs)
         stack.start()
     try:
-        console.print(f"[green]✓[/] serving: gRPC {stack.grpc_url}, REST {stack.rest_url}", highlight=False)
-        console.print(f"  {stack.triton}", highlight=False)
+        progress.print(f"[green]✓[/] serving: gRPC {stack.grpc_url}, REST {stack.rest_url}", highlight=False)
+        progress.print(f"  {stack.triton}", highlight=False, soft_wrap=True)
         with RecommenderClient(stack.grpc_url) as client:
             questions = [Question(user) for user in asked]
             questions += [Question(asked[0], context=words) for words in scenario.examples.contexts]
@@ -163,12 +168,12 @@ def _ask(
                 answer = client.recommend_many([question], k=LIST_LENGTH)[0]
                 answers.append(answer)
                 if question in questions[: len(asked)]:
-                    console.print(_profile(scenario, users, question.user), style="dim", markup=False, highlight=False)
+                    progress.print(_profile(scenario, users, question.user), style="dim", markup=False, highlight=False)
                 render_answers(console, answer, titles, LIST_LENGTH)
     finally:
-        with console.status("stopping the servers"):
+        with progress.status("stopping the servers"):
             stack.stop()
-    console.print("[green]✓[/] servers stopped", highlight=False)
+    progress.print("[green]✓[/] servers stopped", highlight=False)
     return [answer.to_dict() for answer in answers]
 
 
@@ -181,16 +186,3 @@ def _profile(scenario: Scenario, users: Catalogue, user: Hashable) -> str:
 def _spread(count: int, wanted: int) -> list[int]:
     """Positions of `wanted` entries spread evenly over a list of `count`."""
     return sorted({(count - 1) * step // max(1, wanted - 1) for step in range(min(wanted, count))})
-
-
-def _print_end(console: Console, artifacts: dict[str, Path], run: Run, seconds: float) -> None:
-    if run.reused:
-        console.print(f"reused: {', '.join(run.reused)}", highlight=False)
-    table = Table(title="What it left behind", title_justify="left", show_header=False, box=None)
-    for name, path in artifacts.items():
-        shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-        table.add_row(name, str(shown))
-    console.print(table)
-    console.print(
-        f"done in {seconds:.0f} s, {run.overhead:.1f} s of it spent by the pipeline's runner", highlight=False
-    )

@@ -15,6 +15,7 @@ from pipelines.commands.metric_table import metric_table
 from pipelines.local_runner.workspace import WORKSPACE
 from polytask.environment import stay_on_this_machine
 from polytask.errors import DataError
+from polytask.progress import progress_console
 from polytask.scenario import load_scenario, scenario_path
 from polytask.storage.atomic import write_text
 
@@ -46,7 +47,7 @@ def evaluate(
       polytask evaluate --seeds 1 --no-ablations
     """
     started = time.monotonic()
-    console = Console(file=sys.stdout)
+    console, progress = Console(file=sys.stdout), progress_console()
     stay_on_this_machine()
     file = scenario_path(scenario).resolve()
     loaded = load_scenario(file)
@@ -56,12 +57,12 @@ def evaluate(
     from polytask.experiment.experiment import Experiment
 
     target = (output or OUTPUT / loaded.name).resolve()
-    console.rule(f"[bold]Polytask: evaluation of {loaded.title}")
+    progress.rule(f"[bold]Polytask: evaluation of {loaded.title}")
     prepare_started = time.monotonic()
-    tables, training_set = prepared(file, workspace, console)
+    tables, training_set = prepared(file, workspace, progress)
     seconds: dict[str, Any] = {"prepare": round(time.monotonic() - prepare_started, 1)}
     chosen = [loaded.training.seed + step for step in range(seeds)]
-    with console.status("loading") as status:
+    with progress.status("loading") as status:
         results = Experiment(
             scenario=loaded,
             tables=tables,
@@ -71,7 +72,7 @@ def evaluate(
             ablation_seeds=chosen[:ablation_seeds] if ablations else (),
             previous=previous,
             say=lambda line: status.update(line[: max(20, console.width - 4)]),
-            done=lambda line: console.print(f"[green]✓[/] {line}", highlight=False),
+            done=lambda line: progress.print(f"[green]✓[/] {line}", highlight=False),
             seconds=seconds,
         ).run()
     seconds["total"] = round(time.monotonic() - started, 1)
@@ -83,7 +84,7 @@ def evaluate(
 
         write_text(target / REPORT_FILE, render_report(results))
         console.print(f"wrote {target / REPORT_FILE}", highlight=False, soft_wrap=True)
-    console.print(f"done in {seconds['total']:.0f} s", highlight=False)
+    progress.print(f"done in {seconds['total']:.0f} s", highlight=False)
 
 
 def print_results(console: Console, results: Any) -> None:

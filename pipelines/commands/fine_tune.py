@@ -20,6 +20,7 @@ from pipelines.commands.update_base import (
     write_repository,
 )
 from pipelines.local_runner.workspace import WORKSPACE
+from polytask.progress import progress_console
 from polytask.updates.fine_tuning_defaults import EPOCHS, LEARNING_RATE
 
 
@@ -39,27 +40,27 @@ def fine_tune(
       polytask fine-tune --epochs 3
     """
     started = time.monotonic()
-    console = Console(file=sys.stdout)
+    console, progress = Console(file=sys.stdout), progress_console()
     base = ground(scenario, workspace, checkpoint, bundle)
 
     from pipelines.local_runner.prepare import prepared
     from polytask.data.tables import read_tables
     from polytask.jobs.updates import fine_tune_job
 
-    data = prepared(base.file, workspace, console)
+    data = prepared(base.file, workspace, progress)
     with base.workplace() as place:
         done = fine_tune_job(
             base.previous,
             read_tables(data.tables),
             data.training_set,
             place,
-            teller(console),
+            teller(progress),
             epochs,
             learning_rate,
             write_repository,
         )
         if gate:
-            base.judge(place, data.tables, data.training_set, console)
+            base.judge(place, data.tables, data.training_set, progress)
         published = base.publish(place, data.training_set)
     for task in done.contract.scenario.tasks:
         rows = {"last version": done.before["test"][task.name], "this version": done.after["test"][task.name]}
@@ -67,4 +68,4 @@ def fine_tune(
     appended = ", ".join(f"{count} {name}" for name, count in done.new_rows.items())
     tell(console, f"appended: {appended}")
     tell(console, f"version {done.contract.model_version} in {published}")
-    tell(console, f"done in {time.monotonic() - started:.0f} s")
+    tell(progress, f"done in {time.monotonic() - started:.0f} s")

@@ -7,21 +7,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from pipelines.commands.evaluate import OUTPUT
+from pipelines.commands.paths import print_path_table, shown_path
 from pipelines.commands.update_base import ScenarioOption, teller
 from pipelines.local_runner.workspace import WORKSPACE, Places
 from polytask.environment import stay_on_this_machine
 from polytask.errors import PolytaskError
+from polytask.progress import progress_console
 from polytask.scenario import load_scenario, scenario_path
 from polytask.scenario.schema import Scenario
 from serving.registry.address import open_registry
-
-PIPE_COLUMNS = 10_000
 
 
 def forget(
@@ -31,7 +28,7 @@ def forget(
     feature_store: Annotated[
         Path | None, typer.Option(help="Folder of the feature store; default: that of the workspace.")
     ] = None,
-    published: Annotated[
+    registry_dir: Annotated[
         Path | None, typer.Option(help="Folder of the published versions; default: that of the workspace.")
     ] = None,
     evaluation: Annotated[
@@ -57,16 +54,15 @@ def forget(
       polytask forget --user 42
     """
     stay_on_this_machine()
-    # In a pipe or a file no path is wrapped, so that it can be copied.
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
+    console = Console(file=sys.stdout)
     loaded = load_scenario(scenario_path(scenario))
     key = typed_key(loaded, user)
-    for name, folder in {"workspace": workspace, "feature-store": feature_store, "published": published}.items():
+    for name, folder in {"workspace": workspace, "feature-store": feature_store, "registry-dir": registry_dir}.items():
         # A wrong path must not end in "nothing is stored".
         if folder not in (None, WORKSPACE) and not folder.is_dir():
             raise PolytaskError(f"--{name}: {folder} is no folder; allowed: one that the project wrote to")
     places = Places(workspace.resolve(), loaded.name)
-    versions = (published or places.published).resolve()
+    versions = (registry_dir or places.published).resolve()
 
     from pipelines.forgetting.run import forget as run
     from pipelines.forgetting.run import planned
@@ -84,21 +80,16 @@ def forget(
         registry=open_registry(registry, versions, loaded.name),
         registry_setting=registry,
         rewrite_sources=sources,
-        say=teller(console),
+        say=teller(progress_console()),
     )
     live = target.registry.live()
     found = planned(target) if dry_run else run(target)
     if not found:
         console.print(f"nothing is stored of user {user} in the places that are looked at", highlight=False)
         return
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("place", "where", "would be done" if dry_run else "done"):
-        table.add_column(name, overflow="fold")
-    for finding in found:
-        where = Path(finding.where)
-        shown = where.relative_to(Path.cwd()) if where.is_relative_to(Path.cwd()) else finding.where
-        table.add_row(finding.place, escape(str(shown)), escape(finding.action))
-    console.print(table)
+    headings = ("place", "where", "would be done" if dry_run else "done")
+    rows = [(finding.place, shown_path(finding.where), finding.action) for finding in found]
+    print_path_table(console, headings, rows)
     now = target.registry.live()
     if live is not None and now is not None and now.version != live.version:
         console.print(

@@ -22,8 +22,9 @@ from serving.registry.served import find_live
 
 models = typer.Typer(invoke_without_command=True)
 ScenarioOption = Annotated[str, typer.Option(help="Name of a scenario in scenarios/, or the path of a file.")]
-FolderOption = Annotated[
-    Path | None, typer.Option(help="Folder of the published versions; default: that of the demo's workspace.")
+WorkspaceOption = Annotated[Path, typer.Option(help="Workspace of the demo, which holds the published versions.")]
+RegistryDirOption = Annotated[
+    Path | None, typer.Option(help="Folder of the published versions; default: that of the workspace.")
 ]
 RegistryOption = Annotated[
     str,
@@ -35,7 +36,8 @@ RegistryOption = Annotated[
 def list_models(
     context: typer.Context,
     scenario: ScenarioOption = "movielens",
-    folder: FolderOption = None,
+    workspace: WorkspaceOption = WORKSPACE,
+    registry_dir: RegistryDirOption = None,
     registry: RegistryOption = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print everything that is known, as JSON.")] = False,
 ) -> None:
@@ -51,7 +53,7 @@ def list_models(
     if context.invoked_subcommand is not None:
         return
     loaded = load_scenario(scenario_path(scenario))
-    opened = _registry(loaded, folder, registry)
+    opened = _registry(loaded, workspace, registry_dir, registry)
     versions, live = opened.versions(), opened.live()
     console = Console(file=sys.stdout)
     if as_json:
@@ -68,7 +70,8 @@ def list_models(
 @models.command("rollback")
 def roll_back(
     scenario: ScenarioOption = "movielens",
-    folder: FolderOption = None,
+    workspace: WorkspaceOption = WORKSPACE,
+    registry_dir: RegistryDirOption = None,
     registry: RegistryOption = "",
     to: Annotated[int | None, typer.Option(help="A version; default: the one that was promoted before.")] = None,
     reason: Annotated[str, typer.Option(help="Why; it is noted at the version that is left.")] = "by hand",
@@ -79,14 +82,15 @@ def roll_back(
       polytask models rollback --reason "worse lists"
       polytask models rollback --to 1234567890 --reason "the last good one"
     """
-    version = _registry(load_scenario(scenario_path(scenario)), folder, registry).roll_back(reason, to)
+    version = _registry(load_scenario(scenario_path(scenario)), workspace, registry_dir, registry).roll_back(reason, to)
     Console(file=sys.stdout).print(f"version {version.version} is live again", highlight=False)
 
 
 @models.command("prune")
 def prune_versions(
     scenario: ScenarioOption = "movielens",
-    folder: FolderOption = None,
+    workspace: WorkspaceOption = WORKSPACE,
+    registry_dir: RegistryDirOption = None,
     registry: RegistryOption = "",
     keep: Annotated[int | None, typer.Option(min=1, help="Keep so many of the newest versions.")] = None,
     max_age_days: Annotated[
@@ -115,7 +119,7 @@ def prune_versions(
         raise PolytaskError(
             "prune: no rule is given; allowed: --keep, --max-age-days, or `retention` in the scenario's file"
         )
-    opened = _registry(loaded, folder, registry)
+    opened = _registry(loaded, workspace, registry_dir, registry)
     console = Console(file=sys.stdout)
     word = "would be removed" if dry_run else "removed"
 
@@ -135,8 +139,9 @@ def prune_versions(
     console.print(f"{len(found)} versions {word}, {kept} kept", highlight=False)
 
 
-def _registry(scenario: Scenario, folder: Path | None, setting: str) -> ModelRegistry:
-    return open_registry(setting, (folder or Places(WORKSPACE, scenario.name).published).resolve(), scenario.name)
+def _registry(scenario: Scenario, workspace: Path, registry_dir: Path | None, setting: str) -> ModelRegistry:
+    folder = registry_dir or Places(workspace, scenario.name).published
+    return open_registry(setting, folder.resolve(), scenario.name)
 
 
 def _table(scenario: Scenario, versions: list[ModelVersion], live: ModelVersion | None) -> Table:

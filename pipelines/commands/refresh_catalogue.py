@@ -20,6 +20,7 @@ from pipelines.commands.update_base import (
     write_repository,
 )
 from pipelines.local_runner.workspace import WORKSPACE
+from polytask.progress import progress_console
 
 IDS_SHOWN = 10
 
@@ -41,7 +42,7 @@ def refresh_catalogue(
       polytask refresh-catalogue
     """
     started = time.monotonic()
-    console = Console(file=sys.stdout)
+    console, progress = Console(file=sys.stdout), progress_console()
     base = ground(scenario, workspace, checkpoint, bundle)
 
     from pipelines.local_runner.prepare import prepared
@@ -50,12 +51,12 @@ def refresh_catalogue(
     from polytask.scenario.names import ITEMS
 
     table = ingest_items(base.previous.contract().scenario, items)
-    data = prepared(base.file, workspace, console) if gate else None
+    data = prepared(base.file, workspace, progress) if gate else None
     rows = None if data is None else data.training_set
     with base.workplace() as place:
-        done = refresh_job(base.previous, table, place, teller(console), write_repository, rows)
+        done = refresh_job(base.previous, table, place, teller(progress), write_repository, rows)
         if data is not None:
-            base.judge(place, data.tables, data.training_set, console)
+            base.judge(place, data.tables, data.training_set, progress)
         published = base.publish(place, place / "bundle" / done.contract.catalogues[ITEMS].path)
     if done.changed:
         shown = ", ".join(map(str, done.changed[:IDS_SHOWN])) + (", ..." if len(done.changed) > IDS_SHOWN else "")
@@ -63,6 +64,6 @@ def refresh_catalogue(
     if done.missing:
         tell(console, f"{done.missing} items are gone from the table; their rows stay")
     if done.same_outputs:
-        tell(console, f"[green]✓[/] equal in every bit: {', '.join(done.same_outputs)}")
+        tell(progress, f"[green]✓[/] equal in every bit: {', '.join(done.same_outputs)}")
     tell(console, f"{done.new} items appended; version {done.contract.model_version} in {published}")
-    tell(console, f"done in {time.monotonic() - started:.0f} s")
+    tell(progress, f"done in {time.monotonic() - started:.0f} s")

@@ -14,6 +14,7 @@ from pipelines.endpoint.arguments import typed_arguments
 from pipelines.endpoint.endpoint import Endpoint, EndpointError
 from pipelines.endpoint.follow import follow, step_titles
 from polytask.errors import PolytaskError
+from polytask.progress import progress_console
 from polytask.scenario import load_scenario
 
 TOKEN_VARIABLE = "POLYTASK_KFP_TOKEN"  # noqa: S105 - the name of a variable
@@ -35,9 +36,7 @@ def submit(
     scenario: Annotated[
         str, typer.Option(help="The scenario that a pipeline given by name is compiled for.")
     ] = "movielens",
-    param: Annotated[
-        list[str] | None, typer.Option(help="key=value, once for each parameter that differs from its default.")
-    ] = None,
+    param: Annotated[list[str] | None, typer.Option(help="Parameter of the pipeline, name=value; repeatable.")] = None,
     token: Annotated[
         str, typer.Option(envvar=TOKEN_VARIABLE, help="Bearer token; a variable or a file keeps it out of sight.")
     ] = "",
@@ -53,7 +52,7 @@ def submit(
     """Upload a pipeline, unless the same is there already, start a run, print its address and follow it.
 
     Examples:
-      polytask submit --endpoint http://localhost:8888 --param target=/mnt/models/movielens
+      polytask submit --endpoint http://localhost:8888 --param registry_dir=/mnt/models
       polytask submit --endpoint http://localhost:8888 --pipeline add_task --no-wait
     """
     console = Console(file=sys.stdout)
@@ -68,7 +67,7 @@ def submit(
         run_id = reached.start(version, f"{name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}", experiment, arguments)
     console.print(f"started {reached.page_of(run_id)}", highlight=False, soft_wrap=True)
     if wait:
-        follow(reached, run_id, step_titles(spec), console, seconds=timeout, poll_seconds=poll_seconds)
+        follow(reached, run_id, step_titles(spec), progress_console(), seconds=timeout, poll_seconds=poll_seconds)
 
 
 def _token(token: str, file: Path | None) -> str | None:

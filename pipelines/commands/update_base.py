@@ -134,7 +134,7 @@ def write_repository(contract: Contract, folder: Path) -> None:
 
 def teller(console: Console) -> Callable[[str], None]:
     """Shows progress as dim lines."""
-    return lambda line: console.print(f"[dim]{escape(line)}[/]", highlight=False)
+    return lambda line: console.print(f"[dim]{escape(line)}[/]", highlight=False, soft_wrap=True)
 
 
 def tell(console: Console, line: str) -> None:

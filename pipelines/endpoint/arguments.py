@@ -1,10 +1,11 @@
-"""The arguments of a run: `key=value` from a command line, typed and checked by what a compiled pipeline takes."""
+"""The arguments of a run: `--param name=value` of `polytask run` and `polytask submit`, typed and validated."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from polytask.errors import PolytaskError
+from polytask.renamed import PARAMETERS
 
 
 class ArgumentError(PolytaskError):
@@ -36,28 +37,48 @@ TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
 }
 
 
-def typed_arguments(given: Iterable[str], spec: Mapping[str, Any]) -> dict[str, Any]:
-    """`key=value` texts as the arguments of the pipeline `spec`, a PipelineSpec as a mapping.
+def parse_parameters(given: Iterable[str], kinds: Mapping[str, str]) -> dict[str, Any]:
+    """Parse `name=value` strings as arguments of a pipeline.
 
-    Raises ArgumentError for an unknown or repeated key, a value of another type, and a parameter that has no default
-    and is not given.
+    Args:
+        given: The values of `--param`.
+        kinds: The pipeline's parameters: name -> parameterType of the PipelineSpec.
+
+    Returns:
+        Typed arguments by name.
+
+    Raises:
+        ArgumentError: A name is unknown or repeated, or a value has another type.
     """
-    parameters = spec.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
     arguments: dict[str, Any] = {}
     for entry in given:
         name, equals, text = entry.partition("=")
         if not equals:
-            raise ArgumentError(f"--param {entry}: has no value; allowed: key=value")
-        if name not in parameters:
-            raise ArgumentError(f"--param {name}: the pipeline has no such parameter; allowed: {', '.join(parameters)}")
+            raise ArgumentError(f"--param {entry}: no value; expected name=value")
+        if name not in kinds:
+            new = PARAMETERS.get(name)
+            if new in kinds:
+                raise ArgumentError(f"--param {name}: this parameter was renamed; use {new}={text}")
+            raise ArgumentError(f"--param {name}: unknown parameter; expected one of {', '.join(kinds)}")
         if name in arguments:
-            raise ArgumentError(f"--param {name}: is given twice")
-        read, allowed = TYPES[parameters[name]["parameterType"]]
+            raise ArgumentError(f"--param {name}: given twice; expected once")
+        read, allowed = TYPES[kinds[name]]
         try:
             arguments[name] = read(text)
         except (ValueError, KeyError) as error:
-            raise ArgumentError(f"--param {name}: {text!r}; allowed: {allowed}") from error
+            raise ArgumentError(f"--param {name}: invalid value {text!r}; expected {allowed}") from error
+    return arguments
+
+
+def typed_arguments(given: Iterable[str], spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Parse `name=value` strings as the arguments of the compiled pipeline `spec`, a PipelineSpec as a mapping.
+
+    Raises:
+        ArgumentError: See `parse_parameters`; or a parameter without a default is missing.
+    """
+    parameters = spec.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
+    arguments = parse_parameters(given, {name: one["parameterType"] for name, one in parameters.items()})
     missing = [name for name, one in parameters.items() if not one.get("isOptional") and name not in arguments]
     if missing:
-        raise ArgumentError(f"--param {missing[0]}: is missing and has no default")
+        raise ArgumentError(f"--param {missing[0]}: missing; it has no default")
     return arguments

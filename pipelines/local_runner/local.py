@@ -21,6 +21,7 @@ from rich.markup import escape
 from pipelines.local_runner.failure import PipelineError, failure
 from pipelines.local_runner.interrupts import Interrupts
 from polytask import PACKAGES
+from polytask.progress import is_verbose
 from polytask.storage.atomic import sha256_file, write_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,7 +106,8 @@ def run_pipeline(pipeline: Callable[..., Any], arguments: dict[str, Any], root: 
                 raise PipelineError(watcher.failure(error)) from error
             except (KeyboardInterrupt, SystemExit):
                 console.print(
-                    f"stopped; the finished steps are kept in {root}, and the same command goes on from there"
+                    f"stopped; the finished steps are kept in {root}, and the same command goes on from there",
+                    soft_wrap=True,
                 )
                 raise
             finally:
@@ -237,7 +239,7 @@ class _Watcher(io.TextIOBase):
             self._run.seconds[succeeded.group(1)] = round(seconds, 2)
             last = self._lines[-1].strip() if self._lines else ""
             done = f"[green]✓[/] {succeeded.group(1)}: {seconds:.1f} s"
-            self._console.print(f"{done}  [dim]{escape(last)}[/]" if last else done, highlight=False)
+            self._console.print(f"{done}  [dim]{escape(last)}[/]" if last else done, highlight=False, soft_wrap=True)
         elif line.strip().startswith("[KFP Executor"):
             if _ENTERED in line:
                 self._entered = time.monotonic()
@@ -246,4 +248,6 @@ class _Watcher(io.TextIOBase):
                 self._interrupts.step_finishing()
         elif line.startswith("    ") and line.strip():
             self._lines.append(line[4:].rstrip())
+            if is_verbose():
+                self._console.print(f"  [dim]{escape(self._lines[-1])}[/]", highlight=False, soft_wrap=True)
             self._show(f"{self._step}: {escape(line.strip()[:100])}")

@@ -23,7 +23,7 @@ def gate_steps(
     scenario: Text,
     data: DataSteps,
     model: PipelineTask,
-    target: Text,
+    registry_dir: Text,
     namespace: Text,
     registry: Text,
     bundle: PipelineTask | None = None,
@@ -42,7 +42,7 @@ def gate_steps(
     task_charts(evaluation)
     verdict = compare(
         evaluation=evaluation.outputs["evaluation"],
-        target=target,
+        registry_dir=registry_dir,
         registry=registry,
         namespace=namespace,
         **inputs,

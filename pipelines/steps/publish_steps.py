@@ -12,8 +12,8 @@ def publish_steps(
     scenario: Text,
     bundle: PipelineTask,
     model: PipelineTask,
-    target: Text,
-    storage: Text,
+    registry_dir: Text,
+    storage_uri: Text,
     namespace: Text,
     strategy: Text,
     registry: Text,
@@ -26,8 +26,8 @@ def publish_steps(
     deployed = deploy(
         bundle=bundle.outputs["bundle"],
         model=model.outputs["model"],
-        target=target,
-        storage=storage,
+        registry_dir=registry_dir,
+        storage_uri=storage_uri,
         namespace=namespace,
         strategy=strategy,
         registry=registry,
@@ -37,6 +37,6 @@ def publish_steps(
     step(deployed, "Deploy", "light", cached=False)
     if after is not None:
         deployed.after(after)
-    asked = smoke(published=deployed.output, storage=storage, namespace=namespace, strategy=strategy)
+    asked = smoke(published=deployed.output, storage_uri=storage_uri, namespace=namespace, strategy=strategy)
     step(asked, "Smoke test", "light", again=True, cached=False)
     return deployed

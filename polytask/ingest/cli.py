@@ -12,6 +12,7 @@ from rich.markup import escape
 from polytask.ingest.preview import Preview, preview
 from polytask.ingest.rejected import write_rejected
 from polytask.ingest.validation import BadRowsError
+from polytask.progress import progress_console
 from polytask.scenario import load_scenario
 
 
@@ -46,7 +47,7 @@ def check(
         raise
     show(console, found)
     _keep(console, found.rejected, rejected)
-    console.print(f"Next: make demo SCENARIO={loaded.name}", highlight=False, markup=False)
+    progress_console().print(f"Next: make demo SCENARIO={loaded.name}", highlight=False, markup=False)
 
 
 def show(console: Console, found: Preview) -> None:

@@ -16,7 +16,7 @@ DEADLINE_HOURS = 72.0
 
 
 def train_together(
-    processes: int,
+    nproc_per_node: int,
     scenario: Scenario,
     tables: Path,
     training_set: Path,
@@ -43,7 +43,7 @@ def train_together(
             "keep_state": keep_state,
         }
         job.write_text(json.dumps(content), encoding="utf-8")
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={nproc_per_node}"]
         _follow([*command, "-m", "polytask.jobs.launch", str(job)], say, hours)
         found: dict[str, str | float] = json.loads(result.read_text(encoding="utf-8"))
         return found

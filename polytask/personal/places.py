@@ -139,7 +139,7 @@ PLACES = (
     ),
     Place(
         "copies in object storage",
-        "the pipeline's `storage` (s3://..., pvc://...), one folder per version; artifacts of Kubeflow Pipelines",
+        "the pipeline's `storage_uri` (s3://..., pvc://...), one folder per version; artifacts of Kubeflow Pipelines",
         "as published versions and as pipeline runs",
         "a lifecycle rule of the storage",
         "says which versions to delete",

@@ -10,6 +10,7 @@ import typer
 
 from polytask.data.tables import Tables
 from polytask.errors import ScenarioError
+from polytask.progress import is_quiet
 from polytask.samples.ecommerce import ecommerce
 from polytask.samples.online_education import online_education
 from polytask.samples.smart_city import smart_city
@@ -58,7 +59,8 @@ def sample_data(
     tables = write_sample(name, folder, seed)
     for table, rows in tables.named().items():
         typer.echo(f"{folder / table}.csv: {len(rows)} rows")
-    typer.echo(f"Next: make demo SCENARIO={name}")
+    if not is_quiet():
+        typer.echo(f"Next: make demo SCENARIO={name}")
 
 
 def _cells(column: pd.Series) -> pd.Series:

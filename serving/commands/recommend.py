@@ -20,25 +20,25 @@ def recommend(
     user: Annotated[str, typer.Option(help="Key of the user, as in the users table.")],
     query: Annotated[str | None, typer.Option(help="What the user typed, such as 'a scary ghost story'.")] = None,
     task: Annotated[list[str] | None, typer.Option(help="A task to ask for; may be given more than once.")] = None,
-    less_of: Annotated[
-        list[str] | None, typer.Option(help="Key of an item to want less of; may be given more than once.")
+    disliked_item: Annotated[
+        list[str] | None, typer.Option(help="Key of an item that the user dislikes; may be given more than once.")
     ] = None,
     context: Annotated[
         list[str] | None,
         typer.Option(help="A word about the moment, such as weather=rain; may be repeated."),
     ] = None,
     slate: Annotated[int | None, typer.Option(min=1, help="Also merge all tasks into one list of this length.")] = None,
-    weight: Annotated[
+    task_weight: Annotated[
         list[str] | None,
         typer.Option(
             help="Weight of a task in the merged list, such as item=2, in place of the user's own priorities."
         ),
     ] = None,
-    recent: Annotated[
+    recent_item: Annotated[
         list[str] | None,
         typer.Option(help="Key of an item that the user just had, oldest first; may be given more than once."),
     ] = None,
-    exclude: Annotated[
+    exclude_item: Annotated[
         list[str] | None, typer.Option(help="Key of an item to leave out; may be given more than once.")
     ] = None,
     filters: Annotated[
@@ -63,7 +63,7 @@ def recommend(
     Examples:
       polytask recommend --user 42
       polytask recommend --user 42 --query 'a scary ghost story' --k 10
-      polytask recommend --user 42 --slate 10 --weight item=2 --json
+      polytask recommend --user 42 --slate 10 --task-weight item=2 --json
     """
     from polytask.client import RecommenderClient, Tls
     from serving.local.stack import STATE_FILE, read_state
@@ -78,14 +78,14 @@ def recommend(
         answer = client.recommend(
             _key("--user", user, types["user_id"]),
             query=query,
-            recent_items=_keys("--recent", recent, types.get("recent_items")),
-            exclude_items=_keys("--exclude", exclude, types.get("exclude_items")),
-            disliked_items=_keys("--less-of", less_of, types.get("disliked_items")),
+            recent_items=_keys("--recent-item", recent_item, types.get("recent_items")),
+            exclude_items=_keys("--exclude-item", exclude_item, types.get("exclude_items")),
+            disliked_items=_keys("--disliked-item", disliked_item, types.get("disliked_items")),
             context=_context(context or ()),
             tasks=task or None,
             k=k,
             slate=slate,
-            task_weights=_weights(weight) if weight else None,
+            task_weights=_weights(task_weight) if task_weight else None,
             filters=filters,
         )
     console = Console()
@@ -104,7 +104,7 @@ def _weights(texts: list[str]) -> dict[str, float]:
         except ValueError:
             name = ""
         if not name:
-            raise RequestError("--weight", f"{text!r}, allowed: task=number, such as item=2")
+            raise RequestError("--task-weight", f"{text!r}, allowed: task=number, such as item=2")
     return weights
 
 

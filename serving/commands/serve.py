@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from polytask.errors import ServingError
+from polytask.progress import progress_console
 
 if TYPE_CHECKING:
     from serving.local.explainer import ExplainerProcess
@@ -52,7 +53,7 @@ def serve(
         raise ServingError(
             f"a recommender runs already: {running['grpc']} (process {running['pid']}); stop it, or start one --beside"
         )
-    console = Console()
+    console, progress = Console(), progress_console()
     # The name and not the file: what was published is served, whatever became of its scenario.
     demo = DEMO / Path(scenario).stem
     stack = LocalStack(
@@ -72,7 +73,7 @@ def serve(
         explainer_url = None if explainer is None else explainer.url
         page = ConsoleProcess(stack.grpc_url, stack.bundle, stack.feature_store, log, console_port, explainer_url)
     try:
-        with console.status("starting Triton and the transformer"):
+        with progress.status("starting Triton and the transformer"):
             if page is not None:  # first: it loads while the servers do
                 page.start()
             stack.start()
@@ -81,14 +82,14 @@ def serve(
         console.print(f"gRPC    {stack.grpc_url}", highlight=False)
         console.print(f"REST    {stack.rest_url}/v2/models/recommender/infer", highlight=False)
         console.print(f"Triton  {stack.triton.grpc_address} (gRPC), {stack.triton.http_port} (REST)", highlight=False)
-        console.print(f"        {stack.triton}", highlight=False)
+        console.print(f"        {stack.triton}", highlight=False, soft_wrap=True)
         console.print(f"logs    {', '.join(map(str, stack.log_files))}", highlight=False, soft_wrap=True)
         if explainer is not None:  # last: answers are not to wait for it
             _start_explainer(console, explainer)
-        console.print("Ask it: polytask recommend --user 42    Stop it: Ctrl-C")
+        progress.print("Ask it: polytask recommend --user 42    Stop it: Ctrl-C")
         stack.wait(console.print)
     except KeyboardInterrupt:
-        console.print("stopping")
+        progress.print("stopping")
     finally:
         if page is not None:
             page.stop()

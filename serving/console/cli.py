@@ -8,6 +8,7 @@ from rich.console import Console
 
 from polytask.contract.contract import CONTRACT_FILE
 from polytask.errors import ServingError
+from polytask.progress import progress_console
 
 BUNDLE = Path("build/demo/movielens/published/current")
 FEATURE_STORE = Path("build/demo/movielens/feature_store")
@@ -68,4 +69,4 @@ def console(
     try:
         run(address, bundle, store, compare, explainer or state.get("explainer"), port, announce)
     except KeyboardInterrupt:
-        printed.print("stopping")
+        progress_console().print("stopping")

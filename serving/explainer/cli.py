@@ -21,7 +21,7 @@ def explain(
     user: Annotated[str, typer.Option(help="Key of the user, as in the users table.")],
     query: Annotated[str | None, typer.Option(help="What the user typed.")] = None,
     task: Annotated[list[str] | None, typer.Option(help="A task to explain; may be given more than once.")] = None,
-    recent: Annotated[
+    recent_item: Annotated[
         list[str] | None,
         typer.Option(help="Key of an item that the user just had, oldest first; may be given more than once."),
     ] = None,
@@ -71,7 +71,7 @@ def explain(
         tasks=task or None,
         targets={name: _key(answer, text_keys) for name, answer in map(_target, target or ())},
         query=query,
-        recent_items=[_key(item, text_keys) for item in recent or ()],
+        recent_items=[_key(item, text_keys) for item in recent_item or ()],
         filters=filters,
         tls=Tls(tls_ca) if tls_ca else None,
         token=bearer_token(token_env),

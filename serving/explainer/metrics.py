@@ -31,23 +31,29 @@ class _Served(Collector):
 
 
 class ExplainerMetrics:
-    """Everything the explainer counts. One per process and registry."""
+    """All metrics of the explainer. One per process and registry."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         def name(what: str) -> str:
             return f"polytask_explainer_{what}"
 
-        self._requests = Counter(name("requests"), "Calls to :explain, by gRPC status.", ["code"], registry=registry)
-        self._seconds = Histogram(name("request_seconds"), "Duration of a call.", buckets=SECONDS, registry=registry)
+        self._requests = Counter(name("requests"), "Requests, by gRPC status code.", ["code"], registry=registry)
+        self._duration = Histogram(
+            name("request_duration_seconds"), "Duration of a request.", buckets=SECONDS, registry=registry
+        )
         self._stage = Histogram(
-            name("stage_seconds"), "Duration of a stage of a call.", ["stage"], buckets=SECONDS, registry=registry
+            name("stage_duration_seconds"),
+            "Duration of a stage.",
+            ["stage"],
+            buckets=SECONDS,
+            registry=registry,
         )
         self._explained = Counter(name("explanations"), "Requests explained.", registry=registry)
         self._refreshes = Counter(
-            name("feature_refreshes"), "Readings of the feature registry.", ["outcome"], registry=registry
+            name("feature_refreshes"), "Refreshes of the feature registry, by outcome.", ["outcome"], registry=registry
         )
-        self._in_work = Gauge(name("calls_in_work"), "Calls that are worked on.", registry=registry)
-        self._waiting = Gauge(name("calls_waiting"), "Calls that wait for their turn.", registry=registry)
+        self._in_flight = Gauge(name("requests_in_flight"), "Requests in flight.", registry=registry)
+        self._queued = Gauge(name("requests_queued"), "Requests queued.", registry=registry)
         self._stages = {stage: self._stage.labels(stage) for stage in STAGES}
         self._code = cache(self._requests.labels)
         self._served = _Served()
@@ -58,9 +64,9 @@ class ExplainerMetrics:
         self._served.contract = contract
 
     def watch(self, admission: "Admission") -> None:
-        """Say how many calls are in work and waiting."""
-        self._in_work.set_function(lambda: admission.in_work)
-        self._waiting.set_function(lambda: admission.waiting)
+        """Report how many requests are in flight and queued."""
+        self._in_flight.set_function(lambda: admission.in_work)
+        self._queued.set_function(lambda: admission.waiting)
 
     def refreshed(self, outcome: str) -> None:
         """Count a reading of the feature registry."""
@@ -69,7 +75,7 @@ class ExplainerMetrics:
     def called(self, record: "CallRecord") -> None:
         """Count a call that ended, whatever its end."""
         self._code(record.code).inc()
-        self._seconds.observe(record.elapsed())
+        self._duration.observe(record.elapsed())
         if record.code == "OK":
             for stage, seconds in record.seconds.items():
                 self._stages[stage].observe(seconds)

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 import yaml
-from rich.console import Console
 
 from polytask.errors import ServingError
+from polytask.progress import progress_console
 from polytask.storage.atomic import write_text
 from serving.manifests.render import OVERLAYS
 
@@ -35,7 +35,7 @@ def render(
     from serving.rollout.strategies.first_model import stopped
 
     schemas = load_crds(crds) if crds is not None else None
-    console = Console()
+    progress = progress_console()
     problems = []
     for name in kustomize.overlay_names(overlays):
         text = kustomize.render(overlays / name)
@@ -48,6 +48,6 @@ def render(
         write_text(output / f"{name}.yaml", text)
         first = [stopped(entry) for entry in kustomize.documents(text) if entry.get("kind") == "InferenceService"]
         write_text(output / "stopped" / f"{name}.yaml", yaml.safe_dump_all(first, sort_keys=False))
-        console.print(f"wrote {output / name}.yaml", highlight=False)
+        progress.print(f"wrote {output / name}.yaml", highlight=False, soft_wrap=True)
     if problems:
         raise ServingError("\n".join(problems))

@@ -41,7 +41,7 @@ def find_live(registry: ModelRegistry, namespace: str = "", name: str = "recomme
 
 
 def version_in(address: str) -> int | None:
-    """The model version in a storageUri, <storage>/<version>/repository; None where there is none."""
+    """The model version in a storageUri, <storage_uri>/<version>/repository; None where there is none."""
     parts = address.rstrip("/").split("/")
     if parts[-1] == REPOSITORY_FOLDER:
         parts.pop()

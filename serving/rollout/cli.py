@@ -1,16 +1,19 @@
 """The command `polytask rollout`."""
 
-import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from polytask.progress import log_to_stderr
+
 
 def rollout(
     bundle: Annotated[Path, typer.Option(help="Folder of the published bundle.")],
-    storage: Annotated[str, typer.Option(help="Where the cluster finds the folder that holds it: s3://..., pvc://...")],
+    storage_uri: Annotated[
+        str, typer.Option(help="Where the cluster finds the folder that holds it: s3://..., pvc://...")
+    ],
     namespace: Annotated[str, typer.Option(help="Namespace of the InferenceService.")],
     name: Annotated[str, typer.Option(help="Name of the InferenceService.")] = "recommender",
     strategy: Annotated[str, typer.Option(help="recreate, rolling, canary or shadow.")] = "rolling",
@@ -26,11 +29,11 @@ def rollout(
             "--upload/--no-upload", help="Copy the bundle to s3:// or gs:// first, where it is not there yet."
         ),
     ] = True,
-    take_over: Annotated[bool, typer.Option(help="Take over fields that someone else has set.")] = False,
-    ready_seconds: Annotated[float, typer.Option(min=1, help="How long the pods may take to start.")] = 900,
-    answer_seconds: Annotated[float, typer.Option(min=1, help="How long right answers may take after that.")] = 120,
-    lease_wait_seconds: Annotated[
-        float, typer.Option(min=0, help="How long another rollout of the same InferenceService is waited for.")
+    force_conflicts: Annotated[bool, typer.Option(help="Overwrite fields that another field manager owns.")] = False,
+    ready_timeout: Annotated[float, typer.Option(min=1, help="Seconds that the pods may take to start.")] = 900,
+    response_timeout: Annotated[float, typer.Option(min=1, help="Seconds until correct responses, after that.")] = 120,
+    lease_timeout: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait for another rollout of the same InferenceService.")
     ] = 3600,
     registry: Annotated[
         str,
@@ -43,8 +46,8 @@ def rollout(
     """Bring a published bundle into service on a cluster, and back when it does not answer.
 
     Examples:
-      polytask rollout --bundle current --storage s3://models --namespace staging
-      polytask rollout --bundle current --storage s3://models --namespace live --strategy canary
+      polytask rollout --bundle current --storage-uri s3://models --namespace staging
+      polytask rollout --bundle current --storage-uri s3://m --namespace live --strategy canary
     """
     from polytask.contract.contract import load_contract
     from serving.registry.address import open_registry
@@ -57,11 +60,10 @@ def rollout(
         version = contract.model_version
         opened = open_registry(registry, bundle.resolve().parent, contract.scenario.name)
         check_registered(opened, version)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    log_to_stderr()
     outcome = deploy(
         bundle,
-        storage=storage,
+        storage_uri=storage_uri,
         namespace=namespace,
         name=name,
         strategy=strategy,
@@ -69,10 +71,10 @@ def rollout(
         url=url,
         prometheus=prometheus,
         rules=rules,
-        take_over=take_over,
-        ready_seconds=ready_seconds,
-        answer_seconds=answer_seconds,
-        lease_wait_seconds=lease_wait_seconds,
+        force_conflicts=force_conflicts,
+        ready_timeout=ready_timeout,
+        response_timeout=response_timeout,
+        lease_timeout=lease_timeout,
         upload=upload,
     )
     told = "no registry was told which version is live; --registry names one"

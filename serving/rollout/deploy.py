@@ -19,7 +19,7 @@ LOGGER = logging.getLogger(__name__)
 def deploy(
     bundle: Path,
     *,
-    storage: str,
+    storage_uri: str,
     namespace: str,
     name: str = "recommender",
     strategy: str = "rolling",
@@ -27,18 +27,18 @@ def deploy(
     url: str = Settings.url,
     prometheus: str = "",
     rules: Path | None = None,
-    take_over: bool = False,
-    ready_seconds: float = Settings.ready_seconds,
-    answer_seconds: float = Settings.answer_seconds,
-    lease_wait_seconds: float = Settings.lease_wait_seconds,
+    force_conflicts: bool = False,
+    ready_timeout: float = Settings.ready_timeout,
+    response_timeout: float = Settings.response_timeout,
+    lease_timeout: float = Settings.lease_timeout,
     upload: bool = True,
 ) -> Outcome:
     """Verify the bundle and bring it into service.
 
-    `storage` is where the cluster finds the folder that holds `<model version>/`; with `upload` the bundle is brought
-    there where that is object storage and it is not there yet. `url` is the transformer's address with `{name}` and
-    `{namespace}` in it. `ready_seconds` is how long the pods may take to start, `answer_seconds` how long
-    right answers may take after that, `lease_wait_seconds` how long another rollout is waited for. A canary is judged
+    `storage_uri` is where the cluster finds the folder that holds `<model version>/`; with `upload` the bundle is
+    copied there if that is object storage and has no copy yet. `url` is the transformer's address with `{name}` and
+    `{namespace}` in it. `ready_timeout` is how long the pods may take to start, `response_timeout` how long
+    right answers may take after that, `lease_timeout` how long another rollout is waited for. A canary is judged
     by calls to it and, with `prometheus` and `rules`, by metrics.
     Raises ContractError for a bundle that is not as it was exported, RolloutError when the model is not in service
     afterwards, with the reason and with what was done about it.
@@ -50,7 +50,7 @@ def deploy(
         raise RolloutError("namespace: is empty; allowed: the namespace of the InferenceService")
     if bool(prometheus) != (rules is not None):
         raise RolloutError("prometheus and rules: one of the two is missing; allowed: both or neither")
-    release = load_release(bundle, storage)
+    release = load_release(bundle, storage_uri)
     judges: tuple[Judge, ...] = (ProbeJudge(),)
     if rules is not None:
         judges += (PrometheusJudge(prometheus, load_rules(rules)),)
@@ -60,15 +60,15 @@ def deploy(
         manifest=manifest,
         url=url,
         judges=judges,
-        take_over=take_over,
-        ready_seconds=ready_seconds,
-        answer_seconds=answer_seconds,
-        lease_wait_seconds=lease_wait_seconds,
+        force_conflicts=force_conflicts,
+        ready_timeout=ready_timeout,
+        response_timeout=response_timeout,
+        lease_timeout=lease_timeout,
     )
     cluster = connect(namespace)
     try:
-        if upload and uploads(storage):
-            written = upload_bundle(bundle, storage, release.version)
+        if upload and uploads(storage_uri):
+            written = upload_bundle(bundle, storage_uri, release.version)
             LOGGER.info("%s: %d files written, all others were there", release.uri, written)
         return roll_out(cluster, release, settings)
     finally:

@@ -55,13 +55,13 @@ class Release:
         return claim, path
 
 
-def load_release(bundle: Path, storage: str) -> Release:
-    """The bundle in the folder `bundle`, which is `<storage>/<model version>` for the cluster.
+def load_release(bundle: Path, storage_uri: str) -> Release:
+    """The bundle in the folder `bundle`, which is `<storage_uri>/<model version>` for the cluster.
 
     Raises ContractError where a file is not as it was exported, RolloutError for an address that KServe does not know.
     """
-    if not storage.startswith(SCHEMES) or storage in SCHEMES:
-        raise RolloutError(f"storage {storage!r}; allowed: an address that starts with {', '.join(SCHEMES)}")
+    if not storage_uri.startswith(SCHEMES) or storage_uri in SCHEMES:
+        raise RolloutError(f"storage_uri {storage_uri!r}; allowed: an address that starts with {', '.join(SCHEMES)}")
     contract = load_contract(bundle)
     checksum = check_sums(bundle / REPOSITORY_FOLDER)
-    return Release(contract, checksum, f"{storage.rstrip('/')}/{contract.model_version}")
+    return Release(contract, checksum, f"{storage_uri.rstrip('/')}/{contract.model_version}")

@@ -50,7 +50,7 @@ class Rollout:
         """Do it. Raises RolloutError with the reason, and with what was done about it."""
         started = time.monotonic()
         try:
-            with stop_requests(), self._lease.held(self._settings.lease_wait_seconds):
+            with stop_requests(), self._lease.held(self._settings.lease_timeout):
                 action = self._run()
         except StopRequested as stop:
             message = f"the rollout of model {self._release.version} was stopped by {stop}"

@@ -15,7 +15,7 @@ Action = Literal["unchanged", "deployed", "promoted", "shadowing"]
 class Settings:
     """How to roll out. `manifest` holds the InferenceService for a namespace that has none yet.
 
-    `lease_wait_seconds` is how long another rollout is waited for, `stop_seconds` what pods and then their answers may
+    `lease_timeout` is how long another rollout is waited for, `stop_seconds` what pods and then their answers may
     take once this process is to end, `route_seconds` what a gateway takes to follow a route that was changed.
     """
 
@@ -23,16 +23,16 @@ class Settings:
     strategy: Strategy = "rolling"
     manifest: Path | None = None
     url: str = "http://{name}-transformer.{namespace}.svc"
-    ready_seconds: float = 900.0
-    answer_seconds: float = 120.0
+    ready_timeout: float = 900.0
+    response_timeout: float = 120.0
     failing_seconds: float = 20.0
     poll_seconds: float = 2.0
     weights: tuple[int, ...] = (10, 50)
     step_seconds: float = 300.0
     judges: tuple[Judge, ...] = (ProbeJudge(),)
-    take_over: bool = False
+    force_conflicts: bool = False
     lease_seconds: float = SECONDS
-    lease_wait_seconds: float = 3600.0
+    lease_timeout: float = 3600.0
     stop_seconds: float = 8.0
     route_seconds: float = 5.0
 

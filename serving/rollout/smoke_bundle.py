@@ -41,7 +41,7 @@ def smoke_in_process(folder: Path) -> list[str]:
     return [check_task(task, answers, bundle.catalogues, len(requests)) for task in contract.scenario.tasks]
 
 
-def smoke_through_service(folder: Path, name: str, namespace: str, seconds: float = Settings.answer_seconds) -> str:
+def smoke_through_service(folder: Path, name: str, namespace: str, seconds: float = Settings.response_timeout) -> str:
     """Ask the InferenceService `name` for every task until it answers with this bundle's model, at most `seconds`.
 
     Raises NotServing with the last reason.

@@ -9,22 +9,22 @@ from polytask.storage.object_storage import SCHEMES, DamagedError, bring, file_s
 from serving.rollout.errors import RolloutError
 
 
-def uploads(storage: str) -> bool:
+def uploads(storage_uri: str) -> bool:
     """Whether a storage is one that is written to over the network, and no volume or server of files."""
-    return storage.startswith(SCHEMES)
+    return storage_uri.startswith(SCHEMES)
 
 
-def upload(bundle: Path, storage: str, version: str) -> int:
-    """Make `<storage>/<version>` hold the bundle of this model version; returns how many files had to be written.
+def upload(bundle: Path, storage_uri: str, version: str) -> int:
+    """Make `<storage_uri>/<version>` hold the bundle of this model version; returns how many files had to be written.
 
     Every file is read back and compared by its SHA-256; one that is there already, byte for byte, is left alone. The
     contract goes last: a folder that has it is whole. Credentials, region and another endpoint come from the usual
     variables (AWS_ACCESS_KEY_ID, AWS_REGION, AWS_ENDPOINT_URL, ...). Raises RolloutError where the storage refuses or
     does not answer, holds other models under this version, or gives back something else than was written.
     """
-    place = f"{storage.rstrip('/')}/{version}"
+    place = f"{storage_uri.rstrip('/')}/{version}"
     try:
-        files, root = file_system(storage)
+        files, root = file_system(storage_uri)
         root = f"{root}/{version}"
         _check_version(files, root, bundle, place)
         names = sorted(str(path.relative_to(bundle)) for path in bundle.rglob("*") if path.is_file())

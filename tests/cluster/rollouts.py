@@ -41,8 +41,8 @@ def quick_settings(url: str, **changes: Any) -> Settings:
     """Settings without long waits. `url` is that of the data plane."""
     values: dict[str, Any] = {
         "url": f"{url}/services/{{namespace}}/{{name}}",
-        "ready_seconds": 60.0,
-        "answer_seconds": 20.0,
+        "ready_timeout": 60.0,
+        "response_timeout": 20.0,
         "failing_seconds": 1.0,
         "poll_seconds": 0.2,
         "step_seconds": 0.5,

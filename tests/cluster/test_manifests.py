@@ -130,7 +130,7 @@ def test_pods_are_refused_with_kserves_default_storage_container_and_admitted_wi
     apply(plane, combined(tmp_path, ["cpu"], namespace))
     cluster = deployer(plane, namespace)
     with pytest.raises(RolloutError, match="model 1 was not brought into service"):
-        roll_out(cluster, release(1), quick_settings(address, ready_seconds=20.0, answer_seconds=5.0))
+        roll_out(cluster, release(1), quick_settings(address, ready_timeout=20.0, response_timeout=5.0))
     message = Live(plane, namespace).message
     wait_for(
         message, lambda: re.search(r'violates PodSecurity "restricted:latest": .*"storage-initializer"', message())

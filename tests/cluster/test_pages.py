@@ -35,7 +35,7 @@ LEFT_OUT: dict[str, dict[str, str]] = {
         "make setup": ENVIRONMENT,
         "make demo": DEMO,
         "polytask run refresh_features": WORKSPACE,
-        "polytask run batch_recommend --set k=5 --set output=build/recommendations.parquet": WORKSPACE,
+        "polytask run batch_recommend --param k=5 --param output=build/recommendations.parquet": WORKSPACE,
     },
     MANIFESTS: {
         "make setup": ENVIRONMENT,

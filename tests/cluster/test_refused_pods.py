@@ -54,7 +54,7 @@ def cluster(live: Live, manifest: Path) -> Iterator[Cluster]:
 
 @pytest.fixture
 def settings(address: str, manifest: Path) -> Settings:
-    return quick_settings(address, ready_seconds=120.0, manifest=manifest)
+    return quick_settings(address, ready_timeout=120.0, manifest=manifest)
 
 
 def unanswered(namespace: str) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def test_refused_pods_leave_the_old_ones_serving(
     KServe gives the transformer the storage container of the moment, so new pods of the old model are refused as well,
     and the rollout may report that too.
     """
-    settings = replace(settings, answer_seconds=10.0)
+    settings = replace(settings, response_timeout=10.0)
     storage.restrict(plane)
     roll_out(cluster, release(1), settings)
     storage.restore(plane)

@@ -61,7 +61,7 @@ RIGHTS = sorted({right for role in ROLES for right in rights_of(role)})
 def everything(plane: ControlPlane, namespace: str, url: str, release: Make) -> str:
     """A first model, a canary, a shadow that ends. Returns what went wrong, nothing where all of it worked."""
     cluster = deployer(plane, namespace)
-    settings = quick_settings(url, answer_seconds=10.0)
+    settings = quick_settings(url, response_timeout=10.0)
     try:
         roll_out(cluster, release(1), settings)
         roll_out(cluster, release(2), replace(settings, strategy="canary"))

@@ -135,7 +135,7 @@ def test_a_model_that_does_not_load_is_rolled_back_after_its_pods_ended(
     live: Live, cluster: Cluster, settings: Settings, release: Make
 ):
     """Reported by the status, or by the answers where the status was still that of the old pods."""
-    settings = replace(settings, strategy="recreate", answer_seconds=5.0)
+    settings = replace(settings, strategy="recreate", response_timeout=5.0)
     roll_out(cluster, release(1), settings)
     with pytest.raises(RolloutError, match=r"(no such tensor|503: no pod .*); serves model 1 from .* again"):
         roll_out(cluster, release(2, "s3://models/broken"), settings)
@@ -149,14 +149,14 @@ def test_a_rolling_model_that_does_not_load_is_rolled_back_by_the_answers(
     """The old pods stay available, so the status stays ready: only the answers show it."""
     roll_out(cluster, release(1), settings)
     with pytest.raises(RolloutError, match=r"serves model 1 from .* again"):
-        roll_out(cluster, release(2, "s3://models/broken"), replace(settings, answer_seconds=5.0))
+        roll_out(cluster, release(2, "s3://models/broken"), replace(settings, response_timeout=5.0))
     live.check_serves_alone("1")
 
 
 def test_a_model_that_answers_nothing_is_rolled_back(live: Live, cluster: Cluster, settings: Settings, release: Make):
     roll_out(cluster, release(1), settings)
     with pytest.raises(RolloutError, match=r"_scores is empty; serves model 1 from .* again"):
-        roll_out(cluster, release(2, "s3://models/mute"), replace(settings, answer_seconds=3.0))
+        roll_out(cluster, release(2, "s3://models/mute"), replace(settings, response_timeout=3.0))
     live.check_serves_alone("1")
 
 
@@ -208,7 +208,7 @@ def test_the_command_uploads_a_bundle_and_rolls_it_out_by_a_kubeconfig(
     token = live.plane.token(DEPLOYER, live.namespace)
     kubeconfig = live.plane.write_kubeconfig(tmp_path / "kubeconfig", token)
     command = [sys.executable, "-m", "polytask", "rollout", "--bundle", str(ruled_bundle)]
-    command += ["--storage", "s3://models/small", "--namespace", live.namespace]
+    command += ["--storage-uri", "s3://models/small", "--namespace", live.namespace]
     command += ["--url", f"{address}/services/{{namespace}}/{{name}}"]
     environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)

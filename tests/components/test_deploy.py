@@ -49,7 +49,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def test_without_an_address_only_the_folder_changes(
     bundle: Any, model: Any, calls: list[dict[str, Any]], tmp_path: Path
 ):
-    published = deploy.python_func(bundle=bundle, model=model, target=str(tmp_path / "published"))
+    published = deploy.python_func(bundle=bundle, model=model, registry_dir=str(tmp_path / "published"))
     assert published == str(tmp_path / "published" / str(VERSION))
     assert (tmp_path / "published" / "current").resolve() == Path(published)
     assert calls == []
@@ -66,7 +66,7 @@ def test_old_versions_are_removed_as_the_scenario_says(
     for number in (1, 2, 3):
         registry.register(published(small_scenario, target, number), None, {})
         registry.promote(number)
-    inputs = {"bundle": bundle, "model": model, "target": str(target)}
+    inputs = {"bundle": bundle, "model": model, "registry_dir": str(target)}
     deploy.python_func(**inputs, scenario=str(small_scenario_file))
     assert len(registry.versions()) == 4
     ruled.write_text(small_scenario_file.read_text() + "retention: {keep: 1}\n", encoding="utf-8")
@@ -78,8 +78,8 @@ def test_with_an_address_the_published_bundle_is_rolled_out(
     bundle: Any, model: Any, calls: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     target = str(tmp_path / "published")
-    cluster = {"storage": "s3://models/small", "namespace": "test", "strategy": "canary"}
-    published = deploy.python_func(bundle=bundle, model=model, target=target, **cluster)
+    cluster = {"storage_uri": "s3://models/small", "namespace": "test", "strategy": "canary"}
+    published = deploy.python_func(bundle=bundle, model=model, registry_dir=target, **cluster)
     assert calls == [{"bundle": Path(published), "name": "recommender", **cluster}]
     assert f"deployed: model {VERSION} in 3 s" in capsys.readouterr().out
     live = FolderRegistry(Path(target)).live()
@@ -89,7 +89,9 @@ def test_with_an_address_the_published_bundle_is_rolled_out(
 def test_a_shadow_is_registered_and_not_live(bundle: Any, model: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(rollout, "deploy", lambda *_, **__: Outcome("shadowing", str(VERSION), 3.0))
     target = tmp_path / "published"
-    deploy.python_func(bundle=bundle, model=model, target=str(target), storage="s3://models", namespace="test")
+    deploy.python_func(
+        bundle=bundle, model=model, registry_dir=str(target), storage_uri="s3://models", namespace="test"
+    )
     assert [version.version for version in FolderRegistry(target).versions()] == [VERSION]
     assert FolderRegistry(target).live() is None
 
@@ -97,7 +99,7 @@ def test_a_shadow_is_registered_and_not_live(bundle: Any, model: Any, monkeypatc
 def test_another_registry_by_its_address(bundle: Any, model: Any, tmp_path: Path):
     target, state = tmp_path / "published", State()
     with serving(state) as url:
-        deploy.python_func(bundle=bundle, model=model, target=str(target), registry=url)
+        deploy.python_func(bundle=bundle, model=model, registry_dir=str(target), registry=url)
     (registered,) = state.models
     assert (registered["name"], registered["customProperties"]["live_version"]["string_value"]) == (
         "small",
@@ -113,6 +115,10 @@ def test_a_rollout_that_fails_fails_the_step(bundle: Any, model: Any, monkeypatc
     monkeypatch.setattr(rollout, "deploy", fail)
     with pytest.raises(RolloutError, match="serves model 1 again"):
         deploy.python_func(
-            bundle=bundle, model=model, target=str(tmp_path / "published"), storage="s3://models", namespace="test"
+            bundle=bundle,
+            model=model,
+            registry_dir=str(tmp_path / "published"),
+            storage_uri="s3://models",
+            namespace="test",
         )
     assert FolderRegistry(tmp_path / "published").live() is None

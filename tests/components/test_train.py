@@ -1,4 +1,4 @@
-"""The train step trains by itself or by other machines, as its parameter `nodes` says; both end in one model."""
+"""The train step trains by itself or by other machines, as its parameter `num_nodes` says; both end in one model."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -45,9 +45,11 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return made
 
 
-@pytest.mark.parametrize(("processes", "way"), [(1, "alone"), (2, "together")])
-def test_one_machine_asks_no_cluster(arguments: dict[str, Any], calls: list[str], processes: int, way: str) -> None:
-    train.python_func(**arguments, processes=processes)
+@pytest.mark.parametrize(("nproc_per_node", "way"), [(1, "alone"), (2, "together")])
+def test_one_machine_asks_no_cluster(
+    arguments: dict[str, Any], calls: list[str], nproc_per_node: int, way: str
+) -> None:
+    train.python_func(**arguments, nproc_per_node=nproc_per_node)
     assert calls == [way, "calibrated"]
     assert arguments["model"].metadata["item_loss"] == 0.5
 
@@ -70,10 +72,10 @@ def test_a_stop_while_new_items_are_calibrated_loses_no_training(
     calibrate = updates.calibrate_job
     monkeypatch.setattr(updates, "calibrate_job", stopped)
     with pytest.raises(KeyboardInterrupt):
-        train.python_func(**arguments, work_folder=str(tmp_path))
+        train.python_func(**arguments, checkpoint_dir=str(tmp_path))
     assert state.is_file()
     monkeypatch.setattr(updates, "calibrate_job", calibrate)
-    train.python_func(**arguments, work_folder=str(tmp_path))
+    train.python_func(**arguments, checkpoint_dir=str(tmp_path))
     assert not state.exists()
 
 
@@ -88,12 +90,17 @@ def test_several_machines_get_what_the_parameters_and_the_scenario_say(
 
     monkeypatch.setattr(on_nodes, "train_on_nodes", record)
     train.python_func(
-        **arguments, nodes=3, processes=2, exchange="s3://b/t", training_runtime="mine", training_namespace="team"
+        **arguments,
+        num_nodes=3,
+        nproc_per_node=2,
+        shared_storage="s3://b/t",
+        training_runtime="mine",
+        training_namespace="team",
     )
     nodes = asked["nodes"]
-    assert (nodes.count, nodes.processes, nodes.image, nodes.runtime) == (3, 2, IMAGE, "mine")
+    assert (nodes.count, nodes.nproc_per_node, nodes.image, nodes.runtime) == (3, 2, IMAGE, "mine")
     assert (nodes.resources.cpu, nodes.resources.memory) == ("7", "9Gi")
-    assert (asked["exchange"], asked["namespace"], asked["hours"]) == ("s3://b/t", "team", 3)
+    assert (asked["shared_storage"], asked["namespace"], asked["hours"]) == ("s3://b/t", "team", 3)
     assert (asked["inputs"].tables, asked["inputs"].training_set) == (tmp_path / "tables", tmp_path / "rows")
     assert asked["target"] == tmp_path / "model"
     assert calls == []  # the nodes calibrate

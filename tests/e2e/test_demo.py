@@ -13,7 +13,7 @@ from tests.pipelines.steps import NEVER_CACHED, STEPS
 
 
 def run_demo(scenario: Path, folder: Path) -> tuple[str, dict[str, Any]]:
-    command = [sys.executable, "-m", "polytask", "demo", "--scenario", str(scenario), "--output", str(folder)]
+    command = [sys.executable, "-m", "polytask", "demo", "--scenario", str(scenario), "--workspace", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, env=dict(os.environ))
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout, json.loads((folder / "summary.json").read_text(encoding="utf-8"))
@@ -87,7 +87,7 @@ def _ids(answer: dict[str, Any]) -> str:
 
 
 def test_a_wrong_scenario_ends_with_one_line_and_exit_code_1(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "polytask", "demo", "--scenario", "nonsense", "--output", str(tmp_path)]
+    command = [sys.executable, "-m", "polytask", "demo", "--scenario", "nonsense", "--workspace", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("error: scenario 'nonsense' is not known")

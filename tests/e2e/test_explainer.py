@@ -125,7 +125,7 @@ def scraped(url: str, name: str) -> dict[str, float]:
 def test_its_calls_are_on_its_metrics_and_in_its_log(explainer: ExplainerProcess):
     def counts() -> list[float]:
         codes = scraped(explainer.url, "polytask_explainer_requests_total")
-        stages = scraped(explainer.url, "polytask_explainer_stage_seconds_count")
+        stages = scraped(explainer.url, "polytask_explainer_stage_duration_seconds_count")
         (explained,) = scraped(explainer.url, "polytask_explainer_explanations_total").values()
         return [
             codes.get('{code="OK"}', 0),
@@ -141,7 +141,7 @@ def test_its_calls_are_on_its_metrics_and_in_its_log(explainer: ExplainerProcess
     with pytest.raises(RequestError):
         ask(explainer.url, "ten")
     assert [after - earlier for after, earlier in zip(counts(), before, strict=True)] == [1, 1, 1, 2]
-    assert scraped(explainer.url, "polytask_explainer_calls_in_work") == {"": 0}
+    assert scraped(explainer.url, "polytask_explainer_requests_in_flight") == {"": 0}
     (labels,) = scraped(explainer.url, "polytask_explainer_bundle_info")
     assert f'model_version="{VERSION}"' in labels
     lines = [json.loads(line) for line in explainer.log.read_text(encoding="utf-8").splitlines()]
@@ -171,7 +171,9 @@ def test_a_shutdown_ends_what_was_accepted_and_refuses_the_rest(
             os.killpg(triton, signal.SIGSTOP)
             try:
                 calls = [pool.submit(httpx.post, f"{process.url}{EXPLAIN}", json=body, timeout=20) for _ in range(2)]
-                wait_for(lambda: scraped(process.url, "polytask_explainer_calls_in_work") == {"": 2}, "no call came")
+                wait_for(
+                    lambda: scraped(process.url, "polytask_explainer_requests_in_flight") == {"": 2}, "no call came"
+                )
                 os.kill(process.process_id, signal.SIGTERM)
                 ready = f"{process.url}/v2/health/ready"
                 wait_for(lambda: "shutting down" in httpx.get(ready, timeout=5).text, "still ready")

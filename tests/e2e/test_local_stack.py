@@ -134,7 +134,7 @@ def check_commands(folder: Path) -> None:
     answer = json.loads(ask(folder, "--user", "10", "--task", "item", "--k", "2", "--json").stdout)
     assert (list(answer["tasks"]), len(answer["tasks"]["item"])) == (["item"], 2)
     first = answer["tasks"]["item"][0]["id"]
-    words = ["--less-of", str(first), "--slate", "4", "--weight", "item=2", "--json"]
+    words = ["--disliked-item", str(first), "--slate", "4", "--task-weight", "item=2", "--json"]
     answer = json.loads(ask(folder, "--user", "10", *words).stdout)
     assert first not in [entry["id"] for entry in answer["tasks"]["item"]]
     assert len(answer["slate"]) == 4

@@ -72,7 +72,7 @@ def test_metrics_count_calls_rows_tasks_and_refusals(small_stack: LocalStack, cl
     def counts() -> list[float]:
         codes = values(small_stack, "polytask_requests", "polytask_requests_total")
         rows = values(small_stack, "polytask_rows", "polytask_rows_total")
-        tasks = values(small_stack, "polytask_task_rows", "polytask_task_rows_total")
+        tasks = values(small_stack, "polytask_task_predictions", "polytask_task_predictions_total")
         cold = values(small_stack, "polytask_cold_starts", "polytask_cold_starts_total")
         return [codes.get(("OK",), 0), codes.get(("INVALID_ARGUMENT",), 0), rows[()], tasks[("item",)], cold[()]]
 

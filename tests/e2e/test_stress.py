@@ -187,5 +187,5 @@ def has_ended(stack: LocalStack) -> bool:
 def calls_under_way(stack: LocalStack) -> int:
     with urllib.request.urlopen(f"{stack.rest_url}/metrics", timeout=10) as response:
         lines = response.read().decode().splitlines()
-    names = ("polytask_calls_in_work ", "polytask_calls_waiting ")
+    names = ("polytask_requests_in_flight ", "polytask_requests_queued ")
     return int(sum(float(line.split()[1]) for line in lines if line.startswith(names)))

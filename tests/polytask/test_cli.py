@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from polytask import cli
 from polytask.errors import DataError
+from polytask.renamed import OPTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 # As pyproject.toml has them: the installed package may be older.
@@ -108,6 +109,24 @@ def test_a_shell_completes_commands_and_options(app: typer.Typer):
         }
         shown = CliRunner().invoke(app, [], env=shell, prog_name="polytask")
         assert expected in shown.output.split()
+
+
+RENAMED = [(command, old, new) for command, names in OPTIONS.items() for old, new in names.items()]
+
+
+@pytest.mark.parametrize(("command", "old", "new"), RENAMED)
+def test_the_error_of_an_old_option_names_the_new_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, command: str, old: str, new: str
+):
+    build = cli.build_app
+    monkeypatch.setattr(cli, "build_app", lambda: build(POINTS))
+    monkeypatch.setattr("sys.argv", ["polytask", command, old, "x"])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == cli.WRONG_COMMAND_LINE
+    assert capsys.readouterr().err == f"error: {old} was renamed; use {new}. See: polytask {command} --help\n"
+    known = typer.main.get_command(build(POINTS)).commands[command].params
+    assert new.partition(",")[0] in [word for option in known for word in (*option.opts, *option.secondary_opts)]
 
 
 def fails(point: str = "x") -> None:

@@ -91,7 +91,7 @@ def test_two_nodes_train_the_model_of_one(
     (tmp_path / "machines").mkdir()
     state.controller = Machines(state, tmp_path / "machines")
     said: list[str] = []
-    settings = {"exchange": str(tmp_path / "exchange"), "hours": 0.05, "poll_seconds": 0.05, "cluster": cluster}
+    settings = {"shared_storage": str(tmp_path / "exchange"), "hours": 0.05, "poll_seconds": 0.05, "cluster": cluster}
     came_to = train_on_nodes(nodes, real, tmp_path / "together" / "model", said.append, **settings)
     assert sum("epoch 2/2" in line for line in said) == 1
     train_model(real.scenario, real.tables, real.training_set, tmp_path / "alone" / "model", lambda line: None)
@@ -121,7 +121,7 @@ class Step:
         self.said: list[str] = []
 
     def run(self, hours: float = 1.0, **changed: Any) -> dict[str, str | float]:
-        settings = {"exchange": str(self.folder / "exchange"), "cluster": self.cluster, "poll_seconds": 0.005}
+        settings = {"shared_storage": str(self.folder / "exchange"), "cluster": self.cluster, "poll_seconds": 0.005}
         settings |= changed
         return train_on_nodes(self.nodes, self.inputs, self.folder / "model", self.said.append, hours=hours, **settings)
 
@@ -241,8 +241,8 @@ def test_a_cluster_that_refuses_says_what_is_missing(state: State, step: Step, c
 
 
 def test_a_place_to_meet_and_a_namespace_are_needed(step: Step, state: State) -> None:
-    with pytest.raises(TrainingError, match="exchange: is empty; allowed: s3://"):
-        step.run(exchange="")
+    with pytest.raises(TrainingError, match="shared_storage: is empty; allowed: s3://"):
+        step.run(shared_storage="")
     assert state.calls == []
     with pytest.raises(TrainingError, match="training_namespace: is empty"):
         own_namespace()

@@ -16,7 +16,7 @@ GPUS = TrainingSteps(cpu="16", memory="64Gi", accelerators=4)
 
 
 def test_the_job_asks_for_what_the_scenario_says(nodes: Nodes) -> None:
-    job = train_job("train-small-1", replace(nodes, processes=2), "s3://bucket/train-small-1", 90.4)
+    job = train_job("train-small-1", replace(nodes, nproc_per_node=2), "s3://bucket/train-small-1", 90.4)
     assert TrainerV1alpha1TrainJob.from_dict(job).to_dict() == job
     assert (job["apiVersion"], job["kind"], job["metadata"]["name"]) == (
         "trainer.kubeflow.org/v1alpha1",
@@ -55,7 +55,7 @@ def problems_of_pod(patch: dict[str, Any], trainer: dict[str, Any]) -> list[str]
 
 def test_credentials_come_from_a_secret_and_gpus_are_asked_for(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
-    job = train_job("train-small-1", replace(nodes, processes=4, resources=GPUS), "s3://bucket/x", 90)
+    job = train_job("train-small-1", replace(nodes, nproc_per_node=4, resources=GPUS), "s3://bucket/x", 90)
     assert "hunter2" not in str(job)
     sources = {one["name"]: one["valueFrom"]["secretKeyRef"] for one in job["spec"]["trainer"]["env"][1:]}
     assert sources["AWS_SECRET_ACCESS_KEY"] == {
@@ -101,7 +101,7 @@ def test_a_name_is_of_inputs_code_and_processes(nodes: Nodes, monkeypatch: pytes
     others = [
         job_name("Small_data " * 9, nodes, {"files": {"a": "2"}}),
         job_name("Small_data " * 9, replace(nodes, count=3), {"files": {"a": "1"}}),
-        job_name("Small_data " * 9, replace(nodes, processes=2), {"files": {"a": "1"}}),
+        job_name("Small_data " * 9, replace(nodes, nproc_per_node=2), {"files": {"a": "1"}}),
         job_name("Small_data " * 9, replace(nodes, image="x"), {"files": {"a": "1"}}),
     ]
     monkeypatch.setattr("trainer.train_job.code_sha256", lambda: "other")
@@ -110,13 +110,13 @@ def test_a_name_is_of_inputs_code_and_processes(nodes: Nodes, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("count", "processes", "words"),
+    ("count", "nproc_per_node", "words"),
     [
-        (1, 4, "nodes: 1; allowed: 2 and more"),
-        (2, 3, "processes: 3; allowed: 4, one for each accelerator"),
-        (2, 0, "processes: 0; allowed: 4"),
+        (1, 4, "num_nodes: 1; allowed: 2 and more"),
+        (2, 3, "nproc_per_node: 3; allowed: 4, one for each accelerator"),
+        (2, 0, "nproc_per_node: 0; allowed: 4"),
     ],
 )
-def test_numbers_that_do_not_fit_are_refused(count: int, processes: int, words: str) -> None:
+def test_numbers_that_do_not_fit_are_refused(count: int, nproc_per_node: int, words: str) -> None:
     with pytest.raises(TrainingError, match=words):
-        Nodes(count, processes, "image", GPUS)
+        Nodes(count, nproc_per_node, "image", GPUS)

@@ -100,9 +100,9 @@ class InPlace:
         return has_two_bundles(live) or self._is_ready(earlier, live, patient)
 
     def _is_ready(self, earlier: Revision, live: Object, patient: bool) -> bool:
-        """Whether all pods are of `earlier` and ready, with `patient` within `answer_seconds` while some are."""
+        """Whether all pods are of `earlier` and ready, with `patient` within `response_timeout` while some are."""
         cluster, settings, document = self._steps.cluster, self._steps.settings, earlier.fields(self._name)
-        end = time.monotonic() + settings.answer_seconds
+        end = time.monotonic() + settings.response_timeout
         while not is_ready(cluster, live, document):
             if not patient or time.monotonic() > end or not some_available(cluster, self._name, document):
                 return False

@@ -106,10 +106,10 @@ class Second:
     def _wait_until_gone(self, name: str) -> None:
         """Wait while an earlier one is being deleted: fields applied to it would be deleted with it."""
         settings = self._steps.settings
-        end = time.monotonic() + settings.ready_seconds
+        end = time.monotonic() + settings.ready_timeout
         while "deletionTimestamp" in (self._cluster.get(INFERENCE_SERVICE, name) or {"metadata": {}})["metadata"]:
             if time.monotonic() > end:
-                raise NotServing(f"{name}: an earlier one is still being deleted after {settings.ready_seconds:g} s")
+                raise NotServing(f"{name}: an earlier one is still being deleted after {settings.ready_timeout:g} s")
             time.sleep(settings.poll_seconds)
 
     def _abort_promotion(self, live: Object, earlier: Revision, wanted: Revision, signal: str) -> None:

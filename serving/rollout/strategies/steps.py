@@ -45,14 +45,14 @@ class Steps:
 
     def apply(self, document: Mapping[str, Any], dry_run: bool = False) -> Object:
         """Give the InferenceService the fields of a revision, or only see whether it would take them."""
-        return self.cluster.apply(INFERENCE_SERVICE, document, force=self.settings.take_over, dry_run=dry_run)
+        return self.cluster.apply(INFERENCE_SERVICE, document, force=self.settings.force_conflicts, dry_run=dry_run)
 
     def start(self, revision: Revision) -> None:
         """Give a stopped InferenceService its first model, and only then let KServe make pods of it."""
         document = revision.fields(self.settings.name)
         del document["metadata"]["annotations"]
-        self.cluster.apply(INFERENCE_SERVICE, document, force=self.settings.take_over)
-        first_model.start(self.cluster, self.settings.name, self.settings.take_over)
+        self.cluster.apply(INFERENCE_SERVICE, document, force=self.settings.force_conflicts)
+        first_model.start(self.cluster, self.settings.name, self.settings.force_conflicts)
 
     def wait(self, name: str, document: Mapping[str, Any]) -> Object:
         """The InferenceService once it is ready, by pods of `document` alone."""
@@ -61,7 +61,7 @@ class Steps:
             self.cluster,
             name,
             document,
-            seconds=settings.ready_seconds,
+            seconds=settings.ready_timeout,
             poll_seconds=settings.poll_seconds,
             failing_seconds=settings.failing_seconds,
         )
@@ -73,7 +73,7 @@ class Steps:
     def answers(self, name: str, revision: Revision, rounds: int = 3, seconds: float | None = None) -> None:
         """Wait until `name` answers with the revision's model: every task of a release, any of an earlier one.
 
-        For `answer_seconds` of the settings, or for `seconds`.
+        For `response_timeout` of the settings, or for `seconds`.
         """
         ours = revision.contract_sha256 == self.release.contract.checksum
         tasks: Sequence[str] = self.tasks if ours else ()
@@ -82,7 +82,7 @@ class Steps:
             wait_for_answers(
                 endpoint,
                 Expected(revision.model_version, revision.contract_sha256, tasks),
-                seconds=self.settings.answer_seconds if seconds is None else seconds,
+                seconds=self.settings.response_timeout if seconds is None else seconds,
                 poll_seconds=self.settings.poll_seconds,
                 rounds=rounds,
             )
@@ -120,7 +120,7 @@ class Steps:
     def hurried(self) -> Iterator[None]:
         """Wait no longer than `stop_seconds` for anything in the block."""
         before = self.settings
-        self.settings = replace(before, ready_seconds=before.stop_seconds, answer_seconds=before.stop_seconds)
+        self.settings = replace(before, ready_timeout=before.stop_seconds, response_timeout=before.stop_seconds)
         try:
             yield
         finally:

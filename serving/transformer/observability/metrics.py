@@ -44,7 +44,7 @@ class _Served(Collector):
 
 
 class Metrics:
-    """Everything the transformer counts. One per process and registry: Prometheus refuses a name twice."""
+    """All metrics of the transformer. One per process and registry: Prometheus refuses a name twice."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -53,43 +53,45 @@ class Metrics:
         def histogram(name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
             return Histogram(f"polytask_{name}", text, labels, buckets=buckets, registry=registry)
 
-        self.requests = counter("requests", "Calls that reached the model, by gRPC status.", "code")
-        self.request_seconds = histogram("request_seconds", "Duration of a whole call.", SECONDS)
-        self.stage_seconds = histogram("stage_seconds", "Duration of a stage of an answered call.", SECONDS, "stage")
-        self.rows = counter("rows", "Users asked about in answered calls.")
-        self.task_rows = counter("task_rows", "Users answered, by task.", "task")
-        self.top_score = histogram("top_score", "The best score (or the value) of each answer.", SCORES, "task")
-        self.cold_starts = counter("cold_starts", "Users the feature store knows nothing about.")
-        self.truncated = counter("truncated_texts", "Texts that were cut to the model's token length.")
-        self.stale = counter("stale_features", "Users with a feature older than its view's TTL, left out.")
+        self.requests = counter("requests", "Requests that reached the model, by gRPC status code.", "code")
+        self.request_duration = histogram("request_duration_seconds", "Duration of a whole request.", SECONDS)
+        self.stage_duration = histogram(
+            "stage_duration_seconds", "Duration of a stage of a successful request.", SECONDS, "stage"
+        )
+        self.rows = counter("rows", "Users in successful requests.")
+        self.task_predictions = counter("task_predictions", "Predictions, one per user and task.", "task")
+        self.top_score = histogram("top_score", "Best score, or value, of each prediction.", SCORES, "task")
+        self.cold_starts = counter("cold_starts", "Users without features in the online store.")
+        self.truncated = counter("truncated_texts", "Texts truncated to the maximum number of tokens.")
+        self.stale = counter("stale_features", "Users with a feature older than its TTL, which is left out.")
         self.degraded = counter(
-            "degraded_responses", "Responses without stored features: the store was unavailable or slow."
+            "degraded_responses", "Responses without stored features, because the online store was unavailable or slow."
         )
-        self.text_vectors = counter("text_vectors", "Texts by where their vectors came from.", "source")
-        self.texts_ahead = counter("texts_encoded_ahead", "Texts encoded for calls to come, at the start of a release.")
+        self.text_vectors = counter("text_vectors", "Texts by the source of their vectors.", "source")
+        self.texts_ahead = counter("texts_encoded_ahead", "Texts encoded in the background at the start of a release.")
         self.feature_age = histogram(
-            "feature_age_seconds", "Time between a view's values and the moment of the request.", AGES, "view"
+            "feature_age_seconds", "Age of a view's values at the time of the request.", AGES, "view"
         )
-        self.feature_refreshes = counter("feature_refreshes", "Readings of the feature registry.", "outcome")
+        self.feature_refreshes = counter("feature_refreshes", "Refreshes of the feature registry.", "outcome")
         self.feature_errors = counter(
             "feature_store_errors",
-            "Reads of the feature store that failed or took too long, but for the caller's own deadline.",
+            "Online reads that failed or timed out, except by the client's own deadline.",
         )
         self.predictor_errors = counter(
-            "predictor_errors", "Calls to a model that failed, but for the caller's own deadline.", "model"
+            "predictor_errors", "Requests to a model that failed, except by the client's own deadline.", "model"
         )
-        self.batches_rerun = counter("batches_rerun", "Batches that failed and were run again call by call.", "work")
-        self.in_work = Gauge("polytask_calls_in_work", "Calls that are worked on.", registry=registry)
-        self.waiting = Gauge("polytask_calls_waiting", "Calls that wait for their turn.", registry=registry)
+        self.batches_rerun = counter("batches_rerun", "Batches that failed and were run again one by one.", "work")
+        self.in_flight = Gauge("polytask_requests_in_flight", "Requests in flight.", registry=registry)
+        self.queued = Gauge("polytask_requests_queued", "Requests queued.", registry=registry)
         for work in (STORE_READ, RECOMMENDER, TEXT_ENCODER, MULTITASK):
             self.batches_rerun.labels(work)
         for model in (TEXT_ENCODER, MULTITASK):
             self.predictor_errors.labels(model)  # there from the start: a rate needs a first value
         # What every call counts, resolved once: `labels` costs as much as counting does.
-        self._stages = {stage: self.stage_seconds.labels(stage) for stage in STAGES}
+        self._stages = {stage: self.stage_duration.labels(stage) for stage in STAGES}
         self._flags = ((self.cold_starts, COLD_START), (self.truncated, TRUNCATED), (self.stale, STALE_FEATURES))
         self._code = cache(self.requests.labels)
-        self._task = cache(lambda task: (self.task_rows.labels(task), self.top_score.labels(task)))
+        self._task = cache(lambda task: (self.task_predictions.labels(task), self.top_score.labels(task)))
         self._view = cache(self.feature_age.labels)
         self._source = cache(self.text_vectors.labels)
         self._served = _Served()
@@ -100,14 +102,14 @@ class Metrics:
         self._served.contract = contract
 
     def watch(self, admission: "Admission") -> None:
-        """Say how many calls are in work and waiting."""
-        self.in_work.set_function(lambda: admission.in_work)
-        self.waiting.set_function(lambda: admission.waiting)
+        """Report how many requests are in flight and queued."""
+        self.in_flight.set_function(lambda: admission.in_work)
+        self.queued.set_function(lambda: admission.waiting)
 
     def called(self, record: "CallRecord") -> None:
         """Count a call that ended, whatever its end."""
         self._code(record.code).inc()
-        self.request_seconds.observe(record.elapsed())
+        self.request_duration.observe(record.elapsed())
         if record.code != "OK":
             return
         for stage, seconds in record.seconds.items():

@@ -114,7 +114,7 @@ def test_steps_get_what_the_scenario_asks_for(small_scenario_file: Path, tmp_pat
     assert "accelerator" not in executors["exec-ingest"]["container"]["resources"]
     parameters = pipeline["root"]["inputDefinitions"]["parameters"]
     assert parameters["scenario"]["defaultValue"] == str(file)
-    assert parameters["target"]["defaultValue"] == "/mnt/models/small"
+    assert parameters["registry_dir"]["defaultValue"] == "/mnt/models/small"
 
 
 def test_the_report_comes_whatever_happens_and_its_address_from_a_secret(compiled: Path) -> None:

@@ -115,7 +115,7 @@ def test_an_unknown_user_is_no_error(place: Path) -> None:
     assert "would be done" in run(place, "--dry-run", user=f"0{USER}.0")
 
 
-@pytest.mark.parametrize("option", ["--workspace", "--feature-store", "--published"])
+@pytest.mark.parametrize("option", ["--workspace", "--feature-store", "--registry-dir"])
 def test_a_folder_that_is_not_there_is_no_place_without_the_user(place: Path, option: str) -> None:
     with pytest.raises(PolytaskError, match=f"{option}: .*/typo is no folder"):
         run(place, option, str(place / "typo"))

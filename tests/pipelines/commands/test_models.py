@@ -31,7 +31,7 @@ def registry(small_scenario: Scenario, tmp_path: Path) -> FolderRegistry:
 
 
 def run(registry: FolderRegistry, scenario: Path, *arguments: str) -> Result:
-    options = ["--scenario", str(scenario), "--folder", str(registry.folder)]
+    options = ["--scenario", str(scenario), "--registry-dir", str(registry.folder)]
     before = list(arguments[:1]) if arguments[:1] in (("rollback",), ("prune",)) else []
     result = CliRunner().invoke(models, [*before, *options, *arguments[len(before) :]])
     if result.exception is not None:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -13,7 +14,8 @@ from typer.testing import CliRunner
 
 from components.add_task import add_task
 from pipelines.all_pipelines import PIPELINES
-from pipelines.commands.run import chosen, run
+from pipelines.commands.run import KINDS, run
+from pipelines.endpoint.arguments import TYPES, ArgumentError, parse_parameters
 from pipelines.local_runner.failure import PipelineError
 from polytask.contract.contract import load_contract
 from polytask.data.tables import Tables
@@ -55,7 +57,7 @@ def test_new_items_a_new_task_and_recommendations_to_all(
     new = pd.DataFrame({"item_id": [5001], "title": ["A comedy"], "year": [1999], "genres": ["Comedy"]})
     old = tables.items.assign(genres=tables.items["genres"].map("|".join))
     pd.concat([new, old]).to_csv(tmp_path / "items.csv", index=False)
-    output = started("refresh_catalogue", *where, "--set", f"items={tmp_path / 'items.csv'}")
+    output = started("refresh_catalogue", *where, "--param", f"items={tmp_path / 'items.csv'}")
     assert "1 items appended, 0 with another text, 0 gone" in output
     assert steps(output) == [*DATA, "refresh-items", "evaluate", "compare", "gate", "deploy", "smoke"]
     second = live(registry)
@@ -76,9 +78,9 @@ def test_new_items_a_new_task_and_recommendations_to_all(
 
     # Two epochs on so few events do not tell what will be liked: the task has to clear its bar first.
     with pytest.raises(PipelineError, match=r"step 'gate' failed .*: refused: liked auc .* falls below its gate"):
-        started("add_task", *where, "--set", f"task={TASK}")
+        started("add_task", *where, "--param", f"task={TASK}")
     assert live(registry).version == second.version
-    output = started("add_task", *where, "--set", f"task={TASK.replace('kind', 'baseline_gate: none, kind')}")
+    output = started("add_task", *where, "--param", f"task={TASK.replace('kind', 'baseline_gate: none, kind')}")
     assert steps(output) == [*DATA, "add-task", "evaluate", "compare", "gate", "deploy", "smoke"]
     assert "has no liked to compare with" in output
     third = live(registry)
@@ -87,7 +89,7 @@ def test_new_items_a_new_task_and_recommendations_to_all(
     assert "liked: 16 requests, values from" in (workspace / "small" / "pipeline" / "pipeline.log").read_text()
 
     file = tmp_path / "all.parquet"
-    output = started("batch_recommend", *where, "--set", "k=2", "--set", f"output={file}")
+    output = started("batch_recommend", *where, "--param", "k=2", "--param", f"output={file}")
     assert f"for 30 users, model {third.version}: {file}".replace(" ", "") in re.sub(r"\s", "", output)
     assert "the runner itself took" in output
     assert pq.read_metadata(file).num_rows == 210
@@ -127,7 +129,7 @@ def test_the_step_that_adds_a_task(
     training_frame(small_scenario, tables).to_parquet(rows.path)
     model, bundle = Output(tmp_path / "out" / "model"), Output(tmp_path / "out" / "bundle")
     named = {"scenario": str(small_scenario_file), "training_set": rows, "model": model, "bundle": bundle}
-    add_task.python_func(task=TASK, target=str(workspace / "small" / "published"), **named)
+    add_task.python_func(task=TASK, registry_dir=str(workspace / "small" / "published"), **named)
     contract = load_contract(Path(bundle.path))
     assert [task.name for task in contract.scenario.tasks] == ["item", "user", "scene", "liked"]
     assert bundle.metadata["model_version"] == contract.model_version
@@ -142,7 +144,7 @@ def test_without_a_live_version_nothing_is_left(small_scenario_file: Path, tmp_p
         add_task.python_func(
             scenario=str(small_scenario_file),
             task=TASK,
-            target=str(tmp_path / "published"),
+            registry_dir=str(tmp_path / "published"),
             training_set=out,
             model=out,
             bundle=out,
@@ -160,21 +162,31 @@ def test_a_task_may_be_given_as_text_or_as_a_file(tmp_path: Path) -> None:
         read_task("a: [")
 
 
+def parsed(pipeline: str, *given: str) -> dict[str, Any]:
+    kinds = {name: KINDS[one.annotation] for name, one in PIPELINES[pipeline].parameters.items()}
+    return parse_parameters(given, kinds)
+
+
+def test_every_parameter_has_a_type_of_the_command_line() -> None:
+    annotations = {one.annotation for pipeline in PIPELINES.values() for one in pipeline.parameters.values()}
+    assert annotations <= set(KINDS) and set(KINDS.values()) <= set(TYPES)
+
+
 def test_parameters_get_the_types_of_the_pipeline() -> None:
-    known = PIPELINES["batch_recommend"].parameters
-    assert chosen(known, ["k=5", "output=a=b"]) == {"k": 5, "output": "a=b"}
-    assert chosen(PIPELINES["train_and_deploy"].parameters, ["gpu=False"]) == {"gpu": False}
-    assert chosen(PIPELINES["refresh_features"].parameters, ["late_hours=1.5"]) == {"late_hours": 1.5}
+    assert parsed("batch_recommend", "k=5", "output=a=b") == {"k": 5, "output": "a=b"}
+    assert parsed("train_and_deploy", "gpu=False") == {"gpu": False}
+    assert parsed("refresh_features", "late_hours=1.5") == {"late_hours": 1.5}
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("k=many", r"--set k: invalid value 'many'; expected a value of type int"),
-        ("kk=3", r"--set kk=3: allowed: name=value with a name of scenario, feature_store"),
-        ("k", r"--set k: allowed: name=value"),
+        ("k=many", r"--param k: invalid value 'many'; expected a whole number"),
+        ("kk=3", r"--param kk: unknown parameter; expected one of scenario, feature_store"),
+        ("k", r"--param k: no value; expected name=value"),
+        ("target=/mnt/models", r"--param target: this parameter was renamed; use registry_dir=/mnt/models"),
     ],
 )
 def test_wrong_parameters_are_named(words: str, message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        chosen(PIPELINES["batch_recommend"].parameters, [words])
+    with pytest.raises(ArgumentError, match=message):
+        parsed("batch_recommend", words)

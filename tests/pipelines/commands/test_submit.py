@@ -59,13 +59,13 @@ def test_a_run_is_started_and_followed(url: str, state: State) -> None:
         {"state": "SUCCEEDED", "run_details": {"task_details": [done, step("root", "SUCCEEDED")]}},
     ]
     state.busy = [503, 503]  # it is restarted meanwhile
-    output = run(url, "--param", "storage=s3://models/a=b", "--param", "gpu=true", "--experiment", "nightly")
+    output = run(url, "--param", "storage_uri=s3://models/a=b", "--param", "gpu=true", "--experiment", "nightly")
     assert f"started {url}/#/runs/details/run_id-1" in output.splitlines()[0]
     assert output.count("✓ Train: succeeded in 42 s") == 1
     assert "root" not in output and "the run succeeded" in output
     assert "Run details" not in output and "Experiment details" not in output  # the client's own words
     (started,) = state.runs
-    assert started["runtime_config"]["parameters"] == {"storage": "s3://models/a=b", "gpu": True}
+    assert started["runtime_config"]["parameters"] == {"storage_uri": "s3://models/a=b", "gpu": True}
     reference = started["pipeline_version_reference"]
     assert reference == {"pipeline_id": "pipeline_id-1", "pipeline_version_id": "pipeline_version_id-1"}
     assert started["experiment_id"] == "experiment_id-1"
@@ -113,9 +113,9 @@ def test_the_token(url: str, state: State, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_wrong_parameters_are_refused_before_anything_is_sent(url: str, state: State) -> None:
-    with pytest.raises(ArgumentError, match=r"--param storge: the pipeline has no such parameter; allowed: .*storage"):
+    with pytest.raises(ArgumentError, match=r"--param storge: unknown parameter; expected one of .*storage_uri"):
         run(url, "--param", "storge=s3://models")
-    with pytest.raises(ArgumentError, match="--param gpu: 'yes'; allowed: true or false"):
+    with pytest.raises(ArgumentError, match="--param gpu: invalid value 'yes'; expected true or false"):
         run(url, "--param", "gpu=yes")
     assert state.calls == []
 
@@ -131,14 +131,14 @@ def test_types_of_parameters() -> None:
         "x=much": "a number",
         "l={}": "a JSON list",
         "s=[]": "a JSON object",
-        "n": "key=value",
+        "n": "name=value",
     }.items():
         with pytest.raises(ArgumentError, match=words):
             typed_arguments([entry], spec)
-    with pytest.raises(ArgumentError, match="--param n: is given twice"):
+    with pytest.raises(ArgumentError, match="--param n: given twice"):
         typed_arguments(["n=1", "n=2"], spec)
     del parameters["n"]["isOptional"]
-    with pytest.raises(ArgumentError, match="--param n: is missing and has no default"):
+    with pytest.raises(ArgumentError, match="--param n: missing; it has no default"):
         typed_arguments([], spec)
 
 

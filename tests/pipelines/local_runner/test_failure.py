@@ -45,7 +45,7 @@ def join(scenario: str, tables: dsl.Input[dsl.Dataset], training_set: dsl.Output
 
 
 @dsl.pipeline(name="up-to-the-model")
-def up_to_the_model(scenario: str, code_version: str, work_folder: str) -> None:
+def up_to_the_model(scenario: str, code_version: str, checkpoint_dir: str) -> None:
     """As `train_and_deploy` starts, but for the feature store."""
     tables = ingest(scenario=scenario, code_version=code_version)
     rows = join(scenario=scenario, tables=tables.outputs["tables"])
@@ -54,7 +54,7 @@ def up_to_the_model(scenario: str, code_version: str, work_folder: str) -> None:
         code_version=code_version,
         tables=tables.outputs["tables"],
         training_set=rows.outputs["training_set"],
-        work_folder=work_folder,
+        checkpoint_dir=checkpoint_dir,
     )
 
 
@@ -79,7 +79,7 @@ class Workspace:
         arguments = {
             "scenario": str(self.scenario),
             "code_version": " ".join(sha256_file(path) for path in (self.scenario, *self.sources)),
-            "work_folder": str(self.folder),
+            "checkpoint_dir": str(self.folder),
         }
         return run_pipeline(up_to_the_model, arguments, self.root, Console(file=io.StringIO()))
 

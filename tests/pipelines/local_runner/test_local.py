@@ -19,7 +19,7 @@ def test_a_failing_step_is_named_with_its_cause(tmp_path: Path) -> None:
     arguments = {
         "scenario": str(tmp_path / "missing.yaml"),
         "feature_store": str(tmp_path / "store"),
-        "target": str(tmp_path / "published"),
+        "registry_dir": str(tmp_path / "published"),
         "code_version": "test",
     }
     with pytest.raises(PipelineError, match=r"step 'fingerprint' failed[\s\S]*missing\.yaml: cannot be read"):

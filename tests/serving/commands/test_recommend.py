@@ -103,9 +103,8 @@ def test_what_is_served_is_the_demo_of_the_scenario(tmp_path: Path, monkeypatch:
 def test_every_option_reaches_the_server(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SECRET", " s3cret\n")
     with running() as server:
-        words = (
-            "--user 5 --recent 8 --recent 9 --exclude 7 --less-of 6 --filter year=1990..1999 --json --token-env SECRET"
-        )
+        words = "--user 5 --recent-item 8 --recent-item 9 --exclude-item 7 --disliked-item 6"
+        words += " --filter year=1990..1999 --json --token-env SECRET"
         shown = CliRunner().invoke(app, [*words.split(), "--url", server.url])
     assert shown.exit_code == 0, shown.output
     assert json.loads(shown.stdout)["tasks"] == {"stars": [{"value": 4.5}]}

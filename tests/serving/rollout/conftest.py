@@ -108,8 +108,8 @@ def installed(cluster: Cluster) -> Cluster:
 def settings(server: Server) -> Settings:
     return Settings(
         url=server.url + "/services/{name}",
-        ready_seconds=2.0,
-        answer_seconds=0.5,
+        ready_timeout=2.0,
+        response_timeout=0.5,
         failing_seconds=0.03,
         poll_seconds=0.005,
         step_seconds=0.02,

@@ -57,7 +57,7 @@ def test_a_bundle_is_rolled_out_and_the_second_time_nothing_changes(
     registry = FolderRegistry(published)
     state.contracts[str(VERSION)] = contract.checksum
     state.stale_reads = 0
-    arguments = ["--bundle", str(published / str(VERSION)), "--storage", "s3://models/small"]
+    arguments = ["--bundle", str(published / str(VERSION)), "--storage-uri", "s3://models/small"]
     arguments += ["--url", server.url + "/services/{name}"]
     done = run(kubeconfig, *arguments, "--registry", str(published))
     assert done.returncode == 0, done.stderr

@@ -37,7 +37,7 @@ def test_a_pod_that_pod_security_refuses_is_reported_at_once(
     state.pod_refusal = REFUSED.format(container)
     started = time.monotonic()
     with pytest.raises(RolloutError, match="violates PodSecurity") as caught:
-        roll_out(installed, release(1), replace(settings, ready_seconds=40))
+        roll_out(installed, release(1), replace(settings, ready_timeout=40))
     assert remedy in str(caught.value)
     assert time.monotonic() - started < 30
 
@@ -53,7 +53,7 @@ def test_a_webhook_that_does_not_respond_is_waited_for(
     timer = threading.Timer(10 * settings.failing_seconds, respond)
     timer.start()
     try:
-        assert roll_out(installed, release(1), replace(settings, ready_seconds=30)).action == "deployed"
+        assert roll_out(installed, release(1), replace(settings, ready_timeout=30)).action == "deployed"
     finally:
         timer.cancel()
 

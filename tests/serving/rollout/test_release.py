@@ -59,6 +59,6 @@ def test_a_damaged_bundle_is_refused(bundle: Path):
     ],
 )
 def test_wrong_settings_are_refused_before_anything_is_done(change: dict[str, str], message: str, tmp_path: Path):
-    settings = {"storage": "s3://models", "namespace": "test", **change}
+    settings = {"storage_uri": "s3://models", "namespace": "test", **change}
     with pytest.raises(RolloutError, match=message):
         deploy(tmp_path / "no-such-bundle", **settings)

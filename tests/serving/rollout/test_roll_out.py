@@ -75,7 +75,7 @@ def test_a_stale_ready_is_not_believed(installed: Cluster, state: State, setting
     state.stale_reads = 10**6  # the controller hangs: the status stays Ready, of the generation before
     reason = r"not ready within 0.1 s: .*transformer: its Deployment is not yet the one of this model"
     with pytest.raises(RolloutError, match=reason):
-        roll_out(installed, release(2), replace(settings, ready_seconds=0.1))
+        roll_out(installed, release(2), replace(settings, ready_timeout=0.1))
 
 
 def test_a_model_that_does_not_load_is_taken_back_and_the_reason_told(
@@ -106,7 +106,7 @@ def test_a_failed_load_is_not_waited_out(installed: Cluster, state: State, setti
     roll_out(installed, release(1), settings)
     started = time.monotonic()
     with pytest.raises(RolloutError, match="BlockedByFailedLoad"):
-        roll_out(installed, release(2, storage="s3://models/broken"), replace(settings, ready_seconds=300))
+        roll_out(installed, release(2, storage="s3://models/broken"), replace(settings, ready_timeout=300))
     assert time.monotonic() - started < 60
 
 
@@ -158,7 +158,7 @@ def test_a_field_that_someone_else_set_is_a_conflict_until_it_is_taken_over(
     with pytest.raises(Conflicting, match=r'spec.predictor.model.storageUri: conflict with "kubectl-edit"'):
         roll_out(installed, release(2), settings)
     assert live(state)["metadata"]["generation"] == generation
-    roll_out(installed, release(2), replace(settings, take_over=True))
+    roll_out(installed, release(2), replace(settings, force_conflicts=True))
     assert address(state) == "s3://models/small/2/repository"
 
 

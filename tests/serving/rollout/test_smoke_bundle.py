@@ -85,9 +85,9 @@ def test_the_step_asks_whoever_serves(small_bundle: Path, monkeypatch: pytest.Mo
         "serving.rollout.smoke_bundle.smoke_through_service", lambda *where: asked.append(where) or "answers"
     )
     monkeypatch.setattr("serving.rollout.smoke_bundle.smoke_in_process", lambda folder: [f"in process: {folder}"])
-    smoke.python_func(published="/p/7", storage="s3://models", namespace="shop")
+    smoke.python_func(published="/p/7", storage_uri="s3://models", namespace="shop")
     assert asked == [(Path("/p/7"), "recommender", "shop")]
-    smoke.python_func(published="/p/7", storage="s3://models", namespace="shop", strategy="shadow")
+    smoke.python_func(published="/p/7", storage_uri="s3://models", namespace="shop", strategy="shadow")
     smoke.python_func(published="/p/7")
     assert len(asked) == 1
     assert capsys.readouterr().out == "answers\nin process: /p/7\nin process: /p/7\n"

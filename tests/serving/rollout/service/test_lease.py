@@ -134,6 +134,6 @@ def test_a_model_that_somebody_else_deployed_is_not_rolled_back(
     with pytest.raises(
         RolloutError, match="another field manager has changed recommender since; it is not rolled back"
     ):
-        roll_out(installed, release(2, "s3://models/mute"), replace(settings, answer_seconds=1.0))
+        roll_out(installed, release(2, "s3://models/mute"), replace(settings, response_timeout=1.0))
     taking.join(5)
     assert address(state) == "s3://models/mute-by-hand"

@@ -91,7 +91,7 @@ def test_a_person_who_stops_it_is_respected_until_it_is_taken_over(
     with pytest.raises(Conflicting, match=r"serving\.kserve\.io/stop: conflict with \"kubectl-annotate\""):
         roll_out(created, release(2), settings)
     assert address(state) == "s3://models/small/1/repository"
-    roll_out(created, release(2), replace(settings, take_over=True))
+    roll_out(created, release(2), replace(settings, force_conflicts=True))
     assert annotation(state) == "false"
 
 

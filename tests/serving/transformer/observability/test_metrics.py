@@ -24,15 +24,15 @@ def test_an_answered_call_is_counted_by_rows_flags_and_stages(registry: Collecto
     assert value("polytask_rows_total") == 3
     names = ("cold_starts", "truncated_texts", "stale_features")
     assert [value(f"polytask_{name}_total") for name in names] == [2, 0, 1]
-    assert value("polytask_stage_seconds_sum", {"stage": "text"}) == pytest.approx(0.03)
-    assert value("polytask_stage_seconds_count", {"stage": "post"}) == 1
+    assert value("polytask_stage_duration_seconds_sum", {"stage": "text"}) == pytest.approx(0.03)
+    assert value("polytask_stage_duration_seconds_count", {"stage": "post"}) == 1
 
 
 def test_a_refused_call_counts_by_its_status_alone(registry: CollectorRegistry):
     Metrics(registry).called(CallRecord(code="INVALID_ARGUMENT", batch=3, flags={"cold_start": 2}))
     value = registry.get_sample_value
     assert value("polytask_requests_total", {"code": "INVALID_ARGUMENT"}) == 1
-    assert value("polytask_request_seconds_count") == 1
+    assert value("polytask_request_duration_seconds_count") == 1
     assert value("polytask_rows_total") == value("polytask_cold_starts_total") == 0
 
 
@@ -40,7 +40,7 @@ def test_the_best_scores_of_a_list_are_observed_and_an_empty_list_is_not(registr
     scores = np.array([[3.0, 1.0], [0.3, 0.2], [MASKED_SCORE, MASKED_SCORE]], dtype=np.float32)
     Metrics(registry).answered("item", {"item_scores": AnswerTensor("item_scores", "FP32", scores)})
     value = registry.get_sample_value
-    assert value("polytask_task_rows_total", {"task": "item"}) == 3
+    assert value("polytask_task_predictions_total", {"task": "item"}) == 3
     assert value("polytask_top_score_count", {"task": "item"}) == 2
     assert value("polytask_top_score_bucket", {"task": "item", "le": "0.5"}) == 1
 
