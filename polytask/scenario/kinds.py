@@ -90,6 +90,12 @@ def unregister_kind(name: str) -> None:
     _registered.pop(name, None)
 
 
+def forget_entry_points() -> None:
+    """Read the entry points again at the next use, after a package was installed or removed."""
+    _entry_points.cache_clear()
+    _loaded.cache_clear()
+
+
 def quoted(names: tuple[str, ...]) -> str:
     """Return names as in an error: `'a', 'b' or 'c'`."""
     words = [repr(name) for name in names]

@@ -144,7 +144,7 @@ class Task(Section):
             )
         if self.classes is not None and len(set(self.classes)) < max(2, len(self.classes)):
             raise ValueError("`classes` needs at least two names, each once")
-        if kind.reads_column != (self.label.source is not None):
+        if kind.reads_column != (self.label.table is not None):
             raise ValueError(
                 f"`label.source` is needed with kind {kinds_with('reads_column')} and only there; kind is {self.kind!r}"
             )
