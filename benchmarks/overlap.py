@@ -12,7 +12,6 @@ from benchmarks.calls import UserCall
 from benchmarks.workbench import Workbench
 from polytask.contract.tensors import MASKED_SCORE
 from polytask.errors import ContractError
-from polytask.scenario.names import ITEMS
 
 LEAST_OVERLAP = 0.98
 
@@ -40,9 +39,9 @@ def overlap_of(bench: Workbench, answered: Sequence[tuple[UserCall, Mapping[str,
             pairs = zip(call.users, call.queries, strict=True)
             answers = client.recommend_many([Question(user, query, call.timestamp) for user, query in pairs])
             for task in bench.contract.scenario.tasks:
-                if task.kind != "retrieval":
+                if task.catalogue is None:
                     continue
-                catalogue = bench.bundle.catalogues[task.catalogue or ITEMS]
+                catalogue = bench.bundle.catalogues[task.catalogue]
                 for row, answer in enumerate(answers):
                     served = [entry.id for entry in answer.tasks[task.name] if isinstance(entry, Ranked)]
                     rows, scores = alone[f"{task.name}_ids"][row], alone[f"{task.name}_scores"][row]

@@ -147,7 +147,7 @@ def api_reference(scenario: Scenario) -> str:
 def _inputs(scenario: Scenario) -> Iterable[tuple[str, str, str, str]]:
     lengths = scenario.features
     tasks = ", ".join(f"`{task.name}`" for task in scenario.tasks)
-    top = min([task.top_k for task in scenario.tasks if task.kind == "retrieval"], default=1000)
+    top = min([task.top_k for task in scenario.tasks if task.catalogue is not None], default=1000)
     meanings = {
         parse.USER_ID: f"Required. Keys of users; B from 1 to {MAX_BATCH_SIZE}. An unknown one is a cold start.",
         parse.QUERY: f"What the user typed, at most {parse.MAX_QUERY_CHARACTERS} characters; '' for nothing.",

@@ -1,9 +1,10 @@
 """Names, types and shapes of every tensor between the model and the world, derived from the scenario alone."""
 
-from typing import Literal
+from typing import Literal, Protocol, cast
 
 from pydantic import BaseModel, ConfigDict
 
+from polytask.scenario.kinds import kind_of
 from polytask.scenario.schema import Scenario, Task
 
 INPUT_IDS = "input_ids"
@@ -68,21 +69,16 @@ def multitask_inputs(scenario: Scenario, dim: int) -> list[TensorSpec]:
     return specs
 
 
-def task_outputs(task: Task) -> list[TensorSpec]:
-    """The tensors that answer one task.
+class OutputKind(Protocol):
+    """The part of a task kind that names the tensors of the model."""
 
-    Retrieval: `<task>_ids` (B, K) catalogue rows and `<task>_scores` (B, K), best first. Classification:
-    `<task>_scores` (B, C). Regression: `<task>_values` (B, 1).
-    """
-    if task.kind == "retrieval":
-        return [
-            TensorSpec(name=f"{task.name}_ids", dtype="INT64", shape=(task.top_k,)),
-            TensorSpec(name=f"{task.name}_scores", dtype="FP32", shape=(task.top_k,)),
-        ]
-    if task.kind == "regression":
-        return [TensorSpec(name=f"{task.name}_values", dtype="FP32", shape=(1,))]
-    classes = 1 if task.classes is None else len(task.classes)
-    return [TensorSpec(name=f"{task.name}_scores", dtype="FP32", shape=(classes,))]
+    def outputs(self, task: Task) -> list[TensorSpec]:
+        """Return the tensors of the model that answer `task`, named `<task>_<suffix>`."""
+
+
+def task_outputs(task: Task) -> list[TensorSpec]:
+    """The tensors that answer one task, from its kind: `<task>_ids`, `<task>_scores` or `<task>_values`."""
+    return cast(OutputKind, kind_of(task)).outputs(task)
 
 
 def answer_outputs(scenario: Scenario) -> list[TensorSpec]:

@@ -1,18 +1,24 @@
-"""What each task should have answered for each event, from the scenario's `label` entries."""
+"""The label of each event for each task, from the scenario's `label` entries; the kind of a task derives it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol, cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from polytask.data.catalogue import PADDING_ROW, Catalogue
-from polytask.errors import DataError
-from polytask.scenario.names import HIDDEN, INTERACTIONS, ITEMS, USERS
+from polytask.data.catalogue import Catalogue
+from polytask.scenario.kinds import kind_of
+from polytask.scenario.names import INTERACTIONS, ITEMS, USERS
 from polytask.scenario.schema import Scenario, Task
 
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float32]
+# A column (n,), and whether errors must hide its values -> labels (n,) or (n, M), and which rows have one (n,).
+Convert = Callable[[pd.Series, bool], tuple[FloatArray, BoolArray]]
 
 
 @dataclass(frozen=True)
@@ -35,92 +41,88 @@ class TaskLabels:
         return self.values[events]
 
 
+class LabelEvents:
+    """The events (n,) from which a kind derives the labels of one task.
+
+    Attributes:
+        fulfilled: (n,) bool: events that fulfil `label.where`.
+        train: (n,) bool: events of the training split.
+    """
+
+    def __init__(
+        self, scenario: Scenario, task: Task, events: pd.DataFrame, train: BoolArray, catalogues: dict[str, Catalogue]
+    ) -> None:
+        self._scenario, self._task, self._events, self._catalogues = scenario, task, events, catalogues
+        self.train = train
+        self.fulfilled = np.ones(len(events), dtype=np.bool_)
+        if task.label.where is not None:
+            # A missing number fulfils no condition.
+            fulfilled = events[task.label.where.column] >= task.label.where.at_least
+            self.fulfilled = fulfilled.fillna(False).to_numpy(dtype=np.bool_)
+
+    def __len__(self) -> int:
+        """Number of events."""
+        return len(self._events)
+
+    @cached_property
+    def item_rows(self) -> IntArray:
+        """The item of each event, (n,); 0 for an unknown item."""
+        items = self._catalogues[ITEMS]
+        return items.rows(self._events[items.key])
+
+    @cached_property
+    def user_rows(self) -> IntArray:
+        """The user of each event, (n,)."""
+        users = self._catalogues[USERS]
+        return users.rows(self._events[users.key])
+
+    @property
+    def items(self) -> int:
+        """Number of items N."""
+        return len(self._catalogues[ITEMS])
+
+    @property
+    def users(self) -> int:
+        """Number of users U."""
+        return len(self._catalogues[USERS])
+
+    def of_column(self, convert: Convert, *, by_item: bool = False) -> TaskLabels:
+        """Return the labels from the column that the task's label names.
+
+        Args:
+            convert: Converts the column of the events, or that of the items.
+            by_item: Keep labels of items as 0/1 per item and class instead of copying them to the events.
+        """
+        column, table = self._task.label.column, self._task.label.table
+        assert column is not None
+        hidden = column in self._scenario.personal_columns(table or INTERACTIONS)
+        if table != ITEMS:
+            values, present = convert(self._events[column], hidden)
+            return TaskLabels(mask=self.fulfilled & present, values=values)
+        values, present = convert(self._catalogues[ITEMS].table[column], hidden)
+        # Row 0, the unknown item, has no label.
+        values, present = np.concatenate([np.zeros_like(values[:1]), values]), np.concatenate([[False], present])
+        mask = self.fulfilled & present[self.item_rows]
+        if by_item:
+            return TaskLabels(mask=mask, by_item=values.astype(np.bool_))
+        return TaskLabels(mask=mask, values=values[self.item_rows])
+
+
+class LabelKind(Protocol):
+    """The part of a task kind that derives labels."""
+
+    def labels(self, task: Task, events: LabelEvents) -> TaskLabels:
+        """Return the labels of `task` for `events`. Raises DataError for a value that is not allowed."""
+
+
 def event_labels(
     scenario: Scenario,
     events: pd.DataFrame,
     train: BoolArray,
     catalogues: dict[str, Catalogue],
 ) -> dict[str, TaskLabels]:
-    """Labels of every task for `events` (n rows); `train` (n,) marks the events that peers may be found in."""
-    return {task.name: _labels(scenario, task, events, train, catalogues) for task in scenario.tasks}
-
-
-def _labels(
-    scenario: Scenario, task: Task, events: pd.DataFrame, train: BoolArray, catalogues: dict[str, Catalogue]
-) -> TaskLabels:
-    where = np.ones(len(events), dtype=np.bool_)
-    if task.label.where is not None:
-        # A missing number fulfils no condition.
-        fulfilled = events[task.label.where.column] >= task.label.where.at_least
-        where = fulfilled.fillna(False).to_numpy(dtype=np.bool_)
-    if task.label.source == "peers":
-        return _peers(events, train & where, where, catalogues)
-    if task.kind == "retrieval":
-        rows = _item_rows(events, catalogues)
-        return TaskLabels(mask=where & (rows != PADDING_ROW), values=rows.astype(np.float32))
-    column = task.label.column
-    assert column is not None
-    if task.label.source == "interaction":
-        hidden = column in scenario.personal_columns(INTERACTIONS)
-        values, present = _numbers(task, events[column], hidden)
-        return TaskLabels(mask=where & present, values=values)
-    hidden = column in scenario.personal_columns(ITEMS)
-    values, present = _numbers(task, catalogues[ITEMS].table[column], hidden)
-    # Row 0, the unknown item, has no label.
-    values, present = np.concatenate([np.zeros_like(values[:1]), values]), np.concatenate([[False], present])
-    rows = _item_rows(events, catalogues)
-    if task.kind == "multilabel":
-        return TaskLabels(mask=where & present[rows], by_item=values.astype(np.bool_))
-    return TaskLabels(mask=where & present[rows], values=values[rows])
-
-
-def _peers(events: pd.DataFrame, liking: BoolArray, where: BoolArray, catalogues: dict[str, Catalogue]) -> TaskLabels:
-    """Who else has an event on the same item among those that `liking` (n,) marks."""
-    users, items = catalogues[USERS], catalogues[ITEMS]
-    item_rows, user_rows = _item_rows(events, catalogues), users.rows(events[users.key])
-    peers = np.zeros((len(items) + 1, len(users) + 1), dtype=np.bool_)
-    peers[item_rows[liking], user_rows[liking]] = True
-    # The user itself is not its own peer.
-    others: IntArray = peers.sum(axis=1)[item_rows] - peers[item_rows, user_rows]
-    return TaskLabels(mask=where & (others > 0), by_item=peers)
-
-
-def _item_rows(events: pd.DataFrame, catalogues: dict[str, Catalogue]) -> IntArray:
-    items = catalogues[ITEMS]
-    return items.rows(events[items.key])
-
-
-def _numbers(task: Task, column: pd.Series, hidden: bool) -> tuple[NDArray[np.float32], BoolArray]:
-    """A column (n,) as labels, (n,) or (n, M) for multilabel, and which of its rows have one (n,).
-
-    A missing value, and an empty list of classes, is no label. With `hidden` no error shows a value.
-    """
-    present = column.notna().to_numpy(dtype=np.bool_)
-    if task.kind == "multilabel":
-        flags = np.zeros((len(column), len(task.classes or ())), dtype=np.float32)
-        for row in np.flatnonzero(present):
-            flags[row, _class_numbers(task, column.iloc[row], hidden)] = 1
-        return flags, np.asarray(flags.any(axis=1))
-    numbers = np.zeros(len(column), dtype=np.float32)
-    if task.kind == "multiclass":
-        numbers[present] = _class_numbers(task, column[present], hidden)
-        return numbers, present
-    numbers[present] = column[present].to_numpy(dtype=np.float32)
-    if task.label.at_least is not None:
-        numbers = (numbers >= task.label.at_least).astype(np.float32)
-    if task.kind == "binary" and not np.isin(numbers, (0, 1)).all():
-        wrong = np.unique(numbers[~np.isin(numbers, (0, 1))])[:5].tolist()
-        shown = HIDDEN if hidden else ", ".join(f"{value:g}" for value in wrong)
-        raise DataError(f"task {task.name!r}: {shown} in the data; allowed: 0, 1")
-    return numbers, present
-
-
-def _class_numbers(task: Task, names: "pd.Series[str] | list[str]", hidden: bool) -> list[int]:
-    number = {name: position for position, name in enumerate(task.classes or ())}
-    unknown = sorted({str(name) for name in names if name not in number})
-    if unknown:
-        shown = HIDDEN if hidden else ", ".join(unknown[:5])
-        raise DataError(
-            f"task {task.name!r}: {shown} in the data; allowed: {', '.join(number)} (what `classes` of the task names)"
-        )
-    return [number[name] for name in names]
+    """Labels of every task for `events` (n rows); `train` (n,) marks the events of the training split."""
+    return {
+        task.name: cast(LabelKind, kind_of(task)).labels(task, LabelEvents(scenario, task, events, train, catalogues))
+        for task in scenario.tasks
+    }

@@ -7,16 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from polytask.evaluation.requests import Requests
+from polytask.data.evaluation_requests import Requests
 from polytask.evaluation.study import Method
 from polytask.scenario.schema import Task
+from polytask.tasks.metrics import metrics_of
 
 BINS = 10
 
 
 def calibration(requests: Requests, methods: Mapping[str, Method]) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Per binary task and method the points of its diagram; see `reliability`."""
-    tasks = [task for task in requests.dataset.scenario.tasks if task.kind == "binary"]
+    """Per task with one probability and method the points of its diagram; see `reliability`."""
+    tasks = [task for task in requests.dataset.scenario.tasks if metrics_of(task).has_probability]
     if not tasks:
         return {}
     scores = {name: method(requests) for name, method in methods.items()}
@@ -29,7 +30,7 @@ def calibration(requests: Requests, methods: Mapping[str, Method]) -> dict[str, 
 def reliability(requests: Requests, task: Task, scores: NDArray[np.float32]) -> list[dict[str, Any]]:
     """Per tenth of the probability that holds a request: mean probability, observed share, number of requests.
 
-    `task` is binary, `scores` (m,) or (m, 1) are its logits.
+    `task` has one probability, `scores` (m,) or (m, 1) are its logits.
     """
     labelled = requests.labelled(task)
     positive = requests.labels(task) > 0

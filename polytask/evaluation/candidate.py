@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from polytask.data.dataset import Dataset
+from polytask.data.evaluation_requests import split_requests
 from polytask.data.splits import Split
-from polytask.evaluation.baselines import Tuned
 from polytask.evaluation.calibration import calibration
 from polytask.evaluation.examples import examples
 from polytask.evaluation.query_check import Asked, query_report
-from polytask.evaluation.requests import split_requests
 from polytask.evaluation.study import MODEL, Method, baseline_methods, model_method, study
 from polytask.evaluation.summary import summary_of
+from polytask.evaluation.tuning import Tuned
 from polytask.model.cold_start import load_cold_start
 from polytask.model.multitask import MultiTaskModel
 from polytask.text.language_model import LanguageModel

@@ -8,12 +8,12 @@ import torch
 from numpy.typing import NDArray
 
 from polytask.data.dataset import Dataset
+from polytask.data.evaluation_requests import Requests, split_requests
 from polytask.data.splits import Split
-from polytask.evaluation.baselines import Tuned, tuned_baselines
-from polytask.evaluation.classification import Classification, classification_of
-from polytask.evaluation.measures import task_statistics
-from polytask.evaluation.requests import Requests, split_requests
+from polytask.evaluation.measures import classification_of, task_statistics
 from polytask.evaluation.served import NO_ROWS, served_scores
+from polytask.evaluation.tuning import Tuned, tuned_baselines
+from polytask.metrics.classification import Classification
 from polytask.metrics.weighted import value_of
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Task

@@ -4,17 +4,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
 
 from polytask.data.catalogue import PADDING_ROW, Catalogue
 from polytask.data.dataset import Dataset
+from polytask.data.evaluation_requests import Requests, split_requests
 from polytask.evaluation.evaluate import request_scores
 from polytask.evaluation.measures import listed_rows
-from polytask.evaluation.requests import Requests, split_requests
 from polytask.evaluation.served import NO_ROWS
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Task
+from polytask.tasks.metrics import metrics_of
 from polytask.text.templates import fill, item_text
 
 EXAMPLES = 10
@@ -68,8 +68,7 @@ def title_of(dataset: Dataset, catalogue: str, row: int) -> str:
 def _answers(request: Requests, task: Task, scores: NDArray[np.float32]) -> dict[str, Any]:
     judged = bool(request.labelled(task)[0])
     label: Any = request.labels(task)[0] if judged else None
-    if task.kind == "retrieval":
-        assert task.catalogue is not None
+    if task.catalogue is not None:
         order = [int(row) for row in listed_rows(request, task, scores, scores.shape[1])[0] if row != PADDING_ROW]
         listed = [
             {"title": title_of(request.dataset, task.catalogue, row), "right": judged and _is_right(label, row)}
@@ -77,20 +76,7 @@ def _answers(request: Requests, task: Task, scores: NDArray[np.float32]) -> dict
         ]
         single = judged and np.ndim(label) == 0 and int(label) in order
         return {"judged": judged, "listed": listed, "rank": order.index(int(label)) + 1 if single else None}
-    answer: dict[str, Any] = {"judged": judged, "label": None}
-    if task.kind in ("regression", "binary"):
-        value = float(scores.reshape(-1)[0])
-        if label is not None:
-            answer["label"] = bool(label) if task.kind == "binary" else float(label)
-        return {**answer, "value": float(expit(value)) if task.kind == "binary" else value}
-    classes = task.classes or ()
-    shares = softmax(scores[0])
-    best = np.argsort(-shares, kind="stable")[:ANSWERS_SHOWN]
-    if label is not None and task.kind == "multilabel":
-        answer["label"] = [name for name, holds in zip(classes, label, strict=True) if holds]
-    elif label is not None:
-        answer["label"] = classes[int(label)]
-    return {**answer, "classes": [{"name": classes[n], "probability": float(shares[n])} for n in best]}
+    return {"judged": judged, **metrics_of(task).example(task, scores, label)}
 
 
 def _is_right(label: Any, row: int) -> bool:

@@ -5,13 +5,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from polytask.data.dataset import Dataset
+from polytask.data.evaluation_requests import requests_before
 from polytask.data.priorities import Priorities
 from polytask.evaluation.evaluate import model_scores
-from polytask.evaluation.measures import LIST_LENGTH, task_statistics
-from polytask.evaluation.requests import requests_before
+from polytask.evaluation.measures import task_statistics
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.names import USERS
 from polytask.scenario.schema import Task
+from polytask.tasks.metrics import metrics_of
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -22,14 +23,14 @@ BATCH = 256
 
 
 def learn_priorities(model: MultiTaskModel, dataset: Dataset) -> Priorities:
-    """The follow rate of every user and task but regression ones.
+    """The follow rate of every user, and of every task whose kind has a follow metric.
 
     Training events say how users differ (few users have more than one event that the model has not trained on), while
     validation events, of which it has seen none, say how often suggestions are followed at all. The rate of a user is
     (sum + c * mean) / (n + c) over its n newest training events, the credibility estimate of Buehlmann (1967) with
     c = variance within users / variance between users, times (mean over validation) / (mean over training).
     """
-    tasks = [task for task in dataset.scenario.tasks if task.kind != "regression"]
+    tasks = [task for task in dataset.scenario.tasks if metrics_of(task).follow is not None]
     train = _newest(dataset, np.flatnonzero(dataset.train))
     validation = np.flatnonzero(dataset.split == "validation")
     in_training, unseen = (followed(model, dataset, tasks, events) for events in (train, validation))
@@ -55,14 +56,9 @@ def followed(model: MultiTaskModel, dataset: Dataset, tasks: list[Task], events:
         for task in tasks:
             statistics = task_statistics(requests, task, scores[task.name])
             nothing = np.full(len(requests), np.nan)
-            parts[task.name].append(statistics[_follow_metric(task)](one_by_one) if statistics else nothing)
+            metric = metrics_of(task).follow
+            parts[task.name].append(statistics[metric](one_by_one) if statistics and metric else nothing)
     return {name: np.concatenate([np.zeros(0), *values]) for name, values in parts.items()}
-
-
-def _follow_metric(task: Task) -> str:
-    if task.kind == "retrieval":
-        return f"precision@{LIST_LENGTH}" if task.label.source == "peers" else f"hr@{LIST_LENGTH}"
-    return "hr@1" if task.kind == "multilabel" else "accuracy"
 
 
 def _newest(dataset: Dataset, events: IntArray) -> IntArray:

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from polytask.data.catalogue import PADDING_ROW, Catalogue
 from polytask.data.dataset import Dataset, with_vectors
+from polytask.data.evaluation_requests import Requests
 from polytask.errors import DataError
 from polytask.evaluation.evaluate import model_scores
-from polytask.evaluation.requests import Requests
 from polytask.evaluation.served import served_scores
 from polytask.evaluation.study import Method
 from polytask.model.cold_start import load_cold_start

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.data.dataset import Dataset
+from polytask.data.evaluation_requests import Requests, split_requests
 from polytask.data.request import RequestFeatures
 from polytask.evaluation.evaluate import scores_with
 from polytask.evaluation.measures import LIST_LENGTH, listed_rows
-from polytask.evaluation.requests import Requests, split_requests
 from polytask.evaluation.served import NO_ROWS, served_scores
-from polytask.model.multitask import MultiTaskModel, follows_an_item
+from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import QueryCheck, Task
+from polytask.tasks.kind import kind_of
 
 Encode = Callable[[list[str]], NDArray[np.float32]]
 IntArray = NDArray[np.int64]
@@ -47,7 +48,7 @@ def query_report(asked: Sequence[Asked]) -> list[dict[str, Any]]:
     lists of two users: 1 where everybody gets the same list.
     """
     dataset = asked[0].dataset
-    task = next((task for task in dataset.scenario.tasks if follows_an_item(task)), None)
+    task = next((task for task in dataset.scenario.tasks if kind_of(task).follows_items), None)
     checks = dataset.scenario.evaluation.queries
     if task is None or not checks:
         return []

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from polytask.data.catalogue import PADDING_ROW
 from polytask.data.dataset import Dataset
-from polytask.evaluation.requests import Requests
+from polytask.data.evaluation_requests import Requests
 
 BoolArray = NDArray[np.bool_]
 

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.data.dataset import Dataset
-from polytask.evaluation.baselines import Tuned
+from polytask.data.evaluation_requests import Requests
 from polytask.evaluation.evaluate import model_scores
-from polytask.evaluation.measures import DESCRIPTIVE, LOWER_IS_BETTER, task_statistics
-from polytask.evaluation.requests import Requests
+from polytask.evaluation.measures import DESCRIPTIVE, lower_is_better, task_statistics
 from polytask.evaluation.served import NO_ROWS, served_scores
 from polytask.evaluation.slices import slices_of
+from polytask.evaluation.tuning import Tuned
 from polytask.metrics.bootstrap import RESAMPLES, Sampled, average, sampled
 from polytask.metrics.weighted import FloatArray, Statistic, Weights
 from polytask.model.multitask import MultiTaskModel
@@ -168,7 +168,7 @@ def _within(statistic: Statistic, chosen: NDArray[np.bool_]) -> Statistic:
 def _verdict(metric: str, low: float, high: float) -> str:
     if not low > 0 and not high < 0:
         return "level"
-    return "better" if (high < 0) == (metric in LOWER_IS_BETTER) else "worse"
+    return "better" if (high < 0) == (metric in lower_is_better()) else "worse"
 
 
 def _number(value: float) -> float | None:

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polytask.data.splits import Split
-from polytask.evaluation.baselines import Tuned
 from polytask.evaluation.measures import LIST_LENGTH, primary_metric
 from polytask.evaluation.study import MODEL, PREVIOUS, Study
+from polytask.evaluation.tuning import Tuned
 from polytask.metrics.bootstrap import SEED
 from polytask.scenario.schema import Scenario
 

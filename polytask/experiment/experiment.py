@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.data.dataset import Dataset, with_scenario, with_vectors
+from polytask.data.evaluation_requests import split_requests
 from polytask.data.splits import Split
-from polytask.evaluation.baselines import Tuned, tuned_baselines
 from polytask.evaluation.calibration import calibration
 from polytask.evaluation.examples import examples
 from polytask.evaluation.previous import previous_method
 from polytask.evaluation.query_check import Asked, query_report
-from polytask.evaluation.requests import split_requests
 from polytask.evaluation.study import (
     MODEL,
     PREVIOUS,
@@ -29,6 +28,7 @@ from polytask.evaluation.study import (
     study,
 )
 from polytask.evaluation.summary import ABLATION, summary_of
+from polytask.evaluation.tuning import Tuned, tuned_baselines
 from polytask.experiment.held_out_items import cold_report
 from polytask.experiment.trainings import Trained, Trainings, data_sha256
 from polytask.experiment.variants import Variant, variants_of, with_seed

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from polytask.contract.tensors import HISTORY, SEEN
 from polytask.data.catalogue import PADDING_ROW
 from polytask.data.dataset import Dataset
-from polytask.evaluation.requests import Requests, split_requests
+from polytask.data.evaluation_requests import Requests, split_requests
 from polytask.evaluation.served import listed_scores
 from polytask.metrics.ranking import hit_rate, ranks_of
 from polytask.model.cold_start import WARM_FIRST, ColdStart, next_item_task

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from polytask.data.catalogue import PADDING_ROW, Catalogue
 from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Scenario, Task
+from polytask.tasks.kind import kind_of
 from polytask.text.templates import is_missing
 
 
@@ -71,7 +72,7 @@ def _inverse_lengths(vectors: Tensor) -> Tensor:
 
 
 def _has_classes_of_items(task: Task) -> bool:
-    return task.classes is not None and task.label.source == "item"
+    return kind_of(task).scores_classes and task.label.table == ITEMS
 
 
 def _buffer(task: Task) -> str:

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from polytask.contract.contract import TaskFigures
 from polytask.data.dataset import Dataset
+from polytask.data.evaluation_requests import Requests, split_requests
 from polytask.evaluation.evaluate import scores_with
-from polytask.evaluation.measures import LIST_LENGTH, LOWER_IS_BETTER, listed_rows, primary_metric, task_statistics
-from polytask.evaluation.requests import Requests, split_requests
+from polytask.evaluation.measures import lower_is_better, primary_metric, task_statistics
 from polytask.metrics.bootstrap import sampled
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Task
+from polytask.tasks.metrics import metrics_of
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -74,7 +75,7 @@ def task_figures(requests: Requests, task: Task, float32: FloatArray, other: Flo
         return figures
     values = sampled({"before": before, "after": after}, len(requests), RESAMPLES)
     lost = values["after"] - values["before"]
-    if metric not in LOWER_IS_BETTER:
+    if metric not in lower_is_better():
         lost = values["before"] - values["after"]
     low, high = lost.interval()
     return figures.model_copy(
@@ -87,26 +88,8 @@ def task_figures(requests: Requests, task: Task, float32: FloatArray, other: Flo
 
 
 def agreement(requests: Requests, task: Task, one: FloatArray, other: FloatArray) -> float:
-    """How far the answers of one task are the same, 1 where all are.
-
-    Lists: the mean share of the first ten that stand in both. Shelves: likewise for half of the classes, at most ten.
-    One class, or yes and no: the share of requests with the same answer. Numbers: their correlation.
-    """
-    if task.kind == "regression":
-        x, y = one.reshape(-1), other.reshape(-1)
-        return float(np.corrcoef(x, y)[0, 1]) if x.std() > 0 and y.std() > 0 else float(np.allclose(x, y))
-    if task.kind == "binary":
-        return float(((one > 0) == (other > 0)).mean())
-    if task.kind == "multiclass":
-        return float((one.argmax(axis=1) == other.argmax(axis=1)).mean())
-    if task.kind == "multilabel":
-        length = max(1, min(LIST_LENGTH, one.shape[1] // 2))
-        first, second = (np.argsort(-scores, axis=1, kind="stable")[:, :length] + 1 for scores in (one, other))
-    else:
-        first, second = (listed_rows(requests, task, scores, LIST_LENGTH) for scores in (one, other))
-    both = ((first[:, :, None] == second[:, None, :]) & (first[:, :, None] > 0)).sum(axis=(1, 2))
-    listed = (first > 0).sum(axis=1)
-    return float((both[listed > 0] / listed[listed > 0]).mean()) if listed.any() else 1.0
+    """How far the answers of one task are the same, 1 where all are; the kind of the task says what is compared."""
+    return metrics_of(task).agreement(requests, task, one, other)
 
 
 def failures(figures: Mapping[str, TaskFigures]) -> list[str]:

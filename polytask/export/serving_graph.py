@@ -9,11 +9,10 @@ from polytask.contract.tensors import MASKED_SCORE
 from polytask.data.catalogue import Catalogue
 from polytask.export.disliked_items import DislikedItems
 from polytask.model.cold_start import below_the_first
-from polytask.model.heads import answer
 from polytask.model.multitask import Catalogues, MultiTaskModel
 from polytask.model.transition import TransitionTables
 from polytask.scenario.names import ITEMS, USERS
-from polytask.scenario.schema import Task
+from polytask.tasks.learning import learning_of
 
 
 class ServingGraph(nn.Module):
@@ -73,15 +72,14 @@ class ServingGraph(nn.Module):
                 logits[task.name] = self.disliked_items(task, logits[task.name], disliked, self.items)
         outputs: list[Tensor] = []
         for task in self.model.scenario.tasks:
-            if task.catalogue is None:
-                outputs.append(answer(task, logits[task.name]))
-            else:
+            scores = logits[task.name]
+            if task.catalogue is not None:
                 new = self.new_items if self.has_new_items and task.catalogue == ITEMS else None
-                scores = _masked(logits[task.name], excluded[task.catalogue], new)
+                scores = _masked(scores, excluded[task.catalogue], new)
                 if allowed is not None and task.catalogue == ITEMS:
                     # After the rule for new items: a filter takes rows out of the list and changes no score.
                     scores = torch.where(allowed, scores, MASKED_SCORE)
-                outputs += _best_rows(task, scores)
+            outputs += learning_of(task).predict(task, scores)
         return (*outputs, text_vector.clone())
 
 
@@ -99,13 +97,3 @@ def _masked(logits: Tensor, excluded: Tensor, new: Tensor | None) -> Tensor:
     padding = torch.zeros(logits.shape[0], 1, dtype=torch.int64)
     masked = logits.scatter(1, torch.cat([excluded, padding], dim=1), MASKED_SCORE)
     return masked if new is None else below_the_first(masked, new)
-
-
-def _best_rows(task: Task, masked: Tensor) -> list[Tensor]:
-    """Masked logits (B, N + 1) -> rows (B, K) and scores (B, K), best first; masked rows become 0."""
-    batch, rows = masked.shape
-    missing = task.top_k - rows
-    if missing > 0:
-        masked = torch.cat([masked, torch.full((batch, missing), MASKED_SCORE)], dim=1)
-    scores, best = torch.topk(masked, task.top_k, dim=1)
-    return [torch.where(scores > MASKED_SCORE / 2, best, torch.zeros_like(best)), scores]

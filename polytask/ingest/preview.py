@@ -17,6 +17,7 @@ from polytask.ingest.run import clean, read_source
 from polytask.ingest.timeline import order_events
 from polytask.scenario.names import HIDDEN, INTERACTIONS, ITEMS, USERS
 from polytask.scenario.schema import Scenario, Task
+from polytask.tasks.metrics import metrics_of
 from polytask.text.templates import TextTokenizer, item_text, request_text
 from polytask.text.time_context import time_context
 
@@ -108,18 +109,13 @@ def _labels(scenario: Scenario, tables: Tables, split: "np.ndarray[Any, Any]") -
 
 def _class_shares(task: Task, labels: TaskLabels, scenario: Scenario, tables: Tables) -> dict[str, float]:
     """The share of the labelled events by class; of a binary task that of `yes`; nothing for other kinds."""
-    if task.kind not in ("multiclass", "multilabel", "binary") or not labels.mask.any():
+    if not labels.mask.any():
         return {}
     rows = np.zeros(len(labels.mask), dtype=np.int64)
     if labels.by_item is not None:
         items = catalogues_of(scenario, tables)[ITEMS]
         rows = items.rows(tables.interactions[items.key])
-    values = labels.of(np.flatnonzero(labels.mask), rows)
-    if task.kind == "binary":
-        return {"yes": float(values.mean())}
-    if task.kind == "multilabel":
-        return dict(zip(task.classes or (), values.mean(axis=0).tolist(), strict=True))
-    return {name: float((values == number).mean()) for number, name in enumerate(task.classes or ())}
+    return metrics_of(task).shares(task, labels.of(np.flatnonzero(labels.mask), rows))
 
 
 def _shown(task: Task, shares: Mapping[str, float]) -> str:

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from polytask.data.catalogue import PADDING_ROW, Catalogue
 from polytask.data.dataset import Dataset
+from polytask.data.evaluation_requests import Requests, split_requests
 from polytask.errors import DataError
 from polytask.evaluation.gate import Difference, Verdict, judge
 from polytask.evaluation.measures import primary_metric
 from polytask.evaluation.previous import previous_method
-from polytask.evaluation.requests import Requests, split_requests
 from polytask.evaluation.served import without_rows
 from polytask.evaluation.study import MODEL, PREVIOUS, Method, Study, model_method, study
 from polytask.jobs.evaluate import evaluate_model

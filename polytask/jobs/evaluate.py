@@ -5,11 +5,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from polytask.evaluation.baselines import tuned_baselines
+from polytask.data.evaluation_requests import split_requests
 from polytask.evaluation.candidate import candidate_results
 from polytask.evaluation.evaluate import evaluate_splits
 from polytask.evaluation.report import render_report
-from polytask.evaluation.requests import split_requests
+from polytask.evaluation.tuning import tuned_baselines
 from polytask.jobs.inputs import Say, candidate_dataset
 from polytask.model.cold_start import load_cold_start
 from polytask.scenario.schema import Scenario

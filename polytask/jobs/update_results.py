@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from polytask.contract.contract import Contract
 from polytask.data.catalogue import Catalogue
 from polytask.data.dataset import Dataset
+from polytask.data.evaluation_requests import split_requests
 from polytask.data.request import RequestFeatures
 from polytask.data.splits import Split
 from polytask.evaluation.evaluate import TaskMetrics, request_scores, task_metrics
-from polytask.evaluation.requests import split_requests
 from polytask.jobs.inputs import Say
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Scenario, Task

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from polytask.contract.tensors import MASKED_SCORE
 from polytask.model.item_table import ItemTable
-from polytask.model.multitask import Catalogues, Histories, MultiTaskModel, follows_an_item
+from polytask.model.multitask import Catalogues, Histories, MultiTaskModel
 from polytask.model.transition import TransitionTables
 from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Scenario, Task
 from polytask.storage.atomic import atomic_file
 from polytask.storage.safetensors_file import save_tensors
+from polytask.tasks.kind import kind_of
 
 FILE = "cold_start.safetensors"
 WARM_FIRST = 5
@@ -66,7 +67,7 @@ class ColdStart(nn.Module):
 
 def next_item_task(scenario: Scenario) -> Task | None:
     """The task whose list new items join: the first that asks for the item of the next event."""
-    return next((task for task in scenario.tasks if follows_an_item(task)), None)
+    return next((task for task in scenario.tasks if kind_of(task).follows_items), None)
 
 
 def started_logits(

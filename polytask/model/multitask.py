@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from polytask.model.fusion import Tower, build_fusion
-from polytask.model.heads import RetrievalHead, build_head
 from polytask.model.history_encoder import HistoryEncoder
 from polytask.model.item_table import ItemTable, StandardScaler
 from polytask.model.task_modules import TaskModules
 from polytask.model.transition import MarkovHead, TransitionTables
 from polytask.scenario.names import ITEMS, USERS
 from polytask.scenario.schema import Scenario, Task
+from polytask.tasks.learning import HeadInputs, HeadSizes, learning_of
 
 
 class Catalogues(NamedTuple):
@@ -82,8 +82,9 @@ class MultiTaskModel(nn.Module):
         rows = {ITEMS: 0 if item_texts is None else len(item_texts) - 1, USERS: users, None: 0}
         self.heads = TaskModules(
             {
-                task.name: build_head(
-                    task, widths[task.added], sizes.dim, rows[task.catalogue], scenario.label_bounds(task)
+                task.name: learning_of(task).head(
+                    task,
+                    HeadSizes(widths[task.added], sizes.dim, rows[task.catalogue], scenario.label_bounds(task)),
                 )
                 for task in scenario.tasks
             }
@@ -130,12 +131,8 @@ class MultiTaskModel(nn.Module):
             head = self.heads[task.name]
             # What an added task reads beside the shared part is a tower of its own.
             view = torch.cat([shared, self.added_towers[task.name](state)], dim=-1) if task.added else fused[task.name]
-            if isinstance(head, RetrievalHead):
-                assert task.catalogue is not None
-                chain = (histories.transition, catalogues.transitions.targets) if follows_an_item(task) else None
-                logits[task.name] = head(view, catalogues.vectors[task.catalogue], chain)
-            else:
-                logits[task.name] = head(view)
+            inputs = HeadInputs(view, catalogues.vectors, histories.transition, catalogues.transitions.targets)
+            logits[task.name] = learning_of(task).logits(task, head, inputs)
         return logits
 
     @torch.inference_mode()
@@ -144,8 +141,3 @@ class MultiTaskModel(nn.Module):
         self.eval()
         catalogues = self.catalogues()
         return self.logits(self.newest(history, catalogues), text, catalogues)
-
-
-def follows_an_item(task: Task) -> bool:
-    """Whether a task asks for the item of the next event."""
-    return task.kind == "retrieval" and task.catalogue == ITEMS and task.label.source == "interaction"

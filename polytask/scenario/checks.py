@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterable
 from string import Formatter
 from typing import TYPE_CHECKING
 
-from polytask.scenario.names import CONTEXT_WORDS
+from polytask.scenario.kinds import kind_of, kinds_with
+from polytask.scenario.names import CONTEXT_WORDS, INTERACTIONS, ITEMS
 
 if TYPE_CHECKING:
     from polytask.scenario.schema import Scenario, Task
@@ -42,7 +43,7 @@ def _check_context(scenario: "Scenario") -> None:
     columns = scenario.entities.interactions.columns
     _check_names(where, [*names])
     _check_known(where, names, [name for name, column in columns.items() if column.type == "string"])
-    labels = {task.label.column: task.name for task in scenario.tasks if task.label.source == "interaction"}
+    labels = {task.label.column: task.name for task in scenario.tasks if task.label.table == INTERACTIONS}
     for name in names:
         if name in ("query", "profile", *CONTEXT_WORDS, *scenario.features.profile):
             raise ValueError(f"{where}: {name!r} has a meaning in templates already; allowed: another name")
@@ -90,53 +91,52 @@ def _check_items(scenario: "Scenario") -> None:
 
 def _check_label(scenario: "Scenario", where: str, task: "Task") -> None:
     items, interactions, label = scenario.entities.items, scenario.entities.interactions.columns, task.label
+    kind = kind_of(task)
     if items is None:
         if task.catalogue is not None:
-            raise ValueError(f"{where}.kind: 'retrieval' lists {task.catalogue}; that needs `entities.items`")
-        if label.source != "interaction":
+            raise ValueError(f"{where}.kind: {task.kind!r} lists {task.catalogue}; that needs `entities.items`")
+        if label.table == ITEMS:
             raise ValueError(f"{where}.label.source: {label.source!r} needs `entities.items`; allowed: interaction")
-    if label.source == "peers":
-        if label.column is not None:
-            raise ValueError(f"{where}.label.column: {label.column!r}; a label from peers has no column")
-    else:
-        own = [] if items is None else [items.key]
-        allowed = [*interactions, *own] if label.source == "interaction" else [*(items.columns if items else ())]
-        _check_known(f"{where}.label.column", [label.column or "nothing"], allowed)
-        _check_fits(scenario, where, task)
+    kind.check_label(scenario, where, task)
     if label.at_least is not None:
-        column = interactions.get(label.column or "") if label.source == "interaction" else None
-        if task.kind != "binary" or column is None or column.type not in ("integer", "float"):
+        column = interactions.get(label.column or "") if label.table == INTERACTIONS else None
+        if not kind.takes_threshold or column is None or column.type not in ("integer", "float"):
             raise ValueError(
-                f"{where}.label.at_least: invalid value {label.at_least}; "
-                "allowed: only in a task of kind 'binary' over a number of the interactions"
+                f"{where}.label.at_least: {label.at_least} stands there; "
+                f"allowed: only in a task of kind {kinds_with('takes_threshold')} over a number of the interactions"
             )
     if label.where is not None:
         _check_known(f"{where}.label.where.column", [label.where.column], interactions)
 
 
-# What a label's column must hold for a task of each kind; a retrieval task asks for the event's own item.
-_FITTING = {
-    "multiclass": ("string",),
-    "multilabel": ("string_list",),
-    "binary": ("integer", "float"),
-    "regression": ("integer", "float"),
-}
+def check_label_column(scenario: "Scenario", where: str, task: "Task", types: Collection[str]) -> None:
+    """Check that the column of a label exists and has one of `types`, for a kind that reads a column.
 
+    Args:
+        scenario: The scenario of the task.
+        where: Path of the task in the file.
+        task: A task with `label.source`.
+        types: Allowed types of the column.
 
-def _check_fits(scenario: "Scenario", where: str, task: "Task") -> None:
-    items, column = scenario.entities.items, task.label.column or ""
-    if task.kind == "retrieval":
-        if task.label.source != "interaction" or items is None or column != items.key:
-            raise ValueError(f"{where}.label: {column!r} is not the key of the items that a retrieval task asks for")
-        return
-    interactions = scenario.entities.interactions.columns
-    columns = interactions if task.label.source == "interaction" or items is None else items.columns
+    Raises:
+        ValueError: The column is not known or has another type.
+    """
+    check_label_known(scenario, where, task)
+    column = task.label.column or ""
+    columns = scenario.label_columns(task)
     held = columns[column].type if column in columns else "key"
-    if held not in _FITTING[task.kind]:
+    if held not in types:
         raise ValueError(
-            f"{where}.label.column: {column!r} holds {held}; allowed for kind {task.kind!r}: "
-            f"{' or '.join(_FITTING[task.kind])}"
+            f"{where}.label.column: {column!r} holds {held}; allowed for kind {task.kind!r}: {' or '.join(types)}"
         )
+
+
+def check_label_known(scenario: "Scenario", where: str, task: "Task") -> None:
+    """Check that the column of a label exists; the key of the items counts as a column of the event."""
+    items, of_event = scenario.entities.items, task.label.table == INTERACTIONS
+    own = [items.key] if items is not None and of_event else []
+    allowed = [*(scenario.entities.interactions.columns if of_event else items.columns if items else ()), *own]
+    _check_known(f"{where}.label.column", [task.label.column or "nothing"], allowed)
 
 
 def _check_names(where: str, names: list[str]) -> None:

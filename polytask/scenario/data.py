@@ -142,7 +142,7 @@ class Entities(Section):
     items: Table | None = Field(
         default=None,
         description="The table of items that can be recommended. Leave it out if the tasks only classify or score; "
-        "then there is no history and no task of kind `retrieval`.",
+        "then there is no history and no task with a `catalogue`.",
         examples=[{"key": "item_id", "columns": {"title": {"type": "string"}}}],
     )
     interactions: Interactions = Field(

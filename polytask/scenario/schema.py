@@ -23,10 +23,10 @@ from polytask.scenario.data import (
     Text,
 )
 from polytask.scenario.learning import Encoder, Export, Lora, Model, Precision, Training
-from polytask.scenario.names import CONTEXT_WORDS
+from polytask.scenario.names import CONTEXT_WORDS, INTERACTIONS
 from polytask.scenario.resources import Resources, StepResources
 from polytask.scenario.section import Name, Section
-from polytask.scenario.tasks import Condition, Label, Task, TaskKind
+from polytask.scenario.tasks import Condition, Label, Task
 
 __all__ = [
     "Column",
@@ -55,7 +55,6 @@ __all__ = [
     "StepResources",
     "Table",
     "Task",
-    "TaskKind",
     "Text",
     "Training",
 ]
@@ -280,10 +279,13 @@ class Scenario(Section):
 
     def label_bounds(self, task: Task) -> tuple[float | None, float | None]:
         """`min` and `max` of the column that a task's label comes from; None where there is none."""
-        interactions, items = self.entities.interactions.columns, self.entities.items
-        columns = interactions if task.label.source == "interaction" or items is None else items.columns
-        column = columns.get(task.label.column or "")
+        column = self.label_columns(task).get(task.label.column or "")
         return (None, None) if column is None else (column.min, column.max)
+
+    def label_columns(self, task: Task) -> dict[str, Column]:
+        """The columns of the table that a task's label comes from."""
+        interactions, items = self.entities.interactions.columns, self.entities.items
+        return interactions if task.label.table == INTERACTIONS or items is None else items.columns
 
     @property
     def lists_items(self) -> bool:

@@ -1,24 +1,15 @@
 """The tasks of a scenario: what is predicted, and from which labels it is learned."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from polytask.scenario.kinds import KindName, describe_kinds, kind_named, kinds_with
+from polytask.scenario.names import INTERACTIONS, ITEMS
 from polytask.scenario.section import Name, Section
 
 # The gate of a task that is measured beside the live model alone.
 NO_GATE = "none"
-# The baselines that may be a task's gate, by kind; those of a retrieval task that asks for peers stand under `peers`.
-GATES: dict[str, tuple[str, ...]] = {
-    "retrieval": ("popularity", "markov", "item_knn", "ease", "ials"),
-    "peers": ("most_active", "user_knn"),
-    "multilabel": ("popularity", "user_histogram"),
-    "multiclass": ("majority", "tfidf_logistic"),
-    "binary": ("majority", "user_mean", "tfidf_logistic"),
-    "regression": ("mean", "user_mean", "tfidf_ridge"),
-}
-
-TaskKind = Literal["retrieval", "multiclass", "multilabel", "binary", "regression"]
 
 
 class Condition(Section):
@@ -38,15 +29,16 @@ class Condition(Section):
 class Label(Section):
     """The label of a task: the value that the task predicts for an interaction."""
 
-    source: Literal["interaction", "item", "peers"] = Field(
+    source: Literal["interaction", "item"] | None = Field(
+        default=None,
         description="Source of the label. `interaction`: a column of the event. `item`: a column of the item of the "
-        "event. `peers`: the other users with an interaction on the same item in the training split.",
+        "event. Required; not allowed in a task of kind `co_interaction`, which has no column.",
         examples=["interaction"],
     )
     column: Name | None = Field(
         default=None,
-        description="Column of the label. Required with the sources `interaction` and `item`; not allowed with "
-        "`peers`. In a task of kind `retrieval` over items it is the key of the items.",
+        description="Column of the label. Required with a source. In a task of kind `retrieval` it is the key of the "
+        "items.",
         examples=["rating"],
     )
     at_least: float | None = Field(
@@ -57,10 +49,22 @@ class Label(Section):
     )
     where: Condition | None = Field(
         default=None,
-        description="Condition that an event must fulfil to have a label. With source `peers` the events of the other "
-        "users must fulfil it too.",
+        description="Condition that an event must fulfil to have a label. In a task of kind `co_interaction` the "
+        "events of the other users must fulfil it too.",
         examples=[{"column": "rating", "at_least": 4}],
     )
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _no_peers(cls, source: Any) -> Any:
+        if source == "peers":
+            raise ValueError("interaction, item; instead of it set `kind: co_interaction` and remove `label.source`")
+        return source
+
+    @property
+    def table(self) -> str | None:
+        """The table that has the label's column, `interactions` or `items`; None for a label without a column."""
+        return {"interaction": INTERACTIONS, "item": ITEMS, None: None}[self.source]
 
 
 class Task(Section):
@@ -74,10 +78,10 @@ class Task(Section):
         description="Title of the task in reports and in the console.",
         examples=["Films to watch next"],
     )
-    kind: TaskKind = Field(
-        description="Kind of the prediction. `retrieval`: the best items or users of a catalogue. `multiclass`: one of "
-        "several classes. `multilabel`: a score per class. `binary`: a probability. `regression`: a number.",
+    kind: KindName = Field(
+        description="Kind of the prediction.",
         examples=["retrieval"],
+        json_schema_extra=describe_kinds,
     )
     label: Label = Field(
         description="The label from which the task is trained and evaluated.",
@@ -85,7 +89,8 @@ class Task(Section):
     )
     catalogue: Literal["items", "users"] | None = Field(
         default=None,
-        description="Catalogue from which the task retrieves. Required with kind `retrieval`, and allowed only there.",
+        description="Catalogue from which the task retrieves: `items` with kind `retrieval`, `users` with kind "
+        "`co_interaction`. Required with these kinds, and allowed only there.",
         examples=["items"],
     )
     classes: tuple[str, ...] | None = Field(
@@ -98,7 +103,7 @@ class Task(Section):
         default=50,
         ge=1,
         le=1000,
-        description="Number of results that the exported model returns per request, for kind `retrieval`.",
+        description="Number of results that the exported model returns per request, for tasks with a `catalogue`.",
         examples=[20],
     )
     weight: float = Field(
@@ -126,18 +131,25 @@ class Task(Section):
 
     @model_validator(mode="after")
     def _catalogue_or_classes(self) -> Self:
-        if (self.kind == "retrieval") != (self.catalogue is not None):
-            raise ValueError(f"`catalogue` is needed with kind 'retrieval' and only there; kind is {self.kind!r}")
-        if (self.kind in ("multiclass", "multilabel")) != (self.classes is not None):
+        kind = kind_named(self.kind)
+        if (kind.catalogue is None) != (self.catalogue is None):
             raise ValueError(
-                f"`classes` is needed with kind 'multiclass' or 'multilabel' and only there; kind is {self.kind!r}"
+                f"`catalogue` is needed with kind {kinds_with('catalogue')} and only there; kind is {self.kind!r}"
+            )
+        if self.catalogue != kind.catalogue:
+            raise ValueError(f"`catalogue`: {self.catalogue!r} stands there; allowed: {kind.catalogue}")
+        if kind.needs_classes != (self.classes is not None):
+            raise ValueError(
+                f"`classes` is needed with kind {kinds_with('needs_classes')} and only there; kind is {self.kind!r}"
             )
         if self.classes is not None and len(set(self.classes)) < max(2, len(self.classes)):
             raise ValueError("`classes` needs at least two names, each once")
-        gates = GATES["peers" if self.label.source == "peers" else self.kind]
-        if self.baseline_gate not in (None, NO_GATE, *gates):
+        if kind.reads_column != (self.label.table is not None):
             raise ValueError(
-                f"`baseline_gate`: {self.baseline_gate!r} is no baseline of the task; "
-                f"allowed: {', '.join(gates)}, {NO_GATE}"
+                f"`label.source` is needed with kind {kinds_with('reads_column')} and only there; kind is {self.kind!r}"
+            )
+        if self.gate not in (None, NO_GATE, *kind.baselines):
+            raise ValueError(
+                f"`gate`: {self.gate!r} is no baseline of the task; allowed: {', '.join(kind.baselines)}, {NO_GATE}"
             )
         return self

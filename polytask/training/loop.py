@@ -13,11 +13,11 @@ from torch.nn import Parameter
 from torch.optim.lr_scheduler import OneCycleLR
 
 from polytask.data.dataset import Dataset
-from polytask.model.heads import RegressionHead
 from polytask.model.loss_weights import StaticWeights, build_weights
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.names import USERS
 from polytask.scenario.schema import Training
+from polytask.tasks.learning import learning_of
 from polytask.training.distributed import Processes
 from polytask.training.resume import Progress, TrainingState
 from polytask.training.task_losses import TaskLosses
@@ -57,10 +57,9 @@ def build_model(dataset: Dataset, item_vectors: Tensor | None) -> MultiTaskModel
 
 
 def start_head(model: MultiTaskModel, dataset: Dataset, task: str) -> None:
-    """Let the head of a regression task start at the mean of its training labels; the others start as they are."""
-    head = model.heads[task]
-    if isinstance(head, RegressionHead):
-        head.start_at(*dataset.label_scale(task))
+    """Set what the new head of a task starts with, such as the mean of the training labels in regression."""
+    about = model.scenario.task(task)
+    learning_of(about).start(about, model.heads[task], dataset)
 
 
 def train(

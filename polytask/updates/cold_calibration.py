@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from polytask.contract.tensors import MASKED_SCORE
 from polytask.data.dataset import Dataset
-from polytask.evaluation.requests import Requests, split_requests
+from polytask.data.evaluation_requests import Requests, split_requests
 from polytask.evaluation.served import listed_scores, masked_scores
 from polytask.metrics.ranking import ndcg_of_rank, ranks_of, top_rows
 from polytask.model.cold_start import ColdStart, next_item_task, started_logits

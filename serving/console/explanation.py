@@ -76,7 +76,7 @@ def title(explanation: TaskExplanation) -> str:
 
 def _key(directory: Directory, task: Task, text: str) -> int | str:
     """An entry's key as the recommender has it. Raises RequestError where the text cannot be one."""
-    if task.kind != "retrieval":
+    if task.catalogue is None:
         return text
     return directory.item_key(task.name, text) if task.catalogue == ITEMS else directory.user_key(text)
 

@@ -1,14 +1,16 @@
 """From answers to what the page shows: rows with bars and moves, one list per task, the merged slate, stages."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
+
 from polytask.client import Answer, Entry, Label, Ranked, Value
 from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Task
+from polytask.tasks.kind import kind_of
 from serving.console.directory import Directory
 from serving.console.service import Reply
 from serving.console.state import View
@@ -138,7 +140,7 @@ def sliders(directory: Directory, view: View, reply: Reply | None) -> list[dict[
             "name": task.name,
             "title": task.title,
             "on": not view.tasks or task.name in view.tasks,
-            "merges": task.kind != "regression",
+            "merges": kind_of(task).merges,
             "weight": round(view.weights.get(task.name, learned.get(task.name, 0.0)), 2),
         }
         for task in directory.scenario.tasks
@@ -174,27 +176,21 @@ def _listing(
 
 
 def strength(task: Task, entry: Entry, best: Entry) -> float:
-    """How probable an entry is beside the best of its list, 0 to 1; what a slate multiplies with the priority too.
-
-    Scores of a retrieval task are logits of a softmax, so that the ratio of two probabilities is exp(difference).
-    """
-    if task.kind == "retrieval":
-        return math.exp(min(0.0, _score(entry) - _score(best)))
-    return max(0.0, min(1.0, _score(entry) / _score(best))) if _score(best) > 0 else 0.0
+    """How probable an entry is beside the best of its list, 0 to 1; what a slate multiplies with the priority too."""
+    return float(kind_of(task).strengths(np.array([_score(best), min(_score(entry), _score(best))]))[1])
 
 
 def _is_number(task: Task, entry: Entry) -> bool:
-    return isinstance(entry, Value) or task.kind == "binary"
+    return isinstance(entry, Value) or kind_of(task).listed_output is None
 
 
 def _number(directory: Directory, task: Task, entry: Entry) -> Listing:
-    if task.kind == "binary":
-        return Listing(number=f"{_score(entry):.0%}", share=100 * _score(entry))
-    low, high = directory.scenario.label_bounds(task)
+    kind, value = kind_of(task), _score(entry)
+    low, high = kind.bounds(directory.scenario, task)
     share = None
     if low is not None and high is not None and high > low:
-        share = 100 * max(0.0, min(1.0, (_score(entry) - low) / (high - low)))
-    return Listing(number=f"{_score(entry):.2f}", share=share)
+        share = 100 * max(0.0, min(1.0, (value - low) / (high - low)))
+    return Listing(number=kind.shown(value), share=share)
 
 
 def _move(place: int, before: int | None, known: int) -> Move:

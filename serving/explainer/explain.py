@@ -21,6 +21,7 @@ from polytask.data.request import RequestFeatures
 from polytask.errors import ContractError, RequestError
 from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Task
+from polytask.tasks.kind import kind_of
 from serving.explainer.occlusion import HISTORY, Part, Titles, as_read, parts_of
 from serving.explainer.parse import TARGETS, Wanted
 from serving.transformer.api.answers import AnswerWriter, model_outputs
@@ -156,14 +157,15 @@ class Explainer:
     ) -> tuple[dict[str, Any] | None, int]:
         """The answer to the request itself, as the transformer would write it, and its place in the list."""
         first = {name: values[:1] for name, values in tensors.items()}
-        length = tensors[f"{task.name}_ids"].shape[1] if task.kind == "retrieval" and target is not None else 1
+        kind = kind_of(task)
+        length = 1 if task.catalogue is None or target is None else tensors[f"{task.name}_ids"].shape[1]
         written = self._writer.task(task, first, [length])
         made = {tensor.name.removeprefix(f"{task.name}_"): tensor.values for tensor in written}
-        if task.kind == "regression":
+        if "values" in made:
             return {"value": float(made["values"][0, 0])}, 0
         place = 0
-        if target is not None:
-            listed = made["ids" if task.kind == "retrieval" else "labels"][0].tolist()
+        if target is not None and kind.listed_output is not None:
+            listed = made[kind.listed_output][0].tolist()
             if target not in listed:
                 raise RequestError(
                     f"{TARGETS}.{task.name}",
@@ -171,13 +173,13 @@ class Explainer:
                 )
             place = listed.index(target)
         score = float(made["scores"][0, place])
-        if task.kind == "retrieval":
+        if "ids" in made:
             if score <= MASKED_SCORE / 2:
                 return None, place
             external = made["ids"][0, place]
             key = getattr(external, "item", lambda: external)()
             return {"id": key, "title": made["titles"][0, place], "score": score}, place
-        return {"label": task.name if task.classes is None else made["labels"][0, place], "score": score}, place
+        return {"label": made["labels"][0, place] if "labels" in made else task.name, "score": score}, place
 
     def close(self) -> None:
         """Take no more work."""
@@ -196,11 +198,11 @@ def _scores(
     task: Task, tensors: Mapping[str, NDArray[Any]], place: int = 0
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Scores (B,) of what is at `place` in row 0's list, and whether each is exact (B,) or the most it can be."""
-    if task.kind == "regression":
+    if f"{task.name}_values" in tensors:
         values = np.asarray(tensors[f"{task.name}_values"], np.float64)[:, 0]
         return values, np.ones(len(values), np.bool_)
     scores = np.asarray(tensors[f"{task.name}_scores"], np.float64)
-    if task.kind != "retrieval":
+    if f"{task.name}_ids" not in tensors:
         return scores[:, np.argsort(-scores[0], kind="stable")[place]], np.ones(len(scores), np.bool_)
     rows = tensors[f"{task.name}_ids"]
     found = rows == rows[0, place]

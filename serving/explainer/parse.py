@@ -7,6 +7,7 @@ from typing import Any
 from polytask.errors import RequestError
 from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Scenario, Task
+from polytask.tasks.kind import kind_of
 from serving.transformer.api.filters import FILTERS
 from serving.transformer.api.parse import (
     CONTEXT,
@@ -112,11 +113,11 @@ def _targets(scenario: Scenario, value: Any, tasks: Sequence[str]) -> dict[str, 
 
 def _allowed(scenario: Scenario, task: Task, target: Any) -> str | None:
     """What may stand in place of a target, None where it may stand."""
-    if task.kind == "retrieval":
+    if task.catalogue is not None:
         table = scenario.items if task.catalogue == ITEMS else scenario.entities.users
         integer = table.key_type == "integer"
         fits = isinstance(target, int if integer else str) and not isinstance(target, bool)
         return None if fits else f"a key that the list holds, a {'whole number' if integer else 'text'}"
-    if task.classes is None:
+    if kind_of(task).listed_output is None or task.classes is None:
         return "nothing: the task has one answer"
     return None if target in task.classes else ", ".join(task.classes)

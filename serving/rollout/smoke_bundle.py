@@ -61,7 +61,7 @@ def check_task(task: Task, answers: Mapping[str, NDArray[Any]], catalogues: Mapp
     """What a task answered to `count` requests, in words. Raises ContractError where it is not as it has to be."""
     for spec in task_outputs(task):
         _check_tensor(spec, answers[spec.name], count)
-    if task.kind != "retrieval" or task.catalogue is None:
+    if task.catalogue is None:
         values = answers[task_outputs(task)[0].name]
         return f"{task.name}: {count} requests, values from {values.min():.3g} to {values.max():.3g}"
     ids, scores = answers[f"{task.name}_ids"], answers[f"{task.name}_scores"]

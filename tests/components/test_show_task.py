@@ -7,7 +7,7 @@ import pytest
 from kfp import dsl
 
 from components.show_task import show_task
-from polytask.evaluation.classification import Classification, Roc
+from polytask.metrics.classification import Classification, Roc
 
 
 @pytest.mark.parametrize(

@@ -145,11 +145,11 @@ def test_it_learns_every_task(training, dataset):
 
 
 def test_the_report_and_the_charts_of_its_answers(training, checkpoint, language_model, dataset):
-    from polytask.evaluation.baselines import tuned_baselines
+    from polytask.data.evaluation_requests import split_requests
     from polytask.evaluation.candidate import candidate_results
     from polytask.evaluation.evaluate import evaluate_splits
     from polytask.evaluation.report import render_report
-    from polytask.evaluation.requests import split_requests
+    from polytask.evaluation.tuning import tuned_baselines
 
     tuned = tuned_baselines(dataset, split_requests(dataset, "validation"))
     found = evaluate_splits(training[0], dataset, ("test",), tuned)["test"]

@@ -1,7 +1,7 @@
 """A verdict as Markdown, for the user interface of Kubeflow Pipelines."""
 
 from polytask.evaluation.gate import Difference, TaskVerdict, Verdict
-from polytask.evaluation.measures import LOWER_IS_BETTER
+from polytask.evaluation.measures import lower_is_better
 from polytask.presentation.markdown_table import cell, table
 from polytask.scenario.schema import Scenario
 
@@ -41,7 +41,7 @@ def _row(task: TaskVerdict) -> list[str]:
         if task.live.alone is not None:
             difference += f"; without the new items {_difference(task.live.alone)}"
     verdict = "refused" if task.refused else "passed"
-    metric = f"{task.metric} (less is better)" if task.metric in LOWER_IS_BETTER else task.metric
+    metric = f"{task.metric} (less is better)" if task.metric in lower_is_better() else task.metric
     return [task.task, metric, _number(task.value), baseline, live, difference, verdict]
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from polytask.evaluation.measures import DESCRIPTIVE, LOWER_IS_BETTER, UNITS
+from polytask.evaluation.measures import DESCRIPTIVE, lower_is_better, units
 from polytask.evaluation.report import plots
 from polytask.presentation.style_sheet import look
+from polytask.tasks.kind import KINDS
 
 MODEL = "polytask"
 # Of binary tasks' baselines, the one that reads the same text.
@@ -41,9 +42,10 @@ def render_report(results: Mapping[str, Any]) -> str:
             )
             for task, found in results["calibration"].items()
         },
-        lower_is_better=LOWER_IS_BETTER,
+        kinds=KINDS,
+        lower_is_better=lower_is_better(),
         descriptive=DESCRIPTIVE,
-        units=UNITS,
+        units=units(),
     )
 
 
@@ -51,7 +53,7 @@ def verdict(results: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, A
     """The first metric of a task on test, beside the baseline that is best on validation, and their difference."""
     task, metric = about["name"], about["metric"]
     tuned = {name: chosen["validation"] for name, chosen in results["settings"]["baselines"].get(task, {}).items()}
-    pick = min if metric in LOWER_IS_BETTER else max
+    pick = min if metric in lower_is_better() else max
     best = pick(tuned, key=lambda name: tuned[name]) if tuned else None
     return {
         **about,
@@ -82,7 +84,7 @@ def _task(results: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any
         "metrics": shown,
         "differences": results["differences"]["test"][task],
         "bars": {
-            split: plots.bars(_methods(results[split], task), shown, UNITS, f"{about['title']}, {split}")
+            split: plots.bars(_methods(results[split], task), shown, units(), f"{about['title']}, {split}")
             for split in ("test", "validation")
         },
         "slices": plots.dots(slices, metric, about["title"]) if slices else None,

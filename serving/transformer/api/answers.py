@@ -13,6 +13,7 @@ from polytask.data.catalogue import PADDING_ROW, Catalogue
 from polytask.errors import ContractError
 from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Scenario, Task
+from polytask.tasks.kind import kind_of
 from polytask.text.templates import fill
 from serving.transformer.api.wire import key_datatype
 from serving.transformer.concurrency.bounded_cache import BoundedCache
@@ -53,15 +54,8 @@ class AnswerTensor:
 
 def answer_names(scenario: Scenario) -> dict[str, str | None]:
     """Name of every tensor of the answer, those of a slate left out -> its task, None for the flags."""
-    suffixes = {
-        "retrieval": ("ids", "scores", "titles"),
-        "multiclass": ("labels", "scores"),
-        "multilabel": ("labels", "scores"),
-        "binary": ("scores",),
-        "regression": ("values",),
-    }
     names: dict[str, str | None] = {
-        f"{task.name}_{suffix}": task.name for task in scenario.tasks for suffix in suffixes[task.kind]
+        f"{task.name}_{suffix}": task.name for task in scenario.tasks for suffix in kind_of(task).response
     }
     return {**names, **dict.fromkeys(FLAGS)}
 
@@ -70,7 +64,7 @@ def answer_types(scenario: Scenario) -> dict[str, tuple[str, list[int]]]:
     """Name -> (datatype, shape) of every tensor of the answer; -1 is the batch, or a length that the caller chooses."""
     types: dict[str, tuple[str, list[int]]] = {}
     for task in scenario.tasks:
-        width = -1 if task.kind == "retrieval" else len(task.classes or ("",))
+        width = kind_of(task).width(task)
         types[f"{task.name}_ids"] = (_key_datatype(scenario, task), [-1, width])
         types[f"{task.name}_titles"] = types[f"{task.name}_labels"] = ("BYTES", [-1, width])
         types[f"{task.name}_scores"] = types[f"{task.name}_values"] = ("FP32", [-1, width])
@@ -92,26 +86,18 @@ class AnswerWriter:
         self._catalogues = catalogues
         self._titles: BoundedCache[tuple[str, int], str] = BoundedCache(TITLES_BYTES)
         self._ids = cache(self._make_ids)
-        self._labels = {task.name: np.array(task.classes, dtype=object) for task in scenario.tasks if task.classes}
 
     def task(self, task: Task, tensors: Mapping[str, NDArray[Any]], counts: Sequence[int]) -> list[AnswerTensor]:
         """The answer tensors of one task from the model's: (B, K) rows and scores, (B, C) scores or (B, 1) values.
 
         `counts` (B,) are the wanted lengths of the lists; a shorter list is padded with -1 or '' and `MASKED_SCORE`.
         """
-        if task.kind == "retrieval":
+        if task.catalogue is not None:
             return self._retrieval(task, tensors[f"{task.name}_ids"], tensors[f"{task.name}_scores"], counts)
-        if task.kind == "regression":
-            name = f"{task.name}_values"
-            return [AnswerTensor(name, "FP32", np.asarray(tensors[name], np.float32))]
-        name = f"{task.name}_scores"
-        scores = np.asarray(tensors[name], np.float32)
-        if task.classes is None:
-            return [AnswerTensor(name, "FP32", scores)]
-        order = np.argsort(-scores, axis=1, kind="stable")
+        values = kind_of(task).respond(task, tensors)
         return [
-            AnswerTensor(f"{task.name}_labels", "BYTES", self._labels[task.name][order]),
-            AnswerTensor(name, "FP32", scores[np.arange(len(scores))[:, None], order]),
+            AnswerTensor(f"{task.name}_{suffix}", "BYTES" if found.dtype == np.object_ else "FP32", found)
+            for suffix, found in values.items()
         ]
 
     def _retrieval(

@@ -109,7 +109,7 @@ class CallParser:
         self._tasks = tuple(task.name for task in scenario.tasks)
         # Which task an output belongs to, None for the flags; and how long a list each task can give.
         self._owners = answer_names(scenario)
-        self._longest = {task.name: task.top_k for task in scenario.tasks if task.kind == "retrieval"}
+        self._longest = {task.name: task.top_k for task in scenario.tasks if task.catalogue is not None}
 
     def parse(self, tensors: Sequence[InputTensor], outputs: Sequence[str], now: int) -> Call:
         """Check and read one call. `outputs` are the requested tensors, empty for all; `now` is in unix seconds.

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from polytask.contract.tensors import MASKED_SCORE
 from polytask.scenario.schema import Scenario, Task
+from polytask.tasks.kind import kind_of
 from serving.transformer.api.answers import (
     PRIORITY,
     PRIORITY_TASKS,
@@ -31,8 +32,8 @@ class Entry:
 
 
 def mergeable(scenario: Scenario, tasks: Sequence[str]) -> tuple[str, ...]:
-    """Those of some tasks that have entries to show: a regression task has a number only."""
-    return tuple(name for name in tasks if scenario.task(name).kind != "regression")
+    """Those of some tasks that have entries to show: a task with a number only has none."""
+    return tuple(name for name in tasks if kind_of(scenario.task(name)).merges)
 
 
 def merge(scenario: Scenario, priority: Mapping[str, float], answers: Mapping[str, Sequence[Entry]]) -> list[Entry]:
@@ -52,27 +53,20 @@ def merge(scenario: Scenario, priority: Mapping[str, float], answers: Mapping[st
 
 
 def _strengths(task: Task, entries: Sequence[Entry]) -> NDArray[np.float64]:
-    scores = np.array([entry.score for entry in entries], dtype=np.float64)
-    if task.kind == "binary" or not len(scores):
-        return scores
-    if task.kind == "retrieval":
-        strengths: NDArray[np.float64] = np.exp(scores - scores.max())
-    else:
-        strengths = scores / max(scores.max(), np.finfo(np.float64).tiny)
-    return strengths
+    return kind_of(task).strengths(np.array([entry.score for entry in entries], dtype=np.float64))
 
 
 def entries_of(task: Task, tensors: Mapping[str, AnswerTensor], row: int) -> list[Entry]:
     """The entries of one row of a task's answer tensors."""
     scores = tensors[f"{task.name}_scores"].values[row].tolist()
-    if task.kind == "retrieval":
+    if task.catalogue is not None:
         ids, titles = (tensors[f"{task.name}_{what}"].values[row] for what in ("ids", "titles"))
         return [
             Entry(task.name, str(external), title, score)
             for external, title, score in zip(ids, titles, scores, strict=True)
             if score > MASKED_SCORE / 2
         ]
-    if task.classes is None:
+    if kind_of(task).listed_output is None:
         return [Entry(task.name, task.name, task.title, scores[0])]
     labels = tensors[f"{task.name}_labels"].values[row]
     return [Entry(task.name, label, label, score) for label, score in zip(labels, scores, strict=True)]

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from polytask.baselines.item_lists import ials
+from polytask.data.evaluation_requests import Requests, split_requests
 from polytask.data.labels import TaskLabels
-from polytask.evaluation.baselines import baselines_of, tuned_baselines
-from polytask.evaluation.baselines.item_lists import ials
 from polytask.evaluation.measures import task_statistics
-from polytask.evaluation.requests import Requests, split_requests
+from polytask.evaluation.tuning import baselines_of, tuned_baselines
 from polytask.metrics.weighted import value_of
 from polytask.scenario.schema import Label, Task
 from tests.polytask.tiny import tiny_dataset

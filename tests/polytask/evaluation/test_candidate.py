@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from polytask.evaluation.baselines import tuned_baselines
+from polytask.data.evaluation_requests import split_requests
 from polytask.evaluation.candidate import candidate_results
 from polytask.evaluation.evaluate import evaluate_splits
 from polytask.evaluation.report import render_report
-from polytask.evaluation.requests import split_requests
+from polytask.evaluation.tuning import tuned_baselines
 
 
 def test_the_report_says_what_the_evaluation_says(small_training, small_checkpoint, small_dataset, language_model):

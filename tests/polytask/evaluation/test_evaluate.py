@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from polytask.data.evaluation_requests import split_requests
 from polytask.evaluation.evaluate import evaluate_splits, model_scores
-from polytask.evaluation.requests import split_requests
 
 
 @pytest.fixture(scope="module")

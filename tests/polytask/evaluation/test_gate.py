@@ -4,11 +4,12 @@ import pytest
 
 from components.gate import gate as step
 from polytask.errors import DataError
-from polytask.evaluation.baselines.tuning import baselines_of
 from polytask.evaluation.gate import SIMPLE, Difference, GateError, judge, verdict_of
 from polytask.evaluation.report.gate_summary import summary_of_verdict
+from polytask.evaluation.tuning import baselines_of
 from polytask.scenario import Scenario
-from polytask.scenario.tasks import GATES, Task
+from polytask.scenario.tasks import Task
+from polytask.tasks.kind import KINDS, kind_of
 
 METRICS = {"item": {"ndcg@10": 0.12}, "user": {"precision@10": 0.5}, "scene": {"ndcg@5": 0.6}}
 BASELINES = {
@@ -187,6 +188,5 @@ def test_the_step_fails_with_the_verdict_in_its_last_line(ungated, tmp_path):
 
 def test_every_baseline_may_be_a_gate(small_dataset):
     for task in small_dataset.scenario.tasks:
-        known = GATES["peers" if task.label.source == "peers" else task.kind]
-        assert set(baselines_of(small_dataset, task)) <= set(known)
-    assert set(SIMPLE) <= {name for names in GATES.values() for name in names}
+        assert set(baselines_of(small_dataset, task)) <= set(kind_of(task).baselines)
+    assert set(SIMPLE) <= {name for kind in KINDS.values() for name in kind.baselines}

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+from polytask.data.evaluation_requests import Requests
 from polytask.data.labels import TaskLabels
 from polytask.evaluation.evaluate import task_metrics
 from polytask.evaluation.measures import is_better, listed_rows, primary_metric
-from polytask.evaluation.requests import Requests
 from polytask.scenario.schema import Label, Task
 from tests.polytask.tiny import tiny_dataset
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from polytask.data.evaluation_requests import split_requests
 from polytask.data.request import RequestFeatures
 from polytask.evaluation.query_check import Asked, fitting_items, query_report, query_texts
-from polytask.evaluation.requests import split_requests
 from polytask.scenario.schema import Evaluation
 
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from polytask.evaluation.measures import UNITS
+from polytask.evaluation.measures import units
 from polytask.evaluation.report import render_report
 from polytask.evaluation.report.page import verdict
 
@@ -81,10 +81,10 @@ def test_every_section_has_its_plot(page):
 
 def test_every_metric_has_its_unit_at_its_axis(results, page):
     shown = {metric for task in results["test"]["metrics"].values() for metric in task}
-    assert {metric for metric in shown if metric not in UNITS} == set()
+    assert {metric for metric in shown if metric not in units()} == set()
     plots = "".join(re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL))
     written = set(re.findall(r"<text [^>]*>([^<]*)</text>", plots))
-    assert {UNITS[metric] for metric in shown} <= written
+    assert {units()[metric] for metric in shown} <= written
     assert {text for text in written if "_" in text} == set()  # names as in the tables
 
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from polytask.data.catalogue import Catalogue
+from polytask.data.evaluation_requests import split_requests
 from polytask.evaluation.evaluate import evaluate_splits, request_scores
 from polytask.evaluation.examples import examples
 from polytask.evaluation.measures import listed_rows
 from polytask.evaluation.previous import previous_method
 from polytask.evaluation.query_check import Asked, query_report
-from polytask.evaluation.requests import split_requests
 from polytask.evaluation.study import model_method
 from polytask.export.serving_graph import ServingGraph
 from polytask.model.cold_start import WARM_FIRST, ColdStart, save_cold_start

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from polytask.evaluation.requests import split_requests
+from polytask.data.evaluation_requests import split_requests
 from polytask.evaluation.slices import rare_items, slices_of
 from polytask.evaluation.study import MODEL, Key, Study, merged, study
 from polytask.evaluation.summary import summary_of

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from polytask.data.evaluation_requests import Requests, split_requests
 from polytask.data.labels import TaskLabels
 from polytask.evaluation.calibration import reliability
 from polytask.evaluation.examples import examples
 from polytask.evaluation.previous import previous_method
-from polytask.evaluation.requests import Requests, split_requests
 from polytask.scenario.schema import Label, Task
 from polytask.training.checkpoint import load_checkpoint
 

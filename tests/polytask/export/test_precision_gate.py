@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from polytask.contract.contract import TaskFigures
-from polytask.evaluation.requests import split_requests
+from polytask.data.evaluation_requests import split_requests
 from polytask.export.precision_gate import PrecisionGate, agreement, failures, gate_requests, task_figures
 from polytask.scenario.schema import Task
 

@@ -11,8 +11,8 @@ import torch
 
 from polytask.contract.contract import load_contract
 from polytask.data.catalogue import Catalogue
+from polytask.data.evaluation_requests import split_requests
 from polytask.evaluation.previous import previous_method
-from polytask.evaluation.requests import split_requests
 from polytask.jobs.compare import compare_with_live
 from polytask.jobs.evaluate import evaluate_model
 from polytask.model.cold_start import ColdStart, save_cold_start

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from polytask.contract.tensors import MASKED_SCORE
-from polytask.evaluation.requests import split_requests
+from polytask.data.evaluation_requests import split_requests
 from polytask.model.cold_start import LOWERED_BY, ColdStart, below_the_first, load_cold_start, save_cold_start
 from polytask.updates.add_task import weights_sha256
 from polytask.updates.cold_calibration import OFFSETS, OPTIMISM, WARM_LOSS, calibrated, logits_with_new, measured

@@ -5,11 +5,10 @@ from math import erf, sqrt
 import numpy as np
 import torch
 
-from polytask.model.heads import answer
 from polytask.model.loss_weights import StaticWeights
-from polytask.model.losses import class_loss
 from polytask.model.multitask import Histories, MultiTaskModel
 from polytask.scenario.schema import Scenario
+from polytask.tasks.learning import learning_of
 
 SAMPLES, TASKS, DIM, CLASSES = 3, 3, 64, 10
 
@@ -55,7 +54,7 @@ def test_model_computes_what_the_article_defines(small_scenario):
     labels = torch.randint(0, CLASSES, (TASKS, SAMPLES))
     logits = model.logits(Histories(state, torch.zeros(SAMPLES, DIM).double()), text, model.catalogues())
     losses = {
-        task.name: class_loss(task, logits[task.name], label)
+        task.name: learning_of(task).mean_loss(task, logits[task.name], label)
         for task, label in zip(scenario.tasks, labels, strict=True)
     }
     total = StaticWeights(dict.fromkeys(losses, 1.0))(losses)
@@ -75,6 +74,6 @@ def test_model_computes_what_the_article_defines(small_scenario):
         scores = linear(F, model.heads[task.name].linear)
         P = np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)
         assert P.shape == (SAMPLES, CLASSES)
-        np.testing.assert_allclose(numpy(answer(task, logits[task.name])), P, rtol=1e-10)
+        np.testing.assert_allclose(numpy(learning_of(task).predict(task, logits[task.name])[0]), P, rtol=1e-10)
         L += -np.log(P[np.arange(SAMPLES), label]).mean()
     np.testing.assert_allclose(total.item(), L, rtol=1e-10)

@@ -10,6 +10,7 @@ from polytask.ingest.user_tables import read_user_tables
 from polytask.samples.write import SAMPLES, sample_data, write_sample
 from polytask.scenario import load_scenario
 from polytask.scenario.load import SCENARIOS
+from polytask.scenario.names import ITEMS
 from tests.small import at
 
 
@@ -27,7 +28,7 @@ def test_a_sample_passes_ingest_without_a_bad_row(sample):
     assert len(tables.users) >= 100
     assert 2000 < len(tables.interactions) < 5000
     for task in scenario.tasks:
-        if task.label.source == "item":
+        if task.label.table == ITEMS:
             values = tables.items[task.label.column]
             assert set(values.explode()) == set(task.classes)
     assert not tables.interactions.duplicated([scenario.entities.users.key, scenario.items.key]).any()

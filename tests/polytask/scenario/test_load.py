@@ -14,17 +14,25 @@ MOVIE_SOURCE = {"kind": "movielens", "path": "here"}
 TASK = {"name": "item", "title": "Again", "kind": "binary", "label": {"source": "interaction", "column": "rating"}}
 
 MISTAKES = [
-    ("title", GONE, ["title: missing", "required"]),
-    ("name", "Small Data", ["name: invalid value 'Small Data'", "^[a-z][a-z0-9_]*$", "small letters"]),
-    ("training.epoch", 3, ["training.epoch: unknown field with the value 3", "did you mean `epochs`?"]),
-    ("training.epochs", 0, ["training.epochs: invalid value 0", "greater than or equal to 1"]),
-    ("training.epochs", "many", ["training.epochs: invalid value 'many'", "valid integer"]),
-    ("tasks.0.kind", "retrival", ["tasks.0.kind: invalid value 'retrival'", "'retrieval'", "'regression'"]),
-    ("tasks", [], ["tasks: invalid value []", "at least 1"]),
+    ("title", GONE, ["title: nothing stands there", "required"]),
+    ("name", "Small Data", ["name: 'Small Data' stands there", "^[a-z][a-z0-9_]*$", "small letters"]),
+    ("training.epoch", 3, ["training.epoch: 3 stands there", "not known"]),
+    ("training.epochs", 0, ["training.epochs: 0 stands there", "greater than or equal to 1"]),
+    ("training.epochs", "many", ["training.epochs: 'many' stands there", "valid integer"]),
+    ("tasks.0.kind", "retrival", ["tasks.0.kind: 'retrival' stands there", "'retrieval'", "'regression'"]),
+    ("tasks.0.catalogue", "users", ["tasks.0", "`catalogue`: 'users' stands there; allowed: items"]),
+    ("tasks.0.label.source", "peers", ["tasks.0.label.source: 'peers' stands there", "`kind: co_interaction`"]),
+    ("tasks.0.label.source", GONE, ["tasks.0", "`label.source` is needed with kind 'binary', ", "kind is 'retrieval'"]),
+    ("tasks.1.label.source", "item", ["tasks.1", "and only there; kind is 'co_interaction'"]),
+    ("tasks", [], ["tasks: [] stands there", "at least 1"]),
     ("source", MOVIE_SOURCE, ["source", "`path` is needed with kind 'tables' and only there", "kind is 'movielens'"]),
-    ("features.timezone", "Mars/Base", ["features.timezone: invalid value 'Mars/Base'", "'Europe/Berlin'"]),
-    ("features.timezone", "../etc", ["features.timezone: invalid value '../etc'", "IANA time zone"]),
-    ("tasks.0.catalogue", GONE, ["tasks.0", "`catalogue` is needed with kind 'retrieval'", "kind is 'retrieval'"]),
+    ("features.timezone", "Mars/Base", ["features.timezone: 'Mars/Base' stands there", "'Europe/Berlin'"]),
+    ("features.timezone", "../etc", ["features.timezone: '../etc' stands there", "IANA time zone"]),
+    (
+        "tasks.0.catalogue",
+        GONE,
+        ["tasks.0", "`catalogue` is needed with kind 'co_interaction' or 'retrieval'", "kind is 'retrieval'"],
+    ),
     ("tasks.2.classes", GONE, ["tasks.2", "`classes` is needed with kind", "kind is 'multilabel'"]),
     ("tasks.2.classes", ["Comedy", "Comedy"], ["tasks.2", "at least two names, each once"]),
     ("model.heads", 3, ["model", "3 does not divide 16"]),
@@ -45,10 +53,10 @@ MISTAKES = [
     ("tasks.0.label.column", "stars", ["tasks.0.label.column: 'stars'", "allowed: rating, item_id"]),
     ("tasks.2.label.column", "rating", ["tasks.2.label.column: 'rating'", "allowed: title, year, genres"]),
     ("tasks.2.label.column", GONE, ["tasks.2.label.column: 'nothing'", "allowed: title, year, genres"]),
-    ("tasks.1.label.column", "rating", ["tasks.1.label.column: 'rating'", "a label from peers has no column"]),
-    ("text.item", GONE, ["text.item: missing; it is required with `entities.items`", "is there"]),
-    ("features.history_ttl_days", GONE, ["features.history_ttl_days: missing; it is required with"]),
-    ("split", {"kind": "leave_one_out", "test": 0.1}, ["split", "only there; kind is 'leave_one_out'"]),
+    ("tasks.1.label.column", "rating", ["tasks.1.label.column: 'rating'", "kind 'co_interaction' has no column"]),
+    ("text.item", GONE, ["text.item: nothing stands there; it is needed with `entities.items`", "is there"]),
+    ("features.history_ttl_days", GONE, ["features.history_ttl_days: nothing stands there; it is needed with"]),
+    ("split", {"kind": "last_events", "test": 0.1}, ["split", "only there; kind is 'last_events'"]),
     (
         "evaluation.queries.1.column",
         "rating",
@@ -69,7 +77,7 @@ MEANINGS = [
 ]
 TEMPLATES = ["a {title}"]
 CHECKS = {"queries": [{"query": "old", "column": "age", "value": "9"}]}
-LISTS = {"name": "a", "title": "A", "kind": "retrieval", "catalogue": "users", "label": {"source": "peers"}}
+LISTS = {"name": "a", "title": "A", "kind": "co_interaction", "catalogue": "users", "label": {}}
 OF_ITEM = {"name": "a", "title": "A", "kind": "binary", "label": {"source": "item", "column": "age"}}
 NOT_THERE = "required with `entities.items` and only there, and that is not there"
 
@@ -82,7 +90,7 @@ TEXT_ONLY_MISTAKES = [
     ("text.queries", TEMPLATES, ["text.queries: 'a {title}' is a template over items; there is no `entities.items`"]),
     ("text.query_words", {"topic": {"a": ["b"]}}, ["text.query_words: topic; there is no `entities.items`"]),
     ("evaluation", CHECKS, ["evaluation.queries: 'old' asks for items; there is no `entities.items`"]),
-    ("tasks.0", LISTS, ["tasks.0.kind: 'retrieval' lists users; that needs `entities.items`"]),
+    ("tasks.0", LISTS, ["tasks.0.kind: 'co_interaction' lists users; that needs `entities.items`"]),
     ("tasks.1", OF_ITEM, ["tasks.1.label.source: 'item' needs `entities.items`; allowed: interaction"]),
     ("tasks.1.label.column", "note", ["tasks.1.label.column: 'note'", "allowed: topic, liked, stars"]),
     ("split", GONE, ["split.kind: 'leave_one_out' needs a history", "allowed: user_holdout"]),

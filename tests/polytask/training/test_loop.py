@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from polytask.model.losses import next_item_loss
+from polytask.tasks.retrieval.learning import next_item_loss
 from polytask.training.loop import build_model, train
 from polytask.training.task_losses import TaskLosses
 from polytask.training.windows import WindowSampler
@@ -35,7 +35,7 @@ def test_items_without_a_training_event_stay_out_of_the_softmax(small_dataset):
     dataset = copy.copy(small_dataset)
     untrained = [3, 17]
     dataset.train = small_dataset.train & ~np.isin(small_dataset.item_rows, untrained)
-    candidates = np.flatnonzero(TaskLosses(dataset).item_candidates.numpy()).tolist()
+    candidates = np.flatnonzero(TaskLosses(dataset).data.item_candidates.numpy()).tolist()
     assert candidates == sorted(set(small_dataset.item_rows[small_dataset.train].tolist()) - set(untrained))
     assert len(candidates) == len(set(small_dataset.item_rows[small_dataset.train].tolist())) - 2
     assert 0 not in candidates
@@ -62,7 +62,7 @@ def test_loss_of_a_batch_is_that_of_its_real_positions(small_dataset):
             targets.append(int(small_dataset.item_rows[event]))
             # What the user met before is no candidate: in serving it is never answered.
             earlier = small_dataset.user_rows[:event] == small_dataset.user_rows[event]
-            unseen = batches.item_candidates.clone()
+            unseen = batches.data.item_candidates.clone()
             unseen[torch.from_numpy(small_dataset.item_rows[:event][earlier])] = False
             candidates.append(unseen)
         expected = next_item_loss(torch.stack(logits), torch.tensor(targets), torch.stack(candidates))
@@ -82,16 +82,16 @@ def test_the_user_itself_is_no_candidate_for_its_own_peers(small_dataset):
 
 
 def test_an_item_met_again_is_no_target(small_dataset):
-    batches = TaskLosses(small_dataset)
+    next_item = TaskLosses(small_dataset).loss_of(small_dataset.scenario.task("item"))
     events = np.flatnonzero(small_dataset.train)[:5]
     logits = torch.randn(5, 61, requires_grad=True)
     again = torch.from_numpy(small_dataset.item_rows[events])
     again[4] = again[0]  # the user of the first events meets the first item again
-    loss = batches._next_item(small_dataset.scenario.task("item"), logits, again, events)
+    loss, _ = next_item(logits, again, events)
     loss.backward()
     assert not logits.grad[4].any()
     assert logits.grad[:4].any(dim=1).all()
-    only_again = batches._next_item(small_dataset.scenario.task("item"), logits, again[4:], events[4:])
+    only_again, _ = next_item(logits, again[4:], events[4:])
     assert only_again.item() == 0.0
 
 

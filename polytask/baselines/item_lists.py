@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from polytask.baselines.candidate import Candidate, Scores, Settings
+from polytask.baselines.simple import item_counts
 from polytask.data.catalogue import PADDING_ROW
 from polytask.data.dataset import Dataset
-from polytask.evaluation.baselines.candidate import Candidate, Scores, Settings
-from polytask.evaluation.baselines.simple import item_counts
-from polytask.evaluation.requests import Requests
+from polytask.data.evaluation_requests import Requests
 from polytask.scenario.names import ITEMS, USERS
 from polytask.scenario.schema import Task
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from polytask.errors import DataError
-from polytask.evaluation.classification import POINTS, Classification, Roc, classification_of, roc_of
+from polytask.evaluation.measures import classification_of
 from polytask.evaluation.report.charts import charts_of
+from polytask.metrics.classification import POINTS, Classification, Roc, roc_of
 from polytask.metrics.weighted import auc_of, value_of
 from polytask.scenario.tasks import Task
 

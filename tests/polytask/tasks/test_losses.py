@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from polytask.model.losses import POSITIVES_POWER, class_loss, next_item_loss, retrieval_loss
 from polytask.scenario.schema import Label, Task
+from polytask.tasks.co_interaction.learning import POSITIVES_POWER, retrieval_loss
+from polytask.tasks.learning import learning_of
+from polytask.tasks.retrieval.learning import next_item_loss
 
 RANDOM = np.random.default_rng(4)
 LOGITS = RANDOM.normal(size=(6, 5)).astype(np.float32)
@@ -22,7 +24,8 @@ def task_of(kind, classes=None):
 
 
 def class_loss_of(kind, logits, label, classes=None):
-    return float(class_loss(task_of(kind, classes), torch.from_numpy(logits), torch.from_numpy(label)))
+    task = task_of(kind, classes)
+    return float(learning_of(task).mean_loss(task, torch.from_numpy(logits), torch.from_numpy(label)))
 
 
 def test_retrieval_is_cross_entropy_against_the_uniform_positives():

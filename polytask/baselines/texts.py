@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.baselines.candidate import Candidate, Scores
 from polytask.data.dataset import Dataset
-from polytask.evaluation.baselines.candidate import Candidate, Scores
-from polytask.evaluation.requests import Requests
+from polytask.data.evaluation_requests import Requests
 from polytask.scenario.schema import Task
 
 INVERSE_PENALTIES = (3.0, 10.0)
@@ -28,11 +28,11 @@ def tfidf_logistic(dataset: Dataset, task: Task) -> Iterator[Candidate]:
     label = values.astype(np.int64)
     if len(np.unique(label)) < 2:
         return
-    columns = 1 if task.kind == "binary" else len(task.classes or ())
+    columns = 1 if task.classes is None else len(task.classes)
 
     def score(requests: Requests, model: Any) -> Scores:
         logits = np.asarray(model.decision_function(vectorizer.transform(requests.texts)), dtype=np.float32)
-        if task.kind == "binary":
+        if task.classes is None:
             return logits[:, None]
         scores = np.full((len(requests), columns), ABSENT, dtype=np.float32)
         # For two classes there is one logit, for the second.

@@ -4,16 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
-
-from polytask.evaluation.requests import Requests
-from polytask.scenario.schema import Task
-
-Scores = NDArray[np.float32]
 
 # Points of a curve at most: more would not be seen, and an artefact's metadata is no place for data.
 POINTS = 200
-YES_OR_NO = ("no", "yes")
 
 
 @dataclass(frozen=True)
@@ -38,25 +31,6 @@ class Classification:
     confusion: list[list[int]] = field(default_factory=list)
 
 
-def classification_of(requests: Requests, task: Task, scores: Scores) -> Classification:
-    """From a task's scores on m requests, as `task_statistics` takes them; those without a label take no part."""
-    labelled = requests.labelled(task)
-    if task.kind not in ("binary", "multiclass", "multilabel") or not labelled.any():
-        return Classification()
-    label, scores = requests.labels(task), scores[labelled].astype(np.float64)
-    if task.kind == "binary":
-        positive, probability = label > 0, expit(scores.reshape(-1))
-        return Classification(
-            roc_of(positive, probability), list(YES_OR_NO), _confusion(positive * 1, (probability > 0.5) * 1, 2)
-        )
-    probability, names = softmax(scores, axis=1), list(task.classes or ())
-    if task.kind == "multilabel":
-        return Classification(roc_of(label.astype(np.bool_), probability))
-    actual = label.astype(np.int64)
-    is_actual = actual[:, None] == np.arange(len(names))
-    return Classification(roc_of(is_actual, probability), names, _confusion(actual, scores.argmax(axis=1), len(names)))
-
-
 def roc_of(positive: NDArray[np.bool_], probability: NDArray[np.float64]) -> Roc:
     """The curve over all entries of two arrays of one shape, thinned to `POINTS`; empty where all entries are alike."""
     from sklearn.metrics import roc_curve
@@ -70,7 +44,8 @@ def roc_of(positive: NDArray[np.bool_], probability: NDArray[np.float64]) -> Roc
     return Roc(*(values[kept].tolist() for values in (fpr, tpr, np.minimum(threshold, 1.0))))
 
 
-def _confusion(actual: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> list[list[int]]:
+def confusion(actual: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> list[list[int]]:
+    """Return counts of requests, actual class (m,) by predicted class (m,)."""
     counts = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(counts, (actual, predicted), 1)
     rows: list[list[int]] = counts.tolist()

@@ -1,18 +1,22 @@
 """Baselines that count: what is frequent, for everybody or for one user."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.baselines.candidate import Candidate, Scores
 from polytask.data.catalogue import PADDING_ROW
 from polytask.data.dataset import Dataset
-from polytask.evaluation.baselines.candidate import Candidate, Scores
-from polytask.evaluation.requests import Requests
+from polytask.data.evaluation_requests import Requests
 from polytask.scenario.names import ITEMS, USERS
 from polytask.scenario.schema import Task
 
+FloatArray = NDArray[np.float64]
+
+# Below this many training events a user, a mean per user is no more than the overall mean.
+EVENTS_PER_USER = 2
 PRIOR_EVENTS = (1.0, 5.0, 20.0, 50.0)
 WINDOWS = (10, 50)
 
@@ -70,7 +74,7 @@ def user_histogram(dataset: Dataset, task: Task) -> Iterator[Candidate]:
 def majority(dataset: Dataset, task: Task) -> Iterator[Candidate]:
     """The classes' shares in training as log-probabilities (m, C); binary: the base rate as a logit (m, 1)."""
     values = _training_values(dataset, task)
-    if task.kind == "binary":
+    if task.classes is None:
         row = np.array([_logit(values.mean())], dtype=np.float32)
     else:
         counts = np.bincount(values.astype(np.int64), minlength=len(task.classes or ())) + 1
@@ -88,8 +92,22 @@ def mean(dataset: Dataset, task: Task) -> Iterator[Candidate]:
 def user_mean(dataset: Dataset, task: Task) -> Iterator[Candidate]:
     """Mean label of the user's training events, drawn towards the overall mean by some events' worth of it, (m, 1).
 
-    A binary task's mean becomes a logit. Tuned: how many events the overall mean counts for.
+    Tuned: how many events the overall mean counts for.
     """
+    yield from _user_means(dataset, task, lambda means: means)
+
+
+def user_rate(dataset: Dataset, task: Task) -> Iterator[Candidate]:
+    """`user_mean` of a binary task, as a logit."""
+    yield from _user_means(dataset, task, _logit)
+
+
+def has_user_means(dataset: Dataset) -> bool:
+    """Whether users have so many training events that a mean per user is more than the overall mean."""
+    return bool(dataset.train.sum() >= EVENTS_PER_USER * len(dataset.catalogues[USERS]))
+
+
+def _user_means(dataset: Dataset, task: Task, convert: Callable[[FloatArray], FloatArray]) -> Iterator[Candidate]:
     chosen = dataset.train & dataset.labels[task.name].mask
     values, users = _training_values(dataset, task), dataset.user_rows[chosen]
     size = len(dataset.catalogues[USERS]) + 1
@@ -98,8 +116,7 @@ def user_mean(dataset: Dataset, task: Task) -> Iterator[Candidate]:
 
     def candidate(prior: float) -> Candidate:
         shrunk = (sums + prior * values.mean()) / (counts + prior)
-        per_user = _logit(shrunk) if task.kind == "binary" else shrunk
-        scores = per_user.astype(np.float32)[:, None]
+        scores = convert(shrunk).astype(np.float32)[:, None]
         return Candidate({"prior_events": prior}, lambda requests: scores[requests.user_rows])
 
     yield from (candidate(prior) for prior in PRIOR_EVENTS)

@@ -4,17 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from polytask.baselines.candidate import Baseline, Candidate, Settings
 from polytask.data.dataset import Dataset
-from polytask.evaluation.baselines import item_lists, simple, texts
-from polytask.evaluation.baselines.candidate import Baseline, Candidate, Settings
+from polytask.data.evaluation_requests import Requests
 from polytask.evaluation.measures import is_better, primary_metric, task_statistics
-from polytask.evaluation.requests import Requests
 from polytask.metrics.weighted import value_of
-from polytask.scenario.names import USERS
 from polytask.scenario.schema import Task
-
-# Below this many training events a user, a mean per user is no more than the overall mean.
-EVENTS_PER_USER = 2
+from polytask.tasks.metrics import metrics_of
 
 
 @dataclass(frozen=True)
@@ -34,23 +30,7 @@ class Tuned:
 
 def baselines_of(dataset: Dataset, task: Task) -> dict[str, Baseline]:
     """The baselines of a task, by name."""
-    if task.kind == "retrieval" and task.label.source == "peers":
-        return {"most_active": simple.most_active, "user_knn": item_lists.user_knn}
-    if task.kind == "retrieval":
-        found: dict[str, Baseline] = {"popularity": simple.popularity, "markov": item_lists.markov}
-        if item_lists.is_dense_enough(dataset):
-            found |= {"item_knn": item_lists.item_knn, "ease": item_lists.ease}
-        return {**found, "ials": item_lists.ials}
-    if task.kind == "multilabel":
-        found = {"popularity": simple.class_popularity}
-        if dataset.labels[task.name].by_item is not None:
-            found["user_histogram"] = simple.user_histogram
-        return found
-    regression = task.kind == "regression"
-    found = {"mean": simple.mean} if regression else {"majority": simple.majority}
-    if task.kind != "multiclass" and dataset.train.sum() >= EVENTS_PER_USER * len(dataset.catalogues[USERS]):
-        found["user_mean"] = simple.user_mean
-    return found | ({"tfidf_ridge": texts.tfidf_ridge} if regression else {"tfidf_logistic": texts.tfidf_logistic})
+    return metrics_of(task).baselines(dataset, task)
 
 
 def tuned_baselines(dataset: Dataset, validation: Requests) -> dict[str, dict[str, Tuned]]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.data.dataset import Dataset
-from polytask.evaluation.requests import Requests
+from polytask.data.evaluation_requests import Requests
 from polytask.scenario.schema import Task
 
 Scores = NDArray[np.float32]

@@ -1,0 +1,1 @@
+"""The kinds of tasks: one folder per kind, with `spec.py`, `learning.py` and `metrics.py`."""

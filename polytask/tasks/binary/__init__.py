@@ -1,0 +1,1 @@
+"""Kind `binary`: the probability of yes."""

@@ -1,0 +1,1 @@
+"""Kind `co_interaction`: the users who interact with the same items."""

@@ -1,0 +1,1 @@
+"""Kind `multiclass`: one of several classes."""

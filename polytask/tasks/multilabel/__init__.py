@@ -1,0 +1,1 @@
+"""Kind `multilabel`: a score per class, of which several may be true."""

@@ -1,0 +1,1 @@
+"""Kind `retrieval`: the best items of a catalogue for the next event."""
