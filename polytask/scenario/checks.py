@@ -102,7 +102,7 @@ def _check_label(scenario: "Scenario", where: str, task: "Task") -> None:
         column = interactions.get(label.column or "") if label.table == INTERACTIONS else None
         if not kind.takes_threshold or column is None or column.type not in ("integer", "float"):
             raise ValueError(
-                f"{where}.label.at_least: {label.at_least} stands there; "
+                f"{where}.label.at_least: invalid value {label.at_least}; "
                 f"allowed: only in a task of kind {kinds_with('takes_threshold')} over a number of the interactions"
             )
     if label.where is not None:

@@ -137,7 +137,7 @@ class Task(Section):
                 f"`catalogue` is needed with kind {kinds_with('catalogue')} and only there; kind is {self.kind!r}"
             )
         if self.catalogue != kind.catalogue:
-            raise ValueError(f"`catalogue`: {self.catalogue!r} stands there; allowed: {kind.catalogue}")
+            raise ValueError(f"`catalogue`: invalid value {self.catalogue!r}; expected {kind.catalogue}")
         if kind.needs_classes != (self.classes is not None):
             raise ValueError(
                 f"`classes` is needed with kind {kinds_with('needs_classes')} and only there; kind is {self.kind!r}"
@@ -148,8 +148,9 @@ class Task(Section):
             raise ValueError(
                 f"`label.source` is needed with kind {kinds_with('reads_column')} and only there; kind is {self.kind!r}"
             )
-        if self.gate not in (None, NO_GATE, *kind.baselines):
+        if self.baseline_gate not in (None, NO_GATE, *kind.baselines):
             raise ValueError(
-                f"`gate`: {self.gate!r} is no baseline of the task; allowed: {', '.join(kind.baselines)}, {NO_GATE}"
+                f"`baseline_gate`: {self.baseline_gate!r} is no baseline of the task; "
+                f"allowed: {', '.join(kind.baselines)}, {NO_GATE}"
             )
         return self

@@ -242,7 +242,7 @@ def python(code: str, path: str) -> subprocess.CompletedProcess[str]:
 
 def test_without_the_package_the_kind_is_refused(scenario_file: Path) -> None:
     refused = python(f"from polytask.scenario import load_scenario; load_scenario({str(scenario_file)!r})", "")
-    assert "tasks.1.kind: 'count' stands there; allowed: 'binary', 'co_interaction'" in refused.stderr
+    assert "tasks.1.kind: invalid value 'count'; expected 'binary', 'co_interaction'" in refused.stderr
 
 
 def test_the_schema_and_the_checks_know_the_kind_and_load_neither_torch_nor_pandas(

@@ -186,7 +186,7 @@ def test_what_is_worse_is_not_published(
         ("kind: binary", "name: missing"),
         ("[a, b]", "holds list, allowed: a mapping that starts with `name:`"),
         ("a: [", "is not YAML"),
-        (TASK.replace("binary", "guess"), "kind: 'guess' stands there; allowed: 'binary'"),
+        (TASK.replace("binary", "guess"), "kind: invalid value 'guess'; expected 'binary'"),
         (
             TASK.replace("rating", "stars").replace("liked", "other"),
             "task 'other' does not fit scenario 'small': .*'stars' is not a known column",

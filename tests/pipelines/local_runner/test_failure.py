@@ -143,7 +143,7 @@ def test_each_failure_names_its_cause_and_the_rerun_goes_on(tmp_path: Path) -> N
     workspace.edit(workspace.scenario, "kind: retrieval", "kind: retrival")
     cause = workspace.last_line_of_failure()
     assert cause.startswith("step 'ingest' failed (log: ")
-    assert "tasks.0.kind: 'retrival' stands there; allowed: 'binary'" in cause
+    assert "tasks.0.kind: invalid value 'retrival'; expected 'binary'" in cause
     assert workspace.steps_with_artefacts() == set()
     workspace.edit(workspace.scenario, "kind: retrival", "kind: retrieval")
 

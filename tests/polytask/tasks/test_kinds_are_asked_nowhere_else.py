@@ -102,7 +102,7 @@ def test_a_comparison_is_found(source: str) -> None:
     [
         "kind_of(task).merges",
         'source.kind == "tables"',
-        'self.split.kind != "last_events"',
+        'self.split.kind != "leave_one_out"',
         'array.dtype.kind == "f"',
         "(one.kind, one.catalogue) == (other.kind, other.catalogue)",
         '{"name": "a", "kind": "binary"}',
