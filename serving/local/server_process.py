@@ -19,6 +19,8 @@ from typing import IO, Self
 from polytask.errors import ServingError
 
 LOG_LINES = 12
+# How long the system may take to start a process.
+START_SECONDS = 5.0
 # Feast sets these in whatever process imports it; a server that inherits them would keep its metrics in the files of
 # its parent, at several times the cost.
 NOT_INHERITED = ("PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROCESS_DIR")
@@ -42,9 +44,17 @@ def start_server(command: Sequence[str], log: IO[bytes], environment: Mapping[st
 
     It has a session of its own: a Ctrl-C at the terminal reaches this program alone, which stops its servers in order.
     """
+    started: Future[subprocess.Popen[bytes]] = Future()
+    _request_start(started, command, log, environment)
+    return started.result()
+
+
+def _request_start(
+    started: "Future[subprocess.Popen[bytes]]", command: Sequence[str], log: IO[bytes], environment: Mapping[str, str]
+) -> None:
     becomes = str(Path(__file__).with_name("end_with_parent.py"))
     words = [sys.executable, "-I", "-S", becomes, str(os.getpid()), *command]
-    return _STARTER.start(words, log, dict(environment))
+    _STARTER.start(started, words, log, dict(environment))
 
 
 class _Starter:
@@ -59,15 +69,19 @@ class _Starter:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def start(self, command: list[str], log: IO[bytes], environment: dict[str, str]) -> "subprocess.Popen[bytes]":
-        """The started process. Raises OSError where it cannot be started."""
+    def start(
+        self,
+        started: "Future[subprocess.Popen[bytes]]",
+        command: list[str],
+        log: IO[bytes],
+        environment: dict[str, str],
+    ) -> None:
+        """`started` gets the process, or the OSError where it cannot be started."""
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._work, name="servers", daemon=True)
                 self._thread.start()
-        started: Future[subprocess.Popen[bytes]] = Future()
         self._wanted.put((started, command, log, environment))
-        return started.result()
 
     def _work(self) -> None:
         while True:
@@ -106,6 +120,7 @@ class ServerProcess:
     def __init__(self, log: Path) -> None:
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
+        self._started: Future[subprocess.Popen[bytes]] | None = None
 
     def command(self) -> list[str]:
         """The program and its arguments, asked for at each start."""
@@ -148,7 +163,10 @@ class ServerProcess:
         """Start the server without a wait for its readiness. Raises OSError where the log cannot be written."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
-            self._process = start_server(self.command(), log, self.environment())
+            self._started = Future()
+            _request_start(self._started, self.command(), log, self.environment())
+            self._process = self._started.result()
+            self._started = None
         atexit.register(self.stop)
 
     def wait_until_ready(self, seconds: float = 60.0, check: Callable[[], None] | None = None) -> None:
@@ -174,6 +192,10 @@ class ServerProcess:
 
     def stop(self) -> None:
         """SIGTERM, then SIGKILL after `stop_seconds` to its whole process group. Harmless when nothing runs."""
+        if self._started is not None:  # a signal has interrupted the start
+            with suppress(OSError, TimeoutError, ValueError):  # not started: its log is closed already
+                self._process = self._started.result(START_SECONDS)
+            self._started = None
         process = self._process
         if process is None:
             return

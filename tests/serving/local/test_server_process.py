@@ -2,12 +2,15 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
 from polytask.errors import ServingError
+from serving.local import server_process
 from serving.local.server_process import ServerProcess, server_environment, start_server
+from serving.local.server_process import _ended as ended
 
 
 def test_a_server_does_not_share_the_metrics_files_of_who_starts_it(monkeypatch, tmp_path):
@@ -79,6 +82,25 @@ def test_a_server_that_does_not_become_ready_is_named_with_the_reason(tmp_path):
         with pytest.raises(ServingError) as caught:
             program.wait_until_ready(0.05)
         assert str(caught.value) == f"the program was not ready within 0.05 s: its log is empty (log: {program.log})"
+
+
+def test_a_server_whose_start_is_interrupted_is_stopped(tmp_path, monkeypatch):
+    """A signal handler raises while the program waits for the start: the server must not be left running."""
+    program = Program(tmp_path / "log", "import time; time.sleep(60)")
+    waiting = Future.result
+
+    def interrupt(future):
+        waiting(future)
+        raise SystemExit(143)
+
+    monkeypatch.setattr(Future, "result", interrupt)
+    with pytest.raises(SystemExit):
+        program.start()
+    monkeypatch.setattr(Future, "result", waiting)
+    seen = []
+    monkeypatch.setattr(server_process, "_ended", lambda process: bool(seen.append(process.pid)) or ended(process))
+    program.stop()
+    assert seen and not Path("/proc", str(seen[0])).exists()
 
 
 STARTS = """
