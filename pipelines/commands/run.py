@@ -12,6 +12,7 @@ from pipelines.local_runner.local import code_version, run_pipeline
 from pipelines.local_runner.workspace import WORKSPACE, claimed
 from polytask.environment import stay_on_this_machine
 from polytask.errors import DataError
+from polytask.name_value import name_value
 from polytask.scenario import load_scenario, scenario_path
 
 _WORDS = {"true": True, "false": False}
@@ -57,9 +58,10 @@ def chosen(known: dict[str, Parameter], given: list[str]) -> dict[str, Any]:
     """`name=value` words as arguments of the right types. Raises DataError for an unknown name or a wrong value."""
     found: dict[str, Any] = {}
     for word in given:
-        name, equals, value = word.partition("=")
-        if not equals or name not in known:
-            raise DataError(f"--set {word}: allowed: name=value with a name of {', '.join(known)}")
+        expected = f"name=value with a name of {', '.join(known)}"
+        name, value = name_value(word, expected, lambda message: DataError(f"--set: {message}"))
+        if name not in known:
+            raise DataError(f"--set: {word!r}, allowed: {expected}")
         kind = known[name].annotation
         try:
             found[name] = _WORDS[value.lower()] if kind is bool else kind(value)

@@ -1,10 +1,11 @@
-"""The arguments of a run: `key=value` from a command line, typed and checked by what a compiled pipeline takes."""
+"""The arguments of a run: `name=value` from a command line, typed and checked by what a compiled pipeline takes."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from polytask.errors import PolytaskError
+from polytask.name_value import name_value
 
 
 class ArgumentError(PolytaskError):
@@ -37,7 +38,7 @@ TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
 
 
 def typed_arguments(given: Iterable[str], spec: Mapping[str, Any]) -> dict[str, Any]:
-    """`key=value` texts as the arguments of the pipeline `spec`, a PipelineSpec as a mapping.
+    """`name=value` texts as the arguments of the pipeline `spec`, a PipelineSpec as a mapping.
 
     Raises ArgumentError for an unknown or repeated key, a value of another type, and a parameter that has no default
     and is not given.
@@ -45,9 +46,7 @@ def typed_arguments(given: Iterable[str], spec: Mapping[str, Any]) -> dict[str, 
     parameters = spec.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
     arguments: dict[str, Any] = {}
     for entry in given:
-        name, equals, text = entry.partition("=")
-        if not equals:
-            raise ArgumentError(f"--param {entry}: has no value; allowed: key=value")
+        name, text = name_value(entry, "name=value", lambda message: ArgumentError(f"--param: {message}"))
         if name not in parameters:
             raise ArgumentError(f"--param {name}: the pipeline has no such parameter; allowed: {', '.join(parameters)}")
         if name in arguments:

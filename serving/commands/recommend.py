@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 from rich.console import Console
 
 from polytask.errors import RequestError, ServingError
+from polytask.name_value import name_value
 from serving.commands.bearer_token import bearer_token
 from serving.commands.response_tables import SHOWN, render_answers, task_titles
 
@@ -98,23 +100,18 @@ def recommend(
 def _weights(texts: list[str]) -> dict[str, float]:
     weights: dict[str, float] = {}
     for text in texts:
-        name, _, number = text.partition("=")
+        expected = "task=number, such as item=2"
+        name, number = name_value(text, expected, partial(RequestError, "--weight"))
         try:
             weights[name] = float(number)
-        except ValueError:
-            name = ""
-        if not name:
-            raise RequestError("--weight", f"{text!r}, allowed: task=number, such as item=2")
+        except ValueError as error:
+            raise RequestError("--weight", f"{text!r}, allowed: {expected}") from error
     return weights
 
 
 def _context(texts: Sequence[str]) -> dict[str, str]:
-    words = {}
-    for text in texts:
-        name, equals, words[name] = text.partition("=")
-        if not equals:
-            raise RequestError("--context", f"{text!r}, allowed: name=text, such as weather=rain")
-    return words
+    expected = "name=text, such as weather=rain"
+    return dict(name_value(text, expected, partial(RequestError, "--context")) for text in texts)
 
 
 def _keys(option: str, texts: Sequence[str] | None, datatype: str | None) -> list[int | str]:

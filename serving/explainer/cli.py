@@ -1,6 +1,7 @@
 """The command `polytask explain`."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from polytask.errors import RequestError, ServingError
+from polytask.name_value import name_value
 
 if TYPE_CHECKING:
     from polytask.client import Explanation
@@ -111,9 +113,10 @@ def render_explanation(console: Console, found: "Explanation", limit: int = SHOW
 
 
 def _target(text: str) -> tuple[str, str]:
-    name, equals, answer = text.partition("=")
-    if not name or not equals or not answer:
-        raise RequestError("--target", f"{text!r}, allowed: task=answer, such as item=288 or scene=Horror")
+    expected = "task=answer, such as item=288 or scene=Horror"
+    name, answer = name_value(text, expected, partial(RequestError, "--target"))
+    if not answer:
+        raise RequestError("--target", f"{text!r}, allowed: {expected}")
     return name, answer
 
 

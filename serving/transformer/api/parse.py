@@ -3,9 +3,11 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from polytask.errors import RequestError
+from polytask.name_value import name_value
 from polytask.scenario.schema import Scenario
 from serving.transformer.api.answers import SLATE_TYPES, answer_names
 from serving.transformer.api.filters import FILTERS, MAX_FILTER_CHARACTERS, MAX_FILTERS, filterable
@@ -265,9 +267,9 @@ def _context(scenario: Scenario, texts: Sequence[str]) -> dict[str, str]:
     """'name=value' texts -> name -> value. An empty text is padding."""
     words: dict[str, str] = {}
     for text in filter(None, texts):
-        name, equals, value = text.partition("=")
-        if name not in scenario.features.context or not equals:
-            allowed = ", ".join(f"{word}=text" for word in scenario.features.context)
+        allowed = ", ".join(f"{word}=text" for word in scenario.features.context)
+        name, value = name_value(text, allowed, partial(RequestError, CONTEXT))
+        if name not in scenario.features.context:
             raise RequestError(CONTEXT, f"{text[:60]!r}, allowed: {allowed}")
         if name in words:
             raise RequestError(CONTEXT, f"{name!r} stands there twice, allowed: once")
@@ -316,8 +318,9 @@ def _slate(scenario: Scenario, tasks: tuple[str, ...], read: _Reader, outputs: S
 def _weights(tasks: tuple[str, ...], values: list[str]) -> tuple[float, ...]:
     """'task=weight' texts -> a weight per task; a task that is not named has weight 1."""
     weights: dict[str, float] = {}
+    expected = ", ".join(f"{task}=number" for task in tasks)
     for value in values:
-        name, _, number = value.partition("=")
+        name, number = name_value(value, expected, partial(RequestError, TASK_WEIGHTS))
         if name not in tasks:
             raise RequestError(TASK_WEIGHTS, f"{name[:60]!r} is not a task of the slate, allowed: {', '.join(tasks)}")
         if name in weights:

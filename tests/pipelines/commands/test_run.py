@@ -171,8 +171,8 @@ def test_parameters_get_the_types_of_the_pipeline() -> None:
     ("words", "message"),
     [
         ("k=many", r"--set k: 'many' stands there; allowed: a value of type int"),
-        ("kk=3", r"--set kk=3: allowed: name=value with a name of scenario, feature_store"),
-        ("k", r"--set k: allowed: name=value"),
+        ("kk=3", r"--set: 'kk=3', allowed: name=value with a name of scenario, feature_store"),
+        ("k", r"--set: 'k', allowed: name=value"),
     ],
 )
 def test_wrong_parameters_are_named(words: str, message: str) -> None:
