@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from polytask.contract.names import EXCLUDE_ITEMS, NEGATIVE_ITEMS, RECENT_ITEMS, USER_ID
 from polytask.errors import RequestError, ServingError
 from polytask.name_value import name_value
 from serving.commands.bearer_token import bearer_token
@@ -78,11 +79,11 @@ def recommend(
     with RecommenderClient(address, tls=encrypted, token=bearer_token(token_env)) as client:
         types = client.input_types()
         answer = client.recommend(
-            _key("--user", user, types["user_id"]),
+            _key("--user", user, types[USER_ID]),
             query=query,
-            recent_items=_keys("--recent", recent, types.get("recent_items")),
-            exclude_items=_keys("--exclude", exclude, types.get("exclude_items")),
-            negative_items=_keys("--less-of", less_of, types.get("negative_items")),
+            recent_items=_keys("--recent", recent, types.get(RECENT_ITEMS)),
+            exclude_items=_keys("--exclude", exclude, types.get(EXCLUDE_ITEMS)),
+            negative_items=_keys("--less-of", less_of, types.get(NEGATIVE_ITEMS)),
             context=_context(context or ()),
             tasks=task or None,
             k=k,

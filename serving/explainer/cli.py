@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from polytask.contract.names import QUERY
 from polytask.errors import RequestError, ServingError
 from polytask.name_value import name_value
 
@@ -107,7 +108,7 @@ def render_explanation(console: Console, found: "Explanation", limit: int = SHOW
         for item in task.history[:limit]:
             table.add_row("history", escape(f"{item.title} ({item.id})"), _number(item.contribution, item.at_least))
         for words in task.words:
-            named = words.text if words.part == "query" else f"{words.name}: {words.text}"
+            named = words.text if words.part == QUERY else f"{words.name}: {words.text}"
             table.add_row(words.part, escape(named), _number(words.contribution, words.at_least))
         console.print(table)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.contract.names import FILTERS
 from polytask.data.catalogue import PADDING_ROW, Catalogue
 from polytask.errors import RequestError
 from polytask.name_value import name_value
@@ -21,7 +22,6 @@ from serving.transformer.concurrency.blocking import BoundedThreads
 from serving.transformer.concurrency.bounded_cache import BoundedCache
 from serving.transformer.concurrency.deadline import Deadline
 
-FILTERS = "filters"
 MAX_FILTERS = 16
 MAX_FILTER_CHARACTERS = 2000
 SHOWN_VALUES = 30  # in an error
@@ -57,7 +57,7 @@ class ItemFilters:
                 self._with_value[name] = _positions(items.table[name])
         self._rows = len(items) + 1
         self._masks: BoundedCache[tuple[str, ...], Mask] = BoundedCache(MASKS_BYTES)
-        self._threads = BoundedThreads(1, "filters")
+        self._threads = BoundedThreads(1, FILTERS)
 
     def values(self, name: str) -> list[str] | None:
         """The values of an attribute in alphabetical order, None where it is a number."""

@@ -12,8 +12,9 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from polytask.contract.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER
+from polytask.contract.names import COLD_START, DEGRADED, STALE_FEATURES, TRUNCATED
 from polytask.contract.tensors import MASKED_SCORE
-from serving.transformer.api.answers import COLD_START, DEGRADED, STALE_FEATURES, TRUNCATED, AnswerTensor
+from serving.transformer.api.answers import AnswerTensor
 from serving.transformer.observability.call_record import STAGES
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Metrics:
         self.top_score = histogram("top_score", "The best score (or the value) of each answer.", SCORES, "task")
         self.cold_starts = counter("cold_starts", "Users the feature store knows nothing about.")
         self.truncated = counter("truncated_texts", "Texts that were cut to the model's token length.")
-        self.stale = counter("stale_features", "Users with a feature older than its view's TTL, left out.")
+        self.stale = counter(STALE_FEATURES, "Users with a feature older than its view's TTL, left out.")
         self.degraded = counter(
             "degraded_responses", "Responses without stored features: the store was unavailable or slow."
         )
