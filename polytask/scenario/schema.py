@@ -1,6 +1,6 @@
 """The scenario as pydantic models: every field, its type and its bounds. `checks.py` has the checks across fields.
 
-The sections stand in `data.py`, `tasks.py` and `learning.py`; this module puts them together, and is where the rest of
+The sections are defined in `data.py`, `features.py`, `tasks.py` and `learning.py`; this module puts them together, and is where the rest of
 the code takes them from.
 """
 
@@ -14,14 +14,13 @@ from polytask.scenario.data import (
     Column,
     ColumnType,
     Entities,
-    Features,
     Interactions,
     Source,
     Split,
     Table,
-    Text,
     Validation,
 )
+from polytask.scenario.features import Features, Text
 from polytask.scenario.learning import Encoder, Export, Lora, Model, Precision, Training
 from polytask.scenario.names import CONTEXT_WORDS
 from polytask.scenario.resources import Resources, StepResources
