@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from polytask.contract.contract import RECOMMENDER, TEXT_ENCODER
+from polytask.contract.names import CONTEXT, FILTERS, QUERY, TASKS, TIMESTAMP, USER_ID
 from polytask.contract.tensors import ATTENTION_MASK, INPUT_IDS, multitask_inputs
 from polytask.scenario import Scenario
-from serving.transformer.api.parse import CONTEXT, QUERY, TIMESTAMP, USER_ID
 
 INFER = f"/v2/models/{RECOMMENDER}/infer"
 SERVICE = "/inference.GRPCInferenceService/"
@@ -61,7 +61,7 @@ def rest_calls(scenario: Scenario) -> list[RestCall]:
         RestCall("query of 4 MB", _json(user, _tensor(QUERY, "BYTES", [HUGE]))),
         RestCall("request id of 4 MB", _json(user, id=HUGE)),
         RestCall("tensor name of 4 MB", _json(user, _tensor(HUGE, "INT64", [1]))),
-        RestCall("a million tasks", _json(user, {**_tensor("tasks", "BYTES", ["x"] * MILLION), "shape": [MILLION]})),
+        RestCall("a million tasks", _json(user, {**_tensor(TASKS, "BYTES", ["x"] * MILLION), "shape": [MILLION]})),
         RestCall("a hundred thousand tensors", _json(*[user] * 100_000)),
         RestCall("a hundred thousand outputs", _json(user, outputs=[{"name": "item_ids"}] * 100_000)),
         RestCall("shape beyond 64 bits", _json({**user, "shape": [2**62, 2**62]})),
@@ -105,7 +105,7 @@ def grpc_calls(scenario: Scenario) -> list[GrpcCall]:
         GrpcCall("surrogate in model name", _broken(_message([user], model=PLACE)), protobuf=False),
         GrpcCall("user id of 4 MB", _message([(*text, _bytes(HUGE.encode()))])),
         GrpcCall("request id of 4 MB", _message([user], id=HUGE)),
-        GrpcCall("a million tasks", _message([user, ("tasks", "BYTES", [MILLION], _bytes(b"x") * MILLION)])),
+        GrpcCall("a million tasks", _message([user, (TASKS, "BYTES", [MILLION], _bytes(b"x") * MILLION)])),
         GrpcCall("a million rows", _message([(user[0], user[1], [MILLION, 1], user[3] * MILLION)])),
         GrpcCall("shape beyond 64 bits", _message([(user[0], user[1], [2**62, 2**62], user[3])])),
         GrpcCall("length beyond the tensor", _message([(*text, (2**31).to_bytes(4, "little"))])),
@@ -147,10 +147,10 @@ def _surrogates(scenario: Scenario) -> Iterator[tuple[str, bytes]]:
     user = _user(scenario)
     for name, body in {
         "user id": _json(_tensor(USER_ID, "BYTES", [PLACE])),
-        "query": _json(user, _tensor(QUERY, "BYTES", [PLACE])),
-        "context": _json(user, _tensor(CONTEXT, "BYTES", [f"a={PLACE}"])),
-        "filters": _json(user, {**_tensor("filters", "BYTES", [PLACE]), "shape": [1]}),
-        "tasks": _json(user, {**_tensor("tasks", "BYTES", [PLACE]), "shape": [1]}),
+        QUERY: _json(user, _tensor(QUERY, "BYTES", [PLACE])),
+        CONTEXT: _json(user, _tensor(CONTEXT, "BYTES", [f"a={PLACE}"])),
+        FILTERS: _json(user, {**_tensor(FILTERS, "BYTES", [PLACE]), "shape": [1]}),
+        TASKS: _json(user, {**_tensor(TASKS, "BYTES", [PLACE]), "shape": [1]}),
         "tensor name": _json(user, _tensor(PLACE, "INT64", [1])),
         "datatype": _json(user, _tensor(QUERY, PLACE, ["a"])),
         "request id": _json(user, id=PLACE),

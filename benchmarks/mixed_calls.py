@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.calls import UserCall
+from polytask.contract.names import COUNT, QUERY, RECENT_ITEMS, TIMESTAMP, USER_ID
 from polytask.contract.tensors import MASKED_SCORE
 from polytask.scenario import Scenario
 from polytask.scenario.names import USERS
-from serving.transformer.api.parse import MAX_QUERY_CHARACTERS, QUERY, TIMESTAMP, USER_ID
+from serving.transformer.api.parse import MAX_QUERY_CHARACTERS
 from serving.transformer.bundle import Bundle
 
 # A text's vector may differ in the last bits with the batch it was encoded in; scores of different entries differ more.
@@ -63,13 +64,13 @@ def malformed_messages(scenario: Scenario) -> dict[str, list[bytes]]:
         ],
         TIMESTAMP: [_message([user, (TIMESTAMP, "INT64", [1, 1], np.int64(-1).tobytes())])],
         "weather": [_message([user, ("weather", "BYTES", [1, 1], b"\1\0\0\0x")])],
-        "k": [_message([user, ("k", "INT64", [1], np.int64(0).tobytes())])],
+        COUNT: [_message([user, (COUNT, "INT64", [1], np.int64(0).tobytes())])],
     }
     if scenario.has_items:
         wide = scenario.features.history_length + 1
         key = scenario.entities.items is not None and scenario.entities.items.key_type == "integer"
         data = np.zeros(wide, dtype="<i8").tobytes() if key else b"\0\0\0\0" * wide
-        found["recent_items"] = [_message([user, ("recent_items", "INT64" if key else "BYTES", [1, wide], data)])]
+        found[RECENT_ITEMS] = [_message([user, (RECENT_ITEMS, "INT64" if key else "BYTES", [1, wide], data)])]
     return found
 
 

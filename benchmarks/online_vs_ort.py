@@ -20,7 +20,7 @@ from benchmarks.in_process import InProcess, fastest
 from benchmarks.load import Loop
 from benchmarks.overlap import Overlap, overlap_of
 from benchmarks.workbench import Workbench
-from serving.local.transformer import MODEL_NAME
+from serving.local.model_process import MODEL_NAME
 
 THROUGHPUT_BAR = 0.8
 ADDED_BAR_MS = 5.0

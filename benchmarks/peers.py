@@ -5,12 +5,10 @@ under way. Each has all cores: Triton by two threads of a call, the peers by a c
 """
 
 import os
-import signal
-import subprocess
+import socket
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from benchmarks.peer_servers.litserve_server import PATH, body
 from benchmarks.workbench import Workbench
 from polytask.contract.contract import RECOMMENDER
 from polytask.errors import ServingError
+from serving.local.server_process import ServerProcess, server_environment
 from serving.local.triton import HOST, choose_ports
 
 BAR = 1.0
@@ -30,7 +29,6 @@ CONCURRENCIES = (1, 2, 4, 8, 16)
 COMPARED_AT = 8
 CALLS = 200
 READY_SECONDS = 60.0
-STOP_SECONDS = 10.0
 TRITON, KSERVE, LITSERVE = "Triton", "KServe predictor", "LitServe"
 
 
@@ -75,59 +73,60 @@ def measure(bench: Workbench, rounds: int) -> list[Figure]:
     return [Figure("peers", what, parts, BAR, details={"curves": curves})]
 
 
+class Peer(ServerProcess):
+    """A module of `benchmarks.peer_servers` in a process of its own; `ask` raises while it does not answer."""
+
+    poll_seconds = 0.2
+
+    def __init__(self, name: str, module: str, arguments: Sequence[str], logs: Path, ask: Callable[[], Any]) -> None:
+        super().__init__(logs / f"{module}.log")
+        self.name = name
+        self._command = [sys.executable, "-m", f"benchmarks.peer_servers.{module}", *arguments]
+        self._ask = ask
+
+    def command(self) -> list[str]:
+        """The module and its arguments."""
+        return self._command
+
+    def environment(self) -> dict[str, str]:
+        """The variables of this program, without a limit of threads."""
+        return {**os.environ, "PYTHONPATH": server_environment()["PYTHONPATH"]}
+
+    def not_ready(self) -> str | None:
+        """The error of a request, None where there is none."""
+        try:
+            self._ask()
+        except (OSError, ServingError) as error:
+            return str(error)
+        return None
+
+
 def start_peers(bench: Workbench, running: ExitStack, call: Tensors) -> tuple[str, str]:
     """Start both peers until `running` closes: KServe's gRPC address and LitServe's URL, both of which answer."""
     kserve_http, kserve_grpc, litserve_http = choose_ports(None, None, None)
     logs = bench.out / "logs"
     bundle = str(bench.published)
-    _start(running, "kserve_predictor", [bundle, f"--http_port={kserve_http}", f"--grpc_port={kserve_grpc}"], logs)
-    _start(running, "litserve_server", [bundle, f"--http_port={litserve_http}"], logs)
     url = f"http://{HOST}:{litserve_http}{PATH}"
-    _wait_for(lambda: http_loop(url, [body(call)], 1), "LitServe", logs)
+
+    def connect() -> None:
+        socket.create_connection((HOST, kserve_grpc), timeout=1).close()
+
+    options = [bundle, f"--http_port={kserve_http}", f"--grpc_port={kserve_grpc}"]
+    peers = [
+        Peer(KSERVE, "kserve_predictor", options, logs, connect),
+        Peer(
+            LITSERVE,
+            "litserve_server",
+            [bundle, f"--http_port={litserve_http}"],
+            logs,
+            lambda: http_loop(url, [body(call)], 1),
+        ),
+    ]
+    for peer in peers:
+        running.enter_context(peer)
+    for peer in peers:
+        peer.wait_until_ready(READY_SECONDS)
     return f"{HOST}:{kserve_grpc}", url
-
-
-def _start(running: ExitStack, module: str, arguments: Sequence[str], logs: Path) -> None:
-    logs.mkdir(parents=True, exist_ok=True)
-    with (logs / f"{module}.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"benchmarks.peer_servers.{module}", *arguments],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *_python_path()])},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    running.callback(_stop, process)
-
-
-def _python_path() -> list[str]:
-    return list(filter(None, [os.environ.get("PYTHONPATH")]))
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):  # it is killed just below
-        process.wait(STOP_SECONDS)
-    # Its workers share its group, and a worker that outlives it would keep the cores busy.
-    with suppress(ProcessLookupError):  # the whole group has ended by itself
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _wait_for(ask: Callable[[], Any], what: str, logs: Path) -> None:
-    end = time.monotonic() + READY_SECONDS
-    while True:
-        try:
-            ask()
-        except (OSError, ServingError) as error:
-            if time.monotonic() > end:
-                raise ServingError(
-                    f"{what} did not answer within {READY_SECONDS:g} s: {error} (logs: {logs})"
-                ) from error
-            time.sleep(0.2)
-        else:
-            return
 
 
 def _curve(loops: Mapping[int, Sequence[Loop]]) -> list[dict[str, float]]:

@@ -3,6 +3,30 @@
 from collections.abc import Iterable, Sequence
 
 from polytask.contract.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER
+from polytask.contract.names import (
+    COLD_START,
+    CONTEXT,
+    COUNT,
+    DEGRADED,
+    EXCLUDE_ITEMS,
+    FILTERS,
+    NEGATIVE_ITEMS,
+    PRIORITY,
+    PRIORITY_TASKS,
+    QUERY,
+    RECENT_ITEMS,
+    SLATE,
+    SLATE_IDS,
+    SLATE_SCORES,
+    SLATE_TASKS,
+    SLATE_TITLES,
+    STALE_FEATURES,
+    TASK_WEIGHTS,
+    TASKS,
+    TIMESTAMP,
+    TRUNCATED,
+    USER_ID,
+)
 from polytask.contract.tensors import (
     ALLOWED,
     TensorSpec,
@@ -17,7 +41,7 @@ from serving.explainer.occlusion import MAX_PARTS, MAX_QUERY_GROUPS
 from serving.explainer.parse import FIELDS, MAX_INSTANCES
 from serving.transformer.api import parse
 from serving.transformer.api.answers import SLATE_TYPES, answer_names, answer_types
-from serving.transformer.api.filters import FILTERS, MAX_FILTERS, filterable
+from serving.transformer.api.filters import MAX_FILTERS, filterable
 from serving.transformer.observability.call_record import STAGES
 from serving.transformer.server.grpc.options import AGE_SECONDS, IDLE_SECONDS, KEEPALIVE_SECONDS, LEAST_PING_SECONDS
 from serving.transformer.server.limits import (
@@ -91,12 +115,12 @@ again by themselves. The explainer has no gRPC port.
 
 `Content-Type` is not read: `curl -d` without it works. There is no CORS: the preflight of a browser on another origin
 gets 405, so put a gateway in front that adds the headers, or call from your own server."""
-OUTPUTS = f"""By default those of all wanted tasks, without the slate's. K is the largest `{parse.COUNT}` of the call; a
+OUTPUTS = f"""By default those of all wanted tasks, without the slate's. K is the largest `{COUNT}` of the call; a
 shorter list is padded with -1 or '' and the score -1e9."""
 EXPLAINER = f"""`POST /v1/models/recommender:explain`, REST only. The body is
 `{{{{"instances": [...], "tasks": [...]}}}}`;
 `tasks` may be left out. At most {MAX_INSTANCES} instances a call. An instance is an object with
-`{parse.USER_ID}` and, where wanted, {{fields}}; their rules are those above. `targets` says by task which
+`{USER_ID}` and, where wanted, {{fields}}; their rules are those above. `targets` says by task which
 answer to explain, by an id or a label of its list, such as `{{{{"item": 288}}}}`; else it is the first.
 
 The answer has one entry of `explanations` per instance: the flags, and per task the explained `answer`, its
@@ -149,18 +173,18 @@ def _inputs(scenario: Scenario) -> Iterable[tuple[str, str, str, str]]:
     tasks = ", ".join(f"`{task.name}`" for task in scenario.tasks)
     top = min([task.top_k for task in scenario.tasks if task.catalogue is not None], default=1000)
     meanings = {
-        parse.USER_ID: f"Required. Keys of users; B from 1 to {MAX_BATCH_SIZE}. An unknown one is a cold start.",
-        parse.QUERY: f"What the user typed, at most {parse.MAX_QUERY_CHARACTERS} characters; '' for nothing.",
-        parse.TIMESTAMP: f"The moment in Unix seconds, 0 to {parse.LATEST}, in any time zone; default: now.",
-        parse.CONTEXT: f"`name=text` of {_names(lengths.context)}; '' for nothing.",
-        parse.RECENT_ITEMS: f"Items since the stored history, oldest first, at most {lengths.history_length}.",
-        parse.EXCLUDE_ITEMS: f"Items to leave out, with the recent ones at most {lengths.exclude_length}.",
-        parse.NEGATIVE_ITEMS: f"Items to leave out, whose like is lowered, at most {lengths.disliked_length}.",
+        USER_ID: f"Required. Keys of users; B from 1 to {MAX_BATCH_SIZE}. An unknown one is a cold start.",
+        QUERY: f"What the user typed, at most {parse.MAX_QUERY_CHARACTERS} characters; '' for nothing.",
+        TIMESTAMP: f"The moment in Unix seconds, 0 to {parse.LATEST}, in any time zone; default: now.",
+        CONTEXT: f"`name=text` of {_names(lengths.context)}; '' for nothing.",
+        RECENT_ITEMS: f"Items since the stored history, oldest first, at most {lengths.history_length}.",
+        EXCLUDE_ITEMS: f"Items to leave out, with the recent ones at most {lengths.seen_length}.",
+        NEGATIVE_ITEMS: f"Items to leave out, whose like is lowered, at most {lengths.negative_length}.",
         FILTERS: f"What items must have, at most {MAX_FILTERS}, all of them: {_filters(scenario)}.",
-        parse.COUNT: f"Length of the lists, 1 to {top}, also as [1]; default {min(parse.DEFAULT_COUNT, top)}.",
-        parse.TASKS: f"The wanted tasks, of {tasks}; default: all. Not together with requested outputs.",
-        parse.SLATE: f"Length of the merged list, 1 to {parse.MAX_SLATE}, also as [1]; default: none.",
-        parse.TASK_WEIGHTS: f"`task=number` for the slate, 0 to {parse.MAX_WEIGHT:g}; default: the user's own.",
+        COUNT: f"Length of the lists, 1 to {top}, also as [1]; default {min(parse.DEFAULT_COUNT, top)}.",
+        TASKS: f"The wanted tasks, of {tasks}; default: all. Not together with requested outputs.",
+        SLATE: f"Length of the merged list, 1 to {parse.MAX_SLATE}, also as [1]; default: none.",
+        TASK_WEIGHTS: f"`task=number` for the slate, 0 to {parse.MAX_WEIGHT:g}; default: the user's own.",
     }
     for name, (datatype, shape) in parse.input_types(scenario).items():
         yield f"`{name}`", datatype, _shape(shape, "n"), meanings[name]
@@ -176,16 +200,16 @@ def _outputs(scenario: Scenario) -> Iterable[tuple[str, str, str, str]]:
         "values": "the predicted number",
     }
     others = {
-        "cold_start": "The feature store knows nothing about the user.",
-        "truncated": "The text was cut to the model's length.",
-        "stale_features": "A feature was older than its TTL and left out.",
-        "degraded": "The feature store was unavailable or slow, and the response was made without stored features.",
-        "slate_tasks": "Slate, if asked for: the task of each entry, best first.",
-        "slate_ids": "Slate: external ids as text, or labels.",
-        "slate_titles": "Slate: titles.",
-        "slate_scores": "Slate: priority times relative probability.",
-        "priority_tasks": "Slate: the tasks that were merged.",
-        "priority": "Slate: how much each of them counted.",
+        COLD_START: "The feature store knows nothing about the user.",
+        TRUNCATED: "The text was cut to the model's length.",
+        STALE_FEATURES: "A feature was older than its TTL and left out.",
+        DEGRADED: "The feature store was unavailable or slow, and the response was made without stored features.",
+        SLATE_TASKS: "Slate, if asked for: the task of each entry, best first.",
+        SLATE_IDS: "Slate: external ids as text, or labels.",
+        SLATE_TITLES: "Slate: titles.",
+        SLATE_SCORES: "Slate: priority times relative probability.",
+        PRIORITY_TASKS: "Slate: the tasks that were merged.",
+        PRIORITY: "Slate: how much each of them counted.",
     }
     for name, (datatype, shape) in types.items():
         task = owners.get(name)
@@ -252,7 +276,7 @@ def _specs(specs: Sequence[TensorSpec], way: str) -> Iterable[tuple[str, str, st
 
 def _explained(scenario: Scenario) -> list[str]:
     known = parse.input_types(scenario)
-    return [name for name in FIELDS if name in known and name != parse.USER_ID]
+    return [name for name in FIELDS if name in known and name != USER_ID]
 
 
 def _filters(scenario: Scenario) -> str:

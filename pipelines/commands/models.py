@@ -136,7 +136,8 @@ def prune_versions(
         on_removed=show,
     )
     kept = len(opened.versions()) - (len(found) if dry_run else 0)
-    console.print(f"{len(found)} versions {word}, {kept} kept", highlight=False)
+    count = f"{len(found)} version{'' if len(found) == 1 else 's'}"
+    console.print(f"{count} {word}, {kept} kept", highlight=False)
 
 
 def _registry(scenario: Scenario, workspace: Path, registry_dir: Path | None, setting: str) -> ModelRegistry:

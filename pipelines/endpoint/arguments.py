@@ -1,11 +1,11 @@
-"""The arguments of a run: `--param name=value` of `polytask run` and `polytask submit`, typed and validated."""
+"""The arguments of a run: `name=value` from a command line, typed and checked by what a compiled pipeline takes."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from polytask.errors import PolytaskError
-from polytask.renamed import PARAMETERS
+from polytask.name_value import name_value
 
 
 class ArgumentError(PolytaskError):
@@ -37,8 +37,8 @@ TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
 }
 
 
-def parse_parameters(given: Iterable[str], kinds: Mapping[str, str]) -> dict[str, Any]:
-    """Parse `name=value` strings as arguments of a pipeline.
+def typed_arguments(given: Iterable[str], spec: Mapping[str, Any]) -> dict[str, Any]:
+    """`name=value` texts as the arguments of the pipeline `spec`, a PipelineSpec as a mapping.
 
     Args:
         given: The values of `--param`.
@@ -52,14 +52,9 @@ def parse_parameters(given: Iterable[str], kinds: Mapping[str, str]) -> dict[str
     """
     arguments: dict[str, Any] = {}
     for entry in given:
-        name, equals, text = entry.partition("=")
-        if not equals:
-            raise ArgumentError(f"--param {entry}: no value; expected name=value")
-        if name not in kinds:
-            new = PARAMETERS.get(name)
-            if new in kinds:
-                raise ArgumentError(f"--param {name}: this parameter was renamed; use {new}={text}")
-            raise ArgumentError(f"--param {name}: unknown parameter; expected one of {', '.join(kinds)}")
+        name, text = name_value(entry, "name=value", lambda message: ArgumentError(f"--param: {message}"))
+        if name not in parameters:
+            raise ArgumentError(f"--param {name}: the pipeline has no such parameter; allowed: {', '.join(parameters)}")
         if name in arguments:
             raise ArgumentError(f"--param {name}: given twice; expected once")
         read, allowed = TYPES[kinds[name]]

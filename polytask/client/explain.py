@@ -12,6 +12,7 @@ from polytask.client.calls import Countdown, ServiceUnavailable, retry_rules, se
 from polytask.client.connection import Connection, Tls, Token
 from polytask.client.questions import Details, Question
 from polytask.client.retry_budget import budget_of
+from polytask.contract.names import COLD_START, FILTERS, INSTANCES, STALE_FEATURES, TARGETS, TASKS, TRUNCATED, USER_ID
 from polytask.errors import RequestError, ServingError
 
 NOT_BEGUN = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
@@ -103,12 +104,12 @@ def explain(
     """
     connection = Connection(url, tls, token, insecure_token)
     question = {name: value for name, value in asdict(Question(user, **details)).items() if value}
-    instance: dict[str, Any] = {"user_id": user, **{name: value for name, value in question.items() if name != "user"}}
+    instance: dict[str, Any] = {USER_ID: user, **{name: value for name, value in question.items() if name != "user"}}
     if targets:
-        instance["targets"] = dict(targets)
+        instance[TARGETS] = dict(targets)
     if filters:
-        instance["filters"] = list(filters)
-    body = {"instances": [instance], **({} if tasks is None else {"tasks": list(tasks)})}
+        instance[FILTERS] = list(filters)
+    body = {INSTANCES: [instance], **({} if tasks is None else {TASKS: list(tasks)})}
     left = Countdown(deadline_seconds)
 
     def attempt(client: httpx.Client) -> httpx.Response:
@@ -149,9 +150,9 @@ def _explanation(user: int | str, content: Mapping[str, Any]) -> Explanation:
             tuple(ItemContribution(**one) for one in task["history"]),
             tuple(WordsContribution(**one) for one in task["words"]),
         )
-        for name, task in found["tasks"].items()
+        for name, task in found[TASKS].items()
     }
-    flags = {name: found[name] for name in ("cold_start", "truncated", "stale_features")}
+    flags = {name: found[name] for name in (COLD_START, TRUNCATED, STALE_FEATURES)}
     return Explanation(user, tasks, **flags, **{name: content[name] for name in ("model_version", "contract_checksum")})
 
 

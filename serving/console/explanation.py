@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 from polytask.client import Explanation, Label, Ranked, TaskExplanation, explain
 from polytask.client.explain import ItemContribution, WordsContribution
+from polytask.contract.names import QUERY
 from polytask.errors import PolytaskError
 from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Task, Text
@@ -12,7 +13,6 @@ from polytask.text.templates import value_words
 from serving.console.directory import Directory
 from serving.console.service import Trouble, question_of
 from serving.console.state import View
-from serving.explainer.occlusion import QUERY
 
 DEADLINE_SECONDS = 5.0
 SHOWN = 6

@@ -1,6 +1,7 @@
 """The command `polytask explain`."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from polytask.contract.names import QUERY
 from polytask.errors import RequestError, ServingError
+from polytask.name_value import name_value
 
 if TYPE_CHECKING:
     from polytask.client import Explanation
@@ -105,15 +108,16 @@ def render_explanation(console: Console, found: "Explanation", limit: int = SHOW
         for item in task.history[:limit]:
             table.add_row("history", escape(f"{item.title} ({item.id})"), _number(item.contribution, item.at_least))
         for words in task.words:
-            named = words.text if words.part == "query" else f"{words.name}: {words.text}"
+            named = words.text if words.part == QUERY else f"{words.name}: {words.text}"
             table.add_row(words.part, escape(named), _number(words.contribution, words.at_least))
         console.print(table)
 
 
 def _target(text: str) -> tuple[str, str]:
-    name, equals, answer = text.partition("=")
-    if not name or not equals or not answer:
-        raise RequestError("--target", f"{text!r}, allowed: task=answer, such as item=288 or scene=Horror")
+    expected = "task=answer, such as item=288 or scene=Horror"
+    name, answer = name_value(text, expected, partial(RequestError, "--target"))
+    if not answer:
+        raise RequestError("--target", f"{text!r}, allowed: {expected}")
     return name, answer
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.contract.contract import MULTITASK, TEXT_ENCODER
+from polytask.contract.names import COLD_START, STALE_FEATURES, TARGETS, TASKS, TRUNCATED, USER_ID
 from polytask.contract.tensors import ALLOWED, ATTENTION_MASK, INPUT_IDS, MASKED_SCORE, TEXT_VECTOR
 from polytask.data.catalogue import PADDING_ROW
 from polytask.data.request import RequestFeatures
@@ -23,7 +24,7 @@ from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Task
 from polytask.tasks.kind import kind_of
 from serving.explainer.occlusion import HISTORY, Part, Titles, as_read, parts_of
-from serving.explainer.parse import TARGETS, Wanted
+from serving.explainer.parse import Wanted
 from serving.transformer.api.answers import AnswerWriter, model_outputs
 from serving.transformer.api.filters import ItemFilters, Mask
 from serving.transformer.api.parse import Call, Request
@@ -76,10 +77,10 @@ class Explainer:
             except RequestError as error:
                 reason = str(error).removeprefix(f"{error.field}: ")
                 raise RequestError(f"instances[{place}].{error.field}", reason) from error
-            flags = {"cold_start": not row.known, "truncated": truncated, "stale_features": row.stale}
+            flags = {COLD_START: not row.known, TRUNCATED: truncated, STALE_FEATURES: row.stale}
             for name, holds in flags.items():
                 record.flags[name] = record.flags.get(name, 0) + holds
-            explanations.append({"user_id": request.user_id, "tasks": tasks, **flags})
+            explanations.append({USER_ID: request.user_id, TASKS: tasks, **flags})
         return explanations
 
     async def tasks(

@@ -6,13 +6,12 @@ from itertools import pairwise
 
 import numpy as np
 
+from polytask.contract.names import CONTEXT, QUERY
 from polytask.data.catalogue import PADDING_ROW, Catalogue
 from polytask.data.request import RequestEncoder, RequestFeatures
 
 HISTORY = "history"
 PROFILE = "profile"
-CONTEXT = "context"
-QUERY = "query"
 
 # One call to the model holds the request itself and, at most, so many of its occlusions.
 MAX_PARTS = 64

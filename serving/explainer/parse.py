@@ -4,31 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from polytask.contract.names import CONTEXT, FILTERS, INSTANCES, ITEM_LISTS, QUERY, TARGETS, TASKS, TIMESTAMP, USER_ID
 from polytask.errors import RequestError
 from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Scenario, Task
-from polytask.tasks.kind import kind_of
-from serving.transformer.api.filters import FILTERS
-from serving.transformer.api.parse import (
-    CONTEXT,
-    EXCLUDE_ITEMS,
-    KEY_BYTES,
-    NEGATIVE_ITEMS,
-    QUERY,
-    RECENT_ITEMS,
-    TASKS,
-    TIMESTAMP,
-    USER_ID,
-    Call,
-    CallParser,
-    input_types,
-)
+from serving.transformer.api.parse import KEY_BYTES, Call, CallParser, input_types
 from serving.transformer.api.wire import InputTensor
 
 MAX_INSTANCES = 8
-BODY_FIELDS = ("instances", TASKS)
-TARGETS = "targets"
-FIELDS = (USER_ID, QUERY, TIMESTAMP, CONTEXT, RECENT_ITEMS, EXCLUDE_ITEMS, NEGATIVE_ITEMS, FILTERS)
+BODY_FIELDS = (INSTANCES, TASKS)
+FIELDS = (USER_ID, QUERY, TIMESTAMP, CONTEXT, *ITEM_LISTS, FILTERS)
 
 
 @dataclass(frozen=True)
@@ -49,9 +34,9 @@ def parse_body(scenario: Scenario, body: Any, now: int, key_bytes: int = KEY_BYT
     for name in body:
         if name not in BODY_FIELDS:
             raise RequestError(str(name), f"is not a known field, allowed: {', '.join(BODY_FIELDS)}")
-    instances = body.get("instances")
+    instances = body.get(INSTANCES)
     if not isinstance(instances, list) or not 1 <= len(instances) <= MAX_INSTANCES:
-        raise RequestError("instances", f"allowed: a list of 1 to {MAX_INSTANCES} objects")
+        raise RequestError(INSTANCES, f"allowed: a list of 1 to {MAX_INSTANCES} objects")
     tasks = []
     if TASKS in body:
         if not isinstance(body[TASKS], list):
@@ -65,7 +50,7 @@ def parse_body(scenario: Scenario, body: Any, now: int, key_bytes: int = KEY_BYT
         except RequestError as error:
             if error.field == TASKS:
                 raise
-            field = ".".join(filter(None, (f"instances[{place}]", error.field)))
+            field = ".".join(filter(None, (f"{INSTANCES}[{place}]", error.field)))
             raise RequestError(field, str(error).removeprefix(f"{error.field}: ")) from error
     return calls
 

@@ -1,15 +1,12 @@
 """The console's server: built from a bundle, a feature store and addresses, it serves until it is told to stop."""
 
-import os
-import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from polytask.errors import ServingError
-from serving.local.server_process import start_server
+from serving.local.server_process import ServerProcess
 from serving.local.triton import HOST, choose_ports
 
 PORT = 8700
@@ -78,8 +75,14 @@ def run(
     Server(config).run()
 
 
-class ConsoleProcess:
-    """The console beside a running stack, in a process of its own. `address` is what a browser opens."""
+class ConsoleProcess(ServerProcess):
+    """The console of a running stack, in a process of its own. `address` is what a browser opens.
+
+    The page is available some seconds after the start, and reports by itself which servers are unavailable.
+    """
+
+    name = "the console"
+    stop_seconds = STOP_SECONDS + 2.0
 
     def __init__(
         self,
@@ -90,36 +93,26 @@ class ConsoleProcess:
         port: int | None = None,
         explainer: str | None = None,
     ) -> None:
+        super().__init__(log)
         self.port = choose_port(port)
-        self.log = log
         self._options = {"--url": url, "--bundle": bundle, "--feature-store": feature_store, "--port": self.port}
         if explainer is not None:
             self._options["--explainer"] = explainer
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def address(self) -> str:
         """Where the page is."""
         return f"http://{HOST}:{self.port}/"
 
-    def start(self) -> None:
-        """Start without waiting: the page is there some seconds later, and what it lacks it says itself."""
-        root = str(Path(__file__).resolve().parents[2])
-        paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    def command(self) -> list[str]:
+        """`python -m serving.console` with its options."""
         words = [word for name, value in self._options.items() for word in (name, str(value))]
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("wb") as log:
-            environment = {**os.environ, "PYTHONPATH": paths, "FEAST_USAGE": "False"}
-            self._process = start_server([sys.executable, "-m", "serving.console", *words], log, environment)
+        return [sys.executable, "-m", "serving.console", *words]
 
-    def stop(self) -> None:
-        """SIGTERM, then SIGKILL after a deadline. Harmless when nothing runs."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(signal.SIGTERM)
+    def not_ready(self) -> str | None:
+        """None when the page's port accepts connections."""
         try:
-            process.wait(STOP_SECONDS + 2)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            socket.create_connection((HOST, self.port), timeout=1).close()
+        except OSError as error:
+            return str(error)
+        return None

@@ -16,7 +16,7 @@ from polytask.errors import PolytaskError, ServingError
 from polytask.storage.atomic import write_text
 from serving.local.explainer import ExplainerProcess
 from serving.local.install import TritonInstallation, install_triton
-from serving.local.transformer import TransformerProcess, last_lines
+from serving.local.transformer import TransformerProcess
 from serving.local.triton import HOST, TritonServer, choose_ports
 
 STATE_FILE = Path("build/serve.json")
@@ -176,10 +176,8 @@ class LocalStack:
 
     def check(self) -> None:
         """Raises ServingError when either server has died."""
-        if not self._transformer.runs():
-            raise ServingError(f"the transformer ended: {last_lines(self._transformer.log)}")
-        if self.triton.process_id is None or _exited(self.triton.process_id):
-            raise ServingError(f"Triton ended: {last_lines(self.triton.log)}")
+        self._transformer.check()
+        self.triton.check()
 
     def wait(self, report: Callable[[str], None] = lambda line: None) -> NoReturn:
         """Wait until a signal comes or a server dies, which raises.
@@ -255,8 +253,3 @@ def _repository(bundle: Path) -> Path:
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
-
-
-def _exited(process_id: int) -> bool:
-    """Whether our child has ended, without reaping it."""
-    return os.waitid(os.P_PID, process_id, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

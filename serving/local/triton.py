@@ -1,37 +1,35 @@
 """A Triton server on this machine, for as long as a `with` block lasts."""
 
-import atexit
 import os
 import re
 import secrets
-import signal
 import socket
-import subprocess
-import time
 from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from polytask.errors import ServingError
 from serving.local.install import TritonInstallation
 from serving.local.known_answer import KNOWN_ANSWER, call, check_known_answer, triton_version
-from serving.local.server_process import start_server
+from serving.local.server_process import ServerProcess
 
 HOST = "127.0.0.1"
 EXIT_SECONDS = 10
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - POSIX shared memory, where Triton's stubs put their regions
-LOG_LINES = 12
 
 
-class TritonServer:
+class TritonServer(ServerProcess):
     """Serve `repository` with the onnxruntime backend of `installation`.
 
     Entering waits until every model is ready and the known-answer model answers rightly; leaving stops the server,
     its stub processes and their shared memory. A port that is None becomes a free one. Raises ServingError with the
     server's own last words when it does not start.
     """
+
+    name = "Triton"
+    stop_seconds = EXIT_SECONDS + 2.0
+    poll_seconds = 0.05
+    error_line = re.compile(r"E\d{4} |error:|.*error while loading")
 
     def __init__(
         self,
@@ -46,10 +44,10 @@ class TritonServer:
         threads: int = 2,
         ready_seconds: float = 60.0,
     ) -> None:
+        super().__init__(log)
         self.grpc_host = grpc_host
         self.repository = repository
         self.installation = installation
-        self.log = log
         hosts = (HOST, grpc_host, HOST)
         self.http_port, self.grpc_port, self.metrics_port = choose_ports(
             http_port, grpc_port, metrics_port, hosts=hosts
@@ -57,7 +55,6 @@ class TritonServer:
         self.threads = threads
         self.ready_seconds = ready_seconds
         self.version = "not started"
-        self._process: subprocess.Popen[bytes] | None = None
         # Every region of this server, and of no other, starts with this: what a killed stub leaves can be removed.
         self._shared_memory_prefix = f"polytask_{os.getpid()}_{secrets.token_hex(4)}_"
 
@@ -66,32 +63,17 @@ class TritonServer:
         """`host:port` of the gRPC endpoint."""
         return f"{self.grpc_host}:{self.grpc_port}"
 
-    @property
-    def process_id(self) -> int | None:
-        """The server's process id, which is also the id of its process group; None when it does not run."""
-        return None if self._process is None else self._process.pid
-
     def __str__(self) -> str:
         """What runs, once it has started: versions of Triton and ONNX Runtime, and the kind of the backend."""
         return f"Triton {self.version}, {self.installation.backend}"
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Start, wait until ready, ask the known answer."""
         if not self.repository.is_dir():
             raise ServingError(f"{self.repository}: is not a model repository")
-        self.log.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with self.log.open("wb") as log:
-                self._process = start_server(self._command(), log, self._environment())
-            atexit.register(self.stop)
-            self._wait_until_ready()
+            super().start()
+            self.wait_until_ready(self.ready_seconds)
             self.version = triton_version(self.http_port)
             check_known_answer(self.http_port, str(self))
             self._unload_known_answer()
@@ -100,26 +82,15 @@ class TritonServer:
             raise
 
     def stop(self) -> None:
-        """SIGTERM, then SIGKILL after a deadline, to the server and its stubs. Harmless when nothing runs."""
-        process = self._process
-        if process is None:
-            return
+        """Stop the server and its stubs, which share its process group, and remove their shared memory."""
         try:
-            if not self._exited():
-                process.send_signal(signal.SIGTERM)
-            deadline = time.monotonic() + EXIT_SECONDS + 2
-            while not self._exited() and time.monotonic() < deadline:
-                time.sleep(0.02)
+            super().stop()
         finally:
-            # Before the server is reaped, so that its id cannot have gone to another process. Stubs share its group.
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            self._process = None
-            atexit.unregister(self.stop)
             for region in SHARED_MEMORY.glob(f"{self._shared_memory_prefix}*"):
                 region.unlink(missing_ok=True)
 
-    def _command(self) -> list[str]:
+    def command(self) -> list[str]:
+        """Triton with both repositories, which loads every model."""
         options = {
             "--model-control-mode": "explicit",
             "--load-model": "*",
@@ -142,7 +113,8 @@ class TritonServer:
         command += ["--disable-auto-complete-config"]
         return command + [f"{option}={value}" for option, value in options.items()]
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """The variables of this program without its Python, with the backend's libraries."""
         foreign = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_PRELOAD"}
         kept = {key: value for key, value in os.environ.items() if key not in foreign}
         path = kept.get("PATH", os.defpath)
@@ -160,22 +132,18 @@ class TritonServer:
             "OMP_NUM_THREADS": str(self.threads),
         }
 
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + self.ready_seconds
-        while time.monotonic() < deadline:
-            if self._exited():
-                raise ServingError(f"Triton did not start: {self._last_words()}")
-            if self._answers("/v2/health/ready"):
-                return
-            time.sleep(0.05)
-        raise ServingError(f"Triton was not ready within {self.ready_seconds:g} s: {self._last_words()}")
-
-    def _answers(self, path: str) -> bool:
+    def not_ready(self) -> str | None:
+        """None when every model is ready."""
         try:
-            status, _ = call(self.http_port, "GET", path, None, timeout=2.0)
+            status, _ = call(self.http_port, "GET", "/v2/health/ready", None, timeout=2.0)
         except ServingError:
-            return False
-        return status == HTTPStatus.OK
+            return ""
+        return None if status == HTTPStatus.OK else ""
+
+    def errors(self, lines: Sequence[str]) -> list[str]:
+        """The errors of Triton and its backends, without those of a machine that has no GPU, and without tracebacks."""
+        found = super().errors(lines)
+        return [line.split(r"\n\nAt:")[0] for line in found if "CudaDriverHelper" not in line]
 
     def _unload_known_answer(self) -> None:
         path = f"/v2/repository/models/{KNOWN_ANSWER}/unload"
@@ -183,20 +151,7 @@ class TritonServer:
         if status != HTTPStatus.OK:
             raise ServingError(f"Triton cannot unload {KNOWN_ANSWER}: {content.decode(errors='replace')}")
         # While the model unloads, the server as a whole says that it is not ready.
-        self._wait_until_ready()
-
-    def _exited(self) -> bool:
-        """Whether the server has ended. It stays unreaped, so that its id and its group's cannot be given away."""
-        assert self._process is not None
-        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-    def _last_words(self) -> str:
-        """The log's errors, or its last lines where it has none, and where to read on."""
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        errors = [line for line in lines if re.match(r"E\d{4} |error:|.*error while loading", line)]
-        # A machine without a GPU says so as an error; a Python traceback stands in the log.
-        shown = [line.split(r"\n\nAt:")[0] for line in errors if "CudaDriverHelper" not in line] or lines
-        return "\n".join([*shown[-LOG_LINES:], f"(log: {self.log})"])
+        self.wait_until_ready(self.ready_seconds)
 
 
 def choose_ports(*wanted: int | None, hosts: Sequence[str] | None = None) -> list[int]:

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from polytask.contract.contract import RECOMMENDER
+from polytask.contract.names import QUERY, TASKS, USER_ID
 from serving.rollout.errors import NotServing
 
 SECONDS = 5.0
@@ -39,7 +40,7 @@ class Endpoint:
         """The answer to a question about one unknown user, for one task or for all. Raises NotServing."""
         inputs = list(self._question())
         if task is not None:
-            inputs.append({"name": "tasks", "datatype": "BYTES", "shape": [1], "data": [task]})
+            inputs.append({"name": TASKS, "datatype": "BYTES", "shape": [1], "data": [task]})
         return self._request("POST", f"/v2/models/{RECOMMENDER}/infer", {"inputs": inputs})
 
     def _question(self) -> list[dict[str, Any]]:
@@ -47,9 +48,11 @@ class Endpoint:
         if self._inputs is None:
             metadata = self._request("GET", f"/v2/models/{RECOMMENDER}")
             types = {entry["name"]: entry["datatype"] for entry in metadata.get("inputs") or ()}
-            name = next((name for name in ("user_id", "query") if name in types), None)
+            name = next((name for name in (USER_ID, QUERY) if name in types), None)
             if name is None:
-                raise NotServing(f"{self.url}: takes inputs {', '.join(types) or 'of no kind'}, not user_id or query")
+                raise NotServing(
+                    f"{self.url}: takes inputs {', '.join(types) or 'of no kind'}, not {USER_ID} or {QUERY}"
+                )
             value: int | str = "0" if types[name] == "BYTES" else 0
             self._inputs = [{"name": name, "datatype": types[name], "shape": [1, 1], "data": [value]}]
         return self._inputs

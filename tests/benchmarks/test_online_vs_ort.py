@@ -7,7 +7,7 @@ from benchmarks.online_vs_ort import measure
 from benchmarks.overlap import Overlap, overlap_of
 from benchmarks.workbench import Workbench
 from polytask.errors import ContractError, ServingError
-from serving.local.transformer import MODEL_NAME
+from serving.local.model_process import MODEL_NAME
 
 
 def test_both_sides_are_measured(bench: Workbench) -> None:

@@ -27,6 +27,7 @@ BLOCK = re.compile(r"(?P<before>[^\n]*\n)?(?P<indent> *)```sh\n(?P<body>.*?)\n *
 
 # What runs each command: the file of tests, and words in it that show it. A `make` target is what its recipe runs.
 RUN_BY = {
+    "grpcurl -plaintext": ("tests/e2e/test_protocol_manners.py", "ServerReflectionInfo"),
     "polytask add-task": ("tests/pipelines/commands/test_update_base.py", "add_task"),
     "polytask check": ("tests/polytask/ingest/test_preview.py", "app.command()(check)"),
     "polytask doctor": ("tests/serving/doctor/test_doctor.py", "doctor"),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from polytask.client import RecommenderClient
 from serving.local.install import TritonInstallation
 from serving.local.stack import LocalStack
 
@@ -33,3 +34,10 @@ def small_stack(
         deadline_seconds=DEADLINE_SECONDS,
     ) as stack:
         yield stack
+
+
+@pytest.fixture
+def client(small_stack: LocalStack) -> Iterator[RecommenderClient]:
+    # One attempt: a retry would hide how long one call takes.
+    with RecommenderClient(small_stack.grpc_url, attempts=1) as client:
+        yield client

@@ -1,51 +1,21 @@
-"""The serving stack over the wire, gRPC and REST: answers, refusals, and what happens when a part is down."""
+"""The serving stack over the wire, gRPC and REST: its responses."""
 
 import json
-import os
-import re
-import signal
 import threading
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from typing import Any
 
-import grpc
 import numpy as np
 import pytest
-from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from polytask.client import Label, Question, Ranked, RecommenderClient, ServiceUnavailable, SlateEntry
+from polytask.client import Label, Question, Ranked, RecommenderClient, SlateEntry
 from polytask.data.tables import Tables
-from polytask.errors import RequestError
 from polytask.scenario import Scenario
 from serving.local.stack import LocalStack
-from tests.e2e.test_stress import question
+from tests.e2e.rest_calls import filters_input, rest, user_input
 from tests.serving.bundle import HISTORY_SHARE, VERSION, base_scores
 
 UNKNOWN = 999_999
-
-
-@pytest.fixture
-def client(small_stack: LocalStack) -> Iterator[RecommenderClient]:
-    # One attempt: a retry would hide how long one call takes.
-    with RecommenderClient(small_stack.grpc_url, attempts=1) as client:
-        yield client
-
-
-def rest(stack: LocalStack, body: Any, path: str = "/v2/models/recommender/infer") -> tuple[int, dict[str, Any]]:
-    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-    request = urllib.request.Request(stack.rest_url + path, data, {"content-type": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=10) as response:
-            return response.status, json.loads(response.read())
-    except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())
-
-
-def user_input(user: Any, datatype: str = "INT64") -> dict[str, Any]:
-    return {"name": "user_id", "datatype": datatype, "shape": [1, 1], "data": [user]}
 
 
 def best_items(tables: Tables, left_out: set[int], count: int) -> list[int]:
@@ -113,10 +83,6 @@ def test_recent_excluded_and_disliked_items_are_left_out(client: RecommenderClie
     first, second, third, fourth = best_items(tables, seen_by(tables, 20), 4)
     answer = client.recommend(20, recent_items=[first], exclude_items=[second], disliked_items=[third, UNKNOWN], k=1)
     assert [entry.id for entry in answer.tasks["item"]] == [fourth]
-
-
-def filters_input(*filters: str) -> dict[str, Any]:
-    return {"name": "filters", "datatype": "BYTES", "shape": [len(filters)], "data": list(filters)}
 
 
 def test_filters_leave_the_best_of_what_they_allow(small_stack: LocalStack, tables: Tables):
@@ -236,161 +202,3 @@ def test_metadata_names_every_tensor(small_stack: LocalStack, client: Recommende
     assert status == 200
     outputs = {tensor["name"] for tensor in body["outputs"]}
     assert {f"{task.name}_scores" for task in small_scenario.tasks} <= outputs
-
-
-@pytest.mark.parametrize(
-    ("field", "arguments"),
-    [
-        ("user_id", {"user": "ten"}),
-        ("k", {"user": 10, "k": 0}),
-        ("slate", {"user": 10, "slate": 101}),
-        ("task_weights", {"user": 10, "slate": 5, "task_weights": {"weather": 1}}),
-        ("tasks", {"user": 10, "tasks": ["weather"]}),
-        ("recent_items", {"user": 10, "recent_items": [7] * 11}),
-        ("exclude_items", {"user": 10, "exclude_items": ["seven"]}),
-        ("disliked_items", {"user": 10, "disliked_items": [7] * 17}),
-        ("timestamp", {"user": 10, "timestamp": -5}),
-        ("query", {"user": 10, "query": "a" * 5000}),
-    ],
-)
-def test_a_malformed_grpc_call_names_its_field(client: RecommenderClient, field: str, arguments: dict[str, Any]):
-    with pytest.raises(RequestError) as caught:
-        client.recommend(**arguments)
-    assert caught.value.field == field
-
-
-def test_a_datatype_that_no_protocol_knows_names_its_field(small_stack: LocalStack):
-    request = service_pb2.ModelInferRequest(model_name="recommender", raw_input_contents=[b"\x00" * 8])
-    request.inputs.add(name="user_id", datatype="LONG", shape=[1, 1])
-    with grpc.insecure_channel(small_stack.grpc_url) as channel:
-        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        with pytest.raises(grpc.RpcError, match="user_id: datatype 'LONG'") as caught:
-            stub.ModelInfer(request, timeout=5)
-    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
-
-
-@pytest.mark.parametrize(
-    ("names", "body"),
-    [
-        ("user_id", {"inputs": [{"name": "k", "datatype": "INT64", "shape": [1], "data": [1]}]}),
-        ("user_id", {"inputs": [user_input("10")]}),
-        ("user_id", {"inputs": [user_input(1.5)]}),
-        ("user_id", {"inputs": [user_input(10, "FLOAT")]}),
-        ("user_id", {"inputs": [{**user_input(10), "shape": ["one", 1]}]}),
-        ("user_id", {"inputs": [{**user_input(10), "shape": [2, 1]}]}),
-        ("name", {"inputs": [{"datatype": "INT64", "shape": [1, 1], "data": [1]}]}),
-        ("weather", {"inputs": [user_input(10)], "outputs": [{"name": "weather"}]}),
-        ("filters: genres has no value 'Horor'", {"inputs": [user_input(10), filters_input("genres=Horor")]}),
-        ("filters: shape [0]", {"inputs": [user_input(10), filters_input()]}),
-        ("inputs", {"input": []}),
-        ("request body: is not JSON", b"{nothing"),
-        ("body", b"\x80"),
-    ],
-)
-def test_a_malformed_rest_call_names_its_field(small_stack: LocalStack, names: str, body: Any):
-    status, answer = rest(small_stack, body)
-    assert status == 400
-    assert names in answer["error"]
-
-
-def assert_both_unavailable(stack: LocalStack, client: RecommenderClient, statuses: set[int]) -> None:
-    """An error over both protocols within the transformer's deadline (and a margin for a busy machine)."""
-    for seconds in (_seconds_until_unavailable(client), _seconds_until_refused(stack, statuses)):
-        assert seconds < stack.deadline_seconds + 1.0
-    end = time.monotonic() + 10
-    while rest(stack, None, "/v2/health/ready")[0] != 503:
-        assert time.monotonic() < end, "the transformer is still ready"
-        time.sleep(0.1)
-
-
-def _seconds_until_unavailable(client: RecommenderClient) -> float:
-    start = time.monotonic()
-    # A text that no cache holds, so that both models are asked.
-    with pytest.raises(ServiceUnavailable, match="predictor"):
-        client.recommend(10, query=f"something new {start}")
-    return time.monotonic() - start
-
-
-def _seconds_until_refused(stack: LocalStack, statuses: set[int]) -> float:
-    start = time.monotonic()
-    status, body = rest(stack, {"inputs": [user_input(10)]})
-    assert status in statuses
-    assert "predictor" in body["error"]
-    return time.monotonic() - start
-
-
-def wait_until_ready(stack: LocalStack) -> None:
-    deadline = time.monotonic() + 20
-    while rest(stack, None, "/v2/health/ready")[0] != 200:
-        assert time.monotonic() < deadline, "the transformer did not find the predictor again"
-        time.sleep(0.1)
-
-
-def test_a_predictor_that_hangs_is_unavailable_within_the_deadline(small_stack: LocalStack, client: RecommenderClient):
-    process = small_stack.triton.process_id
-    assert process is not None
-    before = calls_by_code(small_stack)
-    os.kill(process, signal.SIGSTOP)
-    try:
-        # Until a round of probes failed its calls wait for it, and then there is no pod to call.
-        assert_both_unavailable(small_stack, client, {504, 503})
-    finally:
-        os.kill(process, signal.SIGCONT)
-    wait_until_ready(small_stack)
-    assert client.recommend(10).tasks
-    after = calls_by_code(small_stack)
-    assert after.get("DEADLINE_EXCEEDED", 0) - before.get("DEADLINE_EXCEEDED", 0) >= 1, "no call met the deadline"
-
-
-def calls_by_code(stack: LocalStack) -> dict[str, float]:
-    """`polytask_requests_total` by its label."""
-    with urllib.request.urlopen(f"{stack.rest_url}/metrics", timeout=10) as response:
-        text = response.read().decode()
-    found = re.findall(r'^polytask_requests_total\{code="(\w+)"\} (\S+)$', text, re.MULTILINE)
-    return {code: float(value) for code, value in found}
-
-
-def test_a_slow_triton_turns_one_call_into_one_call(small_stack: LocalStack):
-    """The deadline of the server is spent: another attempt would give a slow Triton the same work again."""
-    process = small_stack.triton.process_id
-    assert process is not None
-    before = calls_by_code(small_stack)
-    os.kill(process, signal.SIGSTOP)
-    try:
-        with (
-            RecommenderClient(small_stack.grpc_url, deadline_seconds=10, attempts=3) as patient,
-            pytest.raises(ServiceUnavailable, match="no answer within the deadline of"),
-        ):
-            patient.recommend(10, query="slow once")
-        with grpc.insecure_channel(small_stack.grpc_url) as channel:
-            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-            with pytest.raises(grpc.RpcError) as hasty:
-                stub.ModelInfer(question(10), timeout=0.2)
-            assert hasty.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-    finally:
-        os.kill(process, signal.SIGCONT)
-    wait_until_ready(small_stack)
-    after = calls_by_code(small_stack)
-    assert after["DEADLINE_EXCEEDED"] - before.get("DEADLINE_EXCEEDED", 0) == 1
-    # Whichever of the two clocks is first: neither counts as an outage.
-    theirs = ("CLIENT_DEADLINE_EXCEEDED", "CANCELLED")
-    assert sum(after.get(code, 0) - before.get(code, 0) for code in theirs) == 1
-    assert after.get("UNAVAILABLE", 0) == before.get("UNAVAILABLE", 0)
-
-
-def test_a_dead_predictor_is_unavailable_and_one_that_returns_is_found(
-    small_stack: LocalStack, client: RecommenderClient
-):
-    process = small_stack.triton.process_id
-    assert process is not None
-    os.killpg(process, signal.SIGKILL)
-    try:
-        assert_both_unavailable(small_stack, client, {503})
-        with pytest.raises(Exception, match="Triton ended"):
-            small_stack.check()
-    finally:
-        small_stack.triton.stop()
-        small_stack.triton.start()
-    wait_until_ready(small_stack)
-    assert client.recommend(10).tasks
-    small_stack.check()

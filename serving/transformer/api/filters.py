@@ -6,20 +6,22 @@ values, `genres=Horror|Comedy`, numbers by a range, `year=1990..1999`, `year=199
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.contract.names import FILTERS
 from polytask.data.catalogue import PADDING_ROW, Catalogue
 from polytask.errors import RequestError
+from polytask.name_value import name_value
 from polytask.scenario.schema import Column, Scenario
 from polytask.text.templates import is_missing
 from serving.transformer.concurrency.blocking import BoundedThreads
 from serving.transformer.concurrency.bounded_cache import BoundedCache
 from serving.transformer.concurrency.deadline import Deadline
 
-FILTERS = "filters"
 MAX_FILTERS = 16
 MAX_FILTER_CHARACTERS = 2000
 SHOWN_VALUES = 30  # in an error
@@ -55,7 +57,7 @@ class ItemFilters:
                 self._with_value[name] = _positions(items.table[name])
         self._rows = len(items) + 1
         self._masks: BoundedCache[tuple[str, ...], Mask] = BoundedCache(MASKS_BYTES)
-        self._threads = BoundedThreads(1, "filters")
+        self._threads = BoundedThreads(1, FILTERS)
 
     def values(self, name: str) -> list[str] | None:
         """The values of an attribute in alphabetical order, None where it is a number."""
@@ -92,9 +94,9 @@ class ItemFilters:
         return mask
 
     def _one(self, text: str) -> Mask:
-        name, equals, wanted = text.partition("=")
-        if name not in self._columns or not equals:
-            known = ", ".join(f"{n}={'low..high' if n in self._numbers else 'value|value'}" for n in self._columns)
+        known = ", ".join(f"{n}={'low..high' if n in self._numbers else 'value|value'}" for n in self._columns)
+        name, wanted = name_value(text, known, partial(RequestError, FILTERS))
+        if name not in self._columns:
             raise RequestError(FILTERS, f"{text!r} names no attribute of the items, allowed: {known}")
         mask = np.zeros(self._rows, dtype=np.bool_)
         if name in self._numbers:

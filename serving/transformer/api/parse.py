@@ -1,30 +1,32 @@
 """From the tensors of one call to typed requests. Every field is checked here, so that nothing bad reaches Triton."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
 
+from polytask.contract.names import (
+    CONTEXT,
+    COUNT,
+    EXCLUDE_ITEMS,
+    FILTERS,
+    NEGATIVE_ITEMS,
+    QUERY,
+    RECENT_ITEMS,
+    SLATE,
+    TASK_WEIGHTS,
+    TASKS,
+    TIMESTAMP,
+    USER_ID,
+)
 from polytask.errors import RequestError
+from polytask.name_value import name_value
 from polytask.scenario.schema import Scenario
 from serving.transformer.api.answers import SLATE_TYPES, answer_names
-from serving.transformer.api.filters import FILTERS, MAX_FILTER_CHARACTERS, MAX_FILTERS, filterable
+from serving.transformer.api.filters import MAX_FILTER_CHARACTERS, MAX_FILTERS, filterable
+from serving.transformer.api.input_reader import InputReader
 from serving.transformer.api.slate import mergeable
-from serving.transformer.api.wire import InputTensor, decode, key_datatype
-from serving.triton.model_config import MAX_BATCH_SIZE
-
-USER_ID = "user_id"
-QUERY = "query"
-TIMESTAMP = "timestamp"
-CONTEXT = "context"
-RECENT_ITEMS = "recent_items"
-EXCLUDE_ITEMS = "exclude_items"
-NEGATIVE_ITEMS = "disliked_items"
-KEYS = (USER_ID, RECENT_ITEMS, EXCLUDE_ITEMS, NEGATIVE_ITEMS)
-COUNT = "k"
-TASKS = "tasks"
-SLATE = "slate"
-TASK_WEIGHTS = "task_weights"
+from serving.transformer.api.wire import InputTensor, key_datatype
 
 KEY_BYTES = 256  # of a user's or an item's key that is a string, as UTF-8; by default
 MAX_QUERY_CHARACTERS = 2000
@@ -126,7 +128,7 @@ class CallParser:
             by_name[tensor.name] = tensor
         if USER_ID not in by_name:
             raise RequestError(USER_ID, "is missing, the field is required")
-        read = _Reader(known, by_name, self._key_bytes)
+        read = InputReader(known, by_name, self._key_bytes)
         users = read.column(USER_ID)
         tasks, names = self._wanted(read.names(TASKS, len(self._tasks)), outputs)
         slate = _slate(scenario, tasks, read, names)
@@ -177,83 +179,9 @@ class CallParser:
             wanted |= set(mergeable(self._scenario, every))
         return tuple(name for name in every if name in wanted), tuple(dict.fromkeys(outputs))
 
-    def _counts(self, tasks: tuple[str, ...], read: "_Reader") -> list[int]:
+    def _counts(self, tasks: tuple[str, ...], read: InputReader) -> list[int]:
         limit = min([self._longest[name] for name in tasks if name in self._longest], default=1000)
         return read.sizes(COUNT, limit) or [min(DEFAULT_COUNT, limit)] * read.batch
-
-
-class _Reader:
-    """Reads the tensors of a call with one batch size, the one of `user_id`."""
-
-    def __init__(
-        self, known: dict[str, tuple[str, list[int]]], tensors: dict[str, InputTensor], key_bytes: int
-    ) -> None:
-        self._known = known
-        self._tensors = tensors
-        self._key_bytes = key_bytes
-        shape = list(tensors[USER_ID].shape)
-        if len(shape) != 2 or shape[1] != 1 or not 1 <= shape[0] <= MAX_BATCH_SIZE:
-            raise RequestError(USER_ID, f"shape {shape}, allowed: [B, 1] with B from 1 to {MAX_BATCH_SIZE}")
-        self.batch = shape[0]
-
-    def shape(self, name: str) -> list[int] | None:
-        """The shape of an input, None when it is not there."""
-        return list(self._tensors[name].shape) if name in self._tensors else None
-
-    def values(self, name: str) -> list[Any] | None:
-        """The elements of an input in row-major order, None when it is not there."""
-        if name not in self._tensors:
-            return None
-        elements = decode(self._tensors[name], self._known[name][0])
-        if name in KEYS and self._known[name][0] == "BYTES":
-            for key in elements:
-                _check_key(name, key, self._key_bytes)
-        return elements
-
-    def names(self, name: str, most: int) -> list[str] | None:
-        """The elements of an input of at most `most` strings about the whole call, None when it is not there."""
-        shape = self.shape(name)
-        if shape is not None and (len(shape) != 1 or shape[0] > most):
-            raise RequestError(name, f"shape {shape}, allowed: [n] with n up to {most}")
-        return self.values(name)
-
-    def column(self, name: str, check: Callable[[Any], Any] = lambda value: value) -> list[Any]:
-        """One checked element per row of a (B, 1) input; an empty list when it is not there."""
-        shape = self.shape(name)
-        if shape is None:
-            return []
-        if shape != [self.batch, 1]:
-            raise RequestError(name, f"shape {shape}, allowed: {[self.batch, 1]} as {USER_ID} has")
-        return [check(value) for value in self.values(name) or ()]
-
-    def sizes(self, name: str, limit: int) -> list[int]:
-        """A size per row from a (1,) or (B, 1) input; an empty list when it is not there."""
-        shape = self.shape(name)
-        if shape is None:
-            return []
-        if shape not in ([1], [self.batch, 1]):
-            raise RequestError(name, f"shape {shape}, allowed: [1] or {[self.batch, 1]}")
-        values = self.values(name) or []
-        for value in values:
-            if not 1 <= value <= limit:
-                raise RequestError(name, f"{value}, allowed: 1 to {limit}")
-        return values * self.batch if len(values) < self.batch else values
-
-    def table(self, name: str, longest: int) -> list[tuple[Any, ...]]:
-        """The elements of each row of a (B, n) input with n <= `longest`; an empty list when it is not there."""
-        shape = self.shape(name)
-        if shape is None:
-            return []
-        if len(shape) != 2 or shape[0] != self.batch or shape[1] > longest:
-            raise RequestError(name, f"shape {shape}, allowed: [{self.batch}, n] with n up to {longest}")
-        values = self.values(name) or []
-        return [tuple(values[row * shape[1] : (row + 1) * shape[1]]) for row in range(self.batch)]
-
-
-def _check_key(name: str, key: str, most: int) -> None:
-    # A character has at most 4 bytes: most keys need not be encoded to be measured.
-    if 4 * len(key) > most and (size := len(key.encode("utf-8", "surrogatepass"))) > most:
-        raise RequestError(name, f"a key of {size} bytes ({key[:20]!r}...), allowed: at most {most}")
 
 
 def _query(value: str) -> str | None:
@@ -266,9 +194,9 @@ def _context(scenario: Scenario, texts: Sequence[str]) -> dict[str, str]:
     """'name=value' texts -> name -> value. An empty text is padding."""
     words: dict[str, str] = {}
     for text in filter(None, texts):
-        name, equals, value = text.partition("=")
-        if name not in scenario.features.context or not equals:
-            allowed = ", ".join(f"{word}=text" for word in scenario.features.context)
+        allowed = ", ".join(f"{word}=text" for word in scenario.features.context)
+        name, value = name_value(text, allowed, partial(RequestError, CONTEXT))
+        if name not in scenario.features.context:
             raise RequestError(CONTEXT, f"{text[:60]!r}, allowed: {allowed}")
         if name in words:
             raise RequestError(CONTEXT, f"{name!r} is given twice, allowed: once")
@@ -284,7 +212,7 @@ def _moment(value: int) -> int:
     return value
 
 
-def _filters(read: _Reader) -> tuple[str, ...]:
+def _filters(read: InputReader) -> tuple[str, ...]:
     shape = read.shape(FILTERS)
     if shape is None:
         return ()
@@ -297,7 +225,7 @@ def _filters(read: _Reader) -> tuple[str, ...]:
     return filters
 
 
-def _slate(scenario: Scenario, tasks: tuple[str, ...], read: _Reader, outputs: Sequence[str]) -> Slate | None:
+def _slate(scenario: Scenario, tasks: tuple[str, ...], read: InputReader, outputs: Sequence[str]) -> Slate | None:
     sizes, weights = read.sizes(SLATE, MAX_SLATE), read.names(TASK_WEIGHTS, len(scenario.tasks))
     if not sizes:
         if not SLATE_TYPES.keys() & set(outputs):
@@ -317,8 +245,9 @@ def _slate(scenario: Scenario, tasks: tuple[str, ...], read: _Reader, outputs: S
 def _weights(tasks: tuple[str, ...], values: list[str]) -> tuple[float, ...]:
     """'task=weight' texts -> a weight per task; a task that is not named has weight 1."""
     weights: dict[str, float] = {}
+    expected = ", ".join(f"{task}=number" for task in tasks)
     for value in values:
-        name, _, number = value.partition("=")
+        name, number = name_value(value, expected, partial(RequestError, TASK_WEIGHTS))
         if name not in tasks:
             raise RequestError(TASK_WEIGHTS, f"{name[:60]!r} is not a task of the slate, allowed: {', '.join(tasks)}")
         if name in weights:

@@ -6,19 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.contract.names import PRIORITY, PRIORITY_TASKS, SLATE_IDS, SLATE_SCORES, SLATE_TASKS, SLATE_TITLES
 from polytask.contract.tensors import MASKED_SCORE
 from polytask.scenario.schema import Scenario, Task
-from polytask.tasks.kind import kind_of
-from serving.transformer.api.answers import (
-    PRIORITY,
-    PRIORITY_TASKS,
-    SLATE_IDS,
-    SLATE_SCORES,
-    SLATE_TASKS,
-    SLATE_TITLES,
-    SLATE_TYPES,
-    AnswerTensor,
-)
+from serving.transformer.api.answers import SLATE_TYPES, AnswerTensor
 
 
 @dataclass(frozen=True)

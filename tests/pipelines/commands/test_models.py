@@ -78,7 +78,10 @@ def test_pruning(registry: FolderRegistry, small_scenario: Scenario, small_scena
     assert len(registry.versions()) == 4
     ruled = small_scenario_file.with_name("ruled.yaml")
     ruled.write_text(small_scenario_file.read_text() + "retention: {keep: 3}\n", encoding="utf-8")
-    assert "version 1 removed: beyond the newest 3" in run(registry, ruled, "prune").output
+    assert run(registry, ruled, "prune").output.splitlines() == [
+        "version 1 removed: beyond the newest 3",
+        "1 version removed, 3 kept",
+    ]
     assert [version.version for version in registry.versions()] == [2, 3, 4]
 
 

@@ -45,7 +45,7 @@ explainer = ExplainerProcess(triton.grpc_address, bundle, store, folder / "expla
 console = ConsoleProcess(f"127.0.0.1:{rpc}", bundle, store, folder / "console.log")
 for server in (transformer, explainer, console, triton):
     server.start()
-ids = (triton.process_id, transformer.process_id, explainer.process_id, console._process.pid)
+ids = (triton.process_id, transformer.process_id, explainer.process_id, console.process_id)
 (folder / "ids.new").write_text(" ".join(map(str, ids)))
 (folder / "ids.new").rename(folder / "ids")
 time.sleep(120)

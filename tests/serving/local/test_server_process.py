@@ -1,11 +1,16 @@
 import os
-import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
-from serving.local.server_process import server_environment, start_server, stop_server
+import pytest
+
+from polytask.errors import ServingError
+from serving.local import server_process
+from serving.local.server_process import ServerProcess, server_environment, start_server
+from serving.local.server_process import _ended as ended
 
 
 def test_a_server_does_not_share_the_metrics_files_of_who_starts_it(monkeypatch, tmp_path):
@@ -19,12 +24,83 @@ def test_a_server_does_not_share_the_metrics_files_of_who_starts_it(monkeypatch,
     assert found["PYTHONPATH"].split(os.pathsep)[1] == "/elsewhere"
 
 
-def test_a_server_that_does_not_end_is_killed():
-    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
-    process = subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE)
-    assert process.stdout.readline()
-    stop_server(process, 0.2)
-    assert process.returncode == -signal.SIGKILL
+class Program(ServerProcess):
+    """Python code as a server, which is ready when its log has a line."""
+
+    name = "the program"
+    stop_seconds = 0.2
+    poll_seconds = 0.01
+
+    def __init__(self, log, code):
+        super().__init__(log)
+        self._code = code
+
+    def command(self):
+        return [sys.executable, "-c", self._code]
+
+    def not_ready(self):
+        return None if "\n" in self.log.read_text() else "its log is empty"
+
+
+DEAF = """
+import signal, subprocess, sys, time
+child = "import time; time.sleep(60)"
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print(subprocess.Popen([sys.executable, "-c", child]).pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_server_that_does_not_end_is_killed(tmp_path):
+    with Program(tmp_path / "log", DEAF) as program:
+        program.wait_until_ready(20)
+        child = Path("/proc") / program.log.read_text().strip()
+        assert program.runs() and child.exists()
+        server = program.process_id
+    assert not program.runs() and program.process_id is None
+    with pytest.raises(ProcessLookupError):
+        os.kill(server, 0)
+    wait_for(lambda: not child.exists() or "State:\tZ" in (child / "status").read_text(), "its child did not end")
+    program.stop()  # harmless
+
+
+def test_a_server_that_ends_is_named_with_the_errors_of_its_log(tmp_path):
+    code = "print('error: no such bundle'); print('other line'); raise SystemExit(1)"
+    program = Program(tmp_path / "folder" / "log", code)
+    with pytest.raises(ServingError, match=r"^the program ended: \(log: "):
+        program.check()
+    program.start()
+    wait_for(lambda: not program.runs(), "it did not end")
+    with pytest.raises(ServingError) as caught:
+        program.wait_until_ready(20)
+    assert str(caught.value) == f"the program ended: error: no such bundle\n(log: {program.log})"
+    program.stop()
+
+
+def test_a_server_that_does_not_become_ready_is_named_with_the_reason(tmp_path):
+    with Program(tmp_path / "log", "import time; time.sleep(60)") as program:
+        with pytest.raises(ServingError) as caught:
+            program.wait_until_ready(0.05)
+        assert str(caught.value) == f"the program was not ready within 0.05 s: its log is empty (log: {program.log})"
+
+
+def test_a_server_whose_start_is_interrupted_is_stopped(tmp_path, monkeypatch):
+    """A signal handler raises while the program waits for the start: the server must not be left running."""
+    program = Program(tmp_path / "log", "import time; time.sleep(60)")
+    waiting = Future.result
+
+    def interrupt(future):
+        waiting(future)
+        raise SystemExit(143)
+
+    monkeypatch.setattr(Future, "result", interrupt)
+    with pytest.raises(SystemExit):
+        program.start()
+    monkeypatch.setattr(Future, "result", waiting)
+    seen = []
+    monkeypatch.setattr(server_process, "_ended", lambda process: bool(seen.append(process.pid)) or ended(process))
+    program.stop()
+    assert seen and not Path("/proc", str(seen[0])).exists()
 
 
 STARTS = """

@@ -9,22 +9,14 @@ all. What a transformer answers is what its pods run, which follows the status.
 import copy
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from http.server import ThreadingHTTPServer
 from typing import Any
 
 from tests.json_server import JsonHandler
+from tests.serving.rollout.fields import Fields, at, known, leaves, paths, put
 
-Fields = dict[tuple[str, ...], Any]
-
-# Fields that an InferenceService and a route of the tests may have; the API server knows more.
-KNOWN = {
-    *("apiVersion", "kind", "metadata", "spec", "name", "namespace", "labels", "annotations", "predictor"),
-    *("transformer", "model", "modelFormat", "runtime", "protocolVersion", "storageUri", "storageUris", "containers"),
-    *("deploymentStrategy", "type", "rollingUpdate", "maxSurge", "maxUnavailable", "minReplicas", "maxReplicas"),
-    *("autoScaling", "metrics", "rules", "hostnames", "canaryTrafficPercent"),
-}
-OPEN = {"labels", "annotations"}  # maps: any key
+NAMESPACE = "test"
 
 
 class Problem(Exception):
@@ -66,13 +58,13 @@ class Cluster:
     def apply(self, path: str, document: dict[str, Any], manager: str, force: bool, validation: str) -> dict[str, Any]:
         if validation != "Strict":
             raise Problem(400, "BadRequest", "the tests want fieldValidation=Strict")
-        unknown = [".".join(place) for place in _paths(document) if not _known(place)]
+        unknown = [".".join(place) for place in paths(document) if not known(place)]
         if unknown:
             raise Problem(400, "BadRequest", f'strict decoding error: unknown field "{unknown[0]}"')
-        address = _at(document, ("spec", "predictor", "model", "storageUri"))
+        address = at(document, ("spec", "predictor", "model", "storageUri"))
         if address is not None and "invalid" in address:
             raise Problem(422, "Invalid", f'InferenceService is invalid: spec.predictor.model.storageUri: "{address}"')
-        new = dict(_leaves(document))
+        new = dict(leaves(document))
         managers = self.applied.setdefault(path, {})
         conflicts = [
             (other, place)
@@ -91,7 +83,7 @@ class Cluster:
         merged: dict[str, Any] = {}
         for fields in managers.values():
             for place, value in fields.items():
-                _put(merged, place, value)
+                put(merged, place, value)
         before = self.objects.get(path)
         metadata = {"uid": f"uid-{len(self.objects)}", "generation": 0, **(before or {}).get("metadata", {})}
         if before is None or before["spec"] != merged.get("spec"):
@@ -131,7 +123,7 @@ class Cluster:
             return
         self.made[path.rpartition("/")[2]] = copy.deepcopy(live["spec"])
         generation = 1  # a Deployment's
-        address = _at(live, ("spec", "predictor", "model", "storageUri")) or ""
+        address = at(live, ("spec", "predictor", "model", "storageUri")) or ""
         ready = bool(address) and "broken" not in address
         # Right after it has seen a change, the controller still reports the pods as they were.
         if self._reads[path] == self.stale_reads + 1:
@@ -195,36 +187,6 @@ class Cluster:
 
 def _condition(kind: str, ready: bool, message: str = "") -> dict[str, str]:
     return {"type": kind, "status": "True" if ready else "False", "message": "" if ready else message}
-
-
-def _leaves(value: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Lists are atomic, as they are for KServe's containers and storageUris."""
-    if isinstance(value, dict) and value:
-        for key, entry in value.items():
-            yield from _leaves(entry, (*place, key))
-    else:
-        yield place, value
-
-
-def _paths(document: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    for place, _ in _leaves(document):
-        yield place
-
-
-def _known(place: tuple[str, ...]) -> bool:
-    return all(key in KNOWN or OPEN & set(place[:position]) for position, key in enumerate(place))
-
-
-def _at(document: Any, place: tuple[str, ...]) -> Any:
-    for key in place:
-        document = document.get(key) if isinstance(document, dict) else None
-    return document
-
-
-def _put(document: dict[str, Any], place: tuple[str, ...], value: Any) -> None:
-    for key in place[:-1]:
-        document = document.setdefault(key, {})
-    document[place[-1]] = copy.deepcopy(value)
 
 
 class Server(ThreadingHTTPServer):

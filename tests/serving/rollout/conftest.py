@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,14 @@ from kubernetes.client import Configuration
 from polytask.scenario import Scenario
 from serving.kubernetes.client import GRPC_ROUTE, HTTP_ROUTE, INFERENCE_SERVICE, KUBECTL, Cluster, Resource
 from serving.rollout.release import Release
+from serving.rollout.roll_out import roll_out
 from serving.rollout.settings import Settings
 from serving.rollout.strategies.canary_analysis import ProbeJudge
+from tests.serving.rollout.api_server import NAMESPACE, Server
 from tests.serving.rollout.api_server import Cluster as State
-from tests.serving.rollout.api_server import Server
+from tests.serving.rollout.dying import Died, Dying
 from tests.serving.rollout.object_store import ObjectStore, storing
 from tests.serving.triton.tiny import tiny_contract
-
-NAMESPACE = "test"
 
 SERVICE: dict[str, Any] = {
     "apiVersion": "serving.kserve.io/v1beta1",
@@ -150,3 +151,20 @@ def set_address(cluster: Cluster, storage_uri: str, manager: str) -> None:
         "spec": {"predictor": {"model": {"storageUri": storage_uri}}},
     }
     cluster.apply(INFERENCE_SERVICE, document, manager=manager, force=True)
+
+
+def reasons(state: State) -> list[str]:
+    return [event["reason"] for event in state.events]
+
+
+@pytest.fixture
+def die(server: Server, settings: Settings) -> Callable[..., None]:
+    """A rollout that is killed once `ends` is true of a write: method and path."""
+
+    def die(release: Release, ends: Callable[[str, str], bool], **changes: Any) -> None:
+        cluster = Dying(server.url, ends)
+        with pytest.raises(Died):
+            roll_out(cluster, release, replace(settings, **changes))
+        cluster.close()
+
+    return die

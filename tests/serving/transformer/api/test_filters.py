@@ -67,7 +67,7 @@ def _year(item: dict[str, Any]) -> int:
     [
         ("genre=Horror", r"'genre=Horror' names no attribute .* year=low\.\.high, genres=value\|value"),
         ("title=Dawn", "names no attribute"),
-        ("genres", "names no attribute"),
+        ("genres", r"'genres', allowed: year=low\.\.high, genres=value\|value"),
         ("genres=Horor", "genres has no value 'Horor', allowed: Comedy, Drama, Horror, Western"),
         ("genres=", "no value ''"),
         ("year=Horror", r"allowed: year=low\.\.high"),
