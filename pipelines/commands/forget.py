@@ -2,9 +2,9 @@
 
 import re
 import sys
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -19,11 +19,6 @@ from polytask.progress import progress_console
 from polytask.scenario import load_scenario, scenario_path
 from polytask.scenario.schema import Scenario
 from serving.registry.address import open_registry
-
-if TYPE_CHECKING:
-    from pipelines.forgetting.target import Finding
-
-PIPE_COLUMNS = 10_000
 
 
 def forget(
@@ -92,7 +87,9 @@ def forget(
     if not found:
         console.print(f"nothing is stored of user {user} in the places that are looked at", highlight=False)
         return
-    _show(console, found, dry_run)
+    headings = ("place", "where", "would be done" if dry_run else "done")
+    rows = [(finding.place, shown_path(finding.where), finding.action) for finding in found]
+    print_path_table(console, headings, rows)
     now = target.registry.live()
     if live is not None and now is not None and now.version != live.version:
         console.print(
@@ -101,18 +98,6 @@ def forget(
             highlight=False,
             soft_wrap=True,
         )
-
-
-def _show(console: Console, found: Sequence["Finding"], dry_run: bool) -> None:
-    """A row per place. A line may be wider than the terminal, which wraps it: no path is cut or folded."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("place", "where", "would be done" if dry_run else "done"):
-        table.add_column(name, overflow="fold")
-    for finding in found:
-        where = Path(finding.where)
-        shown = where.relative_to(Path.cwd()) if where.is_relative_to(Path.cwd()) else finding.where
-        table.add_row(finding.place, escape(str(shown)), escape(finding.action))
-    Console(file=console.file, width=PIPE_COLUMNS).print(table)
 
 
 def typed_key(scenario: Scenario, user: str) -> Hashable:

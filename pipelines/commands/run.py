@@ -13,7 +13,7 @@ from pipelines.local_runner.local import code_version, run_pipeline
 from pipelines.local_runner.workspace import WORKSPACE, claimed
 from polytask.environment import stay_on_this_machine
 from polytask.errors import DataError
-from polytask.name_value import name_value
+from polytask.progress import progress_console
 from polytask.scenario import load_scenario, scenario_path
 
 # Type of a parameter -> its parameterType in a PipelineSpec.
@@ -51,23 +51,7 @@ def run(
         "checkpoint_dir": str(places.folder),
     }
     arguments = {name: value for name, value in usual.items() if name in definition.parameters} | given
-    done = run_pipeline(definition, arguments, places.pipeline, console)
-    console.print(f"{definition.title}: done; the runner itself took {done.overhead:.1f} s", highlight=False)
-
-
-def chosen(known: dict[str, Parameter], given: list[str]) -> dict[str, Any]:
-    """`name=value` words as arguments of the right types. Raises DataError for an unknown name or a wrong value."""
-    found: dict[str, Any] = {}
-    for word in given:
-        expected = f"name=value with a name of {', '.join(known)}"
-        name, value = name_value(word, expected, lambda message: DataError(f"--set: {message}"))
-        if name not in known:
-            raise DataError(f"--set: {word!r}, allowed: {expected}")
-        kind = known[name].annotation
-        try:
-            found[name] = _WORDS[value.lower()] if kind is bool else kind(value)
-        except (ValueError, KeyError) as error:
-            raise DataError(
-                f"--set {name}: {value!r} stands there; allowed: a value of type {kind.__name__}"
-            ) from error
-    return found
+    done = run_pipeline(definition, arguments, places.pipeline, progress)
+    if done.outputs:
+        print_paths(Console(file=sys.stdout), "Artifacts", done.outputs)
+    progress.print(f"{definition.title}: done; the runner itself took {done.overhead:.1f} s", highlight=False)

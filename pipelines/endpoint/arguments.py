@@ -1,4 +1,4 @@
-"""The arguments of a run: `name=value` from a command line, typed and checked by what a compiled pipeline takes."""
+"""The arguments of a run: `--param name=value` of `polytask run` and `polytask submit`, typed and validated."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -6,6 +6,7 @@ from typing import Any
 
 from polytask.errors import PolytaskError
 from polytask.name_value import name_value
+from polytask.renamed import PARAMETERS
 
 
 class ArgumentError(PolytaskError):
@@ -37,8 +38,8 @@ TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
 }
 
 
-def typed_arguments(given: Iterable[str], spec: Mapping[str, Any]) -> dict[str, Any]:
-    """`name=value` texts as the arguments of the pipeline `spec`, a PipelineSpec as a mapping.
+def parse_parameters(given: Iterable[str], kinds: Mapping[str, str]) -> dict[str, Any]:
+    """Parse `name=value` strings as arguments of a pipeline.
 
     Args:
         given: The values of `--param`.
@@ -53,8 +54,11 @@ def typed_arguments(given: Iterable[str], spec: Mapping[str, Any]) -> dict[str, 
     arguments: dict[str, Any] = {}
     for entry in given:
         name, text = name_value(entry, "name=value", lambda message: ArgumentError(f"--param: {message}"))
-        if name not in parameters:
-            raise ArgumentError(f"--param {name}: the pipeline has no such parameter; allowed: {', '.join(parameters)}")
+        if name not in kinds:
+            new = PARAMETERS.get(name)
+            if new in kinds:
+                raise ArgumentError(f"--param {name}: this parameter was renamed; use {new}={text}")
+            raise ArgumentError(f"--param {name}: unknown parameter; expected one of {', '.join(kinds)}")
         if name in arguments:
             raise ArgumentError(f"--param {name}: given twice; expected once")
         read, allowed = TYPES[kinds[name]]

@@ -7,8 +7,8 @@ TIMESTAMP = "timestamp"
 CONTEXT = "context"
 RECENT_ITEMS = "recent_items"
 EXCLUDE_ITEMS = "exclude_items"
-NEGATIVE_ITEMS = "negative_items"
-ITEM_LISTS = (RECENT_ITEMS, EXCLUDE_ITEMS, NEGATIVE_ITEMS)
+DISLIKED_ITEMS = "disliked_items"
+ITEM_LISTS = (RECENT_ITEMS, EXCLUDE_ITEMS, DISLIKED_ITEMS)
 KEYS = (USER_ID, *ITEM_LISTS)
 
 # Inputs about the whole call.

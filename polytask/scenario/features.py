@@ -36,7 +36,7 @@ class Text(Section):
     queries: tuple[str, ...] = Field(
         default=(),
         description="Templates of queries over the columns of `entities.items`, except the title. In training a share "
-        "`training.query_share` of the positions gets a query that is made of the next item.",
+        "`training.query_probability` of the positions gets a query that is made of the next item.",
         examples=[["a {genres} film", "something {genres}"]],
     )
     words: dict[Name, dict[str, str]] = Field(
@@ -93,7 +93,7 @@ class Features(Section):
         description="Number of the most recent items of a user that the model reads. It has no effect without items.",
         examples=[20],
     )
-    seen_length: int = Field(
+    exclude_length: int = Field(
         default=768,
         ge=1,
         le=10_000,
@@ -101,7 +101,7 @@ class Features(Section):
         "effect without items.",
         examples=[256],
     )
-    negative_length: int = Field(
+    disliked_length: int = Field(
         default=16,
         ge=0,
         le=256,

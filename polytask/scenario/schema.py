@@ -19,7 +19,6 @@ from polytask.scenario.data import (
     Source,
     Split,
     Table,
-    Validation,
 )
 from polytask.scenario.evaluation import Evaluation, Examples, QueryCheck
 from polytask.scenario.features import Features, Text

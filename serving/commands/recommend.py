@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from polytask.contract.names import EXCLUDE_ITEMS, NEGATIVE_ITEMS, RECENT_ITEMS, USER_ID
+from polytask.contract.names import DISLIKED_ITEMS, EXCLUDE_ITEMS, RECENT_ITEMS, USER_ID
 from polytask.errors import RequestError, ServingError
 from polytask.name_value import name_value
 from serving.commands.bearer_token import bearer_token
@@ -81,9 +81,9 @@ def recommend(
         answer = client.recommend(
             _key("--user", user, types[USER_ID]),
             query=query,
-            recent_items=_keys("--recent", recent, types.get(RECENT_ITEMS)),
-            exclude_items=_keys("--exclude", exclude, types.get(EXCLUDE_ITEMS)),
-            negative_items=_keys("--less-of", less_of, types.get(NEGATIVE_ITEMS)),
+            recent_items=_keys("--recent-item", recent_item, types.get(RECENT_ITEMS)),
+            exclude_items=_keys("--exclude-item", exclude_item, types.get(EXCLUDE_ITEMS)),
+            disliked_items=_keys("--disliked-item", disliked_item, types.get(DISLIKED_ITEMS)),
             context=_context(context or ()),
             tasks=task or None,
             k=k,
@@ -102,11 +102,11 @@ def _weights(texts: list[str]) -> dict[str, float]:
     weights: dict[str, float] = {}
     for text in texts:
         expected = "task=number, such as item=2"
-        name, number = name_value(text, expected, partial(RequestError, "--weight"))
+        name, number = name_value(text, expected, partial(RequestError, "--task-weight"))
         try:
             weights[name] = float(number)
         except ValueError as error:
-            raise RequestError("--weight", f"{text!r}, allowed: {expected}") from error
+            raise RequestError("--task-weight", f"{text!r}, allowed: {expected}") from error
     return weights
 
 

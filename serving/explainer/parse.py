@@ -8,6 +8,7 @@ from polytask.contract.names import CONTEXT, FILTERS, INSTANCES, ITEM_LISTS, QUE
 from polytask.errors import RequestError
 from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Scenario, Task
+from polytask.tasks.kind import kind_of
 from serving.transformer.api.parse import KEY_BYTES, Call, CallParser, input_types
 from serving.transformer.api.wire import InputTensor
 

@@ -22,7 +22,7 @@ from tests.e2e.rest_calls import filters_input, rest, user_input
         ("tasks", {"user": 10, "tasks": ["weather"]}),
         ("recent_items", {"user": 10, "recent_items": [7] * 11}),
         ("exclude_items", {"user": 10, "exclude_items": ["seven"]}),
-        ("negative_items", {"user": 10, "negative_items": [7] * 17}),
+        ("disliked_items", {"user": 10, "disliked_items": [7] * 17}),
         ("timestamp", {"user": 10, "timestamp": -5}),
         ("query", {"user": 10, "query": "a" * 5000}),
     ],

@@ -8,9 +8,9 @@ from functools import partial
 from polytask.contract.names import (
     CONTEXT,
     COUNT,
+    DISLIKED_ITEMS,
     EXCLUDE_ITEMS,
     FILTERS,
-    NEGATIVE_ITEMS,
     QUERY,
     RECENT_ITEMS,
     SLATE,
@@ -93,7 +93,7 @@ def input_types(scenario: Scenario) -> dict[str, tuple[str, list[int]]]:
     if scenario.has_items:
         types[RECENT_ITEMS] = types[EXCLUDE_ITEMS] = (key_datatype(scenario.items), [-1, -1])
     if scenario.takes_disliked_items:
-        types[NEGATIVE_ITEMS] = (key_datatype(scenario.items), [-1, -1])
+        types[DISLIKED_ITEMS] = (key_datatype(scenario.items), [-1, -1])
     if filterable(scenario):
         types[FILTERS] = ("BYTES", [-1])
     types |= {COUNT: ("INT64", [-1, 1]), TASKS: ("BYTES", [-1])}
@@ -138,7 +138,7 @@ class CallParser:
         moments = read.column(TIMESTAMP, _moment) or [now] * len(users)
         recent = read.table(RECENT_ITEMS, scenario.features.history_length) or [()] * len(users)
         exclude = read.table(EXCLUDE_ITEMS, scenario.features.exclude_length) or [()] * len(users)
-        disliked = read.table(NEGATIVE_ITEMS, scenario.features.disliked_length) or [()] * len(users)
+        disliked = read.table(DISLIKED_ITEMS, scenario.features.disliked_length) or [()] * len(users)
         counts = self._counts(tasks, read)
         texts = read.table(CONTEXT, len(scenario.features.context)) or [()] * len(users)
         contexts = [_context(scenario, row) for row in texts]

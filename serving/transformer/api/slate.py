@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from polytask.contract.names import PRIORITY, PRIORITY_TASKS, SLATE_IDS, SLATE_SCORES, SLATE_TASKS, SLATE_TITLES
 from polytask.contract.tensors import MASKED_SCORE
 from polytask.scenario.schema import Scenario, Task
+from polytask.tasks.kind import kind_of
 from serving.transformer.api.answers import SLATE_TYPES, AnswerTensor
 
 

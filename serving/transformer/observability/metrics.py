@@ -54,15 +54,17 @@ class Metrics:
         def histogram(name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
             return Histogram(f"polytask_{name}", text, labels, buckets=buckets, registry=registry)
 
-        self.requests = counter("requests", "Calls that reached the model, by gRPC status.", "code")
-        self.request_seconds = histogram("request_seconds", "Duration of a whole call.", SECONDS)
-        self.stage_seconds = histogram("stage_seconds", "Duration of a stage of an answered call.", SECONDS, "stage")
-        self.rows = counter("rows", "Users asked about in answered calls.")
-        self.task_rows = counter("task_rows", "Users answered, by task.", "task")
-        self.top_score = histogram("top_score", "The best score (or the value) of each answer.", SCORES, "task")
-        self.cold_starts = counter("cold_starts", "Users the feature store knows nothing about.")
-        self.truncated = counter("truncated_texts", "Texts that were cut to the model's token length.")
-        self.stale = counter(STALE_FEATURES, "Users with a feature older than its view's TTL, left out.")
+        self.requests = counter("requests", "Requests that reached the model, by gRPC status code.", "code")
+        self.request_duration = histogram("request_duration_seconds", "Duration of a whole request.", SECONDS)
+        self.stage_duration = histogram(
+            "stage_duration_seconds", "Duration of a stage of a successful request.", SECONDS, "stage"
+        )
+        self.rows = counter("rows", "Users in successful requests.")
+        self.task_predictions = counter("task_predictions", "Predictions, one per user and task.", "task")
+        self.top_score = histogram("top_score", "Best score, or value, of each prediction.", SCORES, "task")
+        self.cold_starts = counter("cold_starts", "Users without features in the online store.")
+        self.truncated = counter("truncated_texts", "Texts truncated to the maximum number of tokens.")
+        self.stale = counter("stale_features", "Users with a feature older than its TTL, which is left out.")
         self.degraded = counter(
             "degraded_responses", "Responses without stored features, because the online store was unavailable or slow."
         )

@@ -181,9 +181,10 @@ def test_parameters_get_the_types_of_the_pipeline() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("k=many", r"--set k: 'many' stands there; allowed: a value of type int"),
-        ("kk=3", r"--set: 'kk=3', allowed: name=value with a name of scenario, feature_store"),
-        ("k", r"--set: 'k', allowed: name=value"),
+        ("k=many", r"--param k: invalid value 'many'; expected a whole number"),
+        ("kk=3", r"--param kk: unknown parameter; expected one of scenario, feature_store"),
+        ("k", r"--param: 'k', allowed: name=value"),
+        ("target=/mnt/models", r"--param target: this parameter was renamed; use registry_dir=/mnt/models"),
     ],
 )
 def test_wrong_parameters_are_named(words: str, message: str) -> None:

@@ -131,7 +131,7 @@ def test_types_of_parameters() -> None:
         "x=much": "a number",
         "l={}": "a JSON list",
         "s=[]": "a JSON object",
-        "n": "allowed: name=value",
+        "n": "name=value",
     }.items():
         with pytest.raises(ArgumentError, match=words):
             typed_arguments([entry], spec)
