@@ -51,7 +51,7 @@ def test_a_canary_that_alone_serves_stays_where_the_model_before_does_not_come_b
     delete = state.delete
     deleted = []
     state.delete = lambda path: deleted.append(served(state)) or delete(path)  # type: ignore[method-assign]
-    roll_out(installed, release(3), replace(settings, ready_seconds=0.3, answer_seconds=0.1))
+    roll_out(installed, release(3), replace(settings, ready_timeout=0.3, response_timeout=0.1))
     assert seen and not any(seen)
     assert deleted == [True]
     assert requests_go_to(state) == {"recommender"}
@@ -65,7 +65,7 @@ def test_a_canary_that_alone_serves_outlives_a_second_failure(
     die(release(2), promotion(state), strategy="canary")
     state.pod_refusal = "violates PodSecurity"
     state.running.pop("recommender", None)
-    quick = replace(settings, ready_seconds=0.3, answer_seconds=0.1)
+    quick = replace(settings, ready_timeout=0.3, response_timeout=0.1)
     for version in (3, 4, 5):
         with pytest.raises(RolloutError):
             roll_out(installed, release(version), quick)
