@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.contract.names import QUERY, TIMESTAMP, USER_ID
 from polytask.contract.tensors import ATTENTION_MASK, INPUT_IDS
 from polytask.data.request import RequestFeatures
 from polytask.scenario.names import USERS
 from polytask.text.time_context import time_context
-from serving.transformer.api.parse import QUERY, TIMESTAMP, USER_ID
 from serving.transformer.bundle import Bundle
 from serving.transformer.features.reader import FeatureReader, request_features
 from serving.transformer.text.warm_up import common_texts

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from polytask.contract.contract import RECOMMENDER, TEXT_ENCODER
+from polytask.contract.names import CONTEXT, QUERY, TIMESTAMP, USER_ID
 from polytask.contract.tensors import ATTENTION_MASK, INPUT_IDS, multitask_inputs
 from polytask.scenario import Scenario
-from serving.transformer.api.parse import CONTEXT, QUERY, TIMESTAMP, USER_ID
 
 INFER = f"/v2/models/{RECOMMENDER}/infer"
 SERVICE = "/inference.GRPCInferenceService/"

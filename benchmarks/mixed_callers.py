@@ -13,9 +13,9 @@ from typing import Self
 from benchmarks.load import METHOD
 from benchmarks.mixed_calls import Valid, differences, malformed_messages
 from benchmarks.mixed_channels import Channel, Ended, GrpcChannel, RestChannel, in_json
+from polytask.contract.names import DEGRADED
 from polytask.scenario import Scenario
 from serving.local.stack import LocalStack
-from serving.transformer.api.answers import DEGRADED
 
 MALFORMED, CANCELLED, VALID = "malformed", "cancelled", "valid"
 GRPC, REST = "gRPC", "REST"

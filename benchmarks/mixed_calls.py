@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.calls import UserCall
+from polytask.contract.names import QUERY, TIMESTAMP, USER_ID
 from polytask.contract.tensors import MASKED_SCORE
 from polytask.scenario import Scenario
 from polytask.scenario.names import USERS
-from serving.transformer.api.parse import MAX_QUERY_CHARACTERS, QUERY, TIMESTAMP, USER_ID
+from serving.transformer.api.parse import MAX_QUERY_CHARACTERS
 from serving.transformer.bundle import Bundle
 
 # A text's vector may differ in the last bits with the batch it was encoded in; scores of different entries differ more.

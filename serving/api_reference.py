@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
+from polytask.contract import names
 from polytask.contract.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER
+from polytask.contract.names import FILTERS, SLATE_TYPES
 from polytask.contract.tensors import (
     ALLOWED,
     TensorSpec,
@@ -16,8 +18,8 @@ from polytask.scenario.names import USERS
 from serving.explainer.occlusion import MAX_PARTS, MAX_QUERY_GROUPS
 from serving.explainer.parse import FIELDS, MAX_INSTANCES
 from serving.transformer.api import parse
-from serving.transformer.api.answers import SLATE_TYPES, answer_names, answer_types
-from serving.transformer.api.filters import FILTERS, MAX_FILTERS, filterable
+from serving.transformer.api.answers import answer_names, answer_types
+from serving.transformer.api.filters import MAX_FILTERS, filterable
 from serving.transformer.observability.call_record import STAGES
 from serving.transformer.server.grpc.options import AGE_SECONDS, IDLE_SECONDS, KEEPALIVE_SECONDS, LEAST_PING_SECONDS
 from serving.transformer.server.limits import (
@@ -91,12 +93,12 @@ again by themselves. The explainer has no gRPC port.
 
 `Content-Type` is not read: `curl -d` without it works. There is no CORS: the preflight of a browser on another origin
 gets 405, so put a gateway in front that adds the headers, or call from your own server."""
-OUTPUTS = f"""By default those of all wanted tasks, without the slate's. K is the largest `{parse.COUNT}` of the call; a
+OUTPUTS = f"""By default those of all wanted tasks, without the slate's. K is the largest `{names.COUNT}` of the call; a
 shorter list is padded with -1 or '' and the score -1e9."""
 EXPLAINER = f"""`POST /v1/models/recommender:explain`, REST only. The body is
 `{{{{"instances": [...], "tasks": [...]}}}}`;
 `tasks` may be left out. At most {MAX_INSTANCES} instances a call. An instance is an object with
-`{parse.USER_ID}` and, where wanted, {{fields}}; their rules are those above. `targets` says by task which
+`{names.USER_ID}` and, where wanted, {{fields}}; their rules are those above. `targets` says by task which
 answer to explain, by an id or a label of its list, such as `{{{{"item": 288}}}}`; else it is the first.
 
 The answer has one entry of `explanations` per instance: the flags, and per task the explained `answer`, its
@@ -149,18 +151,18 @@ def _inputs(scenario: Scenario) -> Iterable[tuple[str, str, str, str]]:
     tasks = ", ".join(f"`{task.name}`" for task in scenario.tasks)
     top = min([task.top_k for task in scenario.tasks if task.kind == "retrieval"], default=1000)
     meanings = {
-        parse.USER_ID: f"Required. Keys of users; B from 1 to {MAX_BATCH_SIZE}. An unknown one is a cold start.",
-        parse.QUERY: f"What the user typed, at most {parse.MAX_QUERY_CHARACTERS} characters; '' for nothing.",
-        parse.TIMESTAMP: f"The moment in Unix seconds, 0 to {parse.LATEST}, in any time zone; default: now.",
-        parse.CONTEXT: f"`name=text` of {_names(lengths.context)}; '' for nothing.",
-        parse.RECENT_ITEMS: f"Items since the stored history, oldest first, at most {lengths.history_length}.",
-        parse.EXCLUDE_ITEMS: f"Items to leave out, with the recent ones at most {lengths.seen_length}.",
-        parse.NEGATIVE_ITEMS: f"Items to leave out, whose like is lowered, at most {lengths.negative_length}.",
+        names.USER_ID: f"Required. Keys of users; B from 1 to {MAX_BATCH_SIZE}. An unknown one is a cold start.",
+        names.QUERY: f"What the user typed, at most {parse.MAX_QUERY_CHARACTERS} characters; '' for nothing.",
+        names.TIMESTAMP: f"The moment in Unix seconds, 0 to {parse.LATEST}, in any time zone; default: now.",
+        names.CONTEXT: f"`name=text` of {_names(lengths.context)}; '' for nothing.",
+        names.RECENT_ITEMS: f"Items since the stored history, oldest first, at most {lengths.history_length}.",
+        names.EXCLUDE_ITEMS: f"Items to leave out, with the recent ones at most {lengths.seen_length}.",
+        names.NEGATIVE_ITEMS: f"Items to leave out, whose like is lowered, at most {lengths.negative_length}.",
         FILTERS: f"What items must have, at most {MAX_FILTERS}, all of them: {_filters(scenario)}.",
-        parse.COUNT: f"Length of the lists, 1 to {top}, also as [1]; default {min(parse.DEFAULT_COUNT, top)}.",
-        parse.TASKS: f"The wanted tasks, of {tasks}; default: all. Not together with requested outputs.",
-        parse.SLATE: f"Length of the merged list, 1 to {parse.MAX_SLATE}, also as [1]; default: none.",
-        parse.TASK_WEIGHTS: f"`task=number` for the slate, 0 to {parse.MAX_WEIGHT:g}; default: the user's own.",
+        names.COUNT: f"Length of the lists, 1 to {top}, also as [1]; default {min(parse.DEFAULT_COUNT, top)}.",
+        names.TASKS: f"The wanted tasks, of {tasks}; default: all. Not together with requested outputs.",
+        names.SLATE: f"Length of the merged list, 1 to {parse.MAX_SLATE}, also as [1]; default: none.",
+        names.TASK_WEIGHTS: f"`task=number` for the slate, 0 to {parse.MAX_WEIGHT:g}; default: the user's own.",
     }
     for name, (datatype, shape) in parse.input_types(scenario).items():
         yield f"`{name}`", datatype, _shape(shape, "n"), meanings[name]
@@ -252,7 +254,7 @@ def _specs(specs: Sequence[TensorSpec], way: str) -> Iterable[tuple[str, str, st
 
 def _explained(scenario: Scenario) -> list[str]:
     known = parse.input_types(scenario)
-    return [name for name in FIELDS if name in known and name != parse.USER_ID]
+    return [name for name in FIELDS if name in known and name != names.USER_ID]
 
 
 def _filters(scenario: Scenario) -> str:

@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Unpack
-
-import httpx
-import tenacity
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Unpack
 
 from polytask.client.answers import Entry, Label, Ranked, Value
 from polytask.client.calls import Countdown, ServiceUnavailable, retry_rules, seconds_of
@@ -14,7 +12,10 @@ from polytask.client.questions import Details, Question
 from polytask.client.retry_budget import budget_of
 from polytask.errors import RequestError, ServingError
 
-NOT_BEGUN = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
+if TYPE_CHECKING:
+    import httpx
+
+NOT_BEGUN = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,14 @@ class Explanation:
 class _Refused(Exception):
     """A status that is worth another attempt."""
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: "httpx.Response") -> None:
         super().__init__()
         self.response = response
 
 
 def _worth_a_retry(error: BaseException) -> bool:
+    import httpx
+
     return isinstance(error, _Refused | httpx.ConnectError)
 
 
@@ -101,6 +104,9 @@ def explain(
     the call that was answered.
     `details` are the fields of a `Question`. Errors and retries are those of the other clients.
     """
+    import httpx
+    import tenacity
+
     connection = Connection(url, tls, token, insecure_token)
     question = {name: value for name, value in asdict(Question(user, **details)).items() if value}
     instance: dict[str, Any] = {"user_id": user, **{name: value for name, value in question.items() if name != "user"}}
@@ -131,12 +137,12 @@ def explain(
             raise ServiceUnavailable(f"{where}: {fix} ({error})") from error
         except httpx.TransportError as error:
             raise ServiceUnavailable(f"{where}: {error}") from error
-    if response.status_code == httpx.codes.GATEWAY_TIMEOUT:
+    if response.status_code == HTTPStatus.GATEWAY_TIMEOUT:
         raise ServiceUnavailable(f"{where}: {_message(response)}")
-    if response.status_code == httpx.codes.BAD_REQUEST:
+    if response.status_code == HTTPStatus.BAD_REQUEST:
         name, _, rest = _message(response).partition(": ")
         raise RequestError(name.removeprefix("instances[0]."), rest) if rest else RequestError("request", name)
-    if response.status_code != httpx.codes.OK:
+    if response.status_code != HTTPStatus.OK:
         raise ServingError(f"{where}: {response.status_code}: {_message(response)}")
     return _explanation(user, response.json())
 
@@ -161,7 +167,7 @@ def _entry(answer: Mapping[str, Any]) -> Entry:
     return Label(**answer) if "label" in answer else Ranked(**answer)
 
 
-def _message(response: httpx.Response) -> str:
+def _message(response: "httpx.Response") -> str:
     try:
         return str(response.json()["error"])
     except (ValueError, KeyError, TypeError):

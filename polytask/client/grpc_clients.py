@@ -2,12 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Any, Self, Unpack
-
-import tenacity
-import tritonclient.grpc as triton
-import tritonclient.grpc.aio as triton_aio
-from tritonclient.utils import InferenceServerException
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from polytask.client.answers import Answer
 from polytask.client.calls import Countdown, retry_policy, translate
@@ -15,6 +10,9 @@ from polytask.client.connection import CHANNEL_OPTIONS, Connection, Tls, Token
 from polytask.client.messages import answers_of, inputs_of
 from polytask.client.questions import Asked, Options, Question, one_question
 from polytask.client.retry_budget import RetryBudget
+
+if TYPE_CHECKING:
+    import tritonclient.grpc as triton
 
 
 class _Client:
@@ -26,8 +24,6 @@ class _Client:
     RequestError with the field that the server refuses, ServiceUnavailable when it is down, full or slow, ServingError
     otherwise. See `Connection` for TLS and tokens.
     """
-
-    _kind: type[Any]
 
     def __init__(
         self,
@@ -47,15 +43,19 @@ class _Client:
         self._connection = Connection(url, tls, token, insecure_token)
         self._opened: Any = None
 
+    def _kind(self) -> type[Any]:
+        """The client of tritonclient that this one uses."""
+        raise NotImplementedError
+
     @property
     def _server(self) -> Any:
         if self._opened is None:  # at the first call, because it belongs to the event loop that uses it
             credentials = self._connection.credentials
             options = list(CHANNEL_OPTIONS)
-            self._opened = self._kind(self.url, ssl=credentials is not None, creds=credentials, channel_args=options)
+            self._opened = self._kind()(self.url, ssl=credentials is not None, creds=credentials, channel_args=options)
         return self._opened
 
-    def _infer(self, inputs: list[triton.InferInput], seconds: float) -> Any:
+    def _infer(self, inputs: "list[triton.InferInput]", seconds: float) -> Any:
         headers = self._connection.headers()
         return self._server.infer(self.model, inputs, client_timeout=seconds, headers=headers)
 
@@ -67,7 +67,10 @@ class _Client:
 class RecommenderClient(_Client):
     """Asks the recommender at `url`, and waits."""
 
-    _kind = triton.InferenceServerClient
+    def _kind(self) -> type[Any]:
+        import tritonclient.grpc
+
+        return tritonclient.grpc.InferenceServerClient  # type: ignore[no-any-return]
 
     def __enter__(self) -> Self:
         return self
@@ -98,6 +101,9 @@ class RecommenderClient(_Client):
         return {tensor.name: tensor.datatype for tensor in self._call(self._metadata).inputs}
 
     def _call(self, send: Callable[[float], Any]) -> Any:
+        import tenacity
+        from tritonclient.utils import InferenceServerException
+
         left = Countdown(self.deadline_seconds)
         try:
             return tenacity.Retrying(**self._policy)(lambda: send(left()))
@@ -108,7 +114,10 @@ class RecommenderClient(_Client):
 class AsyncRecommenderClient(_Client):
     """Asks the recommender at `url` from one event loop; a call that is cancelled ends at the server too."""
 
-    _kind = triton_aio.InferenceServerClient
+    def _kind(self) -> type[Any]:
+        import tritonclient.grpc.aio
+
+        return tritonclient.grpc.aio.InferenceServerClient  # type: ignore[no-any-return]
 
     async def __aenter__(self) -> Self:
         return self
@@ -141,6 +150,9 @@ class AsyncRecommenderClient(_Client):
         return {tensor.name: tensor.datatype for tensor in (await self._call(self._metadata)).inputs}
 
     async def _call(self, send: Callable[[float], Awaitable[Any]]) -> Any:
+        import tenacity
+        from tritonclient.utils import InferenceServerException
+
         left = Countdown(self.deadline_seconds)
 
         async def attempt() -> Any:

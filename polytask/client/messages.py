@@ -2,20 +2,41 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import numpy as np
-import tritonclient.grpc as triton
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from polytask.client.answers import Answer, Entry, Label, Ranked, SlateEntry, Value
 from polytask.client.questions import Question
-from polytask.contract.tensors import MASKED_SCORE
+from polytask.contract.names import (
+    CONTEXT,
+    COUNT,
+    EXCLUDE_ITEMS,
+    FILTERS,
+    FLAGS,
+    MASKED_SCORE,
+    NEGATIVE_ITEMS,
+    PRIORITY,
+    PRIORITY_TASKS,
+    QUERY,
+    RECENT_ITEMS,
+    SLATE,
+    SLATE_IDS,
+    SLATE_SCORES,
+    SLATE_TASKS,
+    SLATE_TITLES,
+    SLATE_TYPES,
+    TASK_WEIGHTS,
+    TASKS,
+    TIMESTAMP,
+    USER_ID,
+)
 from polytask.errors import RequestError
 
-FLAGS = ("cold_start", "truncated", "stale_features", "degraded")
-SLATE = ("slate_tasks", "slate_ids", "slate_titles", "slate_scores")
-NOT_OF_A_TASK = (*FLAGS, *SLATE, "priority_tasks", "priority")
+if TYPE_CHECKING:
+    import tritonclient.grpc as triton
+    from numpy.typing import NDArray
+
+SLATE_COLUMNS = (SLATE_TASKS, SLATE_IDS, SLATE_TITLES, SLATE_SCORES)
+NOT_OF_A_TASK = (*FLAGS, *SLATE_TYPES)
 MILLISECONDS = "_ms"
 
 
@@ -27,33 +48,33 @@ def inputs_of(
     slate: int | None = None,
     task_weights: Mapping[str, float] | None = None,
     filters: Sequence[str] | None = None,
-) -> list[triton.InferInput]:
+) -> list["triton.InferInput"]:
     """The tensors of one call: only what was asked. Raises RequestError for a key that is neither number nor text."""
-    inputs = [_tensor("user_id", [[question.user] for question in questions])]
+    inputs = [_tensor(USER_ID, [[question.user] for question in questions])]
     if any(question.query is not None for question in questions):
-        inputs.append(_tensor("query", [[question.query or ""] for question in questions]))
+        inputs.append(_tensor(QUERY, [[question.query or ""] for question in questions]))
     if any(question.timestamp is not None for question in questions):
         now = int(time.time())
         moments = [now if question.timestamp is None else question.timestamp for question in questions]
-        inputs.append(_tensor("timestamp", [[moment] for moment in moments]))
+        inputs.append(_tensor(TIMESTAMP, [[moment] for moment in moments]))
     contexts = [[f"{name}={value}" for name, value in question.context.items()] for question in questions]
     if any(contexts):
-        inputs.append(_tensor("context", _padded(contexts)))
-    for name in ("recent_items", "exclude_items", "negative_items"):
+        inputs.append(_tensor(CONTEXT, _padded(contexts)))
+    for name in (RECENT_ITEMS, EXCLUDE_ITEMS, NEGATIVE_ITEMS):
         rows = [list(getattr(question, name)) for question in questions]
         if any(rows):
             inputs.append(_tensor(name, _padded(rows)))
-    inputs += [_tensor(name, [number]) for name, number in (("k", k), ("slate", slate)) if number is not None]
+    inputs += [_tensor(name, [number]) for name, number in ((COUNT, k), (SLATE, slate)) if number is not None]
     if tasks is not None:
-        inputs.append(_texts("tasks", tasks))
+        inputs.append(_texts(TASKS, tasks))
     if task_weights is not None:
-        inputs.append(_texts("task_weights", [f"{name}={float(weight)!r}" for name, weight in task_weights.items()]))
+        inputs.append(_texts(TASK_WEIGHTS, [f"{name}={float(weight)!r}" for name, weight in task_weights.items()]))
     if filters:
-        inputs.append(_texts("filters", filters))
+        inputs.append(_texts(FILTERS, filters))
     return inputs
 
 
-def answers_of(questions: Sequence[Question], result: triton.InferResult) -> list[Answer]:
+def answers_of(questions: Sequence[Question], result: "triton.InferResult") -> list[Answer]:
     """The answers of one call, in the order of its questions."""
     response = result.get_response()
     tensors = {output.name: result.as_numpy(output.name) for output in response.outputs}
@@ -74,15 +95,15 @@ def answers_of(questions: Sequence[Question], result: triton.InferResult) -> lis
             contract_checksum=parameters["contract_checksum"],
             query=question.query,
             context=question.context,
-            slate=_slate(tensors, row) if "slate_tasks" in tensors else (),
-            priority=_priority(tensors, row) if "priority" in tensors else {},
+            slate=_slate(tensors, row) if SLATE_TASKS in tensors else (),
+            priority=_priority(tensors, row) if PRIORITY in tensors else {},
             timings=timings,
         )
         for row, question in enumerate(questions)
     ]
 
 
-def entries_of(task: str, tensors: Mapping[str, NDArray[Any]], row: int) -> tuple[Entry, ...]:
+def entries_of(task: str, tensors: Mapping[str, "NDArray[Any]"], row: int) -> tuple[Entry, ...]:
     """One task's entries in one row of the tensors; padding and what is masked are left out."""
     if f"{task}_values" in tensors:
         return tuple(Value(float(value)) for value in tensors[f"{task}_values"][row])
@@ -98,8 +119,11 @@ def entries_of(task: str, tensors: Mapping[str, NDArray[Any]], row: int) -> tupl
     return tuple(Label(label.decode(), score) for label, score in zip(labels, scores, strict=True))
 
 
-def _texts(name: str, values: Sequence[str]) -> triton.InferInput:
+def _texts(name: str, values: Sequence[str]) -> "triton.InferInput":
     """A list of texts that is about the whole call; it may be empty."""
+    import numpy as np
+    import tritonclient.grpc as triton
+
     data = np.array([value.encode() for value in values], dtype=object)
     return triton.InferInput(name, [len(data)], "BYTES").set_data_from_numpy(data)
 
@@ -111,8 +135,11 @@ def _padded(rows: Sequence[Sequence[int | str]]) -> list[list[int | str]]:
     return [[filler] * (width - len(row)) + [*row] for row in rows]
 
 
-def _tensor(name: str, values: Sequence[Any]) -> triton.InferInput:
+def _tensor(name: str, values: Sequence[Any]) -> "triton.InferInput":
     """INT64 for integers, BYTES for texts. Raises RequestError for what is neither, and for a mixture."""
+    import numpy as np
+    import tritonclient.grpc as triton
+
     array = np.array(values, dtype=object)
     if all(isinstance(value, (int, np.integer)) and not isinstance(value, bool) for value in array.flat):
         try:
@@ -132,8 +159,10 @@ def _parameter(parameter: Any) -> Any:
     return getattr(parameter, parameter.WhichOneof("parameter_choice"))
 
 
-def _slate(tensors: Mapping[str, NDArray[Any]], row: int) -> tuple[SlateEntry, ...]:
-    tasks, ids, titles, scores = (tensors[name][row].tolist() for name in SLATE)
+def _slate(tensors: Mapping[str, "NDArray[Any]"], row: int) -> tuple[SlateEntry, ...]:
+    tasks, ids, titles, scores = (
+        tensors[name][row].tolist() for name in (SLATE_TASKS, SLATE_IDS, SLATE_TITLES, SLATE_SCORES)
+    )
     return tuple(
         SlateEntry(task.decode(), external.decode(), title.decode(), score)
         for task, external, title, score in zip(tasks, ids, titles, scores, strict=True)
@@ -141,6 +170,6 @@ def _slate(tensors: Mapping[str, NDArray[Any]], row: int) -> tuple[SlateEntry, .
     )
 
 
-def _priority(tensors: Mapping[str, NDArray[Any]], row: int) -> dict[str, float]:
-    names, values = tensors["priority_tasks"][row].tolist(), tensors["priority"][row].tolist()
+def _priority(tensors: Mapping[str, "NDArray[Any]"], row: int) -> dict[str, float]:
+    names, values = tensors[PRIORITY_TASKS][row].tolist(), tensors[PRIORITY][row].tolist()
     return {name.decode(): value for name, value in zip(names, values, strict=True)}

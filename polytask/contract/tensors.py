@@ -1,24 +1,46 @@
-"""Names, types and shapes of every tensor between the model and the world, derived from the scenario alone."""
+"""Names, types and shapes of every tensor between the model and the world, derived from the scenario alone.
+
+The names are those of `polytask.contract.names`.
+"""
 
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from polytask.contract.names import (
+    ALLOWED,
+    ATTENTION_MASK,
+    ENCODED_TEXT,
+    HISTORY,
+    INPUT_IDS,
+    MASKED_SCORE,
+    NEGATIVE,
+    SEEN,
+    TEXT_VECTOR,
+    USER,
+)
 from polytask.scenario.schema import Scenario, Task
 
-INPUT_IDS = "input_ids"
-ATTENTION_MASK = "attention_mask"
-TEXT_VECTOR = "text_vector"
-HISTORY = "history"
-SEEN = "seen"
-USER = "user"
-NEGATIVE = "negative"
-ALLOWED = "allowed"
-ENCODED_TEXT = "encoded_text"
-
-# Scores of rows that may not be answered (padding, seen items, the user itself). Finite, so that no arithmetic turns
-# it into NaN; far below any real logit.
-MASKED_SCORE = -1e9
+__all__ = [
+    "ALLOWED",
+    "ATTENTION_MASK",
+    "ENCODED_TEXT",
+    "HISTORY",
+    "INPUT_IDS",
+    "MASKED_SCORE",
+    "NEGATIVE",
+    "SEEN",
+    "TEXT_VECTOR",
+    "USER",
+    "TensorSpec",
+    "answer_outputs",
+    "encoded_text",
+    "multitask_inputs",
+    "multitask_outputs",
+    "task_outputs",
+    "text_inputs",
+    "text_outputs",
+]
 
 
 class TensorSpec(BaseModel):

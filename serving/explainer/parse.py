@@ -4,24 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from polytask.errors import RequestError
-from polytask.scenario.names import ITEMS
-from polytask.scenario.schema import Scenario, Task
-from serving.transformer.api.filters import FILTERS
-from serving.transformer.api.parse import (
+from polytask.contract.names import (
     CONTEXT,
     EXCLUDE_ITEMS,
-    KEY_BYTES,
+    FILTERS,
     NEGATIVE_ITEMS,
     QUERY,
     RECENT_ITEMS,
     TASKS,
     TIMESTAMP,
     USER_ID,
-    Call,
-    CallParser,
-    input_types,
 )
+from polytask.errors import RequestError
+from polytask.scenario.names import ITEMS
+from polytask.scenario.schema import Scenario, Task
+from serving.transformer.api.parse import KEY_BYTES, Call, CallParser, input_types
 from serving.transformer.api.wire import InputTensor
 
 MAX_INSTANCES = 8

@@ -9,19 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.contract.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER
+from polytask.contract.names import COLD_START, DEGRADED, STALE_FEATURES, TRUNCATED
 from polytask.contract.tensors import ALLOWED, ATTENTION_MASK, ENCODED_TEXT, INPUT_IDS, TEXT_VECTOR
 from polytask.errors import ContractError
 from polytask.scenario.names import ITEMS
-from serving.transformer.api.answers import (
-    COLD_START,
-    DEGRADED,
-    STALE_FEATURES,
-    TRUNCATED,
-    AnswerTensor,
-    AnswerWriter,
-    flag,
-    model_outputs,
-)
+from serving.transformer.api.answers import AnswerTensor, AnswerWriter, flag, model_outputs
 from serving.transformer.api.filters import ItemFilters
 from serving.transformer.api.parse import KEY_BYTES, Call, CallParser, Slate
 from serving.transformer.api.slate import entries_of, merge, slate_tensors

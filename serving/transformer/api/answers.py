@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.contract.names import FLAGS, SLATE_TYPES
 from polytask.contract.tensors import MASKED_SCORE, task_outputs
 from polytask.data.catalogue import PADDING_ROW, Catalogue
 from polytask.errors import ContractError
@@ -16,28 +17,6 @@ from polytask.scenario.schema import Scenario, Task
 from polytask.text.templates import fill
 from serving.transformer.api.wire import key_datatype
 from serving.transformer.concurrency.bounded_cache import BoundedCache
-
-COLD_START = "cold_start"
-TRUNCATED = "truncated"
-STALE_FEATURES = "stale_features"
-DEGRADED = "degraded"
-FLAGS = (COLD_START, TRUNCATED, STALE_FEATURES, DEGRADED)
-
-SLATE_TASKS = "slate_tasks"
-SLATE_IDS = "slate_ids"
-SLATE_TITLES = "slate_titles"
-SLATE_SCORES = "slate_scores"
-PRIORITY_TASKS = "priority_tasks"
-PRIORITY = "priority"
-# Name -> datatype of the tensors of a merged slate, (B, S), and of the priorities it was merged by, (B, k).
-SLATE_TYPES = {
-    SLATE_TASKS: "BYTES",
-    SLATE_IDS: "BYTES",
-    SLATE_TITLES: "BYTES",
-    SLATE_SCORES: "FP32",
-    PRIORITY_TASKS: "BYTES",
-    PRIORITY: "FP32",
-}
 
 TITLES_BYTES = 32 * 2**20
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.contract.names import FILTERS
 from polytask.data.catalogue import PADDING_ROW, Catalogue
 from polytask.errors import RequestError
 from polytask.scenario.schema import Column, Scenario
@@ -19,7 +20,6 @@ from serving.transformer.concurrency.blocking import BoundedThreads
 from serving.transformer.concurrency.bounded_cache import BoundedCache
 from serving.transformer.concurrency.deadline import Deadline
 
-FILTERS = "filters"
 MAX_FILTERS = 16
 MAX_FILTER_CHARACTERS = 2000
 SHOWN_VALUES = 30  # in an error

@@ -5,26 +5,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from polytask.contract.names import (
+    CONTEXT,
+    COUNT,
+    EXCLUDE_ITEMS,
+    FILTERS,
+    KEYS,
+    NEGATIVE_ITEMS,
+    QUERY,
+    RECENT_ITEMS,
+    SLATE,
+    SLATE_TYPES,
+    TASK_WEIGHTS,
+    TASKS,
+    TIMESTAMP,
+    USER_ID,
+)
 from polytask.errors import RequestError
 from polytask.scenario.schema import Scenario
-from serving.transformer.api.answers import SLATE_TYPES, answer_names
-from serving.transformer.api.filters import FILTERS, MAX_FILTER_CHARACTERS, MAX_FILTERS, filterable
+from serving.transformer.api.answers import answer_names
+from serving.transformer.api.filters import MAX_FILTER_CHARACTERS, MAX_FILTERS, filterable
 from serving.transformer.api.slate import mergeable
 from serving.transformer.api.wire import InputTensor, decode, key_datatype
 from serving.triton.model_config import MAX_BATCH_SIZE
-
-USER_ID = "user_id"
-QUERY = "query"
-TIMESTAMP = "timestamp"
-CONTEXT = "context"
-RECENT_ITEMS = "recent_items"
-EXCLUDE_ITEMS = "exclude_items"
-NEGATIVE_ITEMS = "negative_items"
-KEYS = (USER_ID, RECENT_ITEMS, EXCLUDE_ITEMS, NEGATIVE_ITEMS)
-COUNT = "k"
-TASKS = "tasks"
-SLATE = "slate"
-TASK_WEIGHTS = "task_weights"
 
 KEY_BYTES = 256  # of a user's or an item's key that is a string, as UTF-8; by default
 MAX_QUERY_CHARACTERS = 2000

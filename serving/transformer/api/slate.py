@@ -6,9 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.contract.tensors import MASKED_SCORE
-from polytask.scenario.schema import Scenario, Task
-from serving.transformer.api.answers import (
+from polytask.contract.names import (
     PRIORITY,
     PRIORITY_TASKS,
     SLATE_IDS,
@@ -16,8 +14,10 @@ from serving.transformer.api.answers import (
     SLATE_TASKS,
     SLATE_TITLES,
     SLATE_TYPES,
-    AnswerTensor,
 )
+from polytask.contract.tensors import MASKED_SCORE
+from polytask.scenario.schema import Scenario, Task
+from serving.transformer.api.answers import AnswerTensor
 
 
 @dataclass(frozen=True)

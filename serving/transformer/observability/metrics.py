@@ -12,8 +12,9 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from polytask.contract.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER
+from polytask.contract.names import COLD_START, DEGRADED, STALE_FEATURES, TRUNCATED
 from polytask.contract.tensors import MASKED_SCORE
-from serving.transformer.api.answers import COLD_START, DEGRADED, STALE_FEATURES, TRUNCATED, AnswerTensor
+from serving.transformer.api.answers import AnswerTensor
 from serving.transformer.observability.call_record import STAGES
 
 if TYPE_CHECKING:
