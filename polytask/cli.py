@@ -17,6 +17,7 @@ from typer.exceptions import Abort, TyperException
 from polytask import __version__
 from polytask.environment import prepare_environment
 from polytask.errors import PolytaskError
+from polytask.missing_package import MissingPackageError, missing_package
 
 COMMANDS = "polytask.commands"
 EXIT_CODES = "Exit codes: 0 done, 1 an error, which one line explains, 2 a wrong command line, 130 Ctrl-C, 143 SIGTERM."
@@ -94,7 +95,14 @@ def build_app(points: Iterable[EntryPoint] | None = None) -> typer.Typer:
 
     found = points_of(sys.argv[1:]) if points is None else points
     for point in found:
-        command: Callable[..., Any] | typer.Typer = point.load()
+        try:
+            command: Callable[..., Any] | typer.Typer = point.load()
+        except ModuleNotFoundError as error:
+            missing = missing_package(f"polytask {point.name}", error)
+            if missing is None:
+                raise
+            _add_unavailable(app, point.name, missing)
+            continue
         panel = _PANEL.get(point.name, OTHERS)
         if isinstance(command, typer.Typer):
             for registered in command.registered_commands:
@@ -103,6 +111,16 @@ def build_app(points: Iterable[EntryPoint] | None = None) -> typer.Typer:
         else:
             app.command(cls=Command, name=point.name, epilog=EXIT_CODES, rich_help_panel=panel)(command)
     return app
+
+
+def _add_unavailable(app: typer.Typer, name: str, missing: MissingPackageError) -> None:
+    """Add a command whose packages are not installed: whatever its options, it fails with the error."""
+    settings = {"allow_extra_args": True, "ignore_unknown_options": True}
+    summary, panel = f"Not installed: needs {missing.needed}.", _PANEL.get(name, OTHERS)
+
+    @app.command(cls=Command, name=name, help=summary, context_settings=settings, rich_help_panel=panel)
+    def fail() -> None:
+        raise missing
 
 
 def main() -> None:
@@ -119,6 +137,11 @@ def main() -> None:
         _fail(f"{error.format_message()} See: {path} --help", WRONG_COMMAND_LINE)
     except PolytaskError as error:
         _fail(str(error), error.exit_code)
+    except ModuleNotFoundError as error:  # a command that imports where it needs
+        missing = missing_package(" ".join(["polytask", *sys.argv[1:2]]), error)
+        if missing is None:
+            raise
+        _fail(str(missing), missing.exit_code)
     except (KeyboardInterrupt, Abort):
         sys.exit(STOPPED)
 

@@ -12,7 +12,8 @@ from polytask.scenario.schema import Scenario, Section, Task
 
 Checked = TypeVar("Checked", bound=Section)
 
-SCENARIOS = Path(__file__).resolve().parents[2] / "scenarios"
+# A link to the folder at the top of the repository; in the wheel a folder of the package.
+SCENARIOS = (Path(__file__).parents[1] / "scenarios").resolve()
 
 
 def scenario_path(name_or_path: str) -> Path:
