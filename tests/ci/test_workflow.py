@@ -6,14 +6,19 @@ from pathlib import Path
 
 import yaml
 
+from polytask.contract.triton_image import STUB_PYTHONS
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_workflow_runs_what_ci_runs_on_every_supported_python():
-    (job,) = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yaml").read_text(encoding="utf-8"))["jobs"].values()
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yaml").read_text(encoding="utf-8"))
+    job = workflow["jobs"]["run"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     supported = [found[1] for line in project["classifiers"] if (found := re.search(r":: (3\.\d+)$", line))]
-    assert job["strategy"]["matrix"]["python"] == supported != []
+    assert job["strategy"]["matrix"]["python"] == [*STUB_PYTHONS]
+    (named,) = (given["python-version"] for step in job["steps"] if "python-version" in (given := step.get("with", {})))
+    assert named.split() == [*supported, "${{", "matrix.python", "}}"]
     assert job["steps"][-1] == {"run": ".ci/run"}
 
 

@@ -166,15 +166,15 @@ for send in (lambda: RecommenderClient("127.0.0.1:1", attempts=1).recommend(1),
     [
         (
             ["check", "--scenario", "x"],
-            "polytask check needs pandas, which is not installed; run: pip install 'polytask[data]'",
+            "needs pandas, which is not installed; run: pip install 'polytask[data]'",
         ),
         (
             ["serve", "--unknown"],
-            "polytask serve needs the package 'serving', which is not in the wheel; run it from the repo",
+            "needs the package 'serving', which is not in the wheel; run it from the repository",
         ),
         (
             ["compile"],
-            "polytask compile needs the package 'pipelines', which is not in the wheel; run it from the repo",
+            "needs the package 'pipelines', which is not in the wheel; run it from the repository",
         ),
     ],
 )
@@ -182,7 +182,7 @@ def test_a_command_whose_packages_are_missing_is_one_line(python: Path, words: l
     done = run(python.parent / "polytask", *words)
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"error: {message}")
+    assert line.startswith(f"error: polytask {words[0]} {message}")
 
 
 def test_the_help_shows_every_command_and_what_it_needs(python: Path):
@@ -210,7 +210,7 @@ def test_the_advice_names_the_extra_that_has_the_package():
     assert set(MODULES) <= set(PROJECT["optional-dependencies"])
     distributions = {
         "sklearn": "scikit-learn",
-        "grpc_health": "grpcio-health-checking",
+        "grpc_health": "grpcio-health",
         "grpc_reflection": "grpcio-reflection",
     }
     for extra, modules in MODULES.items():
