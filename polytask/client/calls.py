@@ -36,7 +36,7 @@ def retry_rules(
     worth_a_retry: Callable[[BaseException], bool],
     retry_after: Callable[[BaseException], float],
 ) -> dict[str, Any]:
-    """The same for any protocol.
+    """Return the same for any protocol.
 
     A retry waits for as long as the server asks, and a random part more, so that callers do not come back together. No
     wait that would end after the deadline is begun, and `budget` limits the retries of all calls of a connection.
@@ -47,6 +47,9 @@ def retry_rules(
         budget: The tokens of the connection.
         worth_a_retry: Whether the server did not begin to work on a failed attempt.
         retry_after: Seconds that the server asks to wait for after an error, 0 where it asks for nothing.
+
+    Returns:
+        Arguments of tenacity's `Retrying` and `AsyncRetrying`.
     """
     import tenacity
 

@@ -85,7 +85,14 @@ class Connection:
         return context
 
     def headers(self) -> dict[str, str]:
-        """The headers of one call. Raises ServingError for a token that no header can carry."""
+        """Return the headers of one call.
+
+        Returns:
+            The `authorization` header; empty without a token.
+
+        Raises:
+            ServingError: The token is empty or has characters that a header cannot hold.
+        """
         if self.token is None:
             return {}
         token = self.token if isinstance(self.token, str) else self.token()

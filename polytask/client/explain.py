@@ -98,11 +98,35 @@ def explain(
     insecure_token: bool = False,
     **details: Unpack[Details],
 ) -> Explanation:
-    """Why `user` gets an answer of each of `tasks` (None: all). `url` is the explainer's REST address.
+    """Explain each task's recommendations by history items and request tokens.
 
-    `targets` says by task which answer, by its id or label; of the other tasks it is the first. `filters` are those of
-    the call that was answered.
-    `details` are the fields of a `Question`. Errors and retries are those of the other clients.
+    Errors and retries are those of the other clients.
+
+    Args:
+        url: REST address of the explainer, such as `http://127.0.0.1:8090`.
+        user: Key of the user.
+        tasks: Names of the tasks to explain; None for all.
+        targets: Task name -> id or label of the entry to explain; for the other tasks it is the first entry.
+        filters: Filters of the request that is explained, such as `genres=Horror|Comedy`.
+        model: Name of the model at the explainer.
+        deadline_seconds: Limit of the call, retries and waits included.
+        attempts: Maximum number of attempts, the first included.
+        tls: Certificates of an encrypted connection; None uses those of the system for an `https` address.
+        token: Bearer token, or a function that returns it before each attempt.
+        insecure_token: Whether the token may be sent in plain text to another machine.
+        **details: Fields of a `Question` other than the user.
+
+    Returns:
+        One explanation per task. `contribution` is the decrease of the entry's score without the item or token.
+
+    Raises:
+        RequestError: A field of the request is invalid; the error names it.
+        ServiceUnavailable: The explainer, or a service it needs, is unavailable, overloaded or too slow.
+        ServingError: The explainer returned another error.
+
+    Example:
+        >>> explanation = explain("http://127.0.0.1:8090", 42, tasks=["item"], query="a scary ghost story")
+        >>> explanation.tasks["item"].history[0].title
     """
     import httpx
     import tenacity

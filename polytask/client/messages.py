@@ -49,7 +49,24 @@ def inputs_of(
     task_weights: Mapping[str, float] | None = None,
     filters: Sequence[str] | None = None,
 ) -> list["triton.InferInput"]:
-    """The tensors of one call: only what was asked. Raises RequestError for a key that is neither number nor text."""
+    """Encode questions as the tensors of one call: `user_id` (B, 1) and those that the questions or options need.
+
+    Keys are INT64 (B, n) where they are integers, else BYTES; lists are padded in front to the longest of the batch.
+
+    Args:
+        questions: One question per user, B in all.
+        tasks: Names of the wanted tasks, BYTES (n,); None for all.
+        k: Length of the lists, INT64 (1,).
+        slate: Length of the merged list, INT64 (1,).
+        task_weights: Task name -> weight in the merged list, BYTES (n,) of `task=weight`.
+        filters: Filters on the items' attributes, BYTES (n,).
+
+    Returns:
+        The tensors that the questions and options need.
+
+    Raises:
+        RequestError: A key is neither an integer of 64 bits nor a string, or keys of both types are mixed.
+    """
     inputs = [_tensor(USER_ID, [[question.user] for question in questions])]
     if any(question.query is not None for question in questions):
         inputs.append(_tensor(QUERY, [[question.query or ""] for question in questions]))
@@ -75,7 +92,15 @@ def inputs_of(
 
 
 def answers_of(questions: Sequence[Question], result: "triton.InferResult") -> list[Answer]:
-    """The answers of one call, in the order of its questions."""
+    """Decode the response of one call.
+
+    Args:
+        questions: The questions of the call, B in all.
+        result: The response; its tensors have B rows.
+
+    Returns:
+        B answers in the order of `questions`.
+    """
     response = result.get_response()
     tensors = {output.name: result.as_numpy(output.name) for output in response.outputs}
     # A task's tensors are named <task>_<what>; the order of the tasks is the server's.
@@ -104,7 +129,17 @@ def answers_of(questions: Sequence[Question], result: "triton.InferResult") -> l
 
 
 def entries_of(task: str, tensors: Mapping[str, "NDArray[Any]"], row: int) -> tuple[Entry, ...]:
-    """One task's entries in one row of the tensors; padding and what is masked are left out."""
+    """Decode the entries of one task in one row; padding and masked entries are left out.
+
+    Args:
+        task: Name of the task.
+        tensors: Output name -> tensor (B, K): `<task>_ids` INT64 or BYTES, `<task>_titles` and `<task>_labels` BYTES,
+            `<task>_scores` and `<task>_values` FP32.
+        row: Row of the batch, from 0.
+
+    Returns:
+        At most K entries, best first.
+    """
     if f"{task}_values" in tensors:
         return tuple(Value(float(value)) for value in tensors[f"{task}_values"][row])
     scores = tensors[f"{task}_scores"][row].tolist()
