@@ -124,7 +124,7 @@ def explain(
         ServiceUnavailable: The explainer, or a service it needs, is unavailable, overloaded or too slow.
         ServingError: The explainer returned another error.
 
-    Example:
+    Examples:
         >>> explanation = explain("http://127.0.0.1:8090", 42, tasks=["item"], query="a scary ghost story")
         >>> explanation.tasks["item"].history[0].title
     """

@@ -81,7 +81,7 @@ class RecommenderClient(_Client):
     Raises:
         RequestError: The token would be sent in plain text to another machine.
 
-    Example:
+    Examples:
         >>> with RecommenderClient("127.0.0.1:8081") as client:
         ...     answer = client.recommend(42, query="a scary ghost story", k=5)
         >>> [entry.title for entry in answer.tasks["item"]]
@@ -120,7 +120,7 @@ class RecommenderClient(_Client):
             ServiceUnavailable: The recommender, or a service it needs, is unavailable, overloaded or too slow.
             ServingError: The recommender returned another error.
 
-        Example:
+        Examples:
             >>> answer = client.recommend(42, query="a light-hearted comedy", k=3, slate=4)
         """
         question, options = one_question(user, asked)
@@ -141,7 +141,7 @@ class RecommenderClient(_Client):
             ServiceUnavailable: The recommender, or a service it needs, is unavailable, overloaded or too slow.
             ServingError: The recommender returned another error.
 
-        Example:
+        Examples:
             >>> answers = client.recommend_many([Question(10), Question(20)], tasks=["item"], k=1)
         """
         if not questions:
@@ -192,7 +192,7 @@ class AsyncRecommenderClient(_Client):
     Raises:
         RequestError: The token would be sent in plain text to another machine.
 
-    Example:
+    Examples:
         >>> async with AsyncRecommenderClient("127.0.0.1:8081") as client:
         ...     answers = await asyncio.gather(*(client.recommend(user, tasks=["item"]) for user in (10, 20)))
     """
@@ -232,7 +232,7 @@ class AsyncRecommenderClient(_Client):
             ServiceUnavailable: The recommender, or a service it needs, is unavailable, overloaded or too slow.
             ServingError: The recommender returned another error.
 
-        Example:
+        Examples:
             >>> answer = await client.recommend(42, query="a light-hearted comedy", k=3, slate=4)
         """
         question, options = one_question(user, asked)
@@ -253,7 +253,7 @@ class AsyncRecommenderClient(_Client):
             ServiceUnavailable: The recommender, or a service it needs, is unavailable, overloaded or too slow.
             ServingError: The recommender returned another error.
 
-        Example:
+        Examples:
             >>> answers = await client.recommend_many([Question(10), Question(20)], tasks=["item"], k=1)
         """
         if not questions:

@@ -46,7 +46,7 @@ class ModelVersion(BaseModel):
 class ModelRegistry(Protocol):
     """The versions of one scenario's model. `str()` returns the folder or address where they are registered.
 
-    Example:
+    Examples:
         >>> registry = FolderRegistry(Path("build/demo/movielens/published"))
         >>> registry.promote(registry.versions()[-1].version)
     """

@@ -49,7 +49,7 @@ def load_scenario(name_or_path: str | Path) -> Scenario:
     Raises:
         ScenarioError: The file is missing or not YAML, or fields are invalid. The message lists all invalid fields.
 
-    Example:
+    Examples:
         >>> scenario = load_scenario("movielens")
         >>> [task.name for task in scenario.tasks]
     """
