@@ -77,7 +77,7 @@ coverage: setup browser redis ## Run all tests and measure which lines they run:
 	@mkdir -p build/coverage
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(TESTS) --cov --cov-report=
 	@$(BIN)/python -m coverage report --skip-covered --sort=cover >build/coverage/report.txt
-	@tail -1 build/coverage/report.txt
+	@grep ^TOTAL build/coverage/report.txt
 
 .PHONY: test-cluster cluster-tools
 # Kubernetes is built first, outside the tests: no test's deadline has room for it.

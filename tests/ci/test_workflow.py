@@ -29,7 +29,7 @@ def test_the_workflow_measures_the_coverage_where_it_costs_little():
     steps = workflow["jobs"]["coverage"]["steps"]
     assert [step["with"]["python-version"] for step in steps if "python-version" in step.get("with", {})] == ["3.12"]
     assert {"run": "make coverage"} in steps
-    assert "GITHUB_STEP_SUMMARY" in steps[-1]["run"]
+    assert steps[-1]["run"] == 'grep ^TOTAL build/coverage/report.txt >>"$GITHUB_STEP_SUMMARY"'
 
 
 @pytest.mark.parametrize(("length", "code"), [(72, 0), (73, 1)])
