@@ -134,7 +134,7 @@ class RecommenderClient(_Client):
             **options: Options of the whole call.
 
         Returns:
-            B answers in the order of `questions`; an empty list without a call if there are none.
+            B results in the order of `questions`; an empty list without a call if there are none.
 
         Raises:
             RequestError: A field of the request is invalid; the error names it.
@@ -246,7 +246,7 @@ class AsyncRecommenderClient(_Client):
             **options: Options of the whole call.
 
         Returns:
-            B answers in the order of `questions`; an empty list without a call if there are none.
+            B results in the order of `questions`; an empty list without a call if there are none.
 
         Raises:
             RequestError: A field of the request is invalid; the error names it.

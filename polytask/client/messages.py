@@ -99,7 +99,7 @@ def answers_of(questions: Sequence[Question], result: "triton.InferResult") -> l
         result: The response; its tensors have B rows.
 
     Returns:
-        B answers in the order of `questions`.
+        B results in the order of `questions`.
     """
     response = result.get_response()
     tensors = {output.name: result.as_numpy(output.name) for output in response.outputs}
