@@ -12,15 +12,17 @@ links=${PIP_FIND_LINKS:+--find-links $PIP_FIND_LINKS}
 case $kind in
 serving)
   # No torch, no transformers, nothing that is not in the lock with its hash; then this project itself, and nothing more.
+  # Editable, because the wheel has no serving/ (ADR 0057); compiled here, because the file system of the image is read-only.
   "$uv" pip install --quiet --python "$folder/bin/python" --require-hashes $links -r locks/serve.txt
-  "$uv" pip install --quiet --python "$folder/bin/python" --no-deps .
+  "$uv" pip install --quiet --python "$folder/bin/python" --no-deps --editable .
+  "$folder/bin/python" -m compileall -q polytask serving
   ;;
 pipeline)
-  # Editable: the steps find scenarios/ beside the code.
+  # Editable: the wheel has no components/ and pipelines/.
   if [ -n "$links" ]; then
     # Local builds, such as torch without CUDA, have other hashes than the index: versions alone are locked here.
     "$uv" pip install --quiet --python "$folder/bin/python" --constraint locks/all.txt $links \
-      --editable ".[train,serve,${ACCELERATOR:-cpu},demo]"
+      --editable ".[train,pipelines,serve,${ACCELERATOR:-cpu}]"
   else
     "$uv" pip install --quiet --python "$folder/bin/python" --require-hashes -r "locks/pipeline-${ACCELERATOR:-cpu}.txt"
     "$uv" pip install --quiet --python "$folder/bin/python" --no-deps --editable .

@@ -144,7 +144,14 @@ def build_app(points: Iterable[EntryPoint] | None = None) -> typer.Typer:
 
     found = points_of(sys.argv[1:]) if points is None else points
     for point in found:
-        command: Callable[..., Any] | typer.Typer = point.load()
+        try:
+            command: Callable[..., Any] | typer.Typer = point.load()
+        except ModuleNotFoundError as error:
+            missing = missing_package(f"polytask {point.name}", error)
+            if missing is None:
+                raise
+            _add_unavailable(app, point.name, missing)
+            continue
         panel = _PANEL.get(point.name, OTHERS)
         if isinstance(command, typer.Typer):
             for registered in command.registered_commands:
@@ -153,6 +160,16 @@ def build_app(points: Iterable[EntryPoint] | None = None) -> typer.Typer:
         else:
             app.command(cls=Command, name=point.name, epilog=EXIT_CODES, rich_help_panel=panel)(command)
     return app
+
+
+def _add_unavailable(app: typer.Typer, name: str, missing: MissingPackageError) -> None:
+    """Add a command whose packages are not installed: whatever its options, it fails with the error."""
+    settings = {"allow_extra_args": True, "ignore_unknown_options": True}
+    summary, panel = f"Not installed: needs {missing.needed}.", _PANEL.get(name, OTHERS)
+
+    @app.command(cls=Command, name=name, help=summary, context_settings=settings, rich_help_panel=panel)
+    def fail() -> None:
+        raise missing
 
 
 def main() -> None:
@@ -171,6 +188,11 @@ def main() -> None:
         if is_verbose():
             traceback.print_exc()
         _fail(str(error), error.exit_code)
+    except ModuleNotFoundError as error:  # a command that imports where it needs
+        missing = missing_package(" ".join(["polytask", *sys.argv[1:2]]), error)
+        if missing is None:
+            raise
+        _fail(str(missing), missing.exit_code)
     except (KeyboardInterrupt, Abort):
         sys.exit(STOPPED)
 

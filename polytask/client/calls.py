@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
-
-import grpc
-import tenacity
-from tritonclient.utils import InferenceServerException
+from typing import TYPE_CHECKING, Any
 
 from polytask.client.retry_budget import RetryBudget
 from polytask.errors import RequestError, ServingError
+
+if TYPE_CHECKING:
+    import tenacity
+    from tritonclient.utils import InferenceServerException
 
 RETRY_AT_FIRST_SECONDS, RETRY_AT_MOST_SECONDS, JITTER_SECONDS = 0.05, 0.5, 0.05
 
@@ -36,7 +36,7 @@ def retry_rules(
     worth_a_retry: Callable[[BaseException], bool],
     retry_after: Callable[[BaseException], float],
 ) -> dict[str, Any]:
-    """The same for any protocol.
+    """Return the same for any protocol.
 
     A retry waits for as long as the server asks, and a random part more, so that callers do not come back together. No
     wait that would end after the deadline is begun, and `budget` limits the retries of all calls of a connection.
@@ -47,14 +47,19 @@ def retry_rules(
         budget: The tokens of the connection.
         worth_a_retry: Whether the server did not begin to work on a failed attempt.
         retry_after: Seconds that the server asks to wait for after an error, 0 where it asks for nothing.
+
+    Returns:
+        Arguments of tenacity's `Retrying` and `AsyncRetrying`.
     """
+    import tenacity
+
     backoff = tenacity.wait_exponential_jitter(RETRY_AT_FIRST_SECONDS, RETRY_AT_MOST_SECONDS, jitter=JITTER_SECONDS)
 
-    def wait(state: tenacity.RetryCallState) -> float:
+    def wait(state: "tenacity.RetryCallState") -> float:
         error = state.outcome.exception() if state.outcome is not None else None
         return backoff(state) + (0.0 if error is None else retry_after(error))
 
-    def retry(state: tenacity.RetryCallState) -> bool:
+    def retry(state: "tenacity.RetryCallState") -> bool:
         error = state.outcome.exception() if state.outcome is not None else None
         if error is None:
             budget.succeeded()
@@ -80,7 +85,7 @@ class Countdown:
         return max(0.001, self._end - time.monotonic())
 
 
-def translate(error: InferenceServerException, url: str, deadline_seconds: float) -> ServingError | RequestError:
+def translate(error: "InferenceServerException", url: str, deadline_seconds: float) -> ServingError | RequestError:
     """The error for the caller: RequestError with the field that the server refuses, or ServingError with the fix."""
     status, message = (error.status() or "").rpartition(".")[2], error.message()
     where = f"recommender at {url}"
@@ -105,11 +110,15 @@ def translate(error: InferenceServerException, url: str, deadline_seconds: float
 
 
 def _worth_a_retry(error: BaseException) -> bool:
+    from tritonclient.utils import InferenceServerException
+
     return isinstance(error, InferenceServerException) and (error.status() or "").endswith(WORTH_A_RETRY)
 
 
 def _retry_after(error: BaseException) -> float:
     """Seconds from the trailing metadata. tritonclient raises its error while it handles gRPC's, which has them."""
+    import grpc
+
     cause = error.__cause__ or error.__context__
     if not isinstance(cause, grpc.RpcError) or not hasattr(cause, "trailing_metadata"):
         return 0.0

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import grpc
-
 from polytask.errors import RequestError, ServingError
+
+if TYPE_CHECKING:
+    import grpc
 
 Token = str | Callable[[], str]
 
@@ -63,10 +65,12 @@ class Connection:
             )
 
     @cached_property
-    def credentials(self) -> grpc.ChannelCredentials | None:
+    def credentials(self) -> "grpc.ChannelCredentials | None":
         """The form of `tls` that gRPC takes; None for plain text."""
         if self.tls is None:
             return None
+        import grpc
+
         files = (self.tls.root_certificates, self.tls.key, self.tls.certificate)
         return grpc.ssl_channel_credentials(*(None if path is None else path.read_bytes() for path in files))
 
@@ -81,7 +85,14 @@ class Connection:
         return context
 
     def headers(self) -> dict[str, str]:
-        """The headers of one call. Raises ServingError for a token that no header can carry."""
+        """Return the headers of one call.
+
+        Returns:
+            The `authorization` header; empty without a token.
+
+        Raises:
+            ServingError: The token is empty or has characters that a header cannot hold.
+        """
         if self.token is None:
             return {}
         token = self.token if isinstance(self.token, str) else self.token()

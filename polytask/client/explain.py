@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Unpack
-
-import httpx
-import tenacity
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Unpack
 
 from polytask.client.answers import Entry, Label, Ranked, Value
 from polytask.client.calls import Countdown, ServiceUnavailable, retry_rules, seconds_of
@@ -15,7 +13,10 @@ from polytask.client.retry_budget import budget_of
 from polytask.contract.names import COLD_START, FILTERS, INSTANCES, STALE_FEATURES, TARGETS, TASKS, TRUNCATED, USER_ID
 from polytask.errors import RequestError, ServingError
 
-NOT_BEGUN = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
+if TYPE_CHECKING:
+    import httpx
+
+NOT_BEGUN = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,14 @@ class Explanation:
 class _Refused(Exception):
     """A status that is worth another attempt."""
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: "httpx.Response") -> None:
         super().__init__()
         self.response = response
 
 
 def _worth_a_retry(error: BaseException) -> bool:
+    import httpx
+
     return isinstance(error, _Refused | httpx.ConnectError)
 
 
@@ -96,12 +99,39 @@ def explain(
     insecure_token: bool = False,
     **details: Unpack[Details],
 ) -> Explanation:
-    """Why `user` gets an answer of each of `tasks` (None: all). `url` is the explainer's REST address.
+    """Explain each task's recommendations by history items and request tokens.
 
-    `targets` says by task which answer, by its id or label; of the other tasks it is the first. `filters` are those of
-    the call that was answered.
-    `details` are the fields of a `Question`. Errors and retries are those of the other clients.
+    Errors and retries are those of the other clients.
+
+    Args:
+        url: REST address of the explainer, such as `http://127.0.0.1:8090`.
+        user: Key of the user.
+        tasks: Names of the tasks to explain; None for all.
+        targets: Task name -> id or label of the entry to explain; for the other tasks it is the first entry.
+        filters: Filters of the request that is explained, such as `genres=Horror|Comedy`.
+        model: Name of the model at the explainer.
+        deadline_seconds: Limit of the call, retries and waits included.
+        attempts: Maximum number of attempts, the first included.
+        tls: Certificates of an encrypted connection; None uses those of the system for an `https` address.
+        token: Bearer token, or a function that returns it before each attempt.
+        insecure_token: Whether the token may be sent in plain text to another machine.
+        **details: Fields of a `Question` other than the user.
+
+    Returns:
+        One explanation per task. `contribution` is the decrease of the entry's score without the item or token.
+
+    Raises:
+        RequestError: A field of the request is invalid; the error names it.
+        ServiceUnavailable: The explainer, or a service it needs, is unavailable, overloaded or too slow.
+        ServingError: The explainer returned another error.
+
+    Examples:
+        >>> explanation = explain("http://127.0.0.1:8090", 42, tasks=["item"], query="a scary ghost story")
+        >>> explanation.tasks["item"].history[0].title
     """
+    import httpx
+    import tenacity
+
     connection = Connection(url, tls, token, insecure_token)
     question = {name: value for name, value in asdict(Question(user, **details)).items() if value}
     instance: dict[str, Any] = {USER_ID: user, **{name: value for name, value in question.items() if name != "user"}}
@@ -132,12 +162,12 @@ def explain(
             raise ServiceUnavailable(f"{where}: {fix} ({error})") from error
         except httpx.TransportError as error:
             raise ServiceUnavailable(f"{where}: {error}") from error
-    if response.status_code == httpx.codes.GATEWAY_TIMEOUT:
+    if response.status_code == HTTPStatus.GATEWAY_TIMEOUT:
         raise ServiceUnavailable(f"{where}: {_message(response)}")
-    if response.status_code == httpx.codes.BAD_REQUEST:
+    if response.status_code == HTTPStatus.BAD_REQUEST:
         name, _, rest = _message(response).partition(": ")
         raise RequestError(name.removeprefix("instances[0]."), rest) if rest else RequestError("request", name)
-    if response.status_code != httpx.codes.OK:
+    if response.status_code != HTTPStatus.OK:
         raise ServingError(f"{where}: {response.status_code}: {_message(response)}")
     return _explanation(user, response.json())
 
@@ -162,7 +192,7 @@ def _entry(answer: Mapping[str, Any]) -> Entry:
     return Label(**answer) if "label" in answer else Ranked(**answer)
 
 
-def _message(response: httpx.Response) -> str:
+def _message(response: "httpx.Response") -> str:
     try:
         return str(response.json()["error"])
     except (ValueError, KeyError, TypeError):

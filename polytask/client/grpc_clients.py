@@ -2,12 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Any, Self, Unpack
-
-import tenacity
-import tritonclient.grpc as triton
-import tritonclient.grpc.aio as triton_aio
-from tritonclient.utils import InferenceServerException
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from polytask.client.answers import Answer
 from polytask.client.calls import Countdown, retry_policy, translate
@@ -15,6 +10,9 @@ from polytask.client.connection import CHANNEL_OPTIONS, Connection, Tls, Token
 from polytask.client.messages import answers_of, inputs_of
 from polytask.client.questions import Asked, Options, Question, one_question
 from polytask.client.retry_budget import RetryBudget
+
+if TYPE_CHECKING:
+    import tritonclient.grpc as triton
 
 
 class _Client:
@@ -26,8 +24,6 @@ class _Client:
     RequestError with the field that the server refuses, ServiceUnavailable when it is down, full or slow, ServingError
     otherwise. See `Connection` for TLS and tokens.
     """
-
-    _kind: type[Any]
 
     def __init__(
         self,
@@ -47,15 +43,19 @@ class _Client:
         self._connection = Connection(url, tls, token, insecure_token)
         self._opened: Any = None
 
+    def _kind(self) -> type[Any]:
+        """The client of tritonclient that this one uses."""
+        raise NotImplementedError
+
     @property
     def _server(self) -> Any:
         if self._opened is None:  # at the first call, because it belongs to the event loop that uses it
             credentials = self._connection.credentials
             options = list(CHANNEL_OPTIONS)
-            self._opened = self._kind(self.url, ssl=credentials is not None, creds=credentials, channel_args=options)
+            self._opened = self._kind()(self.url, ssl=credentials is not None, creds=credentials, channel_args=options)
         return self._opened
 
-    def _infer(self, inputs: list[triton.InferInput], seconds: float) -> Any:
+    def _infer(self, inputs: "list[triton.InferInput]", seconds: float) -> Any:
         headers = self._connection.headers()
         return self._server.infer(self.model, inputs, client_timeout=seconds, headers=headers)
 
@@ -65,9 +65,32 @@ class _Client:
 
 
 class RecommenderClient(_Client):
-    """Asks the recommender at `url`, and waits."""
+    """A client of the recommender that blocks until the response is received.
 
-    _kind = triton.InferenceServerClient
+    The connection is opened by the first call.
+
+    Args:
+        url: Address of the recommender's gRPC endpoint, `host:port`.
+        model: Name of the model at the recommender.
+        deadline_seconds: Limit of each call, retries and waits included.
+        attempts: Maximum number of attempts of each call, the first included.
+        tls: Certificates of an encrypted connection; None for plain text.
+        token: Bearer token, or a function that returns it before each attempt.
+        insecure_token: Whether the token may be sent in plain text to another machine.
+
+    Raises:
+        RequestError: The token would be sent in plain text to another machine.
+
+    Examples:
+        >>> with RecommenderClient("127.0.0.1:8081") as client:
+        ...     answer = client.recommend(42, query="a scary ghost story", k=5)
+        >>> [entry.title for entry in answer.tasks["item"]]
+    """
+
+    def _kind(self) -> type[Any]:
+        import tritonclient.grpc
+
+        return tritonclient.grpc.InferenceServerClient  # type: ignore[no-any-return]
 
     def __enter__(self) -> Self:
         return self
@@ -82,22 +105,67 @@ class RecommenderClient(_Client):
             self._opened = None
 
     def recommend(self, user: int | str, **asked: Unpack[Asked]) -> Answer:
-        """The answer for one user. `asked` are the fields of a `Question` and the `Options` of a call."""
+        """Request recommendations for one user.
+
+        Args:
+            user: Key of the user; an unknown one is a cold start.
+            **asked: Fields of a `Question` (`query`, `timestamp`, `recent_items`, ...) and `Options` (`tasks`, `k`,
+                ...).
+
+        Returns:
+            The entries of each task, best first.
+
+        Raises:
+            RequestError: A field of the request is invalid; the error names it.
+            ServiceUnavailable: The recommender, or a service it needs, is unavailable, overloaded or too slow.
+            ServingError: The recommender returned another error.
+
+        Examples:
+            >>> answer = client.recommend(42, query="a light-hearted comedy", k=3, slate=4)
+        """
         question, options = one_question(user, asked)
         return self.recommend_many([question], **options)[0]
 
     def recommend_many(self, questions: Sequence[Question], **options: Unpack[Options]) -> list[Answer]:
-        """The answers for a batch of users, in their order, from one call."""
+        """Request recommendations for a batch of users with one call.
+
+        Args:
+            questions: One question per user, B in all. The server limits B.
+            **options: Options of the whole call.
+
+        Returns:
+            B results in the order of `questions`; an empty list without a call if there are none.
+
+        Raises:
+            RequestError: A field of the request is invalid; the error names it.
+            ServiceUnavailable: The recommender, or a service it needs, is unavailable, overloaded or too slow.
+            ServingError: The recommender returned another error.
+
+        Examples:
+            >>> answers = client.recommend_many([Question(10), Question(20)], tasks=["item"], k=1)
+        """
         if not questions:
             return []
         inputs = inputs_of(questions, **options)
         return answers_of(questions, self._call(lambda seconds: self._infer(inputs, seconds)))
 
     def input_types(self) -> dict[str, str]:
-        """Name -> datatype of the inputs the server takes; `user_id` says whether keys are numbers or texts."""
+        """Request the inputs that the recommender accepts.
+
+        Returns:
+            Input name -> datatype. `user_id` is INT64 where keys are integers and BYTES where they are strings.
+
+        Raises:
+            RequestError: A field of the request is invalid; the error names it.
+            ServiceUnavailable: The recommender, or a service it needs, is unavailable, overloaded or too slow.
+            ServingError: The recommender returned another error.
+        """
         return {tensor.name: tensor.datatype for tensor in self._call(self._metadata).inputs}
 
     def _call(self, send: Callable[[float], Any]) -> Any:
+        import tenacity
+        from tritonclient.utils import InferenceServerException
+
         left = Countdown(self.deadline_seconds)
         try:
             return tenacity.Retrying(**self._policy)(lambda: send(left()))
@@ -106,9 +174,33 @@ class RecommenderClient(_Client):
 
 
 class AsyncRecommenderClient(_Client):
-    """Asks the recommender at `url` from one event loop; a call that is cancelled ends at the server too."""
+    """A client of the recommender for asyncio.
 
-    _kind = triton_aio.InferenceServerClient
+    The connection is opened by the first call and belongs to its event loop. A call that is cancelled is cancelled at
+    the
+    server too.
+
+    Args:
+        url: Address of the recommender's gRPC endpoint, `host:port`.
+        model: Name of the model at the recommender.
+        deadline_seconds: Limit of each call, retries and waits included.
+        attempts: Maximum number of attempts of each call, the first included.
+        tls: Certificates of an encrypted connection; None for plain text.
+        token: Bearer token, or a function that returns it before each attempt.
+        insecure_token: Whether the token may be sent in plain text to another machine.
+
+    Raises:
+        RequestError: The token would be sent in plain text to another machine.
+
+    Examples:
+        >>> async with AsyncRecommenderClient("127.0.0.1:8081") as client:
+        ...     answers = await asyncio.gather(*(client.recommend(user, tasks=["item"]) for user in (10, 20)))
+    """
+
+    def _kind(self) -> type[Any]:
+        import tritonclient.grpc.aio
+
+        return tritonclient.grpc.aio.InferenceServerClient  # type: ignore[no-any-return]
 
     async def __aenter__(self) -> Self:
         return self
@@ -125,22 +217,67 @@ class AsyncRecommenderClient(_Client):
             await opened.close()
 
     async def recommend(self, user: int | str, **asked: Unpack[Asked]) -> Answer:
-        """The answer for one user. `asked` are the fields of a `Question` and the `Options` of a call."""
+        """Request recommendations for one user.
+
+        Args:
+            user: Key of the user; an unknown one is a cold start.
+            **asked: Fields of a `Question` (`query`, `timestamp`, `recent_items`, ...) and `Options` (`tasks`, `k`,
+                ...).
+
+        Returns:
+            The entries of each task, best first.
+
+        Raises:
+            RequestError: A field of the request is invalid; the error names it.
+            ServiceUnavailable: The recommender, or a service it needs, is unavailable, overloaded or too slow.
+            ServingError: The recommender returned another error.
+
+        Examples:
+            >>> answer = await client.recommend(42, query="a light-hearted comedy", k=3, slate=4)
+        """
         question, options = one_question(user, asked)
         return (await self.recommend_many([question], **options))[0]
 
     async def recommend_many(self, questions: Sequence[Question], **options: Unpack[Options]) -> list[Answer]:
-        """The answers for a batch of users, in their order, from one call."""
+        """Request recommendations for a batch of users with one call.
+
+        Args:
+            questions: One question per user, B in all. The server limits B.
+            **options: Options of the whole call.
+
+        Returns:
+            B results in the order of `questions`; an empty list without a call if there are none.
+
+        Raises:
+            RequestError: A field of the request is invalid; the error names it.
+            ServiceUnavailable: The recommender, or a service it needs, is unavailable, overloaded or too slow.
+            ServingError: The recommender returned another error.
+
+        Examples:
+            >>> answers = await client.recommend_many([Question(10), Question(20)], tasks=["item"], k=1)
+        """
         if not questions:
             return []
         inputs = inputs_of(questions, **options)
         return answers_of(questions, await self._call(lambda seconds: self._infer(inputs, seconds)))
 
     async def input_types(self) -> dict[str, str]:
-        """Name -> datatype of the inputs the server takes; `user_id` says whether keys are numbers or texts."""
+        """Request the inputs that the recommender accepts.
+
+        Returns:
+            Input name -> datatype. `user_id` is INT64 where keys are integers and BYTES where they are strings.
+
+        Raises:
+            RequestError: A field of the request is invalid; the error names it.
+            ServiceUnavailable: The recommender, or a service it needs, is unavailable, overloaded or too slow.
+            ServingError: The recommender returned another error.
+        """
         return {tensor.name: tensor.datatype for tensor in (await self._call(self._metadata)).inputs}
 
     async def _call(self, send: Callable[[float], Awaitable[Any]]) -> Any:
+        import tenacity
+        from tritonclient.utils import InferenceServerException
+
         left = Countdown(self.deadline_seconds)
 
         async def attempt() -> Any:

@@ -2,11 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import numpy as np
-import tritonclient.grpc as triton
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from polytask.client.answers import Answer, Entry, Label, Ranked, SlateEntry, Value
 from polytask.client.questions import Question
@@ -69,8 +65,16 @@ def inputs_of(
     return inputs
 
 
-def answers_of(questions: Sequence[Question], result: triton.InferResult) -> list[Answer]:
-    """The answers of one call, in the order of its questions."""
+def answers_of(questions: Sequence[Question], result: "triton.InferResult") -> list[Answer]:
+    """Decode the response of one call.
+
+    Args:
+        questions: The questions of the call, B in all.
+        result: The response; its tensors have B rows.
+
+    Returns:
+        B results in the order of `questions`.
+    """
     response = result.get_response()
     tensors = {output.name: result.as_numpy(output.name) for output in response.outputs}
     # A task's tensors are named <task>_<what>; the order of the tasks is the server's.
@@ -98,8 +102,18 @@ def answers_of(questions: Sequence[Question], result: triton.InferResult) -> lis
     ]
 
 
-def entries_of(task: str, tensors: Mapping[str, NDArray[Any]], row: int) -> tuple[Entry, ...]:
-    """One task's entries in one row of the tensors; padding and what is masked are left out."""
+def entries_of(task: str, tensors: Mapping[str, "NDArray[Any]"], row: int) -> tuple[Entry, ...]:
+    """Decode the entries of one task in one row; padding and masked entries are left out.
+
+    Args:
+        task: Name of the task.
+        tensors: Output name -> tensor (B, K): `<task>_ids` INT64 or BYTES, `<task>_titles` and `<task>_labels` BYTES,
+            `<task>_scores` and `<task>_values` FP32.
+        row: Row of the batch, from 0.
+
+    Returns:
+        At most K entries, best first.
+    """
     if f"{task}_values" in tensors:
         return tuple(Value(float(value)) for value in tensors[f"{task}_values"][row])
     scores = tensors[f"{task}_scores"][row].tolist()
@@ -114,8 +128,11 @@ def entries_of(task: str, tensors: Mapping[str, NDArray[Any]], row: int) -> tupl
     return tuple(Label(label.decode(), score) for label, score in zip(labels, scores, strict=True))
 
 
-def _texts(name: str, values: Sequence[str]) -> triton.InferInput:
+def _texts(name: str, values: Sequence[str]) -> "triton.InferInput":
     """A list of texts that is about the whole call; it may be empty."""
+    import numpy as np
+    import tritonclient.grpc as triton
+
     data = np.array([value.encode() for value in values], dtype=object)
     return triton.InferInput(name, [len(data)], "BYTES").set_data_from_numpy(data)
 
@@ -127,8 +144,11 @@ def _padded(rows: Sequence[Sequence[int | str]]) -> list[list[int | str]]:
     return [[filler] * (width - len(row)) + [*row] for row in rows]
 
 
-def _tensor(name: str, values: Sequence[Any]) -> triton.InferInput:
+def _tensor(name: str, values: Sequence[Any]) -> "triton.InferInput":
     """INT64 for integers, BYTES for texts. Raises RequestError for what is neither, and for a mixture."""
+    import numpy as np
+    import tritonclient.grpc as triton
+
     array = np.array(values, dtype=object)
     if all(isinstance(value, (int, np.integer)) and not isinstance(value, bool) for value in array.flat):
         try:

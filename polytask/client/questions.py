@@ -53,7 +53,18 @@ class Asked(Details, Options, total=False):
 
 
 def one_question(user: int | str, asked: Asked) -> tuple[Question, Options]:
-    """The question about one user, and the options of its call. Raises TypeError for a name that is neither."""
+    """Split the keyword arguments of a call about one user.
+
+    Args:
+        user: Key of the user.
+        asked: Fields of a `Question` and of `Options`.
+
+    Returns:
+        The question, and the options of its call.
+
+    Raises:
+        TypeError: A name is neither a field nor an option.
+    """
     given = dict(asked)
     options = cast(Options, {name: given.pop(name) for name in Options.__annotations__ if name in given})
     return Question(user, **cast(Details, given)), options

@@ -1,4 +1,7 @@
-"""Names, types and shapes of every tensor between the model and the world, derived from the scenario alone."""
+"""Names, types and shapes of every tensor between the model and the world, derived from the scenario alone.
+
+The names are those of `polytask.contract.names`.
+"""
 
 from typing import Literal, Protocol, cast
 

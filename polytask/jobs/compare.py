@@ -48,12 +48,29 @@ def compare_with_live(
     live_note: str = "",
     bundle: Path | None = None,
 ) -> Verdict:
-    """Judge a candidate, write the verdict as JSON to `target` and return it.
+    """Compare a candidate with the live model, and write the verdict.
 
-    `bundle` is that of a candidate that grew out of a version; see `candidate_dataset`. `evaluation` is what
-    `evaluate_model` wrote of the candidate. A live model that is not here, or has no checkpoint or no task of the
-    scenario, cannot be asked; the verdict says so, after `live_note` on how it was found. Raises DataError where a gate
-    names a baseline that was not measured.
+    A live model that is not on this machine, or has no checkpoint or no task of the scenario, is not compared; the
+    verdict
+    says so.
+
+    Args:
+        scenario: The scenario.
+        tables: Folder of the clean tables that ingest wrote.
+        training_set: Training set, one row per event.
+        checkpoint: Folder of the candidate's checkpoint.
+        evaluation: JSON file that `evaluate_model` wrote for the candidate.
+        live: The live version; None before the first.
+        target: JSON file that is written with the verdict.
+        say: Called with each line of progress.
+        live_note: Text for the verdict on how the live version was found.
+        bundle: Bundle of a candidate that updates a version; see `candidate_dataset`.
+
+    Returns:
+        The verdict.
+
+    Raises:
+        DataError: A gate names a baseline that was not measured.
     """
     content = json.loads(evaluation.read_text(encoding="utf-8"))
     if bundle is not None:
@@ -134,9 +151,10 @@ def _difference(done: Study, method: str, task: Task) -> Difference | None:
 
 
 def _joined(dataset: Dataset, new_rows: Rows, live: Mapping[str, Catalogue]) -> Rows:
-    """The candidate's items that the live model does not have and no training has seen.
+    """Find the candidate's items that the live model does not have and no training has seen.
 
-    These are its `new_rows`, and where new items are not calibrated those without an event.
+    Returns:
+        Rows (n,) int64: its `new_rows`, and where new items are not calibrated those without an event.
     """
     items, theirs = dataset.catalogues.get(ITEMS), live.get(ITEMS)
     if items is None or theirs is None:

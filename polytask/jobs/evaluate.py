@@ -29,9 +29,20 @@ def evaluate_model(
     bundle: Path | None = None,
     say: Say = print,
 ) -> Any:
-    """Evaluate a checkpoint, as it is served, on validation and test, write the JSON `target` and return its content.
+    """Evaluate a checkpoint, as it is served, on the validation and the test split.
 
-    `report` is an HTML file that shows the same, with intervals, slices and examples. `bundle`: as `candidate_dataset`.
+    Args:
+        scenario: The scenario.
+        tables: Folder of the clean tables that ingest wrote.
+        training_set: Training set, one row per event.
+        checkpoint: Folder of the checkpoint.
+        target: JSON file that is written with the returned content.
+        report: HTML file that is written with the metrics, intervals, slices and examples; None writes none.
+        bundle: Bundle of a candidate that updates a version; see `candidate_dataset`.
+        say: Called with each line of progress.
+
+    Returns:
+        Split name -> metrics of the model and of the baselines.
     """
     dataset, language_model = candidate_dataset(scenario, tables, training_set, checkpoint, bundle, say)
     model = load_checkpoint(checkpoint, language_model.sha256)

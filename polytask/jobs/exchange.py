@@ -79,9 +79,16 @@ class Exchange:
         self._put(files, RESULT_FILE, {"files": {n: sha256_file(p) for n, p in files.items()}, "came_to": came_to})
 
     def fetch_model(self, target: Path) -> CameTo | None:
-        """Copy the checkpoint to the folder `target`; returns what its training came to, None where none has ended.
+        """Copy the checkpoint to a folder of this machine.
 
-        Raises TrainingError where a file differs from what was written; `target` is left alone then.
+        Args:
+            target: Folder of the copy; it is left alone where a file is damaged.
+
+        Returns:
+            The result of the training, as `train_model` returns it; None where no training has ended.
+
+        Raises:
+            TrainingError: A file differs from the one that was written, or the storage is unavailable.
         """
         content = self._manifest(RESULT_FILE)
         if content is None:

@@ -26,7 +26,25 @@ def export_model(
     finish: Callable[[Contract, Path], None] | None = None,
     gpu: bool = False,
 ) -> Exported:
-    """Write the bundle `target`; see `export_bundle`. Compared are the `parity_requests`."""
+    """Export a checkpoint as a bundle, and compare its graphs with torch on the `parity_requests`.
+
+    Args:
+        scenario: The scenario.
+        tables: Folder of the clean tables that ingest wrote.
+        training_set: Training set, one row per event.
+        checkpoint: Folder of the checkpoint.
+        evaluation: JSON file that `evaluate_model` wrote.
+        target: Folder of the bundle.
+        finish: Called with the contract and the folder before the bundle gets its name.
+        gpu: Whether the bundle is for GPUs, so that the text encoder is fp16 rather than int8.
+
+    Returns:
+        The contract, and the differences from torch; see `export_bundle`.
+
+    Raises:
+        ContractError: An output differs from torch by more than the tolerance.
+        ExportError: The installed ONNX Runtime is not the supported one.
+    """
     requests = parity_requests(scenario, read_training_set(scenario, training_set))
     metrics = json.loads(evaluation.read_text(encoding="utf-8"))["test"]["metrics"]
     language_model = language_model_of(checkpoint, scenario)

@@ -25,14 +25,25 @@ from polytask.updates.next_version import check_same_answers, export_next
 
 
 def forget_job(previous: Version, user: Hashable, target: Path, say: Say, finish: Finish | None = None) -> Contract:
-    """Write the folders `model` and `bundle` below `target`: the last version without a user.
+    """Write the last version without a user to the folders `model` and `bundle` in `target`.
 
-    The user's row goes from the catalogue, the priorities, the table of user vectors and the biases; the users behind
+    The user's row is removed from the catalogue, the priorities, the table of user vectors and the biases; the users
+    behind
     it move up by one row. The shared weights, which all users' events have trained, stay. The outputs of tasks that
-    list no users keep every bit, and those that do are compared with torch as in every export.
+    list no users stay bit-identical, and those that do are compared with torch as in every export.
+
+    Args:
+        previous: Checkpoint and bundle of the last version.
+        user: Key of the user.
+        target: Folder in which `model` and `bundle` are written.
+        say: Called with each line of progress.
+        finish: Called with the contract and the folder before the bundle gets its name.
+
+    Returns:
+        The contract of the next version.
 
     Raises:
-        DataError: The version's catalogue does not have the user, or has nobody else.
+        DataError: The version's catalogue does not have the user, or has no other user.
         ContractError: An output differs.
     """
     old = previous.contract()

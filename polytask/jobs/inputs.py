@@ -31,7 +31,18 @@ PARITY_REQUESTS = 64
 def load_dataset(
     scenario: Scenario, tables: Path, training_set: Path, language_model: LanguageModel, say: Say
 ) -> Dataset:
-    """The training set of a scenario with the text vectors of its requests."""
+    """Read a training set and encode the texts of its requests.
+
+    Args:
+        scenario: The scenario.
+        tables: Folder of the clean tables that ingest wrote.
+        training_set: Training set, one row per event.
+        language_model: The language model that encodes the texts.
+        say: Called with each line of progress.
+
+    Returns:
+        The events (n,), ordered by user and time, and the vectors (T, D) float32 of their T distinct texts.
+    """
     return dataset_over(scenario, _catalogues(scenario, tables), training_set, language_model, say)
 
 
@@ -51,10 +62,20 @@ def dataset_over(
 def candidate_dataset(
     scenario: Scenario, tables: Path, training_set: Path, checkpoint: Path, bundle: Path | None, say: Say
 ) -> tuple[Dataset, LanguageModel]:
-    """What a candidate is measured on, and its language model; the data set has the candidate's scenario.
+    """Load what a candidate is measured on.
 
-    `bundle` is that of a candidate that grew out of a version: its rows are those of the bundle's catalogues, and its
-    tasks those of the bundle, with the gates of `scenario`.
+    Args:
+        scenario: The scenario, whose gates count.
+        tables: Folder of the clean tables that ingest wrote.
+        training_set: Training set, one row per event.
+        checkpoint: Folder of the candidate's checkpoint.
+        bundle: Bundle of a candidate that updates a version: catalogues and tasks are then those of the bundle. None
+            for
+            a candidate that was trained from scratch.
+        say: Called with each line of progress.
+
+    Returns:
+        The data set, which has the candidate's scenario, and the language model.
     """
     if bundle is None:
         language_model = language_model_of(checkpoint, scenario)

@@ -26,10 +26,26 @@ def train_together(
     hours: float = DEADLINE_HOURS,
     keep_state: bool = False,
 ) -> dict[str, str | float]:
-    """`train_model` (`polytask.jobs.train`) in several processes: one per GPU, or on the CPU where there is none.
+    """Train a model in several processes: one per GPU, or on the CPU where there is none.
 
-    Raises TrainingError with the first cause where one of them fails, or where they take longer than `hours`; none of
-    them is left running then.
+    No process is left running after an error.
+
+    Args:
+        processes: Number of processes.
+        scenario: The scenario.
+        tables: Folder of the clean tables that ingest wrote.
+        training_set: Training set, one row per event.
+        target: Folder of the checkpoint.
+        say: Called with each line of progress.
+        work: Folder of the training state; None for the parent of `target`.
+        hours: Limit of the training, in hours.
+        keep_state: Whether the training state stays after the checkpoint is written.
+
+    Returns:
+        The same as `train_model`.
+
+    Raises:
+        TrainingError: A process failed, or the limit was exceeded. The message has the first cause.
     """
     with TemporaryDirectory() as folder:
         job, result = Path(folder) / "job.json", Path(folder) / "result.json"

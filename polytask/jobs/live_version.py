@@ -46,8 +46,14 @@ def lineage_after(parent: Contract, data: Path) -> dict[str, str]:
 
 @contextmanager
 def made_for(model: Path, bundle: Path) -> Iterator[Path]:
-    """A folder for a job to write the next version into; its parts become `model` and `bundle` when the block ends
-    without an error, and neither is there when it does not.
+    """Provide a temporary folder for a job that writes the next version.
+
+    Args:
+        model: Folder of the checkpoint, which is created when the block ends without an error.
+        bundle: Folder of the bundle, which is created likewise.
+
+    Yields:
+        The temporary folder, in which the job writes `model` and `bundle`.
     """
     model.parent.mkdir(parents=True, exist_ok=True)
     bundle.parent.mkdir(parents=True, exist_ok=True)

@@ -19,10 +19,15 @@ def outcome_page(line: str, run: str) -> str:
 
 
 def send_outcome(line: str) -> str | None:
-    """Post the line as `{"text": ...}`, which chat programs take, to the address in `POLYTASK_REPORT_URL`.
+    """Post one line as `{"text": ...}`, which chat programs accept, to the address in `POLYTASK_REPORT_URL`.
 
-    Returns what came of it, without the address, which may hold a secret; None where there is no address. Raises
-    nothing that a server or a network does: a report that is not heard must not change the outcome.
+    No error of a server or network is raised: a report that cannot be delivered must not change the outcome.
+
+    Args:
+        line: The line.
+
+    Returns:
+        The result, without the address, which may hold a secret; None where no address is set.
     """
     address = os.environ.get(REPORT_URL)
     if not address:

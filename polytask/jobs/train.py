@@ -40,12 +40,27 @@ def train_model(
     keep: Callable[[Path], None] | None = None,
     keep_state: bool = False,
 ) -> dict[str, str | float]:
-    """Train and write the checkpoint folder `target`. Returns its checksums and last losses, equal for equal inputs.
+    """Train a model and write its checkpoint.
 
-    The folder `work`, by default that of `target`, holds the state of a training that was interrupted: the same inputs
-    and code go on from there, others start from scratch. The state is removed once the checkpoint is written, unless
-    `keep_state`: then the caller does so (`remove_state`) when nothing is left to do that could fail or be stopped.
-    `keep` gets its file after each epoch. Of several processes the first writes, and only it returns checksums.
+    The state of an interrupted training is kept: the same inputs and code continue from it, others start from scratch.
+    The
+    state is removed once the checkpoint is written, unless `keep_state`: then the caller removes it (`remove_state`)
+    when
+    nothing is left to do that could fail or be stopped. Of several processes the first one writes.
+
+    Args:
+        scenario: The scenario.
+        tables: Folder of the clean tables that ingest wrote.
+        training_set: Training set, one row per event.
+        target: Folder of the checkpoint.
+        say: Called with each line of progress.
+        work: Folder of the training state; None for the parent of `target`.
+        keep: Called with the file of the training state after each epoch.
+        keep_state: Whether the state stays after the checkpoint is written.
+
+    Returns:
+        `weights_sha256`, `encoder_sha256` (both of the first process only) and the last loss per task as `<task>_loss`;
+        equal for equal inputs.
     """
     together = process_state()
     language_model = LanguageModel(scenario)

@@ -39,7 +39,22 @@ BUNDLE = "bundle"
 def add_task_job(
     previous: Version, task: Task, training_set: Path, target: Path, say: Say, finish: Finish | None = None
 ) -> AddedTask:
-    """Add a task to the last version; see `add_task`. Raises ContractError if one old answer differs in one bit."""
+    """Add a task to the last version; its other weights stay as they are. See `add_task`.
+
+    Args:
+        previous: Checkpoint and bundle of the last version.
+        task: The new task.
+        training_set: Training set, one row per event.
+        target: Folder in which `model` and `bundle` are written.
+        say: Called with each line of progress.
+        finish: Called with the contract and the folder before the bundle gets its name.
+
+    Returns:
+        The contract of the next version, and the metrics of the new task per split.
+
+    Raises:
+        ContractError: An output of an existing task is not bit-identical.
+    """
     old = previous.contract()
     scenario = scenario_with(old.scenario, task)
     language_model = language_model_of(previous.checkpoint, scenario)
@@ -79,7 +94,21 @@ def fine_tune_job(
     learning_rate: float,
     finish: Finish | None = None,
 ) -> FineTuned:
-    """Go on training the last version on a newer training set and the tables that it was joined from."""
+    """Continue training the last version on a newer training set.
+
+    Args:
+        previous: Checkpoint and bundle of the last version.
+        tables: The clean tables that the training set was joined from.
+        training_set: Training set, one row per event.
+        target: Folder in which `model` and `bundle` are written.
+        say: Called with each line of progress.
+        epochs: Number of epochs.
+        learning_rate: Learning rate.
+        finish: Called with the contract and the folder before the bundle gets its name.
+
+    Returns:
+        The contract of the next version, the metrics of both versions, and the number of appended rows.
+    """
     scenario = gentle(previous.contract().scenario, epochs, learning_rate)
     language_model = language_model_of(previous.checkpoint, scenario)
     old = previous.catalogues()
@@ -123,11 +152,24 @@ def refresh_job(
     finish: Finish | None = None,
     training_set: Path | None = None,
 ) -> RefreshedItems:
-    """Append the items that the last version does not know; see `refresh`.
+    """Append the items that the last version does not have; see `refresh`.
 
-    With a `training_set` the metrics are measured anew, on its test events; without one the next version keeps those of
-    the last. The answers of all tasks that list no items must keep every bit, unless a known item has another text.
-    Raises DataError when there is nothing to do.
+    Args:
+        previous: Checkpoint and bundle of the last version.
+        items: The clean table of items.
+        target: Folder in which `model` and `bundle` are written.
+        say: Called with each line of progress.
+        finish: Called with the contract and the folder before the bundle gets its name.
+        training_set: Training set on whose test events the metrics are computed again; None keeps those of the last
+            version.
+
+    Returns:
+        The contract of the next version, and the numbers of new, changed and removed items.
+
+    Raises:
+        DataError: The last version has all items already.
+        ContractError: An output of a task without a list of items is not bit-identical, and no known item has a new
+            text.
     """
     old = previous.contract()
     language_model = language_model_of(previous.checkpoint, old.scenario)
@@ -168,9 +210,18 @@ def refresh_job(
 
 
 def calibrate_job(scenario: Scenario, tables: Path, training_set: Path, checkpoint: Path, say: Say) -> Measured | None:
-    """Learn from a trained model what new items start with, calibrate it, and write it into the checkpoint's folder.
+    """Learn the initial vectors of new items from a trained model, calibrate their score offset, and add both to the
+    checkpoint.
 
-    None for a scenario without a list that new items could join.
+    Args:
+        scenario: The scenario.
+        tables: Folder of the clean tables that ingest wrote.
+        training_set: Training set, one row per event.
+        checkpoint: Folder of the checkpoint, to which the result is written.
+        say: Called with each line of progress.
+
+    Returns:
+        The measured quality; None for a scenario without a list that new items could join.
     """
     if next_item_task(scenario) is None:
         return None

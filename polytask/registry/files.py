@@ -24,9 +24,17 @@ class VersionFiles:
         self.folder = folder
 
     def take(self, bundle: Path, checkpoint: Path | None) -> Contract:
-        """Copy the checkpoint of a published bundle beside it and return the bundle's contract.
+        """Copy the checkpoint of a published bundle to the folder of checkpoints.
 
-        Raises RegistryError for a bundle that is not the published one of its version.
+        Args:
+            bundle: Folder of the bundle, which has to be the published one of its version.
+            checkpoint: Folder of the checkpoint; None copies nothing.
+
+        Returns:
+            The contract of the bundle.
+
+        Raises:
+            RegistryError: The bundle is not the published one of its version.
         """
         contract = load_contract(bundle, verify_files=False)
         number = contract.model_version
@@ -54,9 +62,13 @@ class VersionFiles:
         return self._checkpoint(number) if self._checkpoint(number).is_dir() else None
 
     def current(self) -> int | None:
-        """The version that `current` points at; None where there is no such link.
+        """Return the version that the link `current` points at.
 
-        Raises RegistryError where it points at anything but the folder of a version.
+        Returns:
+            Number of the version; None where there is no link.
+
+        Raises:
+            RegistryError: The link points at anything but the folder of a version.
         """
         link = self.folder / CURRENT
         if not link.is_symlink():

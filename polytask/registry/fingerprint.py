@@ -19,9 +19,18 @@ TABLES = (USERS, ITEMS, INTERACTIONS)
 
 
 def fingerprint(scenario: str, code_version: str) -> str:
-    """A checksum of `code_version`, the commit of the image, the scenario's file, its source and its language model.
+    """Compute a checksum of all inputs of a pipeline run that may change.
 
-    Raises ScenarioError or DataError where one of them is missing.
+    Args:
+        scenario: Name or path of the scenario.
+        code_version: Commit of the image.
+
+    Returns:
+        16 hex digits over commit, scenario file, source files and language model.
+
+    Raises:
+        ScenarioError: The scenario is missing or invalid.
+        DataError: The source or the language model is missing.
     """
     loaded = load_scenario(scenario)
     files = [scenario_path(scenario), *source_files(loaded)]
@@ -30,9 +39,16 @@ def fingerprint(scenario: str, code_version: str) -> str:
 
 
 def source_files(scenario: Scenario) -> list[Path]:
-    """The files of a source that may change; packaged data sets are pinned by checksum.
+    """List the files of a source that may change; packaged data sets are pinned by checksum.
 
-    Raises DataError where the folder is not there.
+    Args:
+        scenario: The scenario.
+
+    Returns:
+        Sorted paths.
+
+    Raises:
+        DataError: The folder of the source is missing.
     """
     folder = scenario.source.path
     if folder is None:

@@ -26,12 +26,23 @@ def prunable(
     served: Collection[int] = (),
     at: datetime | None = None,
 ) -> list[Pruned]:
-    """The versions, the oldest first, that are beyond the newest `keep` or older than `max_age_days`.
+    """List the versions that exceed one of two limits.
 
     A version is as old as its last promotion, or its registration before the first. One of unknown age, from before
     there were records, counts as the oldest and is removed by count alone. The live version and the one before it
-    stay, and so do those that are `served` whatever the registry says; without a live version all stay, since it is
-    not known which one is used. `place` names the registry in errors; `at` is the present time, aware.
+    stay; without a live version all stay, since it is not known which one is used.
+
+    Args:
+        versions: All versions.
+        live: The live version; None where there is none.
+        place: Folder or address of the registry, for errors.
+        keep: Number of the newest versions to keep; None for no limit.
+        max_age_days: Maximum age in days; None for no limit.
+        served: Numbers of versions that are in service whatever the registry says; they stay.
+        at: The present time, with a time zone; None for now.
+
+    Returns:
+        The versions that exceed a limit, the oldest first.
     """
     if live is None:
         return []
@@ -61,9 +72,23 @@ def prune(
     dry_run: bool = False,
     on_removed: Callable[[Pruned], None] = lambda _: None,
 ) -> list[Pruned]:
-    """Remove what `prunable` lists, one version after the other, and report each; with `dry_run` only list it.
+    """Remove the versions that `prunable` lists, one after the other.
 
-    A run that is stopped halfway leaves whole versions, and the next one goes on.
+    A run that is stopped halfway leaves whole versions, and the next one continues.
+
+    Args:
+        registry: The registry.
+        keep: Number of the newest versions to keep; None for no limit.
+        max_age_days: Maximum age in days; None for no limit.
+        served: Numbers of versions that stay because they are in service.
+        dry_run: Whether to list the versions only.
+        on_removed: Called with each version after its removal.
+
+    Returns:
+        The removed versions, the oldest first.
+
+    Raises:
+        RegistryError: The registry cannot remove a version.
     """
     versions, live = registry.versions(), registry.live()
     found = prunable(versions, live, str(registry), keep=keep, max_age_days=max_age_days, served=served)

@@ -44,13 +44,30 @@ class ModelVersion(BaseModel):
 
 
 class ModelRegistry(Protocol):
-    """The versions of one scenario's model. As text it is the place where they are registered."""
+    """The versions of one scenario's model. `str()` returns the folder or address where they are registered.
+
+    Examples:
+        >>> registry = FolderRegistry(Path("build/demo/movielens/published"))
+        >>> registry.promote(registry.versions()[-1].version)
+    """
 
     def __str__(self) -> str:
         """Its folder or address."""
 
     def register(self, bundle: Path, checkpoint: Path | None, lineage: dict[str, str]) -> ModelVersion:
-        """Note a published bundle as a version and keep its checkpoint; the same version again keeps its tags."""
+        """Register a published bundle as a version and keep a copy of its checkpoint.
+
+        Args:
+            bundle: Folder of the published bundle.
+            checkpoint: Folder of the checkpoint that the bundle was exported from; None keeps none.
+            lineage: Name -> value of what the version was made from, as `lineage_of` returns it.
+
+        Returns:
+            The version. A version that was registered before keeps its tags.
+
+        Raises:
+            RegistryError: The bundle is not the published one of its version.
+        """
 
     def versions(self) -> list[ModelVersion]:
         """All versions, the oldest first."""
@@ -59,30 +76,71 @@ class ModelRegistry(Protocol):
         """The version that is served; None before the first."""
 
     def tag(self, version: int, name: str, value: str) -> ModelVersion:
-        """Note something about a version. Raises RegistryError for an unknown one."""
+        """Set a tag of a version.
+
+        Args:
+            version: Number of the version.
+            name: Name of the tag; a tag of this name is replaced.
+            value: Value of the tag.
+
+        Returns:
+            The version with the tag.
+
+        Raises:
+            RegistryError: The version is not registered.
+        """
 
     def promote(self, version: int) -> ModelVersion:
         """Make a version the live one.
 
-        Raises RegistryError for an unknown one, ContractError for one whose bundle cannot be served any more.
+        Args:
+            version: Number of the version.
+
+        Returns:
+            The version with the time of its promotion.
+
+        Raises:
+            RegistryError: The version is not registered.
+            ContractError: The format of the version's bundle is no longer served.
         """
 
     def roll_back(self, reason: str, to: int | None = None) -> ModelVersion:
-        """Make the version that was promoted before the live one, or `to`, live again, and tag the one it leaves.
+        """Make an earlier version live again, and tag the version that was live.
 
-        Raises RegistryError where there is none, ContractError where its bundle cannot be served any more.
+        Args:
+            reason: Reason, which the tag records.
+            to: Number of the version; None for the one that was promoted before the live one.
+
+        Returns:
+            The version that is live now.
+
+        Raises:
+            RegistryError: There is no such version.
+            ContractError: The format of the version's bundle is no longer served.
         """
 
     def remove(self, version: int) -> None:
-        """Delete the files of a version and take it off the list.
+        """Delete the files of a version and its record.
 
-        Raises RegistryError for an unknown version and for the live one.
+        Args:
+            version: Number of the version.
+
+        Raises:
+            RegistryError: The version is not registered, or it is live.
         """
 
     def replace(self, version: int, by: int) -> ModelVersion:
-        """Let the registered version `by` take the place of `version`: its promotion, its tags, live where it was.
+        """Replace a version by another, which takes over its tags and its promotion, and remove it.
 
-        `version` is removed afterwards. Returns `by`. Raises RegistryError for an unknown version.
+        Args:
+            version: Number of the version that is removed.
+            by: Number of the registered version that replaces it; it becomes live where `version` was.
+
+        Returns:
+            The version `by`.
+
+        Raises:
+            RegistryError: One of the versions is not registered.
         """
 
 
@@ -93,9 +151,19 @@ def check_removable(version: int, live: ModelVersion | None, place: str) -> None
 
 
 def version_before(versions: Sequence[ModelVersion], live: ModelVersion | None, place: str, to: int | None) -> int:
-    """The version to roll back to: `to`, or the one promoted last before the live one.
+    """Choose the version to roll back to.
 
-    Raises RegistryError, which names the registry `place`, where there is none or it is live already.
+    Args:
+        versions: All versions.
+        live: The live version; None where there is none.
+        place: Folder or address of the registry, for errors.
+        to: Number of the wanted version; None for the one that was promoted last before the live one.
+
+    Returns:
+        Number of the version.
+
+    Raises:
+        RegistryError: There is no such version, or it is live already.
     """
     if live is None:
         raise RegistryError(f"{place}: no version is live; there is nothing to roll back from")

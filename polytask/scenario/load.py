@@ -15,11 +15,22 @@ from polytask.scenario.schema import Scenario, Section, Task
 
 Checked = TypeVar("Checked", bound=Section)
 
-SCENARIOS = Path(__file__).resolve().parents[2] / "scenarios"
+# A link to the folder at the top of the repository; in the wheel a folder of the package.
+SCENARIOS = (Path(__file__).parents[1] / "scenarios").resolve()
 
 
 def scenario_path(name_or_path: str) -> Path:
-    """The file of a scenario given by path or by the name of a file in `scenarios/`."""
+    """Return the path of a scenario file.
+
+    Args:
+        name_or_path: Name of a file in `scenarios/` without `.yaml`, or the path of a `.yaml` or `.yml` file.
+
+    Returns:
+        The path. A path that was given is returned as it is, whether there is such a file or not.
+
+    Raises:
+        ScenarioError: There is no scenario of this name.
+    """
     if name_or_path.endswith((".yaml", ".yml")):
         return Path(name_or_path)
     path = SCENARIOS / f"{name_or_path}.yaml"
@@ -30,18 +41,52 @@ def scenario_path(name_or_path: str) -> Path:
 
 
 def load_scenario(name_or_path: str | Path) -> Scenario:
-    """Read and check a scenario. Raises ScenarioError with one line per wrong field."""
+    """Read and validate a scenario file.
+
+    Args:
+        name_or_path: Name of a file in `scenarios/` without `.yaml`, or the path of a file.
+
+    Returns:
+        The scenario, which is immutable.
+
+    Raises:
+        ScenarioError: The file is missing or not YAML, or fields are invalid. The message lists all invalid fields.
+
+    Examples:
+        >>> scenario = load_scenario("movielens")
+        >>> [task.name for task in scenario.tasks]
+    """
     path = scenario_path(str(name_or_path))
     return _checked(Scenario, _read(path), path)
 
 
 def load_task(path: Path) -> Task:
-    """Read and check one task: a mapping, or a list of one as in a scenario. Raises ScenarioError likewise."""
+    """Read and validate one task.
+
+    Args:
+        path: Path of a YAML file that holds a mapping, or a list of one mapping as in a scenario.
+
+    Returns:
+        The task.
+
+    Raises:
+        ScenarioError: The file is missing or not YAML, or fields are invalid.
+    """
     return _task(_read(path), path)
 
 
 def read_task(words: str) -> Task:
-    """The same from a path that ends with .yaml or .yml, or from the YAML itself, as a parameter may hold it."""
+    """Read and validate one task that a parameter holds.
+
+    Args:
+        words: Path that ends with .yaml or .yml, or the YAML itself.
+
+    Returns:
+        The task.
+
+    Raises:
+        ScenarioError: The file is missing, the YAML cannot be parsed, or fields are invalid.
+    """
     if words.strip().endswith((".yaml", ".yml")):
         return load_task(Path(words.strip()))
     return _task(_parsed(words, "task"), "task")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from polytask.contract.triton_image import STUB_PYTHONS
 from polytask.errors import ServingError
 from serving.doctor.finding import Finding, fault, note, ok
 from serving.local.console import PORT
@@ -48,10 +49,11 @@ def check_system(
 def check_python(
     version: Sequence[int] = sys.version_info[:3], library: Callable[[], Path] = find_libpython
 ) -> Finding:
-    """Python 3.11 or 3.12 with its shared library, which Triton's stub process embeds."""
+    """A Python that Triton's stub process has a build for (`STUB_PYTHONS`), with the shared library it embeds."""
     found = ".".join(map(str, version))
-    if not (3, 11) <= tuple(version[:2]) < (3, 13):
-        return fault("python", found, "make the environment with 3.11 or 3.12: make setup PYTHON=python3.11")
+    if f"{version[0]}.{version[1]}" not in STUB_PYTHONS:
+        fix = f"make the environment with {' or '.join(STUB_PYTHONS)}: make setup PYTHON=python{STUB_PYTHONS[0]}"
+        return fault("python", found, fix)
     try:
         return ok("python", f"{found}, {library().name}")
     except ServingError as error:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from polytask.contract.triton_image import STUB_PYTHONS
 from polytask.errors import ServingError
 from polytask.storage.wheels import Wheel, cache_folder, extract_wheel
 from serving.local.known_answer import write_known_answer
@@ -74,8 +75,9 @@ def install_triton(cache: Path | None = None) -> TritonInstallation:
         triton = unpacked / "pytriton" / "tritonserver"
         server = triton / "bin" / "tritonserver"
         stub = triton / "python_backend_stubs" / python / STUB
-        if not stub.is_file():
-            raise ServingError(f"{PYTRITON.file} has no Python backend for Python {python}; allowed: 3.11 or 3.12")
+        if python not in STUB_PYTHONS or not stub.is_file():
+            allowed = " or ".join(STUB_PYTHONS)
+            raise ServingError(f"{PYTRITON.file} has no Python backend for Python {python}; allowed: {allowed}")
         for program in (server, stub):
             program.chmod(0o755)
         libraries = (_library_folder(root, find_libpython()), unpacked / "nvidia_pytriton.libs")

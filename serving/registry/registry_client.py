@@ -101,7 +101,8 @@ def _import(url: str) -> None:
     try:
         import model_registry  # noqa: F401
     except ImportError as error:
-        raise RegistryError(f"{url}: the package model-registry is missing; install polytask[train]") from error
+        fix = "run: pip install 'polytask[pipelines]'"
+        raise RegistryError(f"{url}: the package model-registry is missing; {fix}") from error
     # Importing it sets up everybody's logging.
     logging.root.handlers[:] = handlers
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+import polytask.client
+import polytask.scenario
 from polytask.scenario import load_scenario
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +46,19 @@ def test_every_page_is_built_and_linked_from_the_first(site: Path) -> None:
     first = (site / "index.html").read_text(encoding="utf-8")
     assert [page for page in pages if not (site / page).is_file()] == []
     assert [page for page in pages if f'href="{page}"' not in first] == []
+
+
+def test_the_api_reference_has_every_public_name_with_its_sections(site: Path) -> None:
+    for module in (polytask.client, polytask.scenario):
+        page = (site / "api" / f"{module.__name__.rpartition('.')[2]}.html").read_text(encoding="utf-8")
+        shown = set(re.findall(rf'id="{module.__name__}\.(?:explain\.)?(\w+)"', page))
+        # A union of three classes, and models whose fields are a page of their own (scenario-file.md).
+        assert set(module.__all__) - shown <= {"Entry", "Scenario", "Task"}
+    registry = (site / "api" / "registry.html").read_text(encoding="utf-8")
+    for name in ("register", "promote", "roll_back", "remove"):
+        assert f'id="polytask.registry.version.ModelRegistry.{name}"' in registry
+    for section in ("Parameters:", "Returns:", "Raises:", "Examples:"):
+        assert section in registry
 
 
 def test_every_alert_is_explained() -> None:

@@ -27,7 +27,7 @@ def start_traces(processor: "SpanProcessor | None" = None) -> "TracerProvider":
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
-        raise ServingError("--traces needs the extra `traces`: pip install polytask[serve,traces]") from error
+        raise ServingError("--traces needs the extra `traces`; run: pip install 'polytask[serve,traces]'") from error
     # The environment's own name wins, as the standard has it.
     resource = Resource.create({SERVICE_NAME: SERVICE}).merge(OTELResourceDetector().detect())
     provider = TracerProvider(resource=resource)

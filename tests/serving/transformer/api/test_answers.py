@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
+from polytask.contract.names import SLATE_TYPES
 from polytask.contract.tensors import MASKED_SCORE
 from polytask.data.catalogue import catalogues_of
 from polytask.data.tables import Tables
 from polytask.errors import ContractError
 from polytask.scenario import Scenario
 from polytask.scenario.schema import Label, Task
-from serving.transformer.api.answers import SLATE_TYPES, AnswerTensor, AnswerWriter, answer_names, answer_types
+from serving.transformer.api.answers import AnswerTensor, AnswerWriter, answer_names, answer_types
 
 
 @pytest.fixture

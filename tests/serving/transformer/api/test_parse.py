@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from polytask.contract.names import SLATE_TYPES
 from polytask.errors import RequestError
 from polytask.scenario import Scenario
-from serving.transformer.api.answers import SLATE_TYPES
 from serving.transformer.api.parse import Call, CallParser, Slate, input_types
 from serving.transformer.api.wire import InputTensor
 from tests.small import with_weather

@@ -3,8 +3,9 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from polytask.contract.names import SLATE_TYPES
 from polytask.errors import RequestError, printable
-from serving.transformer.api.answers import SLATE_TYPES, answer_names
+from serving.transformer.api.answers import answer_names
 from serving.transformer.api.parse import LATEST, MAX_QUERY_CHARACTERS, MAX_SLATE, MAX_WEIGHT, CallParser, input_types
 from serving.triton.model_config import MAX_BATCH_SIZE
 from tests.serving.calls import calls
