@@ -20,6 +20,7 @@ from typer.exceptions import Abort, TyperException
 from polytask import __version__
 from polytask.environment import prepare_environment
 from polytask.errors import PolytaskError
+from polytask.missing_package import MissingPackageError, missing_package
 from polytask.progress import VERBOSITY, is_verbose, log_to_stderr
 from polytask.renamed import new_option
 

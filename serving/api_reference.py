@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 
-from polytask.contract import names
 from polytask.contract.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER
 from polytask.contract.names import (
     COLD_START,

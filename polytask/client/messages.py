@@ -12,6 +12,7 @@ from polytask.contract.names import (
     FILTERS,
     FLAGS,
     ITEM_LISTS,
+    MASKED_SCORE,
     PRIORITY,
     PRIORITY_TASKS,
     QUERY,
@@ -24,8 +25,11 @@ from polytask.contract.names import (
     TIMESTAMP,
     USER_ID,
 )
-from polytask.contract.tensors import MASKED_SCORE
 from polytask.errors import RequestError
+
+if TYPE_CHECKING:
+    import tritonclient.grpc as triton
+    from numpy.typing import NDArray
 
 NOT_OF_A_TASK = (*FLAGS, *SLATE_OUTPUTS)
 MILLISECONDS = "_ms"
@@ -39,8 +43,25 @@ def inputs_of(
     slate: int | None = None,
     task_weights: Mapping[str, float] | None = None,
     filters: Sequence[str] | None = None,
-) -> list[triton.InferInput]:
-    """The tensors of one call: only what was asked. Raises RequestError for a key that is neither number nor text."""
+) -> list["triton.InferInput"]:
+    """Encode questions as the tensors of one call: `user_id` (B, 1) and those that the questions or options need.
+
+    Keys are INT64 (B, n) where they are integers, else BYTES; lists are padded in front to the longest of the batch.
+
+    Args:
+        questions: One question per user, B in all.
+        tasks: Names of the wanted tasks, BYTES (n,); None for all.
+        k: Length of the lists, INT64 (1,).
+        slate: Length of the merged list, INT64 (1,).
+        task_weights: Task name -> weight in the merged list, BYTES (n,) of `task=weight`.
+        filters: Filters on the items' attributes, BYTES (n,).
+
+    Returns:
+        The tensors that the questions and options need.
+
+    Raises:
+        RequestError: A key is neither an integer of 64 bits nor a string, or keys of both types are mixed.
+    """
     inputs = [_tensor(USER_ID, [[question.user] for question in questions])]
     if any(question.query is not None for question in questions):
         inputs.append(_tensor(QUERY, [[question.query or ""] for question in questions]))
@@ -168,7 +189,7 @@ def _parameter(parameter: Any) -> Any:
     return getattr(parameter, parameter.WhichOneof("parameter_choice"))
 
 
-def _slate(tensors: Mapping[str, NDArray[Any]], row: int) -> tuple[SlateEntry, ...]:
+def _slate(tensors: Mapping[str, "NDArray[Any]"], row: int) -> tuple[SlateEntry, ...]:
     tasks, ids, titles, scores = (tensors[name][row].tolist() for name in SLATE_COLUMNS)
     return tuple(
         SlateEntry(task.decode(), external.decode(), title.decode(), score)
@@ -177,6 +198,6 @@ def _slate(tensors: Mapping[str, NDArray[Any]], row: int) -> tuple[SlateEntry, .
     )
 
 
-def _priority(tensors: Mapping[str, NDArray[Any]], row: int) -> dict[str, float]:
+def _priority(tensors: Mapping[str, "NDArray[Any]"], row: int) -> dict[str, float]:
     names, values = tensors[PRIORITY_TASKS][row].tolist(), tensors[PRIORITY][row].tolist()
     return {name.decode(): value for name, value in zip(names, values, strict=True)}

@@ -7,22 +7,41 @@ from typing import Literal, Protocol, cast
 
 from pydantic import BaseModel, ConfigDict
 
+from polytask.contract.names import (
+    ALLOWED,
+    ATTENTION_MASK,
+    DISLIKED,
+    ENCODED_TEXT,
+    HISTORY,
+    INPUT_IDS,
+    MASKED_SCORE,
+    SEEN,
+    TEXT_VECTOR,
+    USER,
+)
 from polytask.scenario.kinds import kind_of
 from polytask.scenario.schema import Scenario, Task
 
-INPUT_IDS = "input_ids"
-ATTENTION_MASK = "attention_mask"
-TEXT_VECTOR = "text_vector"
-HISTORY = "history"
-SEEN = "seen"
-USER = "user"
-DISLIKED = "disliked"
-ALLOWED = "allowed"
-ENCODED_TEXT = "encoded_text"
-
-# Scores of rows that may not be answered (padding, seen items, the user itself). Finite, so that no arithmetic turns
-# it into NaN; far below any real logit.
-MASKED_SCORE = -1e9
+__all__ = [
+    "ALLOWED",
+    "ATTENTION_MASK",
+    "DISLIKED",
+    "ENCODED_TEXT",
+    "HISTORY",
+    "INPUT_IDS",
+    "MASKED_SCORE",
+    "SEEN",
+    "TEXT_VECTOR",
+    "USER",
+    "TensorSpec",
+    "answer_outputs",
+    "encoded_text",
+    "multitask_inputs",
+    "multitask_outputs",
+    "task_outputs",
+    "text_inputs",
+    "text_outputs",
+]
 
 
 class TensorSpec(BaseModel):

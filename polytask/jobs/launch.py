@@ -31,7 +31,7 @@ def train_together(
     No process is left running after an error.
 
     Args:
-        processes: Number of processes.
+        nproc_per_node: Number of processes on this machine.
         scenario: The scenario.
         tables: Folder of the clean tables that ingest wrote.
         training_set: Training set, one row per event.

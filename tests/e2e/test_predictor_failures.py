@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import time
-import urllib.error
 import urllib.request
 
 import grpc

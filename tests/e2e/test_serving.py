@@ -2,7 +2,6 @@
 
 import json
 import threading
-import urllib.error
 import urllib.request
 
 import numpy as np
