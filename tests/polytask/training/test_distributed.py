@@ -186,7 +186,7 @@ def test_model_and_batch_lie_on_one_device(small_dataset):
         losses = TaskLosses(small_dataset, GPU)(model, windows)
         total = build_weights(small_dataset.scenario).to(GPU)(losses)
         assert all(tensor in gpu.on_gpu for tensor in (*losses.values(), total))
-        with pytest.raises(RuntimeError, match="lie on the CPU, others on the GPU"):
+        with pytest.raises(RuntimeError, match="are on the CPU, others on the GPU"):
             TaskLosses(small_dataset)(model, windows)
 
 
