@@ -1,4 +1,4 @@
-"""A recommender that knows its answers, and features without a store, for tests of the page alone."""
+"""A recommender with fixed recommendations, and features without a store, for tests of the page alone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

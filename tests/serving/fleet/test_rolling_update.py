@@ -84,7 +84,7 @@ def test_transformers_first(rollout: Rollout):
     with rollout.load() as load:
         load.see(100, str(NEW))
         alone = [rollout.transformer(OLD), rollout.transformer(OLD)]
-        wait_for(lambda: alone[0].ready()[0] == 503, "it does not answer", READY_SECONDS)
+        wait_for(lambda: alone[0].ready()[0] == 503, "it does not respond", READY_SECONDS)
         load.see(100, str(NEW))
         status, said = alone[0].ready()
         assert (status, f"serves version {NEW}, the contract says {OLD}" in said) == (503, True)

@@ -2,8 +2,8 @@
 
 Server-side apply: every manager's last document is kept; an object is all of them merged; a field that another manager
 set to another value is a conflict (409) unless forced; what a manager leaves out disappears unless another has it.
-`generation` grows when the spec changes. The controller is slow: for some reads the status stays the old one, Ready and
-all. What a transformer answers is what its pods run, which follows the status.
+`generation` grows when the spec changes. The controller is slow: for some reads the status stays the old one, including
+Ready. A transformer responds with the version of its pods, which follows the status.
 """
 
 import copy
@@ -35,7 +35,7 @@ class Problem(Exception):
 
 
 class Cluster:
-    """The state. Models whose address contains `broken` fail to load, `mute` ones load and answer nothing useful."""
+    """The state. Models whose address contains `broken` fail to load; `mute` ones load and return empty outputs."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -44,7 +44,7 @@ class Cluster:
         self.events: list[dict[str, Any]] = []
         self.writes: list[tuple[str, str]] = []
         self.weights: list[dict[str, int]] = []
-        self.failures: list[int] = []  # statuses to answer the next calls with
+        self.failures: list[int] = []  # the statuses of the next calls
         self.forbidden: set[str] = set()
         self.stale_reads = 3
         self.tokens: set[str | None] = set()
@@ -175,7 +175,7 @@ class Cluster:
         return copy.deepcopy(self.leases[path])
 
     def answer(self, name: str, body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
-        """What the transformer of an InferenceService says."""
+        """The response of the transformer of an InferenceService."""
         spec = self.running.get(name)
         if spec is None:
             return 503, {"error": "no pod is ready"}

@@ -1,4 +1,4 @@
-"""The three steps without a server: a feature store that is down or slow, and what the predictor is asked for."""
+"""The three steps without a server: a feature store that is down or slow, and the requests to the predictor."""
 
 import asyncio
 import time
@@ -43,7 +43,7 @@ class Store:
 
 
 class RecordingPredictor:
-    """Answers zeros of the right shapes, or an error, and notes what was asked."""
+    """Returns zeros of the right shapes, or an error, and records its requests."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -60,7 +60,7 @@ class RecordingPredictor:
             raise self.error
         rows = len(next(iter(inputs.values())))
         answer = {name: np.zeros((rows, 4), np.int64 if name.endswith("_ids") else np.float32) for name in outputs}
-        for name in {ENCODED_TEXT, TEXT_VECTOR} & set(outputs):  # a vector that says which text it is of
+        for name in {ENCODED_TEXT, TEXT_VECTOR} & set(outputs):  # a vector that identifies its text
             answer[name] = np.tile(inputs[INPUT_IDS].sum(axis=1, keepdims=True), TEXT_DIM).astype(np.float32)
         if self.gate is not None:
             await self.gate.wait()
@@ -120,7 +120,7 @@ def texts(*queries: str) -> tuple[InputTensor, ...]:
 
 
 def calls(recommender: Recommender, *asked: tuple[InputTensor, ...], together: bool = False) -> list[Any]:
-    """The answers of several calls, or their errors, one after the other or all at once."""
+    """The results of several calls, or their errors, one after the other or all at once."""
 
     async def one(tensors: tuple[InputTensor, ...]) -> Any:
         prepared = await recommender.prepare(tensors, ["scene_scores"], now=0)
@@ -254,7 +254,7 @@ def test_a_slow_strict_feature_store_is_unavailable_at_the_deadline(folder: Path
 
 
 class SilentStore(Store):
-    """Reads in the event loop, and never answers the first time."""
+    """Reads in the event loop, and never returns the first time."""
 
     asked = 0
 
@@ -282,7 +282,7 @@ def test_a_store_that_never_answers_the_event_loop_costs_its_call_alone(folder: 
 @pytest.mark.parametrize(("by_caller", "errors"), [(True, 0), (False, 1)])
 def test_the_deadline_of_the_caller_is_no_error_of_the_predictor(folder: Path, by_caller: bool, errors: int):
     registry = CollectorRegistry()
-    predictor = RecordingPredictor(error=DeadlineExceeded("predictor: no answer"))
+    predictor = RecordingPredictor(error=DeadlineExceeded("predictor: no response"))
     recommender = Recommender(load_bundle(folder), Store(), predictor, Metrics(registry), 5.0, text_cache=10)
 
     async def run() -> None:

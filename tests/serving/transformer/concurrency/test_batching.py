@@ -185,7 +185,7 @@ def test_every_call_gets_its_own_rows_and_outputs():
 
 
 class Waiting:
-    """A model that answers nothing, and counts the calls to it."""
+    """A model that never returns, and counts the calls to it."""
 
     def __init__(self):
         self.calls = 0

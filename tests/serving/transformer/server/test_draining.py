@@ -1,4 +1,4 @@
-"""How the transformer's process ends without being told to; KServe cannot be imported beside tritonclient."""
+"""How the transformer's process ends without a signal; KServe cannot be imported with tritonclient."""
 
 import socket
 import subprocess

@@ -21,7 +21,7 @@ Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 
 
 async def application(scope, receive, send):
-    """Reads the body, and answers with as many bytes, or after as many seconds, as the path says."""
+    """Reads the body, and returns as many bytes, or waits as many seconds, as the path has."""
     more = True
     while more:
         message = await receive()
