@@ -40,7 +40,7 @@ class Api:
         self._client.close()
 
     def call(self, method: str, path: str, body: Any = None, **query: str) -> Object:
-        """One call and its answer. Raises ApiError."""
+        """Send one request and return the response. Raises ApiError."""
         headers = {"Content-Type": "application/json"}
         if method == "PATCH":
             apply = "fieldManager" in query

@@ -157,7 +157,7 @@ def _pod(service: Object, part: str, runtime: Object, containers: list[Object]) 
 
 
 def _model_container(model: Object, runtime: Object) -> Object:
-    """The runtime's container with what the model says on top of it."""
+    """The runtime's container, overridden by the model's fields."""
     container: Object = deepcopy(runtime["spec"]["containers"][0])
     own = {key: deepcopy(value) for key, value in model.items() if key not in MODEL_EXTENSION}
     own.pop("name", None)

@@ -1,4 +1,4 @@
-"""Stands in for KServe's manager: a controller that makes the objects of InferenceServices and reports their status.
+"""A substitute for KServe's manager: it creates the objects of InferenceServices and reports their status.
 
 The objects are those of `kserve_rules`, the pods pass the webhook of `kserve_webhook`, the status is that of
 `kserve_status`. Knative mode is not played.

@@ -1,4 +1,4 @@
-"""Rollouts against the cluster of the tests: by the deployer's token, answered by the tests' data plane."""
+"""Rollouts against the cluster of the tests, with the deployer's token and the data plane of the tests."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ class Live:
 
     def check_gone(self, name: str) -> None:
         """Wait until an InferenceService is deleted: KServe's finalizer keeps it for a moment."""
-        wait_for(f"{name} in {self.namespace} is gone", lambda: self.service(name) is None)
+        wait_for(f"{name} in {self.namespace} is deleted", lambda: self.service(name) is None)
 
     def message(self, condition: str = "PredictorReady") -> str:
         """What the InferenceService's status reports about a condition."""

@@ -1,4 +1,4 @@
-"""What the other tests rely on: nodes, admission, tokens, volumes, and that nothing is left behind."""
+"""What the other tests rely on: nodes, admission, tokens, volumes, and that no object is left over."""
 
 import os
 import subprocess
