@@ -1,4 +1,4 @@
-"""The train step trains by itself or by other machines, as its parameter `nodes` says; both end in one model."""
+"""The train step trains in its own process or on other nodes, by its parameter `nodes`; either way gives one model."""
 
 from pathlib import Path
 from types import SimpleNamespace
