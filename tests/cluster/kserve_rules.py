@@ -1,4 +1,4 @@
-"""What KServe's manager makes of an InferenceService in Standard mode: Deployments, Services and autoscalers.
+"""The objects that KServe's manager creates in Standard mode: Deployments, Services and autoscalers.
 
 Written after recordings of the real manager, with which `test_kserve_rules.py` compares it. Defaults of the API server
 are left out.
@@ -45,7 +45,7 @@ def parts_of(service: Object) -> list[str]:
 
 
 def is_stopped(service: Object) -> bool:
-    """Whether nothing of it may run."""
+    """Whether the InferenceService is stopped: no part of it may run."""
     return (service["metadata"].get("annotations") or {}).get(STOP) == "true"
 
 

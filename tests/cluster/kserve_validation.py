@@ -1,4 +1,4 @@
-"""What KServe's validating webhook refuses of an InferenceService, as far as the tests come upon it."""
+"""The refusals of KServe's validating webhook for an InferenceService, as far as the tests meet them."""
 
 from tests.cluster.api import Object
 from tests.cluster.kserve_rules import parts_of

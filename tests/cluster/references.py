@@ -1,4 +1,4 @@
-"""What pods refer to and a kubelet would wait for: kwok's pods get ready without it."""
+"""The references of pods that a kubelet would wait for: kwok's pods become ready without them."""
 
 from collections.abc import Iterator
 

@@ -54,7 +54,7 @@ def quick_settings(url: str, **changes: Any) -> Settings:
 
 @dataclass(frozen=True)
 class Live:
-    """What a namespace holds after a rollout, by an administrator's eyes."""
+    """The objects of a namespace after a rollout, read as an administrator."""
 
     plane: ControlPlane
     namespace: str
@@ -68,7 +68,7 @@ class Live:
         wait_for(f"{name} in {self.namespace} is deleted", lambda: self.service(name) is None)
 
     def message(self, condition: str = "PredictorReady") -> str:
-        """What the InferenceService's status reports about a condition."""
+        """The value of a condition in the InferenceService's status."""
         found = ((self.service() or {}).get("status") or {}).get("conditions") or ()
         return next((str(one.get("message")) for one in found if one["type"] == condition), "")
 

@@ -58,7 +58,7 @@ def settings(address: str, manifest: Path) -> Settings:
 
 
 def unanswered(namespace: str) -> dict[str, Any]:
-    """A webhook for the pods of a namespace at an address where nobody listens."""
+    """A webhook for the pods of a namespace at an address without a listener."""
     (port,) = free_ports(1)
     return configuration(
         "Mutating",

@@ -32,7 +32,7 @@ NUMBERS = itertools.count()
 
 @pytest.fixture
 def live(plane: ControlPlane, clean: Callable[[str], str]) -> Live:
-    """A namespace of its own for each test."""
+    """A separate namespace for each test."""
     return Live(plane, clean(f"rollout-{next(NUMBERS)}"))
 
 

@@ -33,7 +33,7 @@ def stage(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the Containerfile copies, and nothing else."""
+    """The files that the Containerfile copies, and no other files."""
     app = tmp_path_factory.mktemp("app")
     for line in re.findall(r"^COPY (.*)$", stage("source"), re.MULTILINE):
         *names, target = line.split()

@@ -1,4 +1,4 @@
-"""What one client may use over the wire: bytes of bodies and ids, counts of tensors and tasks, compressed or not."""
+"""The limits of one client over the wire: bytes of bodies and ids, counts of tensors and tasks, compressed or not."""
 
 import contextlib
 import gzip

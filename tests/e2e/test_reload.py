@@ -111,7 +111,7 @@ def test_another_version_and_back_without_a_failed_call(stack: LocalStack, publi
             before = len(callers.answers)
             tritons.add(stack.triton.process_id)
             callers.has_seen(version)
-            # Calls that began before the switch have ended with it: each of these began after it, or was just noted.
+            # Calls that began before the switch have ended: each of these began after it, or was recorded just now.
             late = [seen for seen, _ in callers.answers[before + 2 :]]
             assert set(late) == {version}
             assert stack.state()["bundle"] == str(published / str(version))

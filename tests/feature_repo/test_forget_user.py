@@ -1,4 +1,4 @@
-"""A user leaves the sources and the online store of a feature store, and nobody else does: SQLite, Redis, any other."""
+"""Deletion of one user, and no other, from the sources and the online store: SQLite, Redis, any other."""
 
 import sqlite3
 import struct

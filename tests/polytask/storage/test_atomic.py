@@ -98,7 +98,7 @@ def test_want_of_room_names_the_file(tmp_path, writing, number):
 
 
 def test_tensors_that_find_no_room_name_the_file(tmp_path):
-    """A limit on the size of files stands for a full disk: the kernel refuses to write alike."""
+    """A limit on the size of files simulates a full disk: the kernel refuses the write in the same way."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:

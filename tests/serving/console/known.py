@@ -60,7 +60,7 @@ class KnownRecommender:
 
 
 class KnownFeatures:
-    """User 10 is a writer of 33 who met items 7, 14 and 21 in that order; of nobody else is anything known."""
+    """User 10 is a writer of 33 who met items 7, 14 and 21 in that order; other users are unknown."""
 
     def read(self, users: Sequence[int | str], moments: Sequence[int]) -> list[OnlineFeatures]:
         known = OnlineFeatures({"age": 33, "occupation": "writer"}, {}, (7, 14, 21), (7, 14, 21), known=True)

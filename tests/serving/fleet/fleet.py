@@ -30,7 +30,7 @@ CALLERS = 3
 
 
 class Transformer:
-    """A transformer in a process of its own, which resolves the names of the tests."""
+    """A transformer in its own process, which resolves the host names of the tests."""
 
     def __init__(self, options: Mapping[str, object], log: Path) -> None:
         self.http_port, self.grpc_port = choose_ports(None, None)

@@ -31,7 +31,7 @@ def bundles(small_scenario: Scenario, tables: Tables, tmp_path_factory) -> dict[
 
 
 class Rollout:
-    """What is served now, and its callers."""
+    """The servers of a rolling update."""
 
     def __init__(self, fleet: Fleet, bundles: dict[int, Path]) -> None:
         self.fleet = fleet

@@ -1,4 +1,4 @@
-"""What is peculiar to Kubeflow Model Registry: its token, pages, conflicts, errors and deadlines."""
+"""Behaviour specific to Kubeflow Model Registry: its token, pages, conflicts, errors and deadlines."""
 
 import contextlib
 import logging

@@ -122,7 +122,7 @@ class Cluster:
         return gone
 
     def _control(self, path: str) -> None:
-        """What KServe does between two reads of an InferenceService."""
+        """The work of KServe between two reads of an InferenceService."""
         live = self.objects[path]
         if live["kind"] != "InferenceService":
             return
@@ -154,7 +154,7 @@ class Cluster:
             self.running[path.rpartition("/")[2]] = copy.deepcopy(live["spec"])
 
     def deployment(self, name: str) -> dict[str, Any]:
-        """The Deployment of one part of an InferenceService, with one pod. Its generation is one of its own."""
+        """The Deployment of one part of an InferenceService, with one pod and its own generation."""
         service, _, part = name.rpartition("-")
         spec = self.made.get(service)
         if spec is None or part not in spec:

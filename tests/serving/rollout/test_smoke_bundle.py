@@ -40,7 +40,7 @@ def catalogues(small_scenario: Scenario, tables: Tables) -> dict[str, Catalogue]
 
 
 def answers() -> dict[str, Any]:
-    """What is right: two lists of ten, the second of them with three rows, and scores of four classes."""
+    """A correct response: two lists of ten, the second of them with three rows, and scores of four classes."""
     ids = np.tile(np.arange(1, 11, dtype=np.int64), (COUNT, 1))
     scores = np.tile(np.linspace(3, 1, 10, dtype=np.float32), (COUNT, 1))
     ids[1, 3:], scores[1, 3:] = 0, MASKED_SCORE

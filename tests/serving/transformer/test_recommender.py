@@ -209,7 +209,7 @@ GONE = Unavailable("feature store: refused")
 
 
 def test_a_feature_store_that_is_unavailable_degrades_the_response(folder: Path):
-    """The query and the recent items of the request are used all the same, and nobody is counted as a cold start."""
+    """The query and the recent items of the request are still used, and no user is counted as a cold start."""
     predictor, registry = RecordingPredictor(), CollectorRegistry()
     metrics = Metrics(registry)
     recommender = Recommender(load_bundle(folder), Store(error=GONE), predictor, metrics, 5.0, text_cache=10)

@@ -1,4 +1,4 @@
-"""What is held against a canary, task by task."""
+"""The reasons against a canary, task by task."""
 
 import json
 import time

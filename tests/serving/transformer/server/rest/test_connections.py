@@ -66,7 +66,7 @@ async def connected(port: int) -> tuple[Reader, Writer]:
 
 
 async def ends(reader: Reader) -> bytes:
-    """What the server still sends before it closes the connection."""
+    """The bytes that the server still sends before it closes the connection."""
     try:
         return await asyncio.wait_for(reader.read(), PATIENCE)
     except ConnectionResetError:
