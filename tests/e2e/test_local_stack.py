@@ -101,7 +101,7 @@ def test_serve_runs_until_a_signal_and_leaves_nothing(
 
 def check_console(port: int) -> None:
     deadline, page = time.monotonic() + 30, ""
-    while "version 77, answered" not in page:
+    while "version 77, response in" not in page:
         assert time.monotonic() < deadline, page
         with contextlib.suppress(httpx.TransportError):  # retried until the deadline above
             page = httpx.get(f"http://127.0.0.1:{port}/?user=10").text
