@@ -1,4 +1,4 @@
-"""What several test folders share: a small scenario with its data, written anew for each session."""
+"""Fixtures of several test folders: a small scenario with its data, written once a session."""
 
 import atexit
 import os
@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("FEAST_USAGE", "False")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-# A process that has imported Feast hands these on: metrics would lie in files, and add up over all tests.
+# A process that has imported Feast passes these on: metrics would be written to files, and add up over all tests.
 os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
 os.environ.pop("PROMETHEUS_MULTIPROCESS_DIR", None)
 
@@ -97,7 +97,7 @@ def small_store(small_scenario: Scenario, ingested: Path, tmp_path_factory: pyte
 
 @pytest.fixture(scope="session")
 def ruled_bundle(small_scenario: Scenario, tables: Tables, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle whose models score by rule (tests/serving/bundle.py), so that the right answers are known."""
+    """A bundle whose models score by rule (tests/serving/bundle.py), so that the expected predictions are known."""
     from tests.serving.bundle import write_bundle
 
     folder = tmp_path_factory.mktemp("ruled")

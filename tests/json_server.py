@@ -1,4 +1,4 @@
-"""What the small HTTP servers of the tests share: they speak JSON, on a free port, until the test ends."""
+"""The common code of the tests' small HTTP servers: JSON, on a free port, until the test ends."""
 
 import json
 import threading
@@ -14,7 +14,7 @@ class JsonHandler(BaseHTTPRequestHandler):
 
     @property
     def state(self) -> Any:
-        """What the server was started with."""
+        """The state that the server was started with."""
         return self.server.state  # type: ignore[attr-defined]
 
     def body(self) -> bytes:

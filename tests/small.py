@@ -134,7 +134,7 @@ def training_frame(scenario: Scenario, tables: Tables) -> pd.DataFrame:
 
 
 def with_weather(scenario: Scenario) -> Scenario:
-    """The scenario with one more column of the interactions, which its requests may bring along and its texts tell."""
+    """The scenario with one more column of the interactions, which requests may have and request texts contain."""
     changed = scenario.model_dump()
     changed["entities"]["interactions"]["columns"]["weather"] = {"type": "string", "nullable": True}
     changed["features"]["context"] = ["weather"]

@@ -1,4 +1,4 @@
-"""The benchmark of growth: every step on few events, in this process."""
+"""The model-update benchmark: every step on few events, in this process."""
 
 import json
 import subprocess
@@ -39,8 +39,8 @@ class Pretended:
 def test_a_size_is_summed_up_and_kept_before_the_next_begins(tmp_path):
     pretended, said = Pretended(), []
     with pytest.raises(KeyboardInterrupt):
-        grow([2000, 3000], 3, tmp_path / "growth.json", said.append, pretended)
-    size = json.loads((tmp_path / "growth.json").read_text())["sizes"]["2000"]
+        grow([2000, 3000], 3, tmp_path / "sizes.json", said.append, pretended)
+    size = json.loads((tmp_path / "sizes.json").read_text())["sizes"]["2000"]
     assert size["step_seconds"] == 1 + 2 + 4 + 30  # with the imports
     assert size["peak_gib"] == 2.0  # of the steps of a pipeline, not of the joins
     assert size["join_over_plain_asof"] == 6.0 * 5 / (3.0 * 5)  # medians of three
@@ -54,8 +54,8 @@ def test_a_size_is_summed_up_and_kept_before_the_next_begins(tmp_path):
 def test_what_ran_before_a_killed_step_is_kept_and_other_sizes_follow(tmp_path, at, known):
     said: list[str] = []
     pretended = Pretended(StepKilled(f"{at} was ended by SIGKILL"), at)
-    grow([3000, 2000], 1, tmp_path / "growth.json", said.append, pretended)
-    sizes = json.loads((tmp_path / "growth.json").read_text())["sizes"]
+    grow([3000, 2000], 1, tmp_path / "sizes.json", said.append, pretended)
+    sizes = json.loads((tmp_path / "sizes.json").read_text())["sizes"]
     assert sizes["3000"]["killed"] == f"{at} was ended by SIGKILL"
     assert set(known) <= set(sizes["3000"]) and at not in sizes["3000"]
     assert "epoch" in sizes["2000"]
@@ -90,10 +90,10 @@ def test_every_step_is_measured_and_written(tmp_path, monkeypatch):
     monkeypatch.setattr(steps, "BATCHES", 1)
     monkeypatch.setattr(steps, "ROWS_PER_JOIN", 1500)
     said: list[str] = []
-    found = grow([2000], 2, tmp_path / "growth.json", said.append, steps.measured)
+    found = grow([2000], 2, tmp_path / "sizes.json", said.append, steps.measured)
     size = found["sizes"]["2000"]
-    assert json.loads((tmp_path / "growth.json").read_text())["sizes"] == found["sizes"]
-    assert "<svg" in (tmp_path / "growth.svg").read_text()
+    assert json.loads((tmp_path / "sizes.json").read_text())["sizes"] == found["sizes"]
+    assert "<svg" in (tmp_path / "sizes.svg").read_text()
     assert size["ingest"]["rows"] > 1900
     for step in ("join", "plain_asof"):
         assert [one["rows"] for one in size[step]] == [size["ingest"]["rows"]] * 2

@@ -1,4 +1,4 @@
-"""The criterion of the load with hostile callers, and that the calls are what their names say."""
+"""The pass criterion of the hostile-load benchmark, and the content of each kind of hostile call."""
 
 import gzip
 import json

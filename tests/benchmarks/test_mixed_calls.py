@@ -1,4 +1,4 @@
-"""What counts as a wrong answer, and what as an outcome that must not be."""
+"""The mixed-load benchmark: which responses count as wrong, and which outcomes fail the run."""
 
 import numpy as np
 import pytest

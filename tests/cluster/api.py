@@ -40,7 +40,7 @@ class Api:
         self._client.close()
 
     def call(self, method: str, path: str, body: Any = None, **query: str) -> Object:
-        """One call and its answer. Raises ApiError."""
+        """Send one request and return the response. Raises ApiError."""
         headers = {"Content-Type": "application/json"}
         if method == "PATCH":
             apply = "fieldManager" in query
@@ -101,7 +101,7 @@ def place(api_version: str, kind: str, namespace: str = "", name: str = "") -> s
 
 
 def wait_for(what: str, found: Callable[[], Any], seconds: float = 60.0, poll_seconds: float = 0.2) -> Any:
-    """What `found` returns once it is true. Raises AssertionError that names it when the time is up."""
+    """Return the result of `found` once it is true. Raises AssertionError with its name when the time is up."""
     end = time.monotonic() + seconds
     while True:
         value = found()

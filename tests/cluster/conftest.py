@@ -76,7 +76,7 @@ def clean(control_plane: ControlPlane) -> Iterator[Callable[[str], str]]:
 
     def remember(name: str) -> str:
         gone = partial(control_plane.api.get, "v1", "Namespace", name)
-        wait_for(f"the earlier namespace {name} is gone", lambda: gone() is None, 120)
+        wait_for(f"the earlier namespace {name} is deleted", lambda: gone() is None, 120)
         names.append(name)
         return name
 
@@ -93,7 +93,7 @@ def restricted(plane: ControlPlane) -> None:
 
 @pytest.fixture
 def data_plane(plane: ControlPlane, small_scenario: Scenario) -> DataPlane:
-    """Answers for all InferenceServices of the cluster."""
+    """A data plane that responds for all InferenceServices of the cluster."""
     return DataPlane(plane.api, [task.name for task in small_scenario.tasks])
 
 

@@ -179,7 +179,7 @@ class ControlPlane:
 
 def _ready(api: Api) -> bool:
     try:
-        # RBAC's own roles are written after the server is ready to answer.
+        # The API server creates the built-in RBAC roles after it has become ready.
         return api.get("rbac.authorization.k8s.io/v1", "ClusterRole", "system:kube-scheduler") is not None
     except (ApiError, httpx.HTTPError):
         return False

@@ -1,7 +1,7 @@
-"""Answers in place of the transformers: with the versions of the pods that are ready, as requests would meet them.
+"""A data plane in place of the transformers: it responds with the versions of the pods that are ready.
 
-An address is `/services/<namespace>/<InferenceService>`. The ready pods of the transformer take turns; each asks a
-ready pod of the predictor whose contract it has, and refuses the request where there is none, as the real one does.
+An address is `/services/<namespace>/<InferenceService>`. The ready transformer pods take turns. Each calls a ready
+predictor pod with the same contract, and refuses the request if there is none, as the real transformer does.
 """
 
 import itertools
@@ -21,14 +21,14 @@ MUTE = "mute"
 
 
 class DataPlane:
-    """The state of the server: the cluster that it looks at, and the tasks that are answered."""
+    """The state of the server: the cluster that it reads, and the tasks that it returns."""
 
     def __init__(self, api: Api, tasks: list[str]) -> None:
         self._api = api
         self._tasks = tasks
         self._turn = itertools.count()
         self._lock = threading.Lock()
-        self.versions: list[tuple[str, str]] = []  # of each answer: the InferenceService and the model version
+        self.versions: list[tuple[str, str]] = []  # of each response: the InferenceService, the model version
         self.refused: list[tuple[str, str]] = []  # of each refusal: the InferenceService and the reason
 
     def answer(self, namespace: str, name: str, body: Mapping[str, Any]) -> tuple[int, Object]:

@@ -77,9 +77,9 @@ def start_deployer(
     number: signal.Signals = signal.SIGKILL,
     signalled_at: Path = Path(os.devnull),
 ) -> BaseProcess:
-    """A rollout in a process of its own, which gets a signal after `writes` writes, where that is above 0.
+    """A rollout in its own process, which gets a signal after `writes` writes, if that is above 0.
 
-    When it gets it, it writes the time to the file `signalled_at`.
+    On the signal it writes the time to the file `signalled_at`.
     """
     process = CONTEXT.Process(
         target=_deploy, args=(access, release, settings, writes, number, signalled_at), daemon=True

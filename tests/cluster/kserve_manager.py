@@ -73,7 +73,7 @@ class KServeManager:
         environment = {"TMPDIR": str(folder), "POD_NAMESPACE": NAMESPACE}
         self._running = Program([self._program, *options], folder / "manager.log", environment)
         self._running.wait_until(self._serves, READY_SECONDS)
-        self._install(webhooks)  # once somebody answers: until then they would refuse what is written
+        self._install(webhooks)  # after the server is ready: until then the webhooks refuse every write
         self._install(runtimes)
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""What KServe's webhook changes of the pods of an InferenceService: it brings the model in, or the agent that does."""
+"""The changes of KServe's webhook to the pods of an InferenceService: the storage initializer or the agent."""
 
 import json
 import re

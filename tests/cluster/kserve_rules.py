@@ -1,4 +1,4 @@
-"""What KServe's manager makes of an InferenceService in Standard mode: Deployments, Services and autoscalers.
+"""The objects that KServe's manager creates in Standard mode: Deployments, Services and autoscalers.
 
 Written after recordings of the real manager, with which `test_kserve_rules.py` compares it. Defaults of the API server
 are left out.
@@ -45,7 +45,7 @@ def parts_of(service: Object) -> list[str]:
 
 
 def is_stopped(service: Object) -> bool:
-    """Whether nothing of it may run."""
+    """Whether the InferenceService is stopped: no part of it may run."""
     return (service["metadata"].get("annotations") or {}).get(STOP) == "true"
 
 
@@ -157,7 +157,7 @@ def _pod(service: Object, part: str, runtime: Object, containers: list[Object]) 
 
 
 def _model_container(model: Object, runtime: Object) -> Object:
-    """The runtime's container with what the model says on top of it."""
+    """The runtime's container, overridden by the model's fields."""
     container: Object = deepcopy(runtime["spec"]["containers"][0])
     own = {key: deepcopy(value) for key, value in model.items() if key not in MODEL_EXTENSION}
     own.pop("name", None)

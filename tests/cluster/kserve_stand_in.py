@@ -1,4 +1,4 @@
-"""Stands in for KServe's manager: a controller that makes the objects of InferenceServices and reports their status.
+"""A substitute for KServe's manager: it creates the objects of InferenceServices and reports their status.
 
 The objects are those of `kserve_rules`, the pods pass the webhook of `kserve_webhook`, the status is that of
 `kserve_status`. Knative mode is not played.
@@ -37,7 +37,7 @@ Key = tuple[str, str, str]
 
 
 class KServeStandIn:
-    """Runs from `start` to `stop`, by an identity of its own."""
+    """Runs from `start` to `stop`, with its own identity."""
 
     def __init__(self, plane: ControlPlane) -> None:
         self._api = Api(plane.url, plane.authority, certificate=plane.folder / "admin.pem")
@@ -105,7 +105,7 @@ class KServeStandIn:
         self._report(service, status_of(service, deployments, pods, problem))
 
     def _finalize(self, service: Object, finalizers: list[str]) -> None:
-        """What is deleted stays until KServe has seen it."""
+        """Keep a deleted object until KServe has seen the deletion."""
         metadata = service["metadata"]
         if (metadata.get("finalizers") or []) != finalizers:
             path = place(V1BETA1, "InferenceService", metadata["namespace"], metadata["name"])

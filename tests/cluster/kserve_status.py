@@ -1,4 +1,4 @@
-"""How the status of an InferenceService follows its Deployments and pods, as it was seen of KServe's manager."""
+"""The status of an InferenceService as a function of its Deployments and pods, as observed with KServe's manager."""
 
 from collections.abc import Mapping
 from typing import Any

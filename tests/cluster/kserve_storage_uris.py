@@ -1,4 +1,4 @@
-"""What KServe's manager makes of `storageUris`: claims as volumes, everything else by one storage initializer."""
+"""The handling of `storageUris` by KServe's manager: claims as volumes, all others by one storage initializer."""
 
 from tests.cluster.api import Object
 from tests.cluster.kserve_pods import MODELS, initializer, storage_container

@@ -1,4 +1,4 @@
-"""What KServe's validating webhook refuses of an InferenceService, as far as the tests come upon it."""
+"""The refusals of KServe's validating webhook for an InferenceService, as far as the tests meet them."""
 
 from tests.cluster.api import Object
 from tests.cluster.kserve_rules import parts_of
@@ -6,7 +6,7 @@ from tests.cluster.kserve_storage_uris import CLAIM, common_parent
 
 
 def refusal(service: Object) -> str | None:
-    """The message, in the words of the real webhook; None where the InferenceService is admitted."""
+    """The message of the real webhook; None if the InferenceService is admitted."""
     for part in parts_of(service):
         spec = service["spec"][part]
         most = spec.get("maxReplicas", 0)

@@ -1,4 +1,4 @@
-"""What kwok does with nodes and pods: its own stages, except that pods of a broken model never become ready."""
+"""The stages of kwok for nodes and pods: its own, except that pods of a broken model never become ready."""
 
 from pathlib import Path
 from typing import Any

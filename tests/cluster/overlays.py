@@ -69,7 +69,7 @@ def apply(plane: ControlPlane, found: list[Object]) -> str:
 
 
 def check_no_difference(plane: ControlPlane, found: list[Object]) -> None:
-    """`kubectl diff` of documents that were applied is empty; it is asked again where a status changed in between."""
+    """Check that `kubectl diff` of applied documents is empty; it runs again if a status changed in between."""
     texts: list[str] = []
 
     def same() -> bool:
@@ -82,7 +82,7 @@ def check_no_difference(plane: ControlPlane, found: list[Object]) -> None:
 
 
 def secrets(plane: ControlPlane, found: list[Object], namespace: str) -> None:
-    """The secrets that nobody commits: each one that a document refers to, with the keys that it asks for."""
+    """Create the secrets that nobody commits: each one that a document refers to, with the keys that it requires."""
     wanted: dict[str, set[str]] = {}
     for name, key in _references(found):
         wanted.setdefault(name, set()).add(key)

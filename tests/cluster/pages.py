@@ -32,7 +32,7 @@ case " $* " in
 *) exec "{kubectl}" "$@" ;;
 esac
 """
-# A canary's step lasts half a second in place of five minutes, which no option says.
+# A canary step takes 0.5 s instead of 5 minutes; no option sets that.
 POLYTASK = """#!{python}
 import sys
 sys.path.insert(0, "{root}")
@@ -48,7 +48,7 @@ main()
 
 
 def commands(page: str) -> list[str]:
-    """All commands of a page, in its order; what stands in a block as well is run there."""
+    """All commands of a page, in page order; a command that is also in a block runs there."""
     text = (ROOT / page).read_text(encoding="utf-8")
     blocks = [
         (block.start(), _one_line(command.line))

@@ -20,7 +20,7 @@ class NotStarted(Exception):
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback address that nobody listens on; all are taken at once, so that they differ."""
+    """Unused ports of the loopback address; all are bound at once, so that they differ."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:
@@ -32,7 +32,7 @@ def free_ports(count: int) -> list[int]:
 
 
 class Program:
-    """One child process in a process group of its own. It ends with the process that started it, whatever happens."""
+    """One child process in its own process group. It ends with the process that started it, even if that is killed."""
 
     def __init__(self, command: Sequence[str | Path], log: Path, environment: Mapping[str, str] | None = None) -> None:
         self.name = Path(command[0]).name

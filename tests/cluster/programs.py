@@ -33,7 +33,7 @@ REPORT_SECONDS = 30
 
 
 class NotBuilt(Exception):
-    """The programs could not be built. The message says which, and with which words of Go."""
+    """The programs could not be built. The message has the program's name and Go's error message."""
 
 
 def find_go() -> str | None:

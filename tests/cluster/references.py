@@ -1,4 +1,4 @@
-"""What pods refer to and a kubelet would wait for: kwok's pods get ready without it."""
+"""The references of pods that a kubelet would wait for: kwok's pods become ready without them."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from tests.cluster.api import Api, Object
 
 
 def missing(api: Api, pod: Object) -> list[str]:
-    """The ConfigMaps and Secrets of a pod that are not there, or lack the key that is asked for."""
+    """The ConfigMaps and Secrets of a pod that do not exist, or that lack the required key."""
     namespace = pod["metadata"]["namespace"]
     found = []
     for kind, name, key in _references(pod["spec"]):

@@ -1,4 +1,4 @@
-"""Rollouts against the cluster of the tests: by the deployer's token, answered by the tests' data plane."""
+"""Rollouts against the cluster of the tests, with the deployer's token and the data plane of the tests."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ def quick_settings(url: str, **changes: Any) -> Settings:
 
 @dataclass(frozen=True)
 class Live:
-    """What a namespace holds after a rollout, by an administrator's eyes."""
+    """The objects of a namespace after a rollout, read as an administrator."""
 
     plane: ControlPlane
     namespace: str
@@ -65,10 +65,10 @@ class Live:
 
     def check_gone(self, name: str) -> None:
         """Wait until an InferenceService is deleted: KServe's finalizer keeps it for a moment."""
-        wait_for(f"{name} in {self.namespace} is gone", lambda: self.service(name) is None)
+        wait_for(f"{name} in {self.namespace} is deleted", lambda: self.service(name) is None)
 
     def message(self, condition: str = "PredictorReady") -> str:
-        """What the InferenceService's status reports about a condition."""
+        """The value of a condition in the InferenceService's status."""
         found = ((self.service() or {}).get("status") or {}).get("conditions") or ()
         return next((str(one.get("message")) for one in found if one["type"] == condition), "")
 

@@ -20,7 +20,7 @@ RESTRICTED: Object = {**NAME, "spec": {"container": {"securityContext": SECURITY
 
 
 def restrict(plane: ControlPlane) -> None:
-    """Apply the component as its first lines say; the same as data of the tests where there is no such component."""
+    """Apply the component as its first lines describe; apply the data of the tests if there is no such component."""
     words = ("apply", "--server-side", "--validate=strict", f"--field-manager={PLATFORM}")
     if COMPONENT.is_dir():
         plane.kubectl(*words, "-k", str(COMPONENT))

@@ -1,4 +1,4 @@
-"""What the other tests rely on: nodes, admission, tokens, volumes, and that nothing is left behind."""
+"""What the other tests rely on: nodes, admission, tokens, volumes, and that no object is left over."""
 
 import os
 import subprocess
@@ -92,7 +92,7 @@ def test_what_a_pod_refers_to_and_is_missing_is_named(control_plane: ControlPlan
 
 
 def test_every_program_ends_with_the_process_that_started_it(tmp_path: Path):
-    """Even where that one is killed: etcd stands for all of them, which are started by the same class."""
+    """Also if that process is killed. Only etcd is tested: the same class starts all programs."""
     code = (
         "import sys, time; from pathlib import Path; from tests.cluster.processes import Program\n"
         f"print(Program([sys.executable, '-c', 'import time; time.sleep(600)'], Path({str(tmp_path / 'log')!r})).pid,"

@@ -49,7 +49,7 @@ class Lane:
         return self.release(next(self.versions))
 
     def roll_out(self, release: Release) -> None:
-        """A rollout of this process, which nobody kills."""
+        """A rollout in this process, which is not killed."""
         cluster = deployer(self.live.plane, self.live.namespace)
         try:
             roll_out(cluster, release, replace(self.settings, strategy="rolling"))
@@ -110,7 +110,7 @@ def side_by_side(work: list[Callable[[], None]]) -> None:
 
 
 def stop_at_every_write(lane: Lane, strategy: str, number: signal.Signals) -> int:
-    """Kill a rollout after its first write, the next one after its second, ... until one ends by itself."""
+    """Kill a rollout after its first write, the next one after its second, and so on, until one is complete."""
     for writes in itertools.count(1):
         before, wanted = lane.served, lane.next()
         settings = replace(lane.settings, strategy=strategy)

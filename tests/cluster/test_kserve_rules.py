@@ -79,7 +79,7 @@ def of(kind: str, found: list[Object]) -> dict[str, Object]:
 
 
 def comparable(one: Object) -> Object:
-    """What an HPA's empty behavior becomes is the API server's."""
+    """An object without the defaults; the API server fills an HPA's empty behavior, so it is left out."""
     one = without_defaults(one)
     if one["kind"] == "HorizontalPodAutoscaler":
         one["spec"].pop("behavior")

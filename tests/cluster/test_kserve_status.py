@@ -1,4 +1,4 @@
-"""How the stand-in's status moves, as it was seen of KServe's manager."""
+"""The substitute's status changes as observed with KServe's manager."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Callers who send requests as the routes say while a model replaces another: how many are refused, by strategy.
+"""Clients that send requests by the routes while one model replaces another: how many are refused, by strategy.
 
 The pods of this control plane are ready at once, whatever their Triton serves; `tests/serving/fleet` measures
 `rolling`, where that matters, with real servers.
@@ -29,7 +29,7 @@ QUESTION = {"inputs": [{"name": "user_id", "datatype": "INT64", "shape": [1, 1],
 
 
 class Load:
-    """Asks without a pause between `with` and its end."""
+    """Clients that send requests without a pause between `with` and its end."""
 
     def __init__(self, live: Live, address: str) -> None:
         self._live = live

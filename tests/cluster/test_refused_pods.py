@@ -58,7 +58,7 @@ def settings(address: str, manifest: Path) -> Settings:
 
 
 def unanswered(namespace: str) -> dict[str, Any]:
-    """A webhook for the pods of a namespace at an address where nobody listens."""
+    """A webhook for the pods of a namespace at an address without a listener."""
     (port,) = free_ports(1)
     return configuration(
         "Mutating",
@@ -83,7 +83,7 @@ def test_a_pod_that_podsecurity_refuses_is_reported_within_seconds(
 def test_refused_pods_leave_the_old_ones_serving(
     plane: ControlPlane, live: Live, cluster: Cluster, settings: Settings, release: Make
 ):
-    """Found by the status, or by the answers where the status was still that of the old pods.
+    """Detected by the status, or by the responses if the status was still that of the old pods.
 
     KServe gives the transformer the storage container of the moment, so new pods of the old model are refused as well,
     and the rollout may report that too.

@@ -94,7 +94,7 @@ def test_each_right_is_needed(right: Right, plane: ControlPlane, namespace: str,
         less = [one.rule for one in rights_of(role) if one != right]
         path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles/{role['metadata']['name']}"
         plane.api.call("PATCH", path, {"rules": less})
-    wait_for(f"the right {right} is gone", lambda: not _may(plane, namespace, right))
+    wait_for(f"the right {right} is removed", lambda: not _may(plane, namespace, right))
     problem = everything(plane, namespace, address, release)
     assert "is forbidden" in problem or (right.resource == "events" and problem == "Events: []"), problem
 

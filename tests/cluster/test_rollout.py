@@ -32,7 +32,7 @@ NUMBERS = itertools.count()
 
 @pytest.fixture
 def live(plane: ControlPlane, clean: Callable[[str], str]) -> Live:
-    """A namespace of its own for each test."""
+    """A separate namespace for each test."""
     return Live(plane, clean(f"rollout-{next(NUMBERS)}"))
 
 
@@ -99,7 +99,7 @@ def test_a_canary_is_promoted_and_nothing_of_it_is_left(
     assert ("recommender-canary", "2") in data_plane.versions
     assert [live.weights(kind) for kind in ("HTTPRoute", "GRPCRoute")] == [{"recommender-transformer": 100}] * 2
     wait_for(
-        "the canary's pods are gone",
+        "the canary's pods are deleted",
         lambda: not [pod for part in ("predictor", "transformer") for pod in live.pods(part, "recommender-canary")],
     )
     assert live.reasons()[1:] == [*["CanaryStep"] * 2, "ModelDeployed", "CanaryPromoted"]
@@ -146,7 +146,7 @@ def test_a_model_that_does_not_load_is_rolled_back_after_its_pods_ended(
 def test_a_rolling_model_that_does_not_load_is_rolled_back_by_the_answers(
     live: Live, cluster: Cluster, settings: Settings, release: Make
 ):
-    """The old pods stay available, so the status stays ready: only the answers show it."""
+    """The old pods stay available, so the status stays ready: only the responses show the fault."""
     roll_out(cluster, release(1), settings)
     with pytest.raises(RolloutError, match=r"serves model 1 from .* again"):
         roll_out(cluster, release(2, "s3://models/broken"), replace(settings, response_timeout=5.0))

@@ -1,4 +1,4 @@
-"""The deploy step publishes, and rolls out only where it is told a cluster."""
+"""The deploy step publishes, and rolls out only if a cluster is set."""
 
 import inspect
 from pathlib import Path
@@ -34,7 +34,7 @@ def model(tmp_path: Path) -> Any:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """The rollouts that the step asks for, in place of a cluster."""
+    """The rollouts that the step requests, recorded instead of sent to a cluster."""
     made: list[dict[str, Any]] = []
     signature = inspect.signature(rollout.deploy)
 

@@ -33,7 +33,7 @@ def stage(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the Containerfile copies, and nothing else."""
+    """The files that the Containerfile copies, and no other files."""
     app = tmp_path_factory.mktemp("app")
     for line in re.findall(r"^COPY (.*)$", stage("source"), re.MULTILINE):
         *names, target = line.split()
@@ -86,7 +86,7 @@ def test_serving_has_no_torch_and_no_installer(serving: Path):
 def server(
     request: pytest.FixtureRequest, serving: Path, ruled_bundle: Path, small_store: Path, tmp_path: Path
 ) -> Iterator[tuple[str, Path]]:
-    """The entry point of an image over a bundle, in front of a Triton that is away: its address and its log.
+    """The entry point of an image with a bundle and an unavailable Triton: its address and its log.
 
     The arguments are those of its container in the manifests, with addresses and folders of this machine.
     """
@@ -148,7 +148,7 @@ def test_every_image_has_a_list_of_its_parts():
 
 
 def status(url: str) -> int:
-    """The status of a GET, 0 while nobody answers."""
+    """The status of a GET; 0 while there is no response."""
     try:
         with urllib.request.urlopen(url, timeout=5) as response:
             return int(response.status)

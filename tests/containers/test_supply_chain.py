@@ -155,7 +155,7 @@ def test_triton_is_referenced_by_digest_too(tmp_path: Path):
     assert model["image"] == f"nvcr.io/nvidia/tritonserver@{DIGEST}"
     assert model["runtimeVersion"] == TRITON_IMAGE  # compared by `make render`; KServe leaves a digest as it is
     assert check_digests(pinned) == []
-    # In a process of its own: KServe's SDK, which checks the documents, cannot be beside tritonclient.grpc.
+    # In its own process: KServe's SDK, which validates the documents, cannot be imported with tritonclient.grpc.
     words = ["-c", RENDER, str(overlay.parent), str(tmp_path / "out")]
     refused = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert refused.returncode == 1, refused.stderr

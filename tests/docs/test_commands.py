@@ -52,7 +52,7 @@ RUN_BY = {
 # What a test cannot run: it would run itself, or change the environment that it runs in.
 BY_HAND = {
     "make bench": "measures for minutes; tests/benchmarks runs its frame",
-    "make check": "what CI runs beside the tests",
+    "make check": "what CI runs in addition to the tests",
     "make format": "rewrites the code",
     "make setup": "made the environment of the tests",
     "make test": "runs the tests",

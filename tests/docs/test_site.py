@@ -1,4 +1,4 @@
-"""The pages of docs/ as a site: it builds without a warning, asks nothing of other hosts, and leads everywhere."""
+"""The pages of docs/ as a site: it builds without a warning, requests nothing from other hosts, has no dead link."""
 
 import os
 import re
@@ -91,7 +91,7 @@ def test_a_link_to_nowhere_stops_the_build(tmp_path: Path) -> None:
     ids=lambda page: page.stem,
 )
 def test_a_guide_says_what_its_scenario_says(page: Path) -> None:
-    """Templates as they stand in the file; every column and task in the tables."""
+    """The templates are those of the scenario file; the tables have every column and task."""
     text = page.read_text(encoding="utf-8")
     scenario = load_scenario(page.stem.replace("-", "_"))
     templates = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL).group(1))

@@ -1,4 +1,4 @@
-"""Chromium for tests of pages, and what its log said."""
+"""Chromium for tests of pages, and the errors of its log."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ class Log:
         page.on("requestfailed", lambda request: self._failed(request.url, request.failure))
 
     def _failed(self, url: str, failure: str | None) -> None:
-        if failure != "net::ERR_ABORTED":  # an answer that a later question made needless
+        if failure != "net::ERR_ABORTED":  # a response that a later request made needless
             self.errors.append(f"{url}: {failure}")
 
 

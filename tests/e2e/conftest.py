@@ -14,7 +14,7 @@ DEADLINE_SECONDS = 1.0
 
 @pytest.fixture(scope="session")
 def small_bundle(ruled_bundle: Path) -> Path:
-    """Here the right answers must be known: the bundle whose models score by rule."""
+    """The bundle whose models score by rule, because these tests must know the expected predictions."""
     return ruled_bundle
 
 

@@ -33,7 +33,7 @@ class Sent:
 
 
 def over_rest(url: str, path: str, body: bytes = b"{}", extra: Mapping[str, str] = {}, method: str = "POST") -> Sent:
-    """One call; a connection that the server closes on a large body is an answer without content."""
+    """Send one request; a connection that the server closes on a large body is a response without content."""
     headers = {**HEADERS, "content-type": "application/json", **extra}
     try:
         got = httpx.request(method, url + path, content=body or None, headers=headers, timeout=20)

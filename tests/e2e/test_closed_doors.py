@@ -1,4 +1,4 @@
-"""What no caller may get: credentials of a request, and the switch to another model."""
+"""Access that no client has: to the credentials of a request, and to the switch to another model."""
 
 import json
 from collections.abc import Iterator

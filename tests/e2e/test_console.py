@@ -31,7 +31,7 @@ DESKTOP = {"width": 1280, "height": 900}
 
 @contextmanager
 def served(console: Console) -> Iterator[str]:
-    """The page's address while a server in a thread answers there."""
+    """The page's address while a thread serves it."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(build_app(console), log_level="warning", timeout_graceful_shutdown=1))
@@ -81,7 +81,7 @@ def explained(
     small_store: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:
-    """A console with an explainer beside its recommender."""
+    """A console with an explainer and a recommender."""
     log = tmp_path_factory.mktemp("explainer") / "explainer.log"
     process = ExplainerProcess(small_stack.triton.grpc_address, small_bundle, small_store, log)
     try:
@@ -95,9 +95,9 @@ def explained(
 
 @pytest.fixture(scope="module")
 def broken(directory: Directory) -> Iterator[str]:
-    """A console whose recommender is not there."""
+    """A console whose recommender is unavailable."""
     with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))  # taken and never listening: nobody answers there
+        unused.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
         with served(Console(directory, Service(f"127.0.0.1:{unused.getsockname()[1]}"))) as address:
             yield address
 
@@ -192,7 +192,7 @@ def test_tasks_and_priorities(open_page: Open, address: str):
     page.get_by_role("checkbox", name="Similar users").check()
     page.wait_for_url("**/?user=10")
     before = keys(page, "slate")
-    slider = page.get_by_label("priority of Shelf")
+    slider = page.get_by_label("priority of Category")
     slider.focus()
     page.keyboard.press("End")
     page.wait_for_url("**weight.scene=1")

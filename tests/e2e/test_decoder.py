@@ -1,4 +1,4 @@
-"""A decoder, tuned through adapters while the tasks train: from the jobs of the pipeline to a real Triton's answers."""
+"""A decoder, tuned with adapters while the tasks train: from the pipeline's jobs to the responses of a real Triton."""
 
 import numpy as np
 import pytest

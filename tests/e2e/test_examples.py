@@ -32,7 +32,7 @@ def run(*words, **variables):
 
 @pytest.fixture(scope="module")
 def right(small_stack):
-    """What the client says about user 10."""
+    """The client's response for user 10."""
     with RecommenderClient(small_stack.grpc_url) as client:
         return client.recommend(10, query="a scary ghost story", k=3)
 

@@ -1,4 +1,4 @@
-"""The explainer over the wire, beside the running stack: its own process, the same Triton, the same features."""
+"""The explainer over the wire, with the running stack: its own process, the same Triton, the same features."""
 
 import json
 import os
@@ -101,7 +101,7 @@ def test_a_predictor_that_hangs_is_unavailable_within_the_deadline(
     os.kill(triton, signal.SIGSTOP)
     try:
         with pytest.raises(ServiceUnavailable, match="predictor"):
-            ask(explainer.url, 10, query="nobody asked this before", attempts=1, deadline_seconds=20)
+            ask(explainer.url, 10, query="nobody typed this before", attempts=1, deadline_seconds=20)
         ready = httpx.get(f"{explainer.url}/v2/health/ready", timeout=20)
         assert ready.status_code == 503
         assert "predictor" in ready.json()["error"]

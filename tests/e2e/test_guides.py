@@ -1,4 +1,4 @@
-"""The scenarios of the guides from CSV files to answers, with a tiny language model in place of the real one."""
+"""The scenarios of the guides from CSV files to predictions, with a tiny language model in place of the real one."""
 
 import json
 from collections.abc import Iterator
@@ -88,7 +88,7 @@ def _built(name: str, model: Path, folder: Path) -> Built:
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_guide_runs_from_its_tables_to_answers(build, name: str):
-    """The tables' own test requests through the exported files: every task answers, and better than at random."""
+    """Send the tables' own test requests through the exported files: every task ranks better than random."""
     built = build(name)
     scenario, contract = built.scenario, load_contract(built.bundle)
     rows = pd.read_parquet(built.training_set)

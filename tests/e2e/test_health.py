@@ -52,7 +52,7 @@ def stack(
     triton_installation: TritonInstallation,
     tmp_path_factory,
 ) -> Iterator[LocalStack]:
-    """It answers without the feature store."""
+    """A stack that serves without the feature store."""
     folder = tmp_path_factory.mktemp("degrading")
     with running(redis, small_bundle, small_scenario, ingested, triton_installation, folder, strict=False) as stack:
         yield stack

@@ -1,4 +1,4 @@
-"""What one client may use over the wire: bytes of bodies and ids, counts of tensors and tasks, compressed or not."""
+"""The limits of one client over the wire: bytes of bodies and ids, counts of tensors and tasks, compressed or not."""
 
 import contextlib
 import gzip
@@ -217,6 +217,6 @@ def test_a_request_with_too_many_bytes_of_headers_is_refused(small_stack: LocalS
                 connection.sendall(b"a" * 2**16)
             except OSError:
                 break
-        # The answer is lost where bytes that nobody reads are still under way.
+        # The response is lost if bytes that nobody reads are still in transit.
         with contextlib.suppress(ConnectionResetError):
             assert connection.recv(100).startswith(b"HTTP/1.1 431 ")

@@ -1,4 +1,4 @@
-"""The local stack as a process: it starts, is asked by the command line, refuses what does not fit, leaves nothing."""
+"""The local stack as a process: it starts, serves the command line, refuses a bad bundle, leaves no file or process."""
 
 import contextlib
 import json
@@ -101,9 +101,9 @@ def test_serve_runs_until_a_signal_and_leaves_nothing(
 
 def check_console(port: int) -> None:
     deadline, page = time.monotonic() + 30, ""
-    while "version 77, answered" not in page:
+    while "version 77, response in" not in page:
         assert time.monotonic() < deadline, page
-        with contextlib.suppress(httpx.TransportError):  # it is asked again until the deadline above
+        with contextlib.suppress(httpx.TransportError):  # retried until the deadline above
             page = httpx.get(f"http://127.0.0.1:{port}/?user=10").text
         time.sleep(0.1)
     assert "History: last 10, newest first" in page
@@ -130,7 +130,8 @@ def check_explanation(folder: Path) -> None:
 def check_commands(folder: Path) -> None:
     shown = ask(folder, "--user", "10", "--query", "a ghost story")
     assert shown.returncode == 0, shown.stderr
-    assert all(title in shown.stdout for title in ("Next (item)", "Peers (user)", "Shelf (scene)", "a ghost story"))
+    titles = ("Next (item)", "Similar users (user)", "Category (scene)", "a ghost story")
+    assert all(title in shown.stdout for title in titles)
     answer = json.loads(ask(folder, "--user", "10", "--task", "item", "--k", "2", "--json").stdout)
     assert (list(answer["tasks"]), len(answer["tasks"]["item"])) == (["item"], 2)
     first = answer["tasks"]["item"][0]["id"]
@@ -173,7 +174,7 @@ def test_a_transformer_that_cannot_start_says_why(
 
 
 def test_only_this_machine_is_listened_to(small_stack: LocalStack):
-    """127.0.0.2 is this machine too: who listens on all addresses answers there."""
+    """127.0.0.2 is this machine too: a server that binds all addresses accepts connections there."""
     for port in (small_stack.http_port, small_stack.grpc_port, small_stack.triton.http_port):
         with socket.create_connection(("127.0.0.1", port), timeout=5):
             pass

@@ -1,4 +1,4 @@
-"""Every metric that an alert, a dashboard's panel or the autoscaler asks for is one that the live servers have."""
+"""Every metric of an alert, a dashboard panel or the autoscaler is exported by the live servers."""
 
 import json
 import re
@@ -50,7 +50,7 @@ def queries() -> Iterator[tuple[str, str]]:
 
 
 def names_and_labels(query: str) -> tuple[set[str], set[str]]:
-    """The metrics that a query asks for, and the labels it tells them apart by. Raises ValueError for bad PromQL."""
+    """The metrics of a query, and the labels that separate its series. Raises ValueError for bad PromQL."""
     names: set[str] = set()
     labels: set[str] = set()
     rest: list[Any] = [promql_parser.parse(re.sub(r"\$__rate_interval", "5m", query))]

@@ -8,7 +8,7 @@ def test_a_minute_of_mixed_load(ruled_bundle, small_store, triton_installation, 
     assert outcome.failures() == []
     assert outcome.outages == ["Triton was killed", "Redis was restarted"]
     assert set(outcome.memory_growth) == {"transformer", "triton"}
-    # Both were away for a second, and somebody called meanwhile.
+    # Both were unavailable for a second, and clients sent requests meanwhile.
     assert outcome.counts["valid"]["UNAVAILABLE"] > 0
     assert min(outcome.answered.values()) > 100, outcome.answered
     assert outcome.counts["malformed"]["INVALID_ARGUMENT"] > 0

@@ -1,4 +1,4 @@
-"""What a call leaves behind at the running transformer: timings in the answer, metrics, a line in the log."""
+"""The records of a call at the running transformer: timings in the response, metrics, a line in the log."""
 
 import json
 import re
@@ -99,7 +99,7 @@ def test_new_and_known_texts_are_counted_and_kserves_histograms_go_on(
         return [texts.get(("miss",), 0), texts.get(("hit",), 0), *steps]
 
     before = counts()
-    questions = [Question(USER, "a film that nobody asked for"), Question(USER, "and another one")]
+    questions = [Question(USER, "a film that nobody has seen"), Question(USER, "and another one")]
     for _ in range(2):
         client.recommend_many(questions)
     wait_for(lambda: counts()[-1] > before[-1] + 1, "the second call is not counted")
@@ -139,7 +139,7 @@ def test_a_call_makes_one_line_under_the_callers_id_and_without_its_words(small_
     def lines() -> dict[str, Any]:
         return {line["request_id"]: line for line in calls(small_stack)}
 
-    # A line is written after the answer has gone out.
+    # The line is written after the response is sent.
     wait_for(lambda: {"first-call", "second-call"} <= set(lines()), "the calls made no lines")
     made = lines()
     first, second = made["first-call"], made["second-call"]

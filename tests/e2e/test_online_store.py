@@ -135,5 +135,5 @@ def test_the_benchmarks_raw_read_finds_what_the_reader_finds(
     small_scenario: Scenario, redis_store: Path, redis: RedisServer
 ):
     raw = RawRedis(redis, small_scenario, FeatureReader(redis_store, small_scenario))
-    # Two views each; nobody has the third user's.
+    # Two views each; no view has rows of the third user.
     assert [raw.read([10]), raw.read(USERS)] == [2, 6]

@@ -1,4 +1,4 @@
-"""What clients, proxies and probes expect of a server of the Open Inference Protocol: versions, health, reflection."""
+"""The Open Inference Protocol for clients, proxies and probes: versions, health, reflection."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""Another version under load: every call is answered by one version from start to end, and none fails."""
+"""Another version under load: one version serves a call from start to end, and no call fails."""
 
 import json
 import threading
@@ -25,7 +25,7 @@ USERS = range(10, 210, 10)
 
 @pytest.fixture(scope="module")
 def bundles(small_scenario: Scenario, tables: Tables, tmp_path_factory) -> dict[int, Path]:
-    """Two versions that tell apart: the second has one task fewer, and so another contract and other tensors."""
+    """Two versions that differ: the second has one task fewer, and so another contract and other tensors."""
     folder = tmp_path_factory.mktemp("versions")
     fewer = small_scenario.model_copy(update={"tasks": small_scenario.tasks[:2]})
     for version, scenario in ((FIRST, small_scenario), (SECOND, fewer)):
@@ -55,7 +55,7 @@ def stack(
 
 
 class Callers:
-    """Threads that ask without a pause; `answers` holds (version, tasks), `errors` what was not answered."""
+    """Threads that send requests without a pause; `answers` holds (version, tasks), `errors` the failed calls."""
 
     def __init__(self, stack: LocalStack) -> None:
         self.stack = stack
@@ -81,7 +81,7 @@ class Callers:
             while not self._end.is_set():
                 turn += 1
                 try:
-                    # A new text each time, so that both models are asked.
+                    # A new text each time, so that both models are called.
                     answer = client.recommend(USERS[turn % len(USERS)], query=f"query {turn}", k=3)
                     self.answers.append((int(answer.model_version), tuple(answer.tasks)))
                 except PolytaskError as error:
@@ -94,7 +94,7 @@ class Callers:
                 self.errors.append(f"REST {status}")
 
     def has_seen(self, version: int, count: int = 20) -> None:
-        """Return when `count` more answers of a version have come."""
+        """Return after `count` more responses of a version."""
         start, end = len(self.answers), time.monotonic() + 30
         while sum(seen == version for seen, _ in self.answers[start:]) < count:
             assert time.monotonic() < end, (version, self.errors[:3])
@@ -111,7 +111,7 @@ def test_another_version_and_back_without_a_failed_call(stack: LocalStack, publi
             before = len(callers.answers)
             tritons.add(stack.triton.process_id)
             callers.has_seen(version)
-            # Calls that began before the switch have ended with it: each of these began after it, or was just noted.
+            # Calls that began before the switch have ended: each of these began after it, or was recorded just now.
             late = [seen for seen, _ in callers.answers[before + 2 :]]
             assert set(late) == {version}
             assert stack.state()["bundle"] == str(published / str(version))

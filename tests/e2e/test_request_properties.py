@@ -1,4 +1,4 @@
-"""Whatever comes over the wire, the answer is a valid one or names a field: never INTERNAL, never 500."""
+"""Any input over the wire: the response is valid or names a field; it is never INTERNAL, never 500."""
 
 import json
 import math
@@ -36,7 +36,7 @@ def stub(small_stack):
 
 
 def message(tensors, raw):
-    """A request as protobuf lets one say it; what it cannot say is left out."""
+    """A request as far as protobuf can encode it; what protobuf cannot encode is left out."""
     request = service_pb2.ModelInferRequest(model_name="recommender", id="property")
     for tensor in tensors:
         try:

@@ -123,7 +123,7 @@ def test_only_the_wanted_tasks_are_answered(client: RecommenderClient):
 def test_a_slate_merges_the_tasks_by_the_given_weights(client: RecommenderClient):
     answer = client.recommend(10, slate=4, k=1, task_weights={"item": 3, "user": 0})
     assert answer.priority == pytest.approx({"item": 0.75, "user": 0.0, "scene": 0.25})
-    # Neighbours in the lists are at least 1 apart, a factor of e; the best shelf stands at its task's weight.
+    # Neighbours in the lists are at least 1 apart, a factor of e; the best category has the weight of its task.
     best = client.recommend(10, k=2)
     item, shelf = best.tasks["item"][0], best.tasks["scene"][0]
     assert (answer.slate[0].task, answer.slate[0].id, answer.slate[0].title) == ("item", str(item.id), item.title)

@@ -1,4 +1,4 @@
-"""The smoke step through a service that runs: every task answers; another model and a missing task are refused."""
+"""The smoke step through a running service: every task returns a result; another model or a missing task is refused."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -47,7 +47,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 @contextmanager
 def held(stack: LocalStack) -> Iterator[None]:
-    """Triton stands still: a call that needs it stays in work."""
+    """Pause Triton's process: a call that needs it stays in flight."""
     os.killpg(stack.triton.process_id, signal.SIGSTOP)
     try:
         yield

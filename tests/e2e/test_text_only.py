@@ -1,4 +1,4 @@
-"""`polytask demo` on a scenario without items: the whole chain, from two tables to answers over gRPC."""
+"""`polytask demo` on a scenario without items: the whole chain, from two tables to responses over gRPC."""
 
 import json
 from pathlib import Path

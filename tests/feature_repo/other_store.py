@@ -1,4 +1,4 @@
-"""An offline store that somebody else wrote: it answers with the rows that `change` makes of those it was sent."""
+"""An offline store of a third party: it returns the rows that it was sent, modified by `change`."""
 
 from feature_repo.offline_store import AsofDuckDBOfflineStore, AsofDuckDBOfflineStoreConfig
 

@@ -1,4 +1,4 @@
-"""A user leaves the sources and the online store of a feature store, and nobody else does: SQLite, Redis, any other."""
+"""Deletion of one user, and no other, from the sources and the online store: SQLite, Redis, any other."""
 
 import sqlite3
 import struct
@@ -96,7 +96,7 @@ def test_redis_loses_the_users_hash_alone(small_scenario, small_store, redis, tm
 
 def test_another_store_keeps_the_key_and_loses_the_values(store, small_scenario, monkeypatch):
     class Unknown:
-        """No store of which more is known than what Feast asks of each."""
+        """A store of which only the interface of Feast is known."""
 
         def __init__(self, real):
             self.online_read, self.online_write_batch = real.online_read, real.online_write_batch

@@ -1,4 +1,4 @@
-"""What materialize reads, against what Feast's own DuckDB store reads of the same files."""
+"""The rows that materialize reads, compared with those of Feast's own DuckDB store for the same files."""
 
 from datetime import UTC, datetime, timedelta
 

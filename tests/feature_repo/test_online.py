@@ -92,9 +92,9 @@ def test_the_store_can_be_read_without_this_package(small_store):
         from feast import FeatureStore
         store = FeatureStore(repo_path={str(small_store)!r})
         row = {{"user_id": 10, "{REQUEST_TIME}": {int(NOW.timestamp())}}}
-        answer = store.get_online_features(store.get_feature_service("small_v1"), [row]).to_dict()
-        assert answer["daypart"] == ["evening"], answer
-        assert len(answer["history"][0]) == 10, answer
+        features = store.get_online_features(store.get_feature_service("small_v1"), [row]).to_dict()
+        assert features["daypart"] == ["evening"], features
+        assert len(features["history"][0]) == 10, features
         print("read")
     """
     done = subprocess.run(

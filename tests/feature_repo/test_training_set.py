@@ -113,7 +113,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_dropped_row_is_caught(other_store, small_scenario, tables, tmp_path, monkeypatch, fault):
-    """The offline store answers with one row less, one twice, or one in the place of another."""
+    """The offline store returns one row less, one twice, or one in the place of another."""
     monkeypatch.setattr(OtherOfflineStore, "change", staticmethod(FAULTS[fault]))
     sent = len(tables.interactions)
     returned = sent + {"lost": -1, "doubled": 1, "replaced": 0}[fault]

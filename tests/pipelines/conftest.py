@@ -1,4 +1,4 @@
-"""What the tests of pipelines share."""
+"""Fixtures of the pipeline tests."""
 
 import shutil
 from pathlib import Path

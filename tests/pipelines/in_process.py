@@ -14,7 +14,7 @@ CODE = '"$program_path/ephemeral_component.py"'
 
 
 def run_here(full_command: Sequence[str], env_vars: dict[str, str] | None = None) -> int:
-    """Run a component's source, as it was compiled, here rather than in a process of its own; return its exit code."""
+    """Run a component's source, as it was compiled, in this process instead of its own; return its exit code."""
     command = list(full_command)
     place = next(number for number, word in enumerate(command) if CODE in word)
     module = ModuleType("ephemeral_component")

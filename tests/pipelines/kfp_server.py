@@ -12,7 +12,7 @@ Answer = tuple[int, Any]
 
 
 class State:
-    """What was uploaded and started. `states` are what the looks at a run find, the last one for ever."""
+    """The uploads and started runs. `states` are the results of successive status reads; the last one repeats."""
 
     def __init__(self) -> None:
         self.token: str | None = None

@@ -13,7 +13,7 @@ STEPS = {
     "deploy",
     "smoke",
 }
-# What a cluster runs beside them: the outcome at the end, and the charts of each task in a loop.
+# The additional steps of a cluster: the outcome at the end, and the charts of each task in a loop.
 CLUSTER_STEPS = {"report", "show-task"}
 LOOP = "for-loop-2"
 # What depends on more than its inputs, or changes more than its outputs.

@@ -17,7 +17,7 @@ def inputs(small_scenario, tables, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def runs(small_scenario, inputs, small_checkpoint, tmp_path_factory):
-    """Two runs into the same folder: what they returned and what they said was done."""
+    """Two runs into the same folder: their results and their log lines."""
     output = tmp_path_factory.mktemp("eval")
     found = []
     for _ in range(2):

@@ -1,6 +1,6 @@
-"""A pretended GPU: tensors stay on the CPU, but each is noted to lie on one device, and mixing the two fails.
+"""A simulated GPU: tensors stay on the CPU, but each has one recorded device, and mixing the two fails.
 
-It shows that nothing was left behind when a model moves, on machines without a GPU. Backward passes are not watched.
+It shows that a model moves completely to the GPU, on machines without a GPU. Backward passes are not checked.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 
 class Operations(TorchDispatchMode):
-    """Results lie where the operands lie. Operands must agree, but for numbers and indices, as on a real GPU."""
+    """Results are on the device of the operands. Operands must agree, but for numbers and indices, as on a real GPU."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,19 +33,19 @@ class Operations(TorchDispatchMode):
                 operands = operands[:1]
             behind = [tuple(o.shape) for o in operands if o not in self.on_gpu and o.ndim > 0]
             if behind:
-                raise RuntimeError(f"{func}: operands of shape {behind} lie on the CPU, others on the GPU")
+                raise RuntimeError(f"{func}: operands of shape {behind} are on the CPU, others on the GPU")
             self.note(result)
         return result
 
     def note(self, result: Any) -> None:
-        """All tensors of `result` lie on the GPU."""
+        """Record that all tensors of `result` are on the GPU."""
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
                 self.on_gpu[leaf] = True
 
 
 class Placement(TorchFunctionMode):
-    """Answers `.device`, and notes what `.to(device)` and `device=` ask for."""
+    """Returns the recorded `.device`, and records the devices of `.to(device)` and `device=`."""
 
     def __init__(self, operations: Operations) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Placement(TorchFunctionMode):
             if args[1] in on_gpu:
                 on_gpu[args[0]] = True
         if func == Tensor.numpy and args[0] in on_gpu:
-            raise RuntimeError("numpy() of a tensor that lies on the GPU")
+            raise RuntimeError("numpy() of a tensor that is on the GPU")
         if func == Tensor.cpu:
             func, args = Tensor.to, (args[0], CPU)
         wanted = kwargs.get("device")

@@ -1,4 +1,4 @@
-"""The command line as a whole: every command says what it does with examples that parse, and errors are one line."""
+"""The command line as a whole: every command has help with examples that parse, and errors are one line."""
 
 import inspect
 import re

@@ -23,7 +23,7 @@ TEXTS = st.one_of(
     HALVES,
     st.sampled_from(["", " ", "\x00", "item", "scene=1", "item=nan", "item=inf", "item=-1", "‮", "é" * 2500, "🎬" * 9]),
 )
-# What is no element of any tensor of ours: REST can say all of it.
+# Values that are no element of any tensor of the service; JSON can encode all of them.
 STRANGE = st.one_of(
     st.floats(), st.booleans(), st.none(), st.integers(2**63, 2**80), st.just([]), st.just({"a": 1}), st.just("7")
 )
@@ -50,7 +50,7 @@ def good_tensors(draw: st.DrawFn, scenario: Scenario, batch: int) -> InputTensor
 
 @st.composite
 def any_tensors(draw: st.DrawFn, scenario: Scenario) -> InputTensor:
-    """Any tensor at all; its data may be anything but of the length that its shape says."""
+    """Any tensor at all; its data may be anything, and its length may differ from the shape."""
     name = draw(st.one_of(st.sampled_from(sorted(input_types(scenario))), st.text(max_size=10), HALVES))
     shape = draw(SHAPES)
     size = math.prod(shape) if all(part >= 0 for part in shape) else 1

@@ -14,8 +14,8 @@ CRDS = Path(os.environ.get("POLYTASK_CRDS", Path(__file__).parents[3] / "shared"
 def schemas() -> Schemas:
     """The schemas in KServe's CustomResourceDefinitions.
 
-    They are KServe's, not this project's: no package carries them, and they are not copied into the repository. Where
-    they are away, the walk over the SDK's types and the own checks still run; only this second opinion is missing.
+    They are KServe's, not this project's: no package carries them, and they are not copied into the repository.
+    If they are not available, the walk over the SDK's types and the own checks still run; only this check is skipped.
     """
     if not CRDS.is_dir():
         pytest.skip(f"{CRDS} not found; set POLYTASK_CRDS to a folder of KServe's CustomResourceDefinitions")

@@ -1,4 +1,4 @@
-"""The page of the serving API is what the code makes of the scenario, and names all that a server says it has."""
+"""The page of the serving API is generated from the scenario, and has every name of the server's metadata."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "serving-api.md"
 def test_the_page_is_current():
     made = api_reference(load_scenario("movielens"))
     assert PAGE.read_text(encoding="utf-8") == made, (
-        'write it anew: python -c "from serving.api_reference import api_reference; '
+        'regenerate it: python -c "from serving.api_reference import api_reference; '
         "from polytask.scenario import load_scenario; print(api_reference(load_scenario('movielens')), end='')\" "
         "> docs/serving-api.md"
     )

@@ -19,9 +19,9 @@ Job = dict[str, Any]
 
 @dataclass
 class State:
-    """`controller` is told of every TrainJob that is made, in a thread of its own.
+    """`controller` is called with every TrainJob that is made, in its own thread.
 
-    What is deleted is still there for so many calls as `lingers` says, as it is while its pods end.
+    A deleted object remains for `lingers` more calls, as it does while its pods end.
     """
 
     jobs: dict[str, Job] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Handler(JsonHandler):
             return self.refuse(403, f"{url.path} is forbidden")
 
     def lines(self, text: str, query: dict[str, str]) -> str:
-        """Lines as the API gives them: whole seconds count, and stamps are left out unless they are asked for."""
+        """Lines as the API gives them: whole seconds count, and stamps are left out unless they are requested."""
         lines = [line for line in text.splitlines(True) if line[:19] >= query.get("sinceTime", "")[:19]]
         lines = lines[-int(query.get("tailLines", 0)) :]
         return "".join(line if query.get("timestamps") else line.partition(" ")[2] for line in lines)

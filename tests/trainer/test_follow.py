@@ -1,4 +1,4 @@
-"""Following a TrainJob: what is said, how often, and what its failure is put down to."""
+"""Following a TrainJob: the log lines, how often, and the reported cause of its failure."""
 
 import pytest
 

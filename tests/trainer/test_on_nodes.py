@@ -248,4 +248,4 @@ def test_a_place_to_meet_and_a_namespace_are_needed(step: Step, state: State) ->
         own_namespace()
     with pytest.raises(TrainingError, match="training_namespace: is empty"):
         step.run(cluster=None)
-    assert not list((step.folder / "exchange").glob("*/*"))  # asked before anything is sent
+    assert not list((step.folder / "exchange").glob("*/*"))  # checked before anything is sent

@@ -1,4 +1,4 @@
-"""The TrainJob says what was asked, Kubeflow's models know every field of it, and equal inputs give an equal name."""
+"""The TrainJob has the requested values, Kubeflow's models know all its fields, and equal inputs give an equal name."""
 
 import re
 from dataclasses import replace
@@ -47,7 +47,7 @@ def test_the_job_asks_for_what_the_scenario_says(nodes: Nodes) -> None:
 
 
 def problems_of_pod(patch: dict[str, Any], trainer: dict[str, Any]) -> list[str]:
-    """What the rules of `manifests/` find in a pod whose runtime says nothing but what the patch does."""
+    """The problems that the rules of `manifests/` find in a pod whose runtime has only the values of the patch."""
     container = {**patch["containers"][0], "image": trainer["image"], "resources": trainer["resourcesPerNode"]}
     document = {"kind": "Pod", "metadata": {"name": "node"}, "spec": {**patch, "containers": [container]}}
     return [problem.path for problem in check_pods(document)]

@@ -1,4 +1,4 @@
-"""What `polytask forget` finds in single places, and what it reports of them."""
+"""The places that `polytask forget` searches, one by one, and its report."""
 
 from pathlib import Path
 

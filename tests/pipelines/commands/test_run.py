@@ -76,7 +76,7 @@ def test_new_items_a_new_task_and_recommendations_to_all(
     assert item["live"]["alone"]["mean"] == 0
     assert made(workspace, "evaluate", "report").stat().st_size > 10_000
 
-    # Two epochs on so few events do not tell what will be liked: the task has to clear its bar first.
+    # Two epochs on so few events do not predict what will be liked: the task has to pass its gate first.
     with pytest.raises(PipelineError, match=r"step 'gate' failed .*: refused: liked auc .* falls below its gate"):
         started("add_task", *where, "--param", f"task={TASK}")
     assert live(registry).version == second.version

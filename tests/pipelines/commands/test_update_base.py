@@ -135,7 +135,7 @@ def test_one_version_after_the_other(small_scenario_file, workspace, tables, tmp
 
 
 def passed(output: str) -> dict[str, str]:
-    """How each task stands beside the live model, as the gate's line says it."""
+    """How each task compares with the live model, from the line of the gate."""
     line = output[output.index("gate: passed [") :].split("]")[0]
     return dict(re.findall(r"(\w+) \w+(?:@\d+)? 0\.\d{4}(?:, \w+ 0\.\d{4})?, live 0\.\d{4} \((\w+):", line))
 
@@ -154,7 +154,7 @@ def answered(bundle: Path, tables) -> list[object]:
 def test_what_is_worse_is_not_published(
     small_scenario_file, small_checkpoint, small_bundle, ruled_bundle, language_model, tmp_path, monkeypatch
 ):
-    """The new model ranks by noise; it is compared with the live one, or else with the one it grew from."""
+    """The new model ranks by noise; it is compared with the live one, or else with its base model."""
     published = tmp_path / "small" / "published"
     publish(small_bundle, published, small_checkpoint)
 

@@ -1,4 +1,4 @@
-"""What a run returns and leaves is of its own inputs, whatever ran in the workspace before: A, then B, then A again."""
+"""The results and artifacts of a run depend only on its own inputs: A runs, then B, then A again in one workspace."""
 
 import io
 import json

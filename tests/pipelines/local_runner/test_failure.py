@@ -59,7 +59,7 @@ def up_to_the_model(scenario: str, code_version: str, checkpoint_dir: str) -> No
 
 
 class Workspace:
-    """A scenario, its tables, and the pipeline's folders beside them."""
+    """A scenario, its tables, and the folders of the pipeline next to them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -67,7 +67,7 @@ class Workspace:
         (folder / "data").mkdir()
         self.scenario = write_small_scenario(folder / "data")
         self.edit(self.scenario, "epochs: 2", f"epochs: {EPOCHS}")
-        # Of a run that was interrupted its tables alone are asked for, which a broken scenario does not change.
+        # An interrupted run requires only its tables, which a broken scenario does not change.
         self.sources = source_files(load_scenario(self.scenario))
 
     def edit(self, file: Path, old: str, new: str) -> None:

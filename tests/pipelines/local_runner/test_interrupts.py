@@ -76,7 +76,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def stopped_at(root: Path, value: str, file: str, number: signal.Signals) -> tuple[int, str]:
-    """Start a run in a process group of its own, and signal the group, as a terminal does, once there is `file`."""
+    """Start a run in its own process group, and signal the group, as a terminal does, once `file` exists."""
     process = subprocess.Popen(
         [sys.executable, "-c", RUN, str(root), value],
         cwd=ROOT,
@@ -96,7 +96,7 @@ def stopped_at(root: Path, value: str, file: str, number: signal.Signals) -> tup
 
 
 def outputs(root: Path, step: str) -> list[str]:
-    """What the steps of this name have left, of all runs."""
+    """The outputs of the steps of this name, of all runs."""
     return sorted(
         path.read_text(encoding="utf-8")
         for path in (root / "pipeline").glob(f"*/{step}/*")

@@ -1,4 +1,4 @@
-"""A small gRPC server that records what it is asked, refuses as told, and answers one number for one user."""
+"""A small gRPC server that records requests, fails as configured, and returns one number for one user."""
 
 import time
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tritonclient.grpc import service_pb2_grpc
 
 @dataclass
 class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
-    """`refusals` are answered first, one per call, with `retry_after` where it is given; `url` is where it listens."""
+    """`refusals` are returned first, one per call, with `retry_after` if given; `url` is the server's address."""
 
     retry_after: str | None = None
     times: list[float] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Retries of the explainer's client: after as long as the server asks, and not after a deadline."""
+"""Retries of the explainer's client: after the delay that the server requests, and not after a deadline."""
 
 import json
 import threading

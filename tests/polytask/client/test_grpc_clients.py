@@ -161,7 +161,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture
 def files(authority: trustme.CA, tmp_path: Path) -> Tls:
-    """What a client that the authority vouches for has on its disk."""
+    """The certificate files of a client that the authority has signed."""
     client = authority.issue_cert("client@example.com")
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     client.private_key_pem.write_to_path(tmp_path / "key.pem")

@@ -1,4 +1,4 @@
-"""What a client sends and how it reads, without a server. Over the wire: tests/e2e."""
+"""The requests of a client and its parsing of responses, without a server. Over the wire: tests/e2e."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What each task should have answered, worked out by hand for a tiny data set."""
+"""The labels of each task, worked out by hand for a tiny data set."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Which events are asked about: the last of each user, or all events of a share of the users."""
+"""Which events are predicted: the last one of each user, or all events of a share of the users."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""The training set read with arrays that share memory, beside the same file read by pandas."""
+"""The training set read with arrays that share memory, compared with the same file read by pandas."""
 
 import numpy as np
 import pandas as pd

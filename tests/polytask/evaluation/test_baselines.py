@@ -54,9 +54,9 @@ def test_markov_follows_the_newest_items(dataset, requests):
     scores = scores_of(dataset, requests, "item", "markov", decay, 10)
     # One step: 1 -> 2 three times, 2 -> 3 twice. Two steps: 1 -> 3 once, by user 1, decayed.
     one, two = np.array([3.0, decay]) / (3 + decay)
-    # User 2 asks after items 2, 3, 2: 2 -> 3 is certain, at lag 1 and at lag 3. Nothing followed item 3 in training.
+    # User 2's request follows items 2, 3, 2: 2 -> 3 is certain, at lag 1 and at lag 3. No item followed 3 in training.
     assert scores[1] == pytest.approx([0, 0, 0, 1 + decay**2, 0, 0], abs=1e-5)
-    # User 3 asks after items 1, 2, 3.
+    # User 3's request follows items 1, 2, 3.
     expected = [0, 0, decay**2 * one, decay + decay**2 * two, 0, 0]
     assert scores[2] == pytest.approx(expected, abs=1e-5)
     assert scores[1, 2] > scores[1, 1] > scores[1, 4]  # popularity orders the rest
@@ -65,7 +65,7 @@ def test_markov_follows_the_newest_items(dataset, requests):
 
 def test_item_knn_sums_cosines_of_the_items_users(dataset, requests):
     scores = scores_of(dataset, requests, "item", "item_knn", 100, 0.9)
-    # Users of items 1, 2, 3: {1 3 4}, {1 2 3 4}, {1 2}. User 3 asks after items 1, 2, 3, the newest last.
+    # Users of items 1, 2, 3: {1 3 4}, {1 2 3 4}, {1 2}. User 3's request follows items 1, 2, 3, the newest last.
     one_two, one_three, two_three = 3 / np.sqrt(12), 1 / np.sqrt(6), 2 / np.sqrt(8)
     expected = [0, 0.9 * one_two + one_three, 0.81 * one_two + two_three, 0.81 * one_three + 0.9 * two_three, 0, 0]
     assert scores[2] == pytest.approx(expected, abs=1e-5)
@@ -103,7 +103,7 @@ def test_ials_lists_what_similar_users_have(small_scenario):
 
 
 def test_users_alike_share_items(dataset, requests):
-    # User 2 asks after items 2, 3, 2: users 1 and 2 have both, users 3 and 4 have item 2.
+    # User 2's request follows items 2, 3, 2: users 1 and 2 have both, users 3 and 4 have item 2.
     assert scores_of(dataset, requests, "user", "user_knn", 0.0, 1.0)[1].tolist() == [0, 3, 3, 2, 2]
     sizes = np.sqrt([3, 2, 2, 2])
     cosine = scores_of(dataset, requests, "user", "user_knn", 0.5, 1.0)[1]
@@ -169,7 +169,7 @@ def test_texts_that_tell_the_label_are_read(small_dataset):
     ):
         *_, last = baselines_of(small_dataset, task)[name](small_dataset, task)
         values.append(value_of(task_statistics(requests, task, last.score(requests))[metric], len(requests)))
-    assert values[:2] == [1.0, 1.0]  # the occupation stands in the text
+    assert values[:2] == [1.0, 1.0]  # the text has the occupation
     assert values[2] < np.abs(ages - ages.mean()).mean()
 
 

@@ -27,7 +27,7 @@ def test_the_report_says_what_the_evaluation_says(small_training, small_checkpoi
         "(seed 3)",
         "Next",
         "Similar users",
-        "Shelf",
+        "Category",
         "something to laugh about",
         "Ten users",
     ):

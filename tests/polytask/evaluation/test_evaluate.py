@@ -1,4 +1,4 @@
-"""Evaluation: that the model and the baselines answer the same requests."""
+"""Evaluation: the model and the baselines score the same requests."""
 
 import numpy as np
 import pytest

@@ -46,7 +46,7 @@ def test_seen_items_and_padding_are_not_ranked(dataset):
 
 
 def test_the_user_is_not_its_own_peer(dataset):
-    events = np.flatnonzero(dataset.split == "test")[[0, 2]]  # users 1 and 3 ask about item 1, liked by users 1 and 4
+    events = np.flatnonzero(dataset.split == "test")[[0, 2]]  # users 1 and 3 request item 1, liked by users 1 and 4
     none = np.zeros((2, 1), dtype=np.int64)
     scores = np.array([[9, 8, 0, 0, 1], [9, 0, 0, 8, 1]], dtype=np.float32)
     requests, task = Requests(dataset, events, none, none), dataset.scenario.task("user")

@@ -1,4 +1,4 @@
-"""The check of typed queries, with models that answer by rule."""
+"""The check of typed queries, with models that predict by rule."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def test_shares_and_overlaps(dataset, check):
     assert 0 < first["overlap"] < 0.5
     assert second["values"] == ["Western", "Horror"]
     same = report(dataset, fits, personal=False)[0]
-    assert same["overlap"] > first["overlap"]  # what they have seen still tells their lists apart
+    assert same["overlap"] > first["overlap"]  # their lists still differ by what they have seen
 
 
 def test_the_text_is_the_one_that_serving_reads(small_dataset):

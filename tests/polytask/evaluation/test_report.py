@@ -1,4 +1,4 @@
-"""The report is one file that needs nothing else, says what metrics.json says, and escapes what users wrote."""
+"""The report is one file without external resources, has the values of metrics.json, and escapes the users' texts."""
 
 import copy
 import json

@@ -25,7 +25,7 @@ def requests(small_dataset):
 
 @pytest.fixture(scope="module")
 def new_rows(small_training, requests):
-    """Items that stand first for many, so that the limit moves them."""
+    """Items that rank first for many users, so that the limit moves them."""
     task = requests.dataset.scenario.task("item")
     scores = request_scores(small_training[0], requests)[task.name]
     return np.sort(np.argsort(-np.bincount(listed_rows(requests, task, scores)[:, :3].ravel())[1:])[:4] + 1)

@@ -1,4 +1,4 @@
-"""Held-out items: nothing of them is left in what is trained on, and the report measures what it says."""
+"""Held-out items: none of them remains in the training data, and the report measures them as documented."""
 
 import numpy as np
 import pytest

@@ -40,7 +40,7 @@ def test_it_is_trained_anew_when_something_changed(small_scenario, train, tmp_pa
     assert again(scenario=with_seed(small_scenario, 4))
     assert again(encoder="other encoder")
     assert not again(encoder="other encoder")
-    # What is asked of a model afterwards does not change it.
+    # Settings of the evaluation do not change the model.
     assert not again(scenario=small_scenario.model_copy(update={"evaluation": Evaluation()}), encoder="other encoder")
 
 

@@ -28,7 +28,7 @@ def requests(small_dataset):
 
 @pytest.fixture
 def same_text_encoder(small_bundle, monkeypatch):
-    """The text encoder of the bundle stands for a new one: it is frozen, and exporting it takes longest."""
+    """The text encoder of the bundle is used as a new one: it is frozen, and exporting it takes longest."""
     original = bundle_module.export_graph
     file = small_bundle / load_contract(small_bundle).models[TEXT_ENCODER].path
 

@@ -1,4 +1,4 @@
-"""The gate: what counts as the same answer, what counts as a loss, and who passes."""
+"""The precision gate: which predictions count as equal, what counts as a loss, and which models pass."""
 
 import numpy as np
 import pytest

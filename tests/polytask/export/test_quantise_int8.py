@@ -1,4 +1,4 @@
-"""Int8 by row: the formula, the processors it must be right on, and answers that no batch-mate can change."""
+"""Int8 by row: the formula, the processors it must be right on, and predictions that do not depend on the batch."""
 
 import numpy as np
 import onnx

@@ -1,4 +1,4 @@
-"""The served graph: what may not be answered is not, and no row number breaks it."""
+"""The served graph: excluded items are not returned, and no row number breaks it."""
 
 import copy
 
@@ -26,7 +26,7 @@ def items_of(scenario):
 def graph_of(scenario):
     torch.manual_seed(0)
     model = MultiTaskModel(scenario, torch.randn(ITEMS + 1, TEXT), torch.randn(9, TEXT), users=USERS)
-    with torch.no_grad():  # fresh weights hardly tell rows apart, and row 0 would win where it is not masked
+    with torch.no_grad():  # fresh weights give nearly equal scores, and an unmasked row 0 would win
         model.item_table.residual.weight.normal_()  # and point alike
         for name in ("item", "user"):
             model.heads[name].bias.normal_()

@@ -1,4 +1,4 @@
-"""Which text encoder is written: what the scenario asks for, what the gate says, and what an earlier version had."""
+"""Which text encoder is written: by the scenario's setting, by the gate's result, and by the earlier version."""
 
 import shutil
 
@@ -153,7 +153,7 @@ def test_known_encoder_is_taken_over_and_judged_again(trained, int8, tmp_path, m
 
 @pytest.fixture(scope="module")
 def bundle(trained, int8, tmp_path_factory):
-    """A bundle with the int8 text encoder, and the checkpoint beside it."""
+    """A bundle with the int8 text encoder, and its checkpoint."""
     scenario, language_model, dataset, model = trained
     folder = tmp_path_factory.mktemp("bundle")
     save_checkpoint(model, [], language_model.sha256, folder / "model")

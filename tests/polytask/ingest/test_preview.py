@@ -1,4 +1,4 @@
-"""What `polytask check` says of a scenario and its tables."""
+"""What `polytask check` reports about a scenario and its tables."""
 
 import pytest
 import typer

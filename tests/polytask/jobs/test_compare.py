@@ -1,4 +1,4 @@
-"""A candidate beside a live model, with real models: the same one, a worse one, and one whose rows stand elsewhere."""
+"""A candidate compared with a live model, with real models: the same, a worse one, and one with another row order."""
 
 import json
 import shutil
@@ -111,7 +111,7 @@ def test_a_worse_candidate_is_refused(
     other = compare_with_live(scenario, tables, rows, small_checkpoint, evaluation, live, tmp_path / "verdict.json")
     assert other.passed
     assert other.tasks[0].live.verdict == "better"
-    # It is asked by the rows of its own bundle; what it does not answer is said.
+    # It is scored by the rows of its own bundle; the note names the tasks that it does not have.
     assert [(name, len(found)) for found in asked for name, found in sorted(found.items())] == [
         ("items", 60),
         ("users", 30),
@@ -121,7 +121,7 @@ def test_a_worse_candidate_is_refused(
 
 
 def test_an_earlier_model_whose_rows_stand_elsewhere(small_dataset, small_checkpoint, language_model):
-    """It is asked by external ids: with its catalogues reversed the answers of the data set's rows are reversed too."""
+    """It is called by external ids: with its catalogues reversed, its scores of the same rows are reversed too."""
     requests = split_requests(small_dataset, "test")
     straight = previous_method(small_checkpoint, small_dataset, language_model)(requests)
     turned = {
@@ -186,7 +186,7 @@ def test_new_items_are_told_from_the_model_that_lists_them(
     assert first.live.is_worse
     assert "more than the 0.0087 that new items may cost" in first.refused
 
-    # Training events may have asked for it by now; what the model was not trained on stays new to it.
+    # Training events may contain it by now; what the model was not trained on stays new to it.
     frame = pd.read_parquet(rows)
     frame.loc[frame.groupby("user_id").head(1).index[:3], "item_id"] = 5001
     frame.to_parquet(tmp_path / "newer.parquet")

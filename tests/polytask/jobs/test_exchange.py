@@ -1,4 +1,4 @@
-"""What machines hand each other arrives as it was sent, or not at all, in a folder and in object storage."""
+"""Files that nodes exchange arrive complete and unchanged, or not at all, in a folder and in object storage."""
 
 import json
 from collections.abc import Iterator

@@ -76,7 +76,7 @@ def test_a_new_node_goes_on_where_another_was_killed(
     assert said.count("epoch 2/2") == 1
     came_to = place.fetch_model(tmp_path / "model")
     assert "trained in " in said
-    # Neither the interruption nor the time that it took is in what the model artifact says of itself.
+    # The model artifact records neither the interruption nor the time that it took.
     assert came_to == train_model(
         inputs.scenario, inputs.tables, inputs.training_set, tmp_path / "alone" / "model", lambda line: None
     )

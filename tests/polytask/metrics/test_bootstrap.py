@@ -1,4 +1,4 @@
-"""The bootstrap: intervals as wide as theory says, and pairs that share their noise."""
+"""The bootstrap: intervals as wide as in theory, and pairs that share their noise."""
 
 import numpy as np
 import pytest

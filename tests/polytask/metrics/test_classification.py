@@ -38,7 +38,7 @@ def test_a_binary_task():
     assert roc.threshold[0] == 1.0
     area = np.trapezoid(roc.tpr, roc.fpr)
     assert area == pytest.approx(value_of(auc_of(logits[labelled], positive), len(positive)), abs=2e-3)
-    # At each threshold the rates are those of the answers themselves.
+    # At each threshold the rates are those of the predictions themselves.
     probability = 1 / (1 + np.exp(-logits[labelled]))
     middle = POINTS // 2
     above = probability >= roc.threshold[middle]

@@ -1,4 +1,4 @@
-"""Weighted statistics: equal to scikit-learn's metrics, and weights mean what they say."""
+"""Weighted statistics: equal to scikit-learn's metrics, and weighted correctly."""
 
 import numpy as np
 import pytest

@@ -23,7 +23,7 @@ def test_uncertainty_follows_its_formula_and_settles_at_the_loss():
         weights.log_variance["b"].fill_(0.7)
     expected = 2.0 + 0.5 * (math.exp(-0.7) * 10 + 0.35)
     assert float(weights(LOSSES)) == pytest.approx(expected)
-    # The minimum over s of exp(-s) L + s / 2 lies at s = log(2 L): the larger the loss, the smaller the weight.
+    # The minimum over s of exp(-s) L + s / 2 is at s = log(2 L): the larger the loss, the smaller the weight.
     optimizer = torch.optim.Adam(weights.parameters(), lr=0.1)
     for _ in range(400):
         optimizer.zero_grad()

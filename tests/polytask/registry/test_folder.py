@@ -1,4 +1,4 @@
-"""What is peculiar to the registry in a folder; what every registry does is in tests/serving/registry."""
+"""Behaviour specific to the registry in a folder; the common behaviour is tested in tests/serving/registry."""
 
 import json
 import shutil

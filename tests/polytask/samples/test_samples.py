@@ -85,7 +85,7 @@ def test_the_command_writes_the_tables_and_says_what_is_next(tmp_path, monkeypat
 
 
 def test_whether_it_is_bought_liked_or_completed_is_decided_by_the_moment_and_who_asks():
-    """By both together: neither alone tells anything, so that a model has to put them together."""
+    """By both together: neither alone is informative, so a model has to combine them."""
     shop = SAMPLES["ecommerce"](np.random.default_rng(7))
     events = shop.interactions.merge(shop.users, on="customer_id")
     by_both = events.groupby(["household", "channel"])["bought"].mean()

@@ -207,8 +207,8 @@ def test_shipped_scenarios_load():
 def test_derived_names(small_scenario):
     assert small_scenario.feature_service == "small_v1"
     assert small_scenario.task("user").catalogue == "users"
-    with pytest.raises(KeyError, match="no task 'shelf'; there are item, user, scene"):
-        small_scenario.task("shelf")
+    with pytest.raises(KeyError, match="no task 'category'; there are item, user, scene"):
+        small_scenario.task("category")
 
 
 def test_a_file_that_is_no_yaml_is_one_line(tmp_path):

@@ -1,4 +1,4 @@
-"""The page about the scenario file: it is current, it has every field, and what it says is what the models say."""
+"""The page about the scenario file: it is current, it has every field, and it agrees with the models."""
 
 import re
 from pathlib import Path

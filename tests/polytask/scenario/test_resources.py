@@ -1,4 +1,4 @@
-"""What the steps ask of a cluster: defaults by kind, limits, and that no model knows of it."""
+"""The resources that the steps request from a cluster: defaults by kind, limits, and that no model knows of them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A stopped run leaves the old file or the new one, and nothing beside it."""
+"""A stopped run leaves the old file or the new one, and no other file."""
 
 import errno
 import resource
@@ -13,7 +13,7 @@ from polytask.errors import DiskError
 from polytask.storage.atomic import atomic_file, atomic_folder, sha256_file, sha256_folder, write_text
 from polytask.storage.safetensors_file import save_tensors
 
-# Writes half of the new file, says so, and then waits to be killed.
+# Writes half of the new file, prints a line, and then waits to be killed.
 HALF_WAY = """
 import sys, time
 from pathlib import Path
@@ -98,7 +98,7 @@ def test_want_of_room_names_the_file(tmp_path, writing, number):
 
 
 def test_tensors_that_find_no_room_name_the_file(tmp_path):
-    """A limit on the size of files stands for a full disk: the kernel refuses to write alike."""
+    """A limit on the size of files simulates a full disk: the kernel refuses the write in the same way."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:

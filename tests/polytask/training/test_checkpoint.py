@@ -1,4 +1,4 @@
-"""A model saved and loaded answers alike, and refuses another language model."""
+"""A model that was saved and loaded predicts the same, and refuses another language model."""
 
 import pytest
 import torch

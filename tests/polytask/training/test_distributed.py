@@ -75,7 +75,7 @@ def test_two_processes_train_like_one(scenario, tables, tmp_path, monkeypatch):
 
 
 def test_a_failed_process_is_named_by_its_first_cause():
-    """As torchrun prints it: the traceback of a process, then a summary of its own."""
+    """As printed by torchrun: the traceback of a process, then its own summary."""
     script = "import sys; print('epoch 1'); print('polytask.errors.DataError: no rows', file=sys.stderr)"
     script += "; print('torch.distributed.ChildFailedError: x'); sys.exit(3)"
     said = []
@@ -106,7 +106,7 @@ def of_two(monkeypatch, small_scenario):
 
 
 def test_each_process_works_on_a_part_of_its_own(of_two):
-    """Both would come to the same losses with the whole batch each, and save nothing."""
+    """With the whole batch each, both would get the same losses, and save no time."""
     batch = Windows(np.arange(7), np.arange(21).reshape(7, 3), np.arange(21).reshape(7, 3) + 100)
     parts = [of_two(index).share(batch) for index in range(2)]
     assert [list(part.events) for part in parts] == [[0, 2, 4, 6], [1, 3, 5]]
@@ -186,7 +186,7 @@ def test_model_and_batch_lie_on_one_device(small_dataset):
         losses = TaskLosses(small_dataset, GPU)(model, windows)
         total = build_weights(small_dataset.scenario).to(GPU)(losses)
         assert all(tensor in gpu.on_gpu for tensor in (*losses.values(), total))
-        with pytest.raises(RuntimeError, match="lie on the CPU, others on the GPU"):
+        with pytest.raises(RuntimeError, match="are on the CPU, others on the GPU"):
             TaskLosses(small_dataset)(model, windows)
 
 

@@ -60,7 +60,7 @@ def test_loss_of_a_batch_is_that_of_its_real_positions(small_dataset):
             logits.append(scores["item"][0])
             event = int(windows.events[window, position])
             targets.append(int(small_dataset.item_rows[event]))
-            # What the user met before is no candidate: in serving it is never answered.
+            # An item that the user has seen is no candidate: serving never returns it.
             earlier = small_dataset.user_rows[:event] == small_dataset.user_rows[event]
             unseen = batches.data.item_candidates.clone()
             unseen[torch.from_numpy(small_dataset.item_rows[:event][earlier])] = False

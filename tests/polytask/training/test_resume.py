@@ -100,13 +100,13 @@ from pathlib import Path
 from polytask.jobs.train import train_model
 from polytask.scenario import load_scenario
 
-def say(line):
+def log(line):
     if line.startswith("epoch 2/4"):
         os.kill(os.getpid(), signal.SIGKILL)
 
 folder = Path(sys.argv[1])
 train_model(
-    load_scenario(folder / "four.yaml"), folder / "tables", folder / "rows.parquet", folder / "killed" / "model", say
+    load_scenario(folder / "four.yaml"), folder / "tables", folder / "rows.parquet", folder / "killed" / "model", log
 )
 """
 

@@ -1,4 +1,4 @@
-"""A task added to a trained model: it learns, and not one bit of what was there before moves."""
+"""A task added to a trained model: the task learns, and the outputs of the existing tasks stay bit-identical."""
 
 import numpy as np
 import pytest
@@ -27,8 +27,8 @@ LIKED = Task.model_validate(
 )
 SHELF = Task.model_validate(
     {
-        "name": "shelf",
-        "title": "Shelf once more",
+        "name": "category",
+        "title": "Category again",
         "kind": "multilabel",
         "classes": ["Comedy", "Drama", "Horror", "Western"],
         "label": {"source": "item", "column": "genres"},
@@ -37,7 +37,7 @@ SHELF = Task.model_validate(
 AGAIN = Task.model_validate(
     {
         "name": "again",
-        "title": "Next once more",
+        "title": "Next again",
         "kind": "retrieval",
         "catalogue": "items",
         "top_k": 5,
@@ -93,12 +93,12 @@ def test_the_new_task_learns(added):
     events = np.flatnonzero(dataset.train & labels.mask)
     label = torch.from_numpy(labels.of(events, dataset.item_rows)).float()
     if task.kind == "binary":
-        # What is rated how is chance here, once the next item is unknown: the best answer is the base rate.
+        # The ratings are random here, once the next item is unknown: the best prediction is the base rate.
         rate = label.mean()
         best = float(-(rate * rate.log() + (1 - rate) * (1 - rate).log())) + 0.05
     elif task.kind == "multilabel":
         shares = (label / label.sum(dim=1, keepdim=True)).mean(dim=0)
-        best = float(-(shares * shares.log()).sum())  # the best that an answer without the state can do
+        best = float(-(shares * shares.log()).sum())  # the best prediction without the state
     else:
         best = float(np.log(60))
     assert [epoch.number for epoch in history] == list(range(1, 21))

@@ -1,4 +1,4 @@
-"""What the frozen encoder says stands at the wanted events, and at no others."""
+"""The states of the frozen encoder are those of the wanted events, and of no others."""
 
 import numpy as np
 

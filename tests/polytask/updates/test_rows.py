@@ -1,4 +1,4 @@
-"""Catalogues that grow: old rows keep number, weights and answers; new ones are known by their text."""
+"""Growing catalogues: old rows keep number, weights and scores; new rows are known by their text."""
 
 import numpy as np
 import pandas as pd
@@ -76,7 +76,7 @@ def test_refresh_keeps_the_scores_of_old_items(small_training, small_scenario, t
     torch.testing.assert_close(after["item"][:, :61], before["item"], rtol=1e-6, atol=1e-6)
     for task in ("user", "scene"):
         assert torch.equal(after[task], before[task])
-    # A new item in the history says something.
+    # A new item in the history changes the scores.
     history[:, -1] = 61
     comedy = done.model.score(history, text)["scene"]
     history[:, -1] = 62

@@ -1,4 +1,4 @@
-"""What the commands print."""
+"""The output of the commands."""
 
 import io
 import json
@@ -109,7 +109,7 @@ def test_every_option_reaches_the_server(monkeypatch: pytest.MonkeyPatch):
     assert shown.exit_code == 0, shown.output
     assert json.loads(shown.stdout)["tasks"] == {"stars": [{"value": 4.5}]}
     assert server.headers[0]["authorization"] == "Bearer s3cret"
-    # The fake server says nothing of these, so that they go as texts.
+    # The fake server has no metadata of these inputs, so they are sent as strings.
     assert server.inputs[0] == {
         "user_id": ("INT64", [1, 1]),
         "recent_items": ("BYTES", [1, 2]),

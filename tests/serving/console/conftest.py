@@ -1,4 +1,4 @@
-"""The page over the small scenario's catalogues, with a recommender that knows its answers."""
+"""The page over the small scenario's catalogues, with a recommender of fixed recommendations."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A recommender that knows its answers, and features without a store, for tests of the page alone."""
+"""A recommender with fixed recommendations, and features without a store, for tests of the page alone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,7 +60,7 @@ class KnownRecommender:
 
 
 class KnownFeatures:
-    """User 10 is a writer of 33 who met items 7, 14 and 21 in that order; of nobody else is anything known."""
+    """User 10 is a writer of 33 who met items 7, 14 and 21 in that order; other users are unknown."""
 
     def read(self, users: Sequence[int | str], moments: Sequence[int]) -> list[OnlineFeatures]:
         known = OnlineFeatures({"age": 33, "occupation": "writer"}, {}, (7, 14, 21), (7, 14, 21), known=True)

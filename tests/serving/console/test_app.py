@@ -1,4 +1,4 @@
-"""The page as text: what stands where, what is asked of the recommender, errors, and what keeps the page safe."""
+"""The page as text: its layout, the requests to the recommender, errors, and the security of the page."""
 
 import re
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def test_the_page_shows_a_user_and_all_tasks(open_page: Open):
         "writer",
         "Next",
         "Similar users",
-        "Shelf",
+        "Category",
     ):
         assert text in page
     assert "version 5" in page
@@ -73,7 +73,7 @@ def test_less_of_this_and_the_session_are_asked_and_can_be_taken_back(open_page:
     assert (list(question.recent_items), list(question.disliked_items)) == ([14], [7])
     assert not {"7", "14"} & set(keys(page, "item"))
     assert 'href="/?user=10&amp;recent=14"' in page  # takes back "less of 7"
-    assert 'href="/?user=10&amp;recent=14&amp;less=7&amp;less=21"' in page  # says "less of 21" too
+    assert 'href="/?user=10&amp;recent=14&amp;less=7&amp;less=21"' in page  # adds "less of 21"
 
 
 def test_words_about_the_moment_are_asked(small_scenario: Scenario, tables: Tables):

@@ -1,4 +1,4 @@
-"""Who can be picked, and what is known of it."""
+"""The users that can be picked, and the known data of each."""
 
 import pytest
 

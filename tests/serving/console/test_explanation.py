@@ -1,4 +1,4 @@
-"""Explanations as bars, asked for what the page asks, and told when there are none."""
+"""Explanations as bars, requested with the values of the page, and a message if there are none."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Every state of the page is an address, and an address can only say what the page can show."""
+"""Every state of the page is an address, and an address can only encode states that the page can show."""
 
 from urllib.parse import parse_qsl, urlsplit
 
@@ -49,7 +49,7 @@ def test_links_add_once_and_take_out():
     assert read(view.without("less", "7")).less == ("9",)
     asked = View(user="1", filters={"to.year": "1990"}, targets={"item": "7"})
     assert read(asked.why_of("scene", "Film Noir")).targets == {"item": "7", "scene": "Film Noir"}
-    # Another question has other answers: what was explained before may not be among them.
+    # Another request has other recommendations: the explained ones may not be among them.
     assert read(asked.with_("less", "7")) == View(user="1", less=("7",), filters={"to.year": "1990"})
     assert read(view.url(query="", less=())) == View(user="1")
 

@@ -19,7 +19,7 @@ from serving.transformer.observability.call_record import CallRecord
 
 
 class OnnxPredictor:
-    """The models of a bundle; `calls` records which model was asked about how many rows."""
+    """The models of a bundle; `calls` records the model and the number of rows of each call."""
 
     def __init__(self, bundle: Path) -> None:
         contract = load_contract(bundle)

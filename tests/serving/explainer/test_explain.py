@@ -153,7 +153,7 @@ def test_what_is_no_answer_is_refused_with_its_place(explainer: Explainer):
 
 def test_an_explanation_takes_one_call_of_each_model(explainer: Explainer, predictor: OnnxPredictor):
     predictor.calls.clear()
-    ask(explainer, Request(20, NOW, "something that nobody asked before"))
+    ask(explainer, Request(20, NOW, "something that nobody typed before"))
     # The request itself, ten items, two words of the moment and five of the query; texts repeat without an item.
     assert predictor.calls == [(TEXT_ENCODER, 8), (MULTITASK, 18)]
 
@@ -211,7 +211,7 @@ def test_the_score_of_a_class_is_followed_whatever_its_place(bundle: Bundle):
 
 
 def test_explanations_are_faithful(explainer: Explainer, tables: Tables):
-    """Without the items that rank first, the first answer falls further than without random ones.
+    """Without the items that rank first, the first score falls further than without random ones.
 
     Judged by the model itself over the whole catalogue, three items at a time: an effect that the explanation, which
     takes one at a time, has not seen. Users with their own histories, and unknown ones with random recent items.

@@ -1,4 +1,4 @@
-"""What an explainer's body may hold, and how each error names its place."""
+"""The valid bodies of an explain request, and the field path in each error."""
 
 from typing import Any
 

@@ -30,7 +30,7 @@ CALLERS = 3
 
 
 class Transformer:
-    """A transformer in a process of its own, which resolves the names of the tests."""
+    """A transformer in its own process, which resolves the host names of the tests."""
 
     def __init__(self, options: Mapping[str, object], log: Path) -> None:
         self.http_port, self.grpc_port = choose_ports(None, None)
@@ -43,7 +43,7 @@ class Transformer:
         return f"{HOST}:{self.grpc_port}"
 
     def ready(self) -> tuple[int, str]:
-        """Status and reason of its readiness; 0 where it does not answer."""
+        """Status and reason of its readiness; 0 if it does not respond."""
         return get(f"http://{HOST}:{self.http_port}/v2/health/ready")
 
     def wait_until_ready(self) -> None:
@@ -52,7 +52,7 @@ class Transformer:
 
 
 def get(url: str) -> tuple[int, str]:
-    """Status and body; 0 where nothing answers."""
+    """Status and body; 0 if there is no response."""
     try:
         with urllib.request.urlopen(url, timeout=10) as response:
             return response.status, response.read().decode()
@@ -137,7 +137,7 @@ def fleet_of(
 
 
 def inferences(server: TritonServer, model: str = "multitask") -> int:
-    """How many requests for a model a Triton server has answered."""
+    """How many requests for a model a Triton server has processed."""
     status, text = get(f"http://{HOST}:{server.metrics_port}/metrics")
     assert status == 200, text
     lines = [line for line in text.splitlines() if line.startswith(f'nv_inference_request_success{{model="{model}"')]
@@ -145,7 +145,7 @@ def inferences(server: TritonServer, model: str = "multitask") -> int:
 
 
 class Load:
-    """Callers that ask the listed transformers in turn without a pause, one attempt a call."""
+    """Clients that call the listed transformers in turn without a pause, one attempt a call."""
 
     def __init__(
         self,
@@ -199,13 +199,13 @@ class Load:
             self.see(50)
 
     def see(self, count: int, version: str | None = None, seconds: float = READY_SECONDS) -> None:
-        """Return when `count` more calls were answered, of a model version where one is given."""
+        """Return after `count` more successful calls, of a model version if one is given."""
 
         def seen() -> int:
             return self.answers.total() if version is None else self.answers[version]
 
         start = seen()
-        wait_for(lambda: seen() >= start + count, f"{count} answers of {version}: {self.failed[:3]}", seconds)
+        wait_for(lambda: seen() >= start + count, f"{count} responses of {version}: {self.failed[:3]}", seconds)
 
     def _ask(self) -> None:
         channels: dict[str, grpc.Channel] = {}

@@ -1,4 +1,4 @@
-"""Servers that leave: by SIGTERM each answers its calls first, and none outlives a program that is killed."""
+"""Servers that stop: on SIGTERM each finishes its calls first, and none outlives a program that is killed."""
 
 import json
 import os
@@ -192,7 +192,7 @@ def test_triton_answers_its_calls_before_it_ends(fleet: Fleet, transformer: Tran
         wait_for(lambda: inferences(second) > 5 and inferences(first) > 5, "one of the two gets no calls")
         fleet.end(first)
         before = len(ended)
-        wait_for(lambda: len(ended) > before + 50, "no more calls are answered")
+        wait_for(lambda: len(ended) > before + 50, "no more calls succeed")
     finally:
         end.set()
         for caller in callers:

@@ -31,7 +31,7 @@ def bundles(small_scenario: Scenario, tables: Tables, tmp_path_factory) -> dict[
 
 
 class Rollout:
-    """What is served now, and its callers."""
+    """The servers of a rolling update."""
 
     def __init__(self, fleet: Fleet, bundles: dict[int, Path]) -> None:
         self.fleet = fleet
@@ -84,7 +84,7 @@ def test_transformers_first(rollout: Rollout):
     with rollout.load() as load:
         load.see(100, str(NEW))
         alone = [rollout.transformer(OLD), rollout.transformer(OLD)]
-        wait_for(lambda: alone[0].ready()[0] == 503, "it does not answer", READY_SECONDS)
+        wait_for(lambda: alone[0].ready()[0] == 503, "it does not respond", READY_SECONDS)
         load.see(100, str(NEW))
         status, said = alone[0].ready()
         assert (status, f"serves version {NEW}, the contract says {OLD}" in said) == (503, True)

@@ -118,7 +118,7 @@ def start():
     (folder / "pid").write_text(str(process.pid))
 
 
-starting = threading.Thread(target=start)  # a server outlives the thread that asked for it
+starting = threading.Thread(target=start)  # a server outlives the thread that started it
 starting.start()
 starting.join()
 print(flush=True)

@@ -1,4 +1,4 @@
-"""The wait for a transformer: what the message says when it does not become ready."""
+"""The wait for a transformer: the error message if it does not become ready."""
 
 from pathlib import Path
 from typing import Any

@@ -173,7 +173,7 @@ def group_lives(group: int) -> bool:
 
 
 def gone(group: int, regions: str, seconds: float = 10) -> bool:
-    """Whether the server's process group and its shared-memory regions (a pattern) are away within `seconds`."""
+    """Whether the server's process group and its shared-memory regions (a pattern) are removed within `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if not group_lives(group) and not list(Path("/dev/shm").glob(regions)):

@@ -74,7 +74,7 @@ def test_every_component_is_in_an_overlay_or_a_combination():
 
 
 def test_the_storage_container_gets_a_restricted_context_and_keeps_all_else(schemas: Schemas):
-    """What is left out stays KServe's: a partial object is merged server-side into the one that KServe installs."""
+    """Fields that are left out keep KServe's values: a partial object is merged server-side into the installed one."""
     (document,) = documents(render(MANIFESTS / "components" / "storage-container"))
     assert check_builtin(document) == []
     assert "namespace" not in document["metadata"]

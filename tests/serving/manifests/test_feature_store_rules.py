@@ -1,4 +1,4 @@
-"""What a pod needs to read its feature store, beyond the documents of broken.yaml: hosts outside, and databases."""
+"""The requirements of a pod to read its feature store, beyond broken.yaml: hosts outside, and databases."""
 
 import copy
 from typing import Any

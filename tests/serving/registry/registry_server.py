@@ -33,7 +33,7 @@ class State:
         self.calls: list[tuple[str, str]] = []
         self.tokens: set[str | None] = set()
         self.token: str | None = None  # the one that is wanted
-        self.failures: list[int] = []  # statuses to answer the next calls with
+        self.failures: list[int] = []  # the statuses of the next calls
         self.delay = 0.0
         self.pages = 2
         self.older = False  # a server whose API is /api/model_registry/v1alpha3
@@ -113,7 +113,7 @@ class Handler(JsonHandler):
         state.tokens.add(token)
         try:
             if state.failures:
-                raise Problem(state.failures.pop(0), "the data base is away")
+                raise Problem(state.failures.pop(0), "the database is unavailable")
             if state.token is not None and token != f"Bearer {state.token}":
                 raise Problem(401, "no valid token")
             status, content = (

@@ -1,4 +1,4 @@
-"""What is peculiar to Kubeflow Model Registry: its token, pages, conflicts, errors and deadlines."""
+"""Behaviour specific to Kubeflow Model Registry: its token, pages, conflicts, errors and deadlines."""
 
 import contextlib
 import logging
@@ -144,7 +144,9 @@ def test_a_busy_server_is_asked_again_and_a_broken_one_named(registry: KubeflowR
     state.failures = [503, 500]
     assert registry.versions() == []
     state.failures = [500] * 10
-    with pytest.raises(RegistryError, match=r"127\.0\.0\.1:\d+: 500 Internal Server Error: the data base is away$"):
+    with pytest.raises(
+        RegistryError, match=r"127\.0\.0\.1:\d+: 500 Internal Server Error: the database is unavailable$"
+    ):
         registry.live()
 
 

@@ -1,4 +1,4 @@
-"""What every registry does, asked of each: register, list, tag, find the live version, promote, roll back."""
+"""The common behaviour of all registries: register, list, tag, find the live version, promote, roll back."""
 
 import shutil
 from collections.abc import Iterator
@@ -75,13 +75,13 @@ def test_a_version_that_is_not_promoted_is_not_live(registry: ModelRegistry, sma
 
 
 def test_rolling_back_goes_further_each_time(registry: ModelRegistry) -> None:
-    assert registry.roll_back("worse answers").version == 2
+    assert registry.roll_back("worse metrics").version == 2
     assert registry.live() == registry.versions()[1]
     left = registry.versions()[2]
-    assert left.tags["rolled_back"].endswith("to 2: worse answers")
+    assert left.tags["rolled_back"].endswith("to 2: worse metrics")
     assert registry.roll_back("again").version == 1
     with pytest.raises(RegistryError, match="no version was live before 1"):
-        registry.roll_back("once more")
+        registry.roll_back("too far")
     assert registry.roll_back("forward", to=3).version == 3
     with pytest.raises(RegistryError, match="version 3 is live already"):
         registry.roll_back("there", to=3)

@@ -2,8 +2,8 @@
 
 Server-side apply: every manager's last document is kept; an object is all of them merged; a field that another manager
 set to another value is a conflict (409) unless forced; what a manager leaves out disappears unless another has it.
-`generation` grows when the spec changes. The controller is slow: for some reads the status stays the old one, Ready and
-all. What a transformer answers is what its pods run, which follows the status.
+`generation` grows when the spec changes. The controller is slow: for some reads the status stays the old one, including
+Ready. A transformer responds with the version of its pods, which follows the status.
 """
 
 import copy
@@ -27,7 +27,7 @@ class Problem(Exception):
 
 
 class Cluster:
-    """The state. Models whose address contains `broken` fail to load, `mute` ones load and answer nothing useful."""
+    """The state. Models whose address contains `broken` fail to load; `mute` ones load and return empty outputs."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -36,7 +36,7 @@ class Cluster:
         self.events: list[dict[str, Any]] = []
         self.writes: list[tuple[str, str]] = []
         self.weights: list[dict[str, int]] = []
-        self.failures: list[int] = []  # statuses to answer the next calls with
+        self.failures: list[int] = []  # the statuses of the next calls
         self.forbidden: set[str] = set()
         self.stale_reads = 3
         self.tokens: set[str | None] = set()
@@ -114,7 +114,7 @@ class Cluster:
         return gone
 
     def _control(self, path: str) -> None:
-        """What KServe does between two reads of an InferenceService."""
+        """The work of KServe between two reads of an InferenceService."""
         live = self.objects[path]
         if live["kind"] != "InferenceService":
             return
@@ -146,7 +146,7 @@ class Cluster:
             self.running[path.rpartition("/")[2]] = copy.deepcopy(live["spec"])
 
     def deployment(self, name: str) -> dict[str, Any]:
-        """The Deployment of one part of an InferenceService, with one pod. Its generation is one of its own."""
+        """The Deployment of one part of an InferenceService, with one pod and its own generation."""
         service, _, part = name.rpartition("-")
         spec = self.made.get(service)
         if spec is None or part not in spec:
@@ -167,7 +167,7 @@ class Cluster:
         return copy.deepcopy(self.leases[path])
 
     def answer(self, name: str, body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
-        """What the transformer of an InferenceService says."""
+        """The response of the transformer of an InferenceService."""
         spec = self.running.get(name)
         if spec is None:
             return 503, {"error": "no pod is ready"}

@@ -1,4 +1,4 @@
-"""What a rollout finds after one that died: nothing that serves users is taken away, and nothing stays stuck."""
+"""A rollout after one that was killed: nothing that serves users is deleted, and nothing stays blocked."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Rollouts against a server that behaves like the Kubernetes API: create, change, wait, answer, go back."""
+"""Rollouts against a server that behaves like the Kubernetes API: create, change, wait, respond, roll back."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The smoke test answers for a good bundle and refuses every kind of wrong answer."""
+"""The smoke test passes for a good bundle and fails for every kind of wrong prediction."""
 
 import shutil
 from pathlib import Path
@@ -40,7 +40,7 @@ def catalogues(small_scenario: Scenario, tables: Tables) -> dict[str, Catalogue]
 
 
 def answers() -> dict[str, Any]:
-    """What is right: two lists of ten, the second of them with three rows, and scores of four classes."""
+    """A correct response: two lists of ten, the second of them with three rows, and scores of four classes."""
     ids = np.tile(np.arange(1, 11, dtype=np.int64), (COUNT, 1))
     scores = np.tile(np.linspace(3, 1, 10, dtype=np.float32), (COUNT, 1))
     ids[1, 3:], scores[1, 3:] = 0, MASKED_SCORE
@@ -82,7 +82,7 @@ def test_a_wrong_answer_is_refused(small_scenario: Scenario, catalogues: dict[st
 def test_the_step_asks_whoever_serves(small_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     asked: list[tuple[Any, ...]] = []
     monkeypatch.setattr(
-        "serving.rollout.smoke_bundle.smoke_through_service", lambda *where: asked.append(where) or "answers"
+        "serving.rollout.smoke_bundle.smoke_through_service", lambda *where: asked.append(where) or "passed"
     )
     monkeypatch.setattr("serving.rollout.smoke_bundle.smoke_in_process", lambda folder: [f"in process: {folder}"])
     smoke.python_func(published="/p/7", storage_uri="s3://models", namespace="shop")
@@ -90,7 +90,7 @@ def test_the_step_asks_whoever_serves(small_bundle: Path, monkeypatch: pytest.Mo
     smoke.python_func(published="/p/7", storage_uri="s3://models", namespace="shop", strategy="shadow")
     smoke.python_func(published="/p/7")
     assert len(asked) == 1
-    assert capsys.readouterr().out == "answers\nin process: /p/7\nin process: /p/7\n"
+    assert capsys.readouterr().out == "passed\nin process: /p/7\nin process: /p/7\n"
 
 
 def test_a_service_that_is_not_there_fails_with_its_address(

@@ -67,7 +67,7 @@ def test_a_version_is_not_reused_for_other_models(bundle: Path, object_store: Ob
     contract = json.loads(object_store.objects[key])
     contract["metrics"] = {"item": {"ndcg@10": 0.5}}
     object_store.objects[key] = json.dumps(contract).encode()
-    assert upload(bundle, STORAGE, str(VERSION)) == 1  # the same models, measured anew
+    assert upload(bundle, STORAGE, str(VERSION)) == 1  # the same models with new metrics
     contract["models"]["multitask"]["sha256"] = "0" * 64
     object_store.objects[key] = json.dumps(contract).encode()
     object_store.written.clear()

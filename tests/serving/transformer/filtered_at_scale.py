@@ -1,4 +1,4 @@
-"""Filtered calls of 128 rows over a catalogue of any size against a real Triton, in a process of its own:
+"""Filtered calls of 128 rows over a catalogue of any size against a real Triton, in its own process:
 `test_filters_at_scale.py` cannot import KServe after tritonclient.
 """
 
@@ -74,7 +74,7 @@ async def main(bundle: Path, address: str, out: Path) -> None:
         watching = asyncio.ensure_future(longest_block(stop))
         await asyncio.sleep(0.05)
         started = time.perf_counter()
-        # A set of filters that nobody has used yet, with values of both kinds.
+        # A new set of filters, with values of both kinds.
         wanted = ["year=1960..1969", "genres=Horror"]
         # A text that is in the cache is sent to the multi-task model, a new one to the ensemble.
         found = await asyncio.gather(*(ask(recommender, wanted, query=query) for query in ("", "a ghost")))

@@ -1,4 +1,4 @@
-"""Recommendations for all users: every user and task, as the transformer would answer, and in bounded pieces."""
+"""Recommendations for all users: every user and task, equal to the transformer's, and in bounded pieces."""
 
 from datetime import UTC, datetime
 from pathlib import Path

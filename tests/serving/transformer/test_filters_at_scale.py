@@ -37,7 +37,7 @@ def report(
     triton_installation: TritonInstallation,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Any]:
-    """What the script found."""
+    """The results of the script."""
     folder = tmp_path_factory.mktemp("scale")
     write_bundle(folder / "bundle", small_scenario, many_items(tables))
     out = folder / "report.json"

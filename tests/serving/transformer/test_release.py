@@ -42,7 +42,7 @@ class FakeRelease:
 
 
 class Gate:
-    """Opens its releases once it is let; `started` counts how often it was asked."""
+    """Opens its releases after `let` is set; `started` counts its calls."""
 
     def __init__(self, *following: FakeRelease) -> None:
         self.following = list(following)

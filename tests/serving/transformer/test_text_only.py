@@ -1,4 +1,4 @@
-"""A scenario without items: what a call may hold, and what is answered to a known and to an unknown key."""
+"""A scenario without items: the inputs of a call, and the response to a known and to an unknown key."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ class Store:
 
 
 class TokenCounter:
-    """Answers as many tokens as each text has, in every place of every output; notes what the model read."""
+    """Returns the token count of each text in every place of every output; records what the model read."""
 
     def __init__(self, outputs: Mapping[str, int]) -> None:
         self.widths = outputs

@@ -1,4 +1,4 @@
-"""What cannot be seen from outside of the python-based backend, whose module runs in Triton's stub alone."""
+"""Behaviour that is only visible inside the python-based backend, whose module runs only in Triton's stub."""
 
 import importlib.util
 import sys

@@ -60,7 +60,7 @@ WILD = (-1, 30_522, 2**31, 2**62, -(2**62))
 
 
 def wild(name: str) -> list[Any]:
-    """Changes of one number of an input: they are clipped, and the request is answered."""
+    """Changes of one number of an input: they are clipped, and the request succeeds."""
 
     def change(number: int) -> Any:
         return lambda request: request[name].__setitem__((0, -1), number)

@@ -1,4 +1,4 @@
-"""A contract over the small scenario and two tiny ONNX models with its tensors, whose answers numpy can repeat."""
+"""A contract over the small scenario and two tiny ONNX models with its tensors, whose outputs numpy can repeat."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,7 +63,7 @@ def tiny_inputs(contract: Contract, batch: int, tokens: int, seed: int) -> Array
 
 
 def tiny_answers(contract: Contract, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
-    """What the two models answer, one after the other: small whole numbers, so that float32 is exact."""
+    """The outputs of the two models, one after the other: small whole numbers, so that float32 is exact."""
     text = (inputs["input_ids"] * inputs["attention_mask"]).sum(1, keepdims=True).astype(np.float32)
     summed = ("history", "seen", "disliked", "allowed")
     rows = inputs["user"] + sum(inputs[name].sum(1, keepdims=True, dtype=np.int64) for name in summed)

@@ -1,4 +1,4 @@
-"""One deployer at a time: who holds the Lease, who gets it when a holder dies, and what nobody may write without it."""
+"""One deployer at a time: the Lease and its holder, its successor when a holder dies, and no writes without it."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""What is held against a canary, task by task."""
+"""The reasons against a canary, task by task."""
 
 import json
 import time
@@ -19,7 +19,7 @@ Answer = Callable[[str], httpx.Response]
 
 
 def transformer(answer: Answer) -> httpx.MockTransport:
-    """A transformer that answers each task as it is told."""
+    """A transformer that returns the configured response for each task."""
 
     def handle(request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
@@ -54,11 +54,11 @@ def test_a_canary_as_good_as_the_stable_service_is_not_objected_to():
 
 def test_a_task_that_fails_is_objected_to():
     def failing(task: str) -> httpx.Response:
-        return right(task) if task == "item" else httpx.Response(503, json={"error": "Triton is away"})
+        return right(task) if task == "item" else httpx.Response(503, json={"error": "Triton is unavailable"})
 
     with candidate(right, failing) as pair:
         (objection,) = ProbeJudge(probes=3).objections(pair)
-    assert objection.startswith("task scene: ") and objection.endswith("503: Triton is away")
+    assert objection.startswith("task scene: ") and objection.endswith("503: Triton is unavailable")
 
 
 def test_answers_of_another_model_are_not_judged():

@@ -1,4 +1,4 @@
-"""The protocol's gRPC messages beside KServe's own classes; `test_messages.py` runs this in a process of its own."""
+"""The protocol's gRPC messages with KServe's own classes; `test_messages.py` runs this in its own process."""
 
 from urllib.parse import quote
 

@@ -1,4 +1,4 @@
-"""Filters on item attributes: what passes, what is refused, and that the answer is the best of what is allowed."""
+"""Filters on item attributes: which pass, which are refused, and that the best allowed items are recommended."""
 
 import asyncio
 from pathlib import Path
@@ -93,7 +93,7 @@ class Store:
 
 
 class OnnxPredictor:
-    """The graphs of a bundle in this process; `asked` notes the outputs that were wanted."""
+    """The graphs of a bundle in this process; `asked` records the requested outputs."""
 
     def __init__(self, folder: Path) -> None:
         contract = load_contract(folder)

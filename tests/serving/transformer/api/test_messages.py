@@ -1,4 +1,4 @@
-"""Runs `messages_beside_kserve.py`: KServe cannot be imported beside tritonclient, which other tests import."""
+"""Runs `messages_beside_kserve.py`: KServe cannot be imported with tritonclient, which other tests import."""
 
 import subprocess
 import sys

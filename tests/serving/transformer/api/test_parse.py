@@ -1,4 +1,4 @@
-"""What a call may hold, and the field that each error names."""
+"""The valid inputs of a call, and the field that each error names."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Merging the tasks' own answers into one list."""
+"""Merging the recommendations of the tasks into one list."""
 
 import math
 

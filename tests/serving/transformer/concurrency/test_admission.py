@@ -7,7 +7,7 @@ from serving.transformer.concurrency.deadline import CLIENT_SECONDS, Deadline, U
 
 
 class Work:
-    """Calls that hold their places until they are told to end."""
+    """Calls that hold their places until they are released."""
 
     def __init__(self, admission):
         self.admission, self.end, self.order = admission, asyncio.Event(), []

@@ -1,4 +1,4 @@
-"""What waits together runs together; no call gets, costs or breaks what is another's."""
+"""Queued calls run in one batch; no call gets another's rows, pays for another, or fails another."""
 
 import asyncio
 
@@ -185,7 +185,7 @@ def test_every_call_gets_its_own_rows_and_outputs():
 
 
 class Waiting:
-    """A model that answers nothing, and counts the calls to it."""
+    """A model that never returns, and counts the calls to it."""
 
     def __init__(self):
         self.calls = 0
@@ -211,7 +211,7 @@ def test_a_large_call_does_not_wait_for_another_one_and_small_ones_do():
 
 
 def test_calls_with_filters_share_a_batch_of_their_own():
-    """What they send is as wide as the catalogue, and would come for all others too."""
+    """Their masks are as wide as the catalogue, and would be sent for all other calls too."""
 
     async def run():
         model = Summing()

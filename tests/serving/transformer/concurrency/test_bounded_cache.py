@@ -23,7 +23,7 @@ def test_one_large_value_is_not_kept():
 
 
 class Store:
-    """What `RedisViews` calls of Feast's store; it knows the users of `known`."""
+    """The interface of Feast's store that `RedisViews` calls; it knows the users of `known`."""
 
     def __init__(self, known: set[str]):
         self.known, self.named = known, []

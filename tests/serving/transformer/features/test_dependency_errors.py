@@ -1,4 +1,4 @@
-"""An error of the connection is everybody's; an error about one value is its request's alone."""
+"""A connection error fails all requests; an error about one value fails only its request."""
 
 import sqlite3
 

@@ -26,7 +26,7 @@ class Asked:
 
 
 class Store:
-    """Reads in the event loop: answers, fails with `error`, or never answers where it `hangs`."""
+    """Reads in the event loop: returns, fails with `error`, or never returns if it `hangs`."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None

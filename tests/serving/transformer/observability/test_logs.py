@@ -18,7 +18,7 @@ configure_logs({level!r})
 record = CallRecord("the-id", "77", 2, ("item",), {{"cold_start": 1}})
 record.seconds["text"] = 0.0123
 log_call(record)
-log_refusal(record, ValueError("user 10 said: a scary ghost story"))
+log_refusal(record, ValueError("user 10, query: a scary ghost story"))
 kserve = logging.getLogger("kserve")
 kserve.info("grpc method: %s", "/inference.GRPCInferenceService/ModelInfer")
 class Refused(Exception):
@@ -70,7 +70,7 @@ def test_every_line_is_json_and_none_quotes_a_caller():
 
 def test_the_reason_of_a_refusal_needs_the_debug_level():
     refused = [line for line in lines("DEBUG") if line["event"] == "refused"]
-    assert [(line["level"], line["reason"]) for line in refused] == [("debug", "user 10 said: a scary ghost story")]
+    assert [(line["level"], line["reason"]) for line in refused] == [("debug", "user 10, query: a scary ghost story")]
 
 
 @pytest.mark.parametrize("bad", ["", "two words", 'quote"', "x" * 129, "line\nbreak"])

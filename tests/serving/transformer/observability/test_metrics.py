@@ -1,4 +1,4 @@
-"""What a call leaves in the metrics, and that labels stay bounded."""
+"""The metrics of a call, and that labels stay bounded."""
 
 import numpy as np
 import pytest

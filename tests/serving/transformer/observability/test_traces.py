@@ -36,7 +36,7 @@ def test_stages_are_spans_below_the_call_and_the_call_below_its_caller(exporter:
 
 def test_an_error_marks_its_spans_without_its_message(exporter: InMemorySpanExporter):
     with pytest.raises(ValueError), call_span({}, "77"), CallRecord().stage("post"):
-        raise ValueError("what a caller said")
+        raise ValueError("text of a caller")
     for span in exporter.get_finished_spans():
         assert not span.status.is_ok
         assert span.events == ()

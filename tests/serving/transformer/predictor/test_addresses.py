@@ -18,7 +18,7 @@ def entry(address: str, port: int):
 
 
 class NameServer:
-    """What the system's resolver returns."""
+    """The result of the system's resolver."""
 
     def __init__(self, names: dict[str, list[str]]) -> None:
         self.names = names

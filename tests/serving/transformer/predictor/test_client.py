@@ -1,4 +1,4 @@
-"""The predictor over several pods; KServe cannot be imported beside tritonclient, so the cases have a process."""
+"""The predictor over several pods; KServe cannot be imported with tritonclient, so the cases have a process."""
 
 import json
 import os

@@ -42,7 +42,7 @@ def test_an_empty_width_is_no_division_by_zero():
 
 
 class Recording:
-    """A predictor that notes the rows of each call and answers with the history."""
+    """A predictor that records the rows of each call and returns the history."""
 
     def __init__(self) -> None:
         self.rows: list[int] = []

@@ -1,4 +1,4 @@
-"""Models with two releases of different versions; `test_named_versions.py` runs this in a process of its own."""
+"""Models with two releases of different versions; `test_named_versions.py` runs this in its own process."""
 
 import asyncio
 from types import SimpleNamespace

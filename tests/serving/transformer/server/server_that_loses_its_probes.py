@@ -1,4 +1,4 @@
-"""A server whose probing ends by an error once it serves; `test_draining.py` runs this in a process of its own."""
+"""A server whose probing fails once it serves; `test_draining.py` runs this in its own process."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""A server with a certificate; `test_server_tls.py` runs this in a process of its own."""
+"""A server with a certificate; `test_server_tls.py` runs this in its own process."""
 
 import sys
 

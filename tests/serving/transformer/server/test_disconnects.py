@@ -10,7 +10,7 @@ POST = {"type": "http", "method": "POST", "headers": []}
 
 
 class Connection:
-    """What the server has received, and what it was told to send."""
+    """The messages that the server has received, and those that the application has sent."""
 
     def __init__(self, *messages):
         self.messages, self.sent, self.gone = list(messages), [], asyncio.Event()
@@ -24,7 +24,7 @@ class Connection:
     async def send(self, message):
         self.sent.append(message)
         if message["type"] == "http.response.body":
-            self.gone.set()  # as uvicorn says it after a whole answer
+            self.gone.set()  # as uvicorn does after a complete response
 
 
 def body(content, more=False):
@@ -38,7 +38,7 @@ async def echo(scope, receive, send):
         content, more = content + message["body"], message["more_body"]
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": content})
-    await asyncio.sleep(0.01)  # what follows the answer is not cut short
+    await asyncio.sleep(0.01)  # messages after the response are not cut short
     await send({"type": "after"})
 
 

@@ -1,4 +1,4 @@
-"""How the transformer's process ends without being told to; KServe cannot be imported beside tritonclient."""
+"""How the transformer's process ends without a signal; KServe cannot be imported with tritonclient."""
 
 import socket
 import subprocess
@@ -26,5 +26,5 @@ def test_a_server_that_is_no_longer_probed_ends_with_the_reason():
     assert "Starting gRPC server on 127.0.0.1" in said  # it served, and did not fail to start
     assert "no longer probed" in said
     assert said.rstrip().endswith("OSError: no more sockets")
-    # Kubernetes starts it again, as it would not if somebody had stopped it.
+    # Kubernetes restarts a failed process; after a regular stop it would not.
     assert done.returncode != 0

@@ -1,4 +1,4 @@
-"""What is loaded at the start is left to no collection."""
+"""Objects that are loaded at the start are excluded from garbage collection."""
 
 import gc
 

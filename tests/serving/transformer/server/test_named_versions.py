@@ -1,4 +1,4 @@
-"""Runs `named_versions.py`: KServe cannot be imported beside tritonclient, which other tests import."""
+"""Runs `named_versions.py`: KServe cannot be imported with tritonclient, which other tests import."""
 
 import subprocess
 import sys

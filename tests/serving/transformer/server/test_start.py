@@ -65,7 +65,7 @@ def test_what_waiting_does_not_help_is_raised_at_once():
 def test_a_registry_that_never_answers_is_given_up(
     small_scenario: Scenario, small_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """It takes connections and says nothing."""
+    """It accepts connections and sends nothing."""
     monkeypatch.setattr(features, "REGISTRY_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         registry = {"registry_type": "remote", "path": f"127.0.0.1:{silent.getsockname()[1]}"}

@@ -92,7 +92,7 @@ def test_a_deadline_that_passed_says_what_was_waited_for():
 
 
 class GatedEncoder(Encoder):
-    """Answers when the gate opens; fails for as long as `broken`."""
+    """Returns when the gate opens; fails for as long as `broken`."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The texts that are encoded before anybody asks, and that filling gives way, waits and ends."""
+"""The texts that are encoded before the first request, and that filling yields, waits and ends."""
 
 import asyncio
 import time
@@ -44,7 +44,7 @@ def test_texts_are_those_of_calls_and_the_commonest_come_first(bundle: Bundle, t
 
 
 class Sometimes(Encoder):
-    """Fails as `errors` say, in their order, before it answers."""
+    """Fails with `errors`, in their order, before it returns."""
 
     def __init__(self, *errors: Exception) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ def test_any_other_fault_ends_it_quietly(error: Exception, caplog: pytest.LogCap
 
 
 class Slow(Encoder):
-    """Takes its time, and notes when it was asked."""
+    """Takes its time, and records when it was called."""
 
     def __init__(self) -> None:
         super().__init__()

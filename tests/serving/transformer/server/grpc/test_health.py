@@ -1,4 +1,4 @@
-"""The health service on a server of its own: what it says follows the server, and who watches is counted."""
+"""The health service on its own server: its status follows the server, and its watchers are counted."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

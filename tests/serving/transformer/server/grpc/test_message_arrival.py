@@ -36,7 +36,7 @@ def served(arrival: Callable[[], MessageArrival], check: Check) -> None:
 
 
 async def silent(channel: grpc.aio.Channel) -> Any:
-    """A call that is open and sends nothing. It has reached the server once another one was answered."""
+    """A call that is open and sends nothing. It has reached the server once a later call has returned."""
     call = channel.stream_unary(METHOD)(timeout=LONG)
     await call.wait_for_connection()
     await channel.unary_unary(METHOD)(b"a", timeout=LONG)

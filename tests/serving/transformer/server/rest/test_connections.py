@@ -21,7 +21,7 @@ Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 
 
 async def application(scope, receive, send):
-    """Reads the body, and answers with as many bytes, or after as many seconds, as the path says."""
+    """Reads the body, and returns as many bytes, or waits as many seconds, as the path has."""
     more = True
     while more:
         message = await receive()
@@ -66,7 +66,7 @@ async def connected(port: int) -> tuple[Reader, Writer]:
 
 
 async def ends(reader: Reader) -> bytes:
-    """What the server still sends before it closes the connection."""
+    """The bytes that the server still sends before it closes the connection."""
     try:
         return await asyncio.wait_for(reader.read(), PATIENCE)
     except ConnectionResetError:

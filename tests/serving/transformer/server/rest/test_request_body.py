@@ -17,7 +17,7 @@ LIMITS = Limits(body_bytes=1000, bodies_bytes=1500, body_seconds=5.0)
 
 
 class Client:
-    """Sends `chunks`, then nothing. `sent` is what the server answers, `read` how many chunks it took."""
+    """Sends `chunks`, then nothing. `sent` is the response of the server, `read` how many chunks it took."""
 
     def __init__(self, *chunks: bytes, complete: bool = True, leaves: bool = False):
         self.chunks, self.complete, self.leaves = list(chunks), complete, leaves
