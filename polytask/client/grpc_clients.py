@@ -1,4 +1,4 @@
-"""Two clients over gRPC, one that waits and one for asyncio: what they share is beside this file."""
+"""Two clients over gRPC, a blocking one and one for asyncio; the shared code is in the other modules of the package."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
@@ -21,8 +21,8 @@ class _Client:
     """What both clients have in common.
 
     `url` is host:port of a recommender's gRPC endpoint. A call ends within `deadline_seconds`, retries included; only
-    what the server had no room or no time to begin (UNAVAILABLE, RESOURCE_EXHAUSTED) is retried, after as long as the
-    server asks for (`retry-after`), and while not too many calls of this client fail (`RetryBudget`). Calls raise
+    what the server had no capacity or no time to start (UNAVAILABLE, RESOURCE_EXHAUSTED) is retried, after the time
+    that the server requests (`retry-after`), while not too many calls of this client fail (`RetryBudget`). Calls raise
     RequestError with the field that the server refuses, ServiceUnavailable when it is down, full or slow, ServingError
     otherwise. See `Connection` for TLS and tokens.
     """
@@ -65,7 +65,7 @@ class _Client:
 
 
 class RecommenderClient(_Client):
-    """Asks the recommender at `url`, and waits."""
+    """A blocking client of the recommender at `url`."""
 
     _kind = triton.InferenceServerClient
 
@@ -82,19 +82,19 @@ class RecommenderClient(_Client):
             self._opened = None
 
     def recommend(self, user: int | str, **asked: Unpack[Asked]) -> Answer:
-        """The answer for one user. `asked` are the fields of a `Question` and the `Options` of a call."""
+        """Return the recommendations for one user, from the fields of a `Question` and `Options` of a call."""
         question, options = one_question(user, asked)
         return self.recommend_many([question], **options)[0]
 
     def recommend_many(self, questions: Sequence[Question], **options: Unpack[Options]) -> list[Answer]:
-        """The answers for a batch of users, in their order, from one call."""
+        """Return the recommendations for a batch of users, in their order, from one call."""
         if not questions:
             return []
         inputs = inputs_of(questions, **options)
         return answers_of(questions, self._call(lambda seconds: self._infer(inputs, seconds)))
 
     def input_types(self) -> dict[str, str]:
-        """Name -> datatype of the inputs the server takes; `user_id` says whether keys are numbers or texts."""
+        """Name -> datatype of the inputs of the server; that of `user_id` is INT64 or BYTES, as the users' keys."""
         return {tensor.name: tensor.datatype for tensor in self._call(self._metadata).inputs}
 
     def _call(self, send: Callable[[float], Any]) -> Any:
@@ -106,7 +106,7 @@ class RecommenderClient(_Client):
 
 
 class AsyncRecommenderClient(_Client):
-    """Asks the recommender at `url` from one event loop; a call that is cancelled ends at the server too."""
+    """An asyncio client of the recommender at `url`; a cancelled call is cancelled on the server too."""
 
     _kind = triton_aio.InferenceServerClient
 
@@ -125,19 +125,19 @@ class AsyncRecommenderClient(_Client):
             await opened.close()
 
     async def recommend(self, user: int | str, **asked: Unpack[Asked]) -> Answer:
-        """The answer for one user. `asked` are the fields of a `Question` and the `Options` of a call."""
+        """Return the recommendations for one user, from the fields of a `Question` and `Options` of a call."""
         question, options = one_question(user, asked)
         return (await self.recommend_many([question], **options))[0]
 
     async def recommend_many(self, questions: Sequence[Question], **options: Unpack[Options]) -> list[Answer]:
-        """The answers for a batch of users, in their order, from one call."""
+        """Return the recommendations for a batch of users, in their order, from one call."""
         if not questions:
             return []
         inputs = inputs_of(questions, **options)
         return answers_of(questions, await self._call(lambda seconds: self._infer(inputs, seconds)))
 
     async def input_types(self) -> dict[str, str]:
-        """Name -> datatype of the inputs the server takes; `user_id` says whether keys are numbers or texts."""
+        """Name -> datatype of the inputs of the server; that of `user_id` is INT64 or BYTES, as the users' keys."""
         return {tensor.name: tensor.datatype for tensor in (await self._call(self._metadata)).inputs}
 
     async def _call(self, send: Callable[[float], Awaitable[Any]]) -> Any:

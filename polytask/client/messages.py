@@ -1,4 +1,4 @@
-"""Questions to tensors of the Open Inference Protocol v2, and tensors to answers. Nothing here calls a server."""
+"""Convert requests to tensors of the Open Inference Protocol v2, and tensors to results, without calling a server."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ def inputs_of(
     task_weights: Mapping[str, float] | None = None,
     filters: Sequence[str] | None = None,
 ) -> list[triton.InferInput]:
-    """The tensors of one call: only what was asked. Raises RequestError for a key that is neither number nor text."""
+    """The tensors of one call, of the given fields only. Raises RequestError for a key that is not int or str."""
     inputs = [_tensor("user_id", [[question.user] for question in questions])]
     if any(question.query is not None for question in questions):
         inputs.append(_tensor("query", [[question.query or ""] for question in questions]))
@@ -54,7 +54,7 @@ def inputs_of(
 
 
 def answers_of(questions: Sequence[Question], result: triton.InferResult) -> list[Answer]:
-    """The answers of one call, in the order of its questions."""
+    """The results of one call, in the order of `questions`."""
     response = result.get_response()
     tensors = {output.name: result.as_numpy(output.name) for output in response.outputs}
     # A task's tensors are named <task>_<what>; the order of the tasks is the server's.
