@@ -16,7 +16,7 @@ DISLIKED = "disliked"
 ALLOWED = "allowed"
 ENCODED_TEXT = "encoded_text"
 
-# Scores of rows that may not be answered (padding, seen items, the user itself). Finite, so that no arithmetic turns
+# Scores of rows that may not be returned (padding, seen items, the user itself). Finite, so that no arithmetic turns
 # it into NaN; far below any real logit.
 MASKED_SCORE = -1e9
 
@@ -44,7 +44,7 @@ def text_inputs() -> list[TensorSpec]:
 
 
 def text_outputs(dim: int) -> list[TensorSpec]:
-    """What the text encoder answers: one vector per text, (B, D)."""
+    """The output of the text encoder: one vector per text, (B, D)."""
     return [TensorSpec(name=TEXT_VECTOR, dtype="FP32", shape=(dim,))]
 
 
@@ -69,7 +69,7 @@ def multitask_inputs(scenario: Scenario, dim: int) -> list[TensorSpec]:
 
 
 def task_outputs(task: Task) -> list[TensorSpec]:
-    """The tensors that answer one task.
+    """The output tensors of one task.
 
     Retrieval: `<task>_ids` (B, K) catalogue rows and `<task>_scores` (B, K), best first. Classification:
     `<task>_scores` (B, C). Regression: `<task>_values` (B, 1).
@@ -86,7 +86,7 @@ def task_outputs(task: Task) -> list[TensorSpec]:
 
 
 def answer_outputs(scenario: Scenario) -> list[TensorSpec]:
-    """The tensors that answer all tasks, in the scenario's order."""
+    """The output tensors of all tasks, in the scenario's order."""
     return [spec for task in scenario.tasks for spec in task_outputs(task)]
 
 

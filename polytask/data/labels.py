@@ -1,4 +1,4 @@
-"""What each task should have answered for each event, from the scenario's `label` entries."""
+"""The label of each task for each event, from the scenario's `label` entries."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ IntArray = NDArray[np.int64]
 class TaskLabels:
     """Labels of one task over n events: `values` (n,) or (n, M), or `by_item` (N + 1, M) looked up by the event's item.
 
-    `mask` (n,) says which events have a label; the others take no part in the task's loss and metrics.
+    `mask` (n,) marks the events that have a label; the others take no part in the task's loss and metrics.
     """
 
     mask: BoolArray
@@ -41,7 +41,7 @@ def event_labels(
     train: BoolArray,
     catalogues: dict[str, Catalogue],
 ) -> dict[str, TaskLabels]:
-    """Labels of every task for `events` (n rows); `train` (n,) marks the events that peers may be found in."""
+    """Labels of every task for `events` (n rows); `train` (n,) marks the events that count as co-interactions."""
     return {task.name: _labels(scenario, task, events, train, catalogues) for task in scenario.tasks}
 
 

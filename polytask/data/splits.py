@@ -1,4 +1,4 @@
-"""Who is trained on and who is asked: the last events of each user, or a share of the users with all their events."""
+"""Split the events: hold out the last events of each user, or a share of the users with all their events."""
 
 from collections.abc import Hashable
 from hashlib import sha256

@@ -167,7 +167,7 @@ def _rows(table: pd.DataFrame, most: int = TEXTS) -> list[dict[str, Any]]:
 
 
 def _few_events(scenario: Scenario, events: pd.DataFrame) -> list[str]:
-    """Where each user's last events are asked about: how many users have too few."""
+    """Where each user's last events are held out: how many users have too few."""
     if scenario.split.kind != "leave_one_out":
         return []
     few = int((events.groupby(scenario.entities.users.key).size() < 3).sum())
