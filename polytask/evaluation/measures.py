@@ -53,7 +53,7 @@ UNITS = {
 
 
 def primary_metric(task: Task) -> str:
-    """The metric that baselines are tuned for and that stands first."""
+    """The metric that baselines are tuned for and that is shown first."""
     if task.kind == "retrieval":
         return f"precision@{LIST_LENGTH}" if task.label.source == "peers" else f"ndcg@{LIST_LENGTH}"
     return {"multiclass": "macro_f1", "binary": "auc", "regression": "mae", "multilabel": f"ndcg@{SHELF_LENGTH}"}[
