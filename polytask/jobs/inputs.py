@@ -53,7 +53,7 @@ def candidate_dataset(
 ) -> tuple[Dataset, LanguageModel]:
     """What a candidate is measured on, and its language model; the data set has the candidate's scenario.
 
-    `bundle` is that of a candidate that grew out of a version: its rows are those of the bundle's catalogues, and its
+    `bundle` is that of a candidate that updates a version: its rows are those of the bundle's catalogues, and its
     tasks those of the bundle, with the gates of `scenario`.
     """
     if bundle is None:

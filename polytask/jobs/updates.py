@@ -39,7 +39,7 @@ BUNDLE = "bundle"
 def add_task_job(
     previous: Version, task: Task, training_set: Path, target: Path, say: Say, finish: Finish | None = None
 ) -> AddedTask:
-    """Add a task to the last version; see `add_task`. Raises ContractError if one old answer differs in one bit."""
+    """Add a task to the last version; see `add_task`. Raises ContractError if one old output differs in one bit."""
     old = previous.contract()
     scenario = scenario_with(old.scenario, task)
     language_model = language_model_of(previous.checkpoint, scenario)
@@ -125,8 +125,8 @@ def refresh_job(
 ) -> RefreshedItems:
     """Append the items that the last version does not know; see `refresh`.
 
-    With a `training_set` the metrics are measured anew, on its test events; without one the next version keeps those of
-    the last. The answers of all tasks that list no items must keep every bit, unless a known item has another text.
+    With a `training_set` the metrics are recomputed, on its test events; without one the next version keeps those of
+    the last. The outputs of all tasks that list no items must stay bit-identical, unless a known item has another text.
     Raises DataError when there is nothing to do.
     """
     old = previous.contract()

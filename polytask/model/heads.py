@@ -42,7 +42,7 @@ class ClassificationHead(nn.Module):
 class RegressionHead(nn.Module):
     """A linear layer to one number, mean + scale * x: it starts at the labels' mean and learns in their spread.
 
-    What it answers lies within `bounds`, which training does not feel: there is no gradient beyond them.
+    The prediction is clipped to `bounds` in evaluation only; training has no gradient from the bounds.
     """
 
     mean: Tensor
@@ -78,7 +78,7 @@ def build_head(
 
 
 def answer(task: Task, logits: Tensor) -> Tensor:
-    """What a task without a catalogue answers, (..., C): probabilities, or the value itself in regression.
+    """The prediction of a task without a catalogue, (..., C): probabilities, or the value itself in regression.
 
     The probabilities of classes add up to one, for multilabel tasks too: there they are shares of attention.
     """

@@ -8,7 +8,7 @@ from polytask.scenario.schema import Task
 EXCLUDED = float("-inf")
 
 # 0 counts every row alike, 1 every pair of a row and a positive. Rows with many positives are those of popular items:
-# the more they weigh, the more the answers follow the crowd and the less the person.
+# the larger their weight, the more the predictions follow popularity and the less the user.
 POSITIVES_POWER = 0.25
 
 

@@ -24,7 +24,7 @@ class VersionFiles:
         self.folder = folder
 
     def take(self, bundle: Path, checkpoint: Path | None) -> Contract:
-        """Copy the checkpoint of a published bundle beside it and return the bundle's contract.
+        """Copy the checkpoint of a published bundle next to it and return the bundle's contract.
 
         Raises RegistryError for a bundle that is not the published one of its version.
         """

@@ -30,7 +30,7 @@ def prunable(
 
     A version is as old as its last promotion, or its registration before the first. One of unknown age, from before
     there were records, counts as the oldest and is removed by count alone. The live version and the one before it
-    stay, and so do those that are `served` whatever the registry says; without a live version all stay, since it is
+    stay, and so do those that are `served` regardless of the registry; without a live version all stay, since it is
     not known which one is used. `place` names the registry in errors; `at` is the present time, aware.
     """
     if live is None:

@@ -1,7 +1,7 @@
 """The scenario as pydantic models: every field, its type and its bounds. `checks.py` has the checks across fields.
 
-The sections stand in `data.py`, `tasks.py` and `learning.py`; this module puts them together, and is where the rest of
-the code takes them from.
+The sections are defined in `data.py`, `tasks.py` and `learning.py`; this module combines them, and the rest of the code
+imports them from here.
 """
 
 from typing import Any, Self
@@ -259,7 +259,7 @@ class Scenario(Section):
 
     @property
     def context_words(self) -> tuple[str, ...]:
-        """The words about the moment of a request: those of the time, and `features.context`."""
+        """The context features of a request: those of the time, and `features.context`."""
         return (*CONTEXT_WORDS, *self.features.context)
 
     def personal_columns(self, table: str) -> frozenset[str]:
@@ -292,7 +292,7 @@ class Scenario(Section):
 
     @property
     def lists_users(self) -> bool:
-        """Whether a task answers with users, so that the model has a vector for each."""
+        """Whether a task recommends users, so that the model has a vector for each."""
         return any(task.catalogue == "users" for task in self.tasks)
 
     @model_validator(mode="before")

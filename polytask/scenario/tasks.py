@@ -6,9 +6,9 @@ from pydantic import Field, model_validator
 
 from polytask.scenario.section import Name, Section
 
-# The gate of a task that is measured beside the live model alone.
+# The gate of a task that is compared with the live model only.
 NO_GATE = "none"
-# The baselines that may be a task's gate, by kind; those of a retrieval task that asks for peers stand under `peers`.
+# The baselines that may be a task's gate, by kind; `peers` is for retrieval tasks with the label source of that name.
 GATES: dict[str, tuple[str, ...]] = {
     "retrieval": ("popularity", "markov", "item_knn", "ease", "ials"),
     "peers": ("most_active", "user_knn"),
@@ -114,7 +114,7 @@ class Task(Section):
         "tasks and its own tower, and no other task reads that tower. At least one task must not be added.",
         examples=[True],
     )
-    # Left out where it says nothing: serving does not read it, and a contract's checksum stays what it was.
+    # Left out if it is None: serving does not read it, and the checksum of a contract does not change.
     baseline_gate: str | None = Field(
         default=None,
         exclude_if=lambda gate: gate is None,

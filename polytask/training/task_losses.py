@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 class TaskLosses:
     """Turns windows into losses on one device; holds what is the same for all batches.
 
-    `counts` says what each mean of the last batch was divided by, so that parts of a batch can be weighed.
+    `counts` has the divisor of each mean of the last batch, so that parts of a batch can be weighted.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class TaskLosses:
         return retrieval_loss(logits, label, candidates)
 
     def _next_item(self, task: Task, logits: Tensor, target: Tensor, events: NDArray[np.int64]) -> Tensor:
-        """Items that the user has seen by then are never answered: they are no candidates, and no targets either."""
+        """Items that the user has already seen are never recommended: they are neither candidates nor targets."""
         candidates = self.item_candidates.repeat(len(events), 1)
         positions, rows = self.dataset.seen_before(events)
         candidates[self._tensor(positions), self._tensor(rows)] = False

@@ -45,7 +45,7 @@ MISTAKES = [
     ("tasks.0.label.column", "stars", ["tasks.0.label.column: 'stars'", "allowed: rating, item_id"]),
     ("tasks.2.label.column", "rating", ["tasks.2.label.column: 'rating'", "allowed: title, year, genres"]),
     ("tasks.2.label.column", GONE, ["tasks.2.label.column: 'nothing'", "allowed: title, year, genres"]),
-    ("tasks.1.label.column", "rating", ["tasks.1.label.column: 'rating'", "a label from peers has no column"]),
+    ("tasks.1.label.column", "rating", ["tasks.1.label.column: 'rating'", "a label of co-interaction has no column"]),
     ("text.item", GONE, ["text.item: missing; it is required with `entities.items`", "is there"]),
     ("features.history_ttl_days", GONE, ["features.history_ttl_days: missing; it is required with"]),
     ("split", {"kind": "leave_one_out", "test": 0.1}, ["split", "only there; kind is 'leave_one_out'"]),
@@ -75,13 +75,13 @@ NOT_THERE = "required with `entities.items` and only there, and that is not ther
 
 # Mistakes in a scenario without items.
 TEXT_ONLY_MISTAKES = [
-    ("features.context", ["topic"], ["features.context: 'topic' is what task 'topic' asks for"]),
+    ("features.context", ["topic"], ["features.context: 'topic' is the label of task 'topic'"]),
     ("features.context", ["topic", "topic"], ["features.context: topic given twice"]),
     ("text.item", "{age}", ["text.item: invalid value '{age}'", NOT_THERE]),
     ("features.history_ttl_days", 3, ["features.history_ttl_days: invalid value 3.0", NOT_THERE]),
     ("text.queries", TEMPLATES, ["text.queries: 'a {title}' is a template over items; there is no `entities.items`"]),
     ("text.query_words", {"topic": {"a": ["b"]}}, ["text.query_words: topic; there is no `entities.items`"]),
-    ("evaluation", CHECKS, ["evaluation.queries: 'old' asks for items; there is no `entities.items`"]),
+    ("evaluation", CHECKS, ["evaluation.queries: 'old' requires items; there is no `entities.items`"]),
     ("tasks.0", LISTS, ["tasks.0.kind: 'retrieval' lists users; that needs `entities.items`"]),
     ("tasks.1", OF_ITEM, ["tasks.1.label.source: 'item' needs `entities.items`; allowed: interaction"]),
     ("tasks.1.label.column", "note", ["tasks.1.label.column: 'note'", "allowed: topic, liked, stars"]),
