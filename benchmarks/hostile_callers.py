@@ -126,7 +126,7 @@ class HostileCallers:
 
 
 def _status(address: tuple[str, int], call: RestCall) -> str:
-    """The status of the response; `closed` where the server closes the connection instead, `late` without an answer."""
+    """The status of the response; `closed` if the server closes the connection instead, `late` without a response."""
     connection = http.client.HTTPConnection(*address, timeout=CALL_SECONDS)
     try:
         connection.request(call.method, call.path, call.body, {"content-type": "application/json", **call.headers})

@@ -1,7 +1,7 @@
-"""Triton beside KServe's own Python predictor and LitServe: the same ONNX files, the same tensors in and out.
+"""Triton compared with KServe's own Python predictor and LitServe: the same ONNX files, the same tensors in and out.
 
-All three servers are up all the time and are asked in turn, a call with a new text each, at several numbers of calls
-under way. Each has all cores: Triton by two threads of a call, the peers by a call on each core.
+All three servers are up all the time and are measured in turn, a call with a new text each, at several numbers of calls
+in flight. Each has all cores: Triton by two threads of a call, the peers by a call on each core.
 """
 
 import os
@@ -123,7 +123,7 @@ def _wait_for(ask: Callable[[], Any], what: str, logs: Path) -> None:
         except (OSError, ServingError) as error:
             if time.monotonic() > end:
                 raise ServingError(
-                    f"{what} did not answer within {READY_SECONDS:g} s: {error} (logs: {logs})"
+                    f"{what} did not respond within {READY_SECONDS:g} s: {error} (logs: {logs})"
                 ) from error
             time.sleep(0.2)
         else:

@@ -33,7 +33,7 @@ def find_redis() -> Path:
 
 class RedisServer:
     """Redis without persistence on `port`, a free one where None. `restart` keeps the port and loses the data, unless
-    `keep_data`: then the data lies in `folder` between a stop and the next start.
+    `keep_data`: then the data is stored in `folder` between a stop and the next start.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class RedisServer:
         self.stop()
 
     def start(self) -> None:
-        """Start and wait until it answers. Raises ServingError when it does not."""
+        """Start and wait until it responds. Raises ServingError if it does not."""
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / "redis.log"
         options = {"port": self.port, "bind": HOST, "dir": self.folder, "daemonize": "no", "appendonly": "no"}
