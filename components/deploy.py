@@ -19,8 +19,9 @@ def deploy(
 ) -> str:
     """Publish the bundle to a folder, verified, under its model version, register it, and make it the live version.
 
-    With `storage` an InferenceService serves it before it counts as live: the service is changed, asked for every task,
-    and changed back when it does not answer, which fails the step with the reason. A shadow does not become live.
+    With `storage` an InferenceService serves it before it becomes live: the service is updated, tested with a request
+    for every task, and rolled back if the test fails, which fails the step with the reason. A shadow does not become
+    live.
 
     Args:
         bundle: What `export` wrote.
@@ -31,7 +32,7 @@ def deploy(
         inference_service: Its name.
         strategy: recreate, rolling, canary or shadow.
         registry: See `compare`.
-        scenario: Name or path of the scenario whose `retention` says which old versions are removed afterwards; empty
+        scenario: Name or path of the scenario whose `retention` selects the old versions to remove afterwards; empty
             for none.
 
     Returns:

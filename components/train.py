@@ -29,8 +29,8 @@ def train(
         tables: What `ingest` wrote.
         training_set: What `build_training_set` wrote.
         model: Folder with model.safetensors, scenario.json, training.json and cold_start.safetensors.
-        work_folder: Folder that outlives the step: a training that was interrupted goes on from the state it left
-            there. Without one the state lies beside `model`.
+        work_folder: Folder that outlives the step: a training that was interrupted continues from the state stored
+            there. Without one the state is stored next to `model`.
         target: The folder of all published versions: the one that is live now is noted as the parent of this model.
         registry: See `compare`.
         processes: How many processes train together on a machine, one per GPU where there are GPUs; the losses are

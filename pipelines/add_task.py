@@ -10,7 +10,7 @@ from pipelines.steps.publish_steps import publish_steps
 @pipeline(
     name="add-task",
     title="Add a task",
-    description="Trains one more task on the live model; its other answers keep every bit, and the gate decides.",
+    description="Trains one more task on the live model; its other outputs stay bit-identical, and the gate decides.",
 )
 def add_task(
     scenario: str = "movielens",
@@ -30,8 +30,8 @@ def add_task(
         scenario: Name of a scenario in the image, or path of a scenario file.
         task: The new entry of the scenario's `tasks` as YAML, or the path of a file with it.
         feature_store: Folder of the feature store (feature_store.yaml, registry).
-        target: Folder that models are published to; its live version is the one that grows.
-        code_version: What tells one code from another where that is not the image: on a local run, a checksum.
+        target: Folder that models are published to; its live version is the one that is updated.
+        code_version: Identifier of the code if the image does not identify it: on a local run, a checksum.
         feature_store_settings: A feature_store.yaml with the registry and the online store to use; by default both are
             files of `feature_store`.
         storage: Where the cluster finds `target` (s3://..., pvc://...); empty where no InferenceService serves it.
@@ -42,7 +42,7 @@ def add_task(
     data = data_steps(scenario, code_version, feature_store, feature_store_settings)
     rows = data.rows.outputs["training_set"]
     grown = grow(scenario=scenario, task=task, target=target, training_set=rows, registry=registry)
-    # Which model is live stands in no input.
+    # No input records which model is live.
     step(grown, "Add the task", "training", cached=False)
     judged = gate_steps(scenario, data, grown, target, namespace, registry, bundle=grown)
     publish_steps(scenario, grown, grown, target, storage, namespace, strategy, registry, after=judged.gate)

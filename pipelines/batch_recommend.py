@@ -7,7 +7,7 @@ from pipelines.steps.definition import pipeline, step
 @pipeline(
     name="batch-recommend",
     title="Recommend to all users",
-    description="Asks the live model for every user and writes one Parquet table; meant for a schedule.",
+    description="Runs the live model for every user and writes one Parquet table; meant for a schedule.",
 )
 def batch_recommend(
     scenario: str = "movielens",
@@ -24,11 +24,11 @@ def batch_recommend(
     Args:
         scenario: Name of a scenario in the image, or path of a scenario file.
         feature_store: Folder with the feature_store.yaml that serving reads.
-        target: Folder that models are published to; its live version is asked.
+        target: Folder that models are published to; its live version is used.
         tasks: Names of tasks with commas between them; empty for all.
-        k: How many answers of a task a user gets at most.
-        users_at_once: How many users are asked at a time, which bounds the memory.
-        output: Path where the table is put beside the run's artefact; empty where the artefact is enough.
+        k: The largest number of entries of a task per user.
+        users_at_once: The number of users per batch, which bounds the memory.
+        output: Path of a copy of the table; empty if the run's artefact is enough.
         registry: Address of Kubeflow Model Registry; empty where the registry is in `target`.
     """
     table = recommend(
@@ -41,5 +41,5 @@ def batch_recommend(
         output=output,
         registry=registry,
     )
-    # What the online store holds and which model is live stand in no input.
+    # No input records the content of the online store or which model is live.
     step(table, "Recommend to all users", "model", again=True, cached=False)

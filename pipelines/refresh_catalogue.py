@@ -31,7 +31,7 @@ def refresh_catalogue(
         feature_store: Folder of the feature store (feature_store.yaml, registry).
         target: Folder that models are published to; its live version is the one that grows.
         items: Path of an items table (.parquet or .csv); empty for the scenario's source as it is now.
-        code_version: What tells one code from another where that is not the image: on a local run, a checksum.
+        code_version: Identifier of the code if the image does not identify it: on a local run, a checksum.
         feature_store_settings: A feature_store.yaml with the registry and the online store to use; by default both are
             files of `feature_store`.
         storage: Where the cluster finds `target` (s3://..., pvc://...); empty where no InferenceService serves it.
@@ -39,11 +39,11 @@ def refresh_catalogue(
         strategy: How it changes to the new model: recreate, rolling, canary or shadow.
         registry: Address of Kubeflow Model Registry; empty where the registry is in `target`.
     """
-    # The gate asks for the test events, as the source has them now.
+    # The gate requires the test events, as the source has them now.
     data = data_steps(scenario, code_version, feature_store, feature_store_settings)
     rows = data.rows.outputs["training_set"]
     grown = refresh_items(scenario=scenario, target=target, items=items, registry=registry, training_set=rows)
-    # Neither which model is live nor what the source holds stands in an input.
+    # No input records which model is live or the content of the source.
     step(grown, "Append new items", "model", again=True, cached=False)
     judged = gate_steps(scenario, data, grown, target, namespace, registry, bundle=grown)
     publish_steps(scenario, grown, grown, target, storage, namespace, strategy, registry, after=judged.gate)

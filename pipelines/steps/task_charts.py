@@ -1,4 +1,4 @@
-"""Beside the chain, on a cluster: a step for each task, whose artefacts are that task's metrics and charts."""
+"""On a cluster, in addition to the chain: a step for each task, whose artefacts are its metrics and charts."""
 
 from kfp import dsl
 from kfp.dsl.pipeline_task import PipelineTask
