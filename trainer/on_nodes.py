@@ -80,8 +80,8 @@ def own_namespace() -> str:
 def _done_before(place: Exchange, target: Path, say: Say) -> CameTo | None:
     try:
         came_to = place.fetch_model(target)
-    except TrainingError as error:  # a model that was damaged since is no reason not to train it anew
-        say(f"{error}: anew")
+    except TrainingError as error:  # a model that was damaged since is trained again
+        say(f"{error}; training again")
         return None
     if came_to is not None:
         say(f"{place.address}: was trained before, with the same inputs and code")
