@@ -1,4 +1,4 @@
-"""Calls of distinct users with texts that nobody sent before, as the bytes that a client sends and as tensors."""
+"""Calls of distinct users with texts that were not sent before, as the bytes that a client sends and as tensors."""
 
 import string
 from collections.abc import Mapping, Sequence
@@ -87,7 +87,7 @@ class Calls:
         return self.new(calls, batch, texts)
 
     def _next_users(self, batch: int) -> tuple[Any, ...]:
-        """Distinct users, in a random order; everybody has a turn before anybody has another."""
+        """Distinct users, in a random order; every user occurs once before one occurs again."""
         if len(self._users) < batch:
             ids = self._bundle.catalogues[USERS].ids
             self._users = [ids[position] for position in self._random.permutation(len(ids))]

@@ -70,7 +70,7 @@ class HostileCallers:
     def _guard(self, work: Callable[..., None], *arguments: Any) -> None:
         try:
             work(*arguments)
-        except Exception as error:  # noqa: BLE001 - a caller that dies is a finding, in a thread that nobody reads
+        except Exception as error:  # noqa: BLE001 - an error of a caller is a finding
             self.broken.append(f"{threading.current_thread().name}: {error!r}")
 
     def _hold(self, address: tuple[str, int], grpc_address: tuple[str, int]) -> None:

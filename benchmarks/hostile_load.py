@@ -154,7 +154,7 @@ class GoodCallers:
                     self.calls[phase] += 1
                     if code != "OK" or wrong:
                         self._reasons[phase][f"{code} over {protocol}: {wrong or text}"[:200]] += 1
-        except Exception as error:  # noqa: BLE001 - a caller that dies is a finding, in a thread that nobody reads
+        except Exception as error:  # noqa: BLE001 - an error of a caller is a finding
             self.broken.append(f"{threading.current_thread().name} over {protocol}: {error!r}")
         finally:
             channel.close()

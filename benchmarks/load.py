@@ -94,7 +94,7 @@ def grpc_loop(target: str, calls: Sequence[bytes], concurrency: int) -> Loop:
 
 
 def http_loop(url: str, calls: Sequence[bytes], concurrency: int) -> Loop:
-    """See `LoadGenerator.http`; in this process, one thread with a connection of its own per call under way."""
+    """See `LoadGenerator.http`; in this process, one thread with a connection of its own per call in flight."""
     place = urlsplit(url)
     mine = local()
 

@@ -136,7 +136,7 @@ class Callers:
                     self._send_and_cancel(channel, chooser.choice(self._valid), after)
                 else:
                     self._send_valid(channel, chooser.choice(self._valid), protocol)
-        except Exception as error:  # noqa: BLE001 - a caller that dies is a finding, in a thread that nobody reads
+        except Exception as error:  # noqa: BLE001 - an error of a caller is a finding
             self._note(self._unexpected, f"{threading.current_thread().name} over {protocol}: {error!r}")
         finally:
             channel.close()

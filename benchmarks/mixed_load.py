@@ -72,7 +72,7 @@ def references(stack: LocalStack, bundle: Bundle, seed: int) -> list[Valid]:
 
 
 def _disturb(running: Callers, memory: Memory, stack: LocalStack, redis: RedisServer, seconds: float) -> None:
-    """Wait for `seconds`; at a quarter kill Triton, at the half take Redis away; each comes back."""
+    """Wait for `seconds`; at a quarter kill Triton, at half stop Redis; each is restarted."""
     start = time.monotonic()
 
     def wait(share: float) -> None:

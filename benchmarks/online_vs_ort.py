@@ -1,6 +1,6 @@
 """The whole online path compared with the bundle's ONNX files in a loop of one process.
 
-`online_vs_ort`: ranked ids out, eight calls under way, against ONNX Runtime on the tensors of the same calls:
+`online_vs_ort`: ranked ids out, eight calls in flight, against ONNX Runtime on the tensors of the same calls:
 throughput over throughput. Two kinds of calls count. Of user ids alone, whose texts are the users' profiles: the path
 has most of their vectors from its cache, which a release fills at its start, and the loop, which has none, encodes
 each. And of typed queries that nobody sent before, of which no cache knows anything. The loop has all cores to itself,

@@ -16,7 +16,7 @@ TEXTS_ALONE = 400
 
 
 def measure(bench: Workbench, rounds: int) -> list[Figure]:
-    """`repeat_text_gain`: throughput over throughput, eight calls under way.
+    """`repeat_text_gain`: throughput over throughput, eight calls in flight.
 
     The same for the models alone, without a server, is reported too: no server can gain more from its cache than that.
     """

@@ -1,4 +1,4 @@
-"""The features as they stood just before each event, out of whichever offline store the settings name."""
+"""The features as of just before each event, from the offline store in the settings."""
 
 from pathlib import Path
 

@@ -9,7 +9,7 @@ from polytask import PACKAGES
 
 
 def log_to_stdout() -> None:
-    """Print the log lines of this project and nobody else's, without decoration."""
+    """Print the log lines of this project only, without decoration."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))
     for name in PACKAGES:

@@ -91,7 +91,7 @@ def _done_before(place: Exchange, target: Path, say: Say) -> CameTo | None:
 def _carry_out(
     cluster: Cluster, name: str, document: dict[str, object], say: Say, seconds: float, poll_seconds: float
 ) -> None:
-    """Make the TrainJob, or find it again, and wait for its end; take it away where nobody waits any longer."""
+    """Create the TrainJob, or find the existing one, and wait for its end; delete it if the wait is interrupted."""
     with _told_to_end():
         live = cluster.get(TRAIN_JOB, name)
         if live is not None and (true_condition(live, FAILED) or true_condition(live, COMPLETE)):

@@ -60,7 +60,7 @@ class Nodes:
 def job_name(scenario: str, nodes: Nodes, inputs: Mapping[str, Any]) -> str:
     """A name that is equal for the same inputs, code and number of processes, and for nothing else.
 
-    What a node is given is no part of it: a training that ran out of memory goes on with more.
+    The resources of a node are not part of it: a training that ran out of memory continues with more.
     """
     content = json.dumps([inputs, nodes.count, nodes.processes, nodes.image, code_sha256()], sort_keys=True)
     words = re.sub(r"[^a-z0-9]+", "-", scenario.lower()).strip("-")

@@ -112,7 +112,7 @@ def pipeline(*, name: str, title: str, description: str) -> Callable[[Callable[.
     a command knows the outputs of its own run; on a cluster a pipeline returns nothing.
 
     One of the parameters is called `scenario`; its default is the scenario that the pipeline is compiled for, and
-    `{scenario}` in the default of another stands for that scenario's name.
+    `{scenario}` in the default of another is replaced by that scenario's name.
     """
     return lambda function: Definition(function, name, title, description)
 

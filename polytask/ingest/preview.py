@@ -1,4 +1,4 @@
-"""What a scenario makes of its tables, before anything is trained: rows, labels, texts, and what looks wrong."""
+"""A preview of a scenario on its tables, before training: rows, labels, texts, and warnings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a data set looks like after ingest: how much, how dense, how new, and what is missing."""
+"""Statistics of a data set after ingest: sizes, density, cold users and items, and missing values."""
 
 from pathlib import Path
 from typing import Any

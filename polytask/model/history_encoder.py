@@ -74,7 +74,7 @@ class HistoryEncoder(nn.Module):
         return normed
 
     def newest(self, history: Tensor, item_table: Tensor) -> Tensor:
-        """The state of the newest position alone, (B, d): nobody reads the others of the last block."""
+        """The state of the last position alone, (B, d): the other positions of the last block are not used."""
         states, allowed = self._start(history, item_table)
         *others, last = self.blocks
         assert isinstance(last, Block)

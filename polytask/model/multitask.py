@@ -36,7 +36,7 @@ class Histories(NamedTuple):
         return Histories(self.state[position], self.transition[position])
 
 
-# What a scenario without items has: a state that adds nothing, and no transitions.
+# The history of a scenario without items: a state of zeros, and no transitions.
 NO_HISTORY = Histories(torch.zeros(()), torch.zeros(()))
 NO_TRANSITIONS = TransitionTables(torch.zeros(0), torch.zeros(0))
 

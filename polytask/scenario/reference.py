@@ -49,7 +49,7 @@ def scenario_reference() -> str:
 
 
 def _sections(schema: Schema) -> Iterator[tuple[str, str, Schema]]:
-    """Path, name and schema of each section, each once, at the first place where it stands."""
+    """Path, name and schema of each section, each once, at its first occurrence."""
     seen: set[str] = set()
     waiting: list[tuple[str, str, Schema]] = [("", "", schema)]
     while waiting:

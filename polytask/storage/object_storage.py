@@ -90,7 +90,7 @@ def stored_sha256(files: Any, path: str) -> str | None:
 
 
 def read(files: Any, path: str) -> bytes | None:
-    """What a small file holds, None where there is none."""
+    """The content of a small file, None if there is none."""
     if not files.get_file_info(path).is_file:
         return None
     with files.open_input_stream(path) as content:

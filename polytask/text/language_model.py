@@ -105,7 +105,7 @@ class TextEncoder(nn.Module):
 class LanguageModel:
     """A frozen text encoder with its tokenizer and a cache of vectors on disk.
 
-    `sha256` stands for its weights, configuration, tokenizer and pooled layers; vectors of other ones are never taken
+    `sha256` identifies its weights, configuration, tokenizer and pooled layers; vectors of other ones are never taken
     for its own.
     """
 

@@ -90,7 +90,7 @@ class TextTokenizer:
     def tokens(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64], list[bool]]:
         """As a call, and for each text whether tokens were cut off (B,)."""
         encodings = self._tokenizer.encode_batch_fast(list(texts))  # without places in the text, which nobody reads
-        # Tokenizers that add no mark of their own make nothing of an empty text: then one token stands for it.
+        # Tokenizers without special tokens return no tokens for an empty text: then it is replaced by one token.
         rows = [encoding.ids or [EMPTY_TEXT] for encoding in encodings]
         width = bucket(max((len(row) for row in rows), default=1), self.max_tokens)
         input_ids = np.zeros((len(rows), width), dtype=np.int64)
