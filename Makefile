@@ -50,13 +50,13 @@ $(UV):
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-demo: setup ## Run the whole chain: data, Feast, pipeline, Triton, answers
+demo: setup ## Run the whole chain: data, Feast, pipeline, Triton, recommendations
 	@$(BIN)/polytask demo --scenario $(SCENARIO)
 
-evaluate: setup ## Train three seeds and variants, measure them beside baselines, write a report
+evaluate: setup ## Train three seeds and variants, compare them with baselines, write a report
 	@$(BIN)/polytask evaluate --scenario $(SCENARIO) --report
 
-bench: setup ## Measure what was published by the last demo beside ONNX Runtime, torch and other servers: build/bench.json
+bench: setup ## Compare the last demo's published model with ONNX Runtime, torch and other servers: build/bench.json
 	@$(BIN)/python -m benchmarks --demo build/demo/$(SCENARIO)
 
 serve: setup ## Keep the servers of the last demo up until Ctrl-C

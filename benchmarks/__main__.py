@@ -47,7 +47,7 @@ def main(
     scale: Annotated[float, typer.Option(min=0.001, help="Below 1: shorter loops, to see that it runs.")] = 1.0,
 ) -> None:
     """Measure, print, write."""
-    # In a file the table is as wide as it needs; at 80 columns nobody can read it.
+    # In a file the table is as wide as it needs; it is not readable at 80 columns.
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     chosen = only or list(BENCHMARKS)
     unknown = sorted(set(chosen) - set(BENCHMARKS))

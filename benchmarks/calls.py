@@ -1,4 +1,4 @@
-"""Calls of distinct users with texts that nobody sent before, as the bytes that a client sends and as tensors."""
+"""Calls of distinct users with texts that were not sent before, as the bytes that a client sends and as tensors."""
 
 import string
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from serving.transformer.text.warm_up import common_texts
 
 Tensors = dict[str, NDArray[Any]]
 
-# So many texts of profiles say how long one is.
+# The number of profile texts from which the length of one is estimated.
 PROFILES = 200
 
 
@@ -37,7 +37,7 @@ class UserCall:
     timestamp: int
 
     def message(self, model: str) -> bytes:
-        """The call as a ModelInferRequest that asks for all tasks."""
+        """The call as a ModelInferRequest for all tasks."""
         import tritonclient.grpc as triton
 
         users = np.array([[user] for user in self.users], dtype=np.int64 if isinstance(self.users[0], int) else object)
@@ -87,7 +87,7 @@ class Calls:
         return self.new(calls, batch, texts)
 
     def _next_users(self, batch: int) -> tuple[Any, ...]:
-        """Distinct users, in a random order; everybody has a turn before anybody has another."""
+        """Distinct users, in a random order; every user occurs once before one occurs again."""
         if len(self._users) < batch:
             ids = self._bundle.catalogues[USERS].ids
             self._users = [ids[position] for position in self._random.permutation(len(ids))]
@@ -95,7 +95,7 @@ class Calls:
         return taken
 
     def query(self) -> str:
-        """A query that was not asked before: four letters in it are its number."""
+        """A query that was not sent before: four letters in it are its number."""
         number, letters = next(self._number), []
         for _ in range(4):
             number, digit = divmod(number, 26)
@@ -141,7 +141,7 @@ def tensor_message(
 
 
 def message(model: str, inputs: Sequence[Any], version: str = "", outputs: Sequence[str] = ()) -> bytes:
-    """Inputs of tritonclient as the bytes of a ModelInferRequest; `outputs` empty asks for all."""
+    """Inputs of tritonclient as the bytes of a ModelInferRequest; `outputs` empty requests all."""
     from tritonclient.grpc import service_pb2
 
     request = service_pb2.ModelInferRequest(model_name=model, model_version=version)

@@ -30,9 +30,9 @@ FIRST_PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startT
 # From the start of the page's own request to the frame after the swap, without the time that the recommender took.
 REDRAWS = """performance.getEntriesByName('redraw').map((redraw) => {
   const end = redraw.startTime + redraw.duration;
-  const asked = performance.getEntriesByType('resource').filter((entry) =>
+  const requested = performance.getEntriesByType('resource').filter((entry) =>
     entry.initiatorType === 'fetch' && entry.serverTiming.length && entry.startTime < end).at(-1);
-  return end - asked.startTime - asked.serverTiming[0].duration;
+  return end - requested.startTime - requested.serverTiming[0].duration;
 })"""
 
 
@@ -69,7 +69,7 @@ def measure(bench: Workbench, rounds: int) -> list[Figure]:
     return [
         Figure(
             "console_first_paint_ms",
-            "milliseconds from an address to the first paint of the answered page, nothing cached",
+            "milliseconds from an address to the first paint of the page with recommendations, nothing cached",
             {"desktop": paints},
             bar=FIRST_PAINT_MS,
             bar_is="at most",

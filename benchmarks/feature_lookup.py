@@ -1,4 +1,4 @@
-"""What the transformer's feature look-up costs beside a raw Redis read of the same bytes, for 1 and for 100 users.
+"""The cost of an online feature lookup, compared with a raw Redis read of the same bytes, for 1 and for 100 users.
 
 Raw: one redis-py pipeline of HMGETs, of the keys and fields that Feast wrote, whose values are dropped as they come.
 Both run in turn in this process, on other users each time.

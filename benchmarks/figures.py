@@ -12,8 +12,8 @@ Direction = Literal["at least", "at most"]
 class Figure:
     """What one measurement found. `parts` holds its variants, one value per round each; the worst one counts.
 
-    `bar` None means that there is nothing to meet. `beside` holds variants that explain the figure and do not count,
-    `details` whatever else belongs to it and can be written as JSON.
+    `bar` None means that there is no threshold. `beside` holds variants that explain the figure and do not count,
+    `details` has further values that can be written as JSON.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Figure:
         return middle >= self.bar if self.bar_is == "at least" else middle <= self.bar
 
     def to_dict(self) -> dict[str, Any]:
-        """The figure as it stands in the JSON: the worst part's median, min and max, then all parts."""
+        """The figure as written to the JSON: the worst part's median, min and max, then all parts."""
         content: dict[str, Any] = {
             "what": self.what,
             **spread(self.parts[self.worst]),

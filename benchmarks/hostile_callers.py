@@ -70,7 +70,7 @@ class HostileCallers:
     def _guard(self, work: Callable[..., None], *arguments: Any) -> None:
         try:
             work(*arguments)
-        except Exception as error:  # noqa: BLE001 - a caller that dies is a finding, in a thread that nobody reads
+        except Exception as error:  # noqa: BLE001 - an error of a caller is a finding
             self.broken.append(f"{threading.current_thread().name}: {error!r}")
 
     def _hold(self, address: tuple[str, int], grpc_address: tuple[str, int]) -> None:
@@ -126,7 +126,7 @@ class HostileCallers:
 
 
 def _status(address: tuple[str, int], call: RestCall) -> str:
-    """The status of the response; `closed` where the server closes the connection instead, `late` without an answer."""
+    """The status of the response; `closed` if the server closes the connection instead, `late` without a response."""
     connection = http.client.HTTPConnection(*address, timeout=CALL_SECONDS)
     try:
         connection.request(call.method, call.path, call.body, {"content-type": "application/json", **call.headers})

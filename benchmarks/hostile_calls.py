@@ -1,4 +1,4 @@
-"""Calls that no honest client sends: what the servers must refuse, or answer, without harm to anybody else's calls."""
+"""Calls that no honest client sends: the servers must reject them, or respond, without harm to other clients' calls."""
 
 import gzip
 import json

@@ -46,7 +46,7 @@ def hold_connections(address: tuple[str, int], grpc_address: tuple[str, int], en
 
 
 def leave_early(address: tuple[str, int], body: bytes, after_seconds: float) -> None:
-    """Send a call, or half of it where `after_seconds` is 0, and reset the connection before an answer can come."""
+    """Send a call, or half of it where `after_seconds` is 0, and reset the connection before a response."""
     one = _opened(address, HEAD.replace(b"1000", str(len(body)).encode()) + b"\r\n")
     if one is None:
         return

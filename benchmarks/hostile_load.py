@@ -1,9 +1,9 @@
-"""Good callers together with hostile ones: phases with and without these take turns, and the failures are compared.
+"""Good callers together with hostile ones: phases with and without hostile callers alternate; failures are compared.
 
-Whatever a good call ends with but its right answer is a failure: any status, a wrong answer, no answer in time. The
-control phases show how often that happens on this machine without hostile callers, since both phases meet the same
-neighbours. A call belongs to the phase in which it was sent. A phase begins when every good caller has had an answer
-since the last one ended, so that none pays for another; calls between two phases are not counted.
+A good call without the correct response is a failure: any status, a wrong response, no response in time. The control
+phases measure how often that happens on this machine without hostile callers, since both phases run with the same
+other processes. A call belongs to the phase in which it was sent. A phase begins when every good caller has had a
+response since the last one ended, so that phases are independent; calls between two phases are not counted.
 """
 
 import json
@@ -78,7 +78,7 @@ class HostileOutcome:
         found += [f"defect: {what}, {count} times" for what, count in list(self.defects.items())[:SHOWN]]
         found += [f"broken: {what}" for what in self.broken[:SHOWN]]
         found += [
-            f"memory of {name} grew by {share:.1%}, at most {MEMORY_GROWTH:.0%} is allowed"
+            f"memory of {name} increased by {share:.1%}, at most {MEMORY_GROWTH:.0%} is allowed"
             for name, share in self.memory_growth.items()
             if share > MEMORY_GROWTH
         ]
@@ -86,7 +86,7 @@ class HostileOutcome:
 
 
 class GoodCallers:
-    """Threads that send valid calls, and compare the answers, while a `with` block lasts."""
+    """Threads that send valid calls, and compare the responses, while a `with` block lasts."""
 
     def __init__(self, stack: LocalStack, scenario: Scenario, valid: Sequence[Valid], seed: int) -> None:
         self._stack, self._scenario, self._valid = stack, scenario, valid
@@ -94,7 +94,7 @@ class GoodCallers:
         self._reasons: dict[str, Counter[str]] = {CONTROL: Counter(), HOSTILE: Counter()}
         self.calls = {CONTROL: 0, HOSTILE: 0}
         self.broken: list[str] = []
-        self._answered = [0.0] * len(GOOD)  # when each sent the last call that was answered well
+        self._answered = [0.0] * len(GOOD)  # when each sent the last call with a correct response
         self._lock = threading.Lock()
         self._end = threading.Event()
         self._threads = [
@@ -125,7 +125,7 @@ class GoodCallers:
         self._phase = None
 
     def recover(self, kind: str) -> None:
-        """Return when every caller has had a right answer to a call that it sent after a phase of this kind."""
+        """Return when every caller has had a correct response to a call that it sent after a phase of this kind."""
         start = time.monotonic()
         while min(self._answered) < start:
             if time.monotonic() > start + RECOVERY_SECONDS:
@@ -154,7 +154,7 @@ class GoodCallers:
                     self.calls[phase] += 1
                     if code != "OK" or wrong:
                         self._reasons[phase][f"{code} over {protocol}: {wrong or text}"[:200]] += 1
-        except Exception as error:  # noqa: BLE001 - a caller that dies is a finding, in a thread that nobody reads
+        except Exception as error:  # noqa: BLE001 - an error of a caller is a finding
             self.broken.append(f"{threading.current_thread().name} over {protocol}: {error!r}")
         finally:
             channel.close()

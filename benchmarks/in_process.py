@@ -41,7 +41,7 @@ class InProcess:
         return dict(zip(self._outputs, self._multitask.run(self._outputs, feed), strict=True))
 
     def loop(self, calls: Sequence[dict[str, NDArray[Any]]], pause: float = 0.0) -> Loop:
-        """Answer all calls, each after a pause of so many seconds, which no latency counts."""
+        """Run the model on all calls, each after a pause of `pause` seconds, which no latency includes."""
 
         def one(call: dict[str, NDArray[Any]]) -> float:
             if pause:

@@ -1,6 +1,6 @@
 """How much faster the text encoder is in int8 than in float32, on one thread of a CPU, and how far they agree.
 
-Both are asked the same token ids in turn. Times are CPU time of one thread, so that other programs on the machine take
+Both get the same token ids in turn. Times are CPU time of one thread, so that other programs on the machine take
 no part; the ratios are of the two times of a round. Agreement and loss of metrics are what the gate found at export.
 """
 

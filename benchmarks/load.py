@@ -1,7 +1,7 @@
-"""Closed-loop load: so many calls are always under way, and each is answered before the next one takes its place.
+"""Closed-loop load: a fixed number of calls is always in flight, and a new call is sent when one has completed.
 
-The calls are bytes that were made beforehand, and the answers are not decoded, so that the client costs little. It is a
-process of its own, which shares the machine with the server, and that counts against the server.
+The calls are bytes that were built beforehand, and the responses are not decoded, so that the client costs little. It
+is a process of its own, which shares the machine with the server, and that counts against the server.
 """
 
 import http.client
@@ -25,7 +25,7 @@ TIMEOUT_SECONDS = 60
 
 @dataclass(frozen=True)
 class Loop:
-    """Seconds from the first call to the last answer, and the seconds of each call."""
+    """Seconds from the first call to the last response, and the seconds of each call."""
 
     seconds: float
     latencies: tuple[float, ...]
@@ -53,11 +53,11 @@ class LoadGenerator:
         self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
 
     def grpc(self, target: str, calls: Sequence[bytes], concurrency: int) -> Loop:
-        """Send ModelInfer messages to `host:port`. Raises ServingError for the first answer that is an error."""
+        """Send ModelInfer messages to `host:port`. Raises ServingError for the first error."""
         return self._pool.submit(grpc_loop, target, list(calls), concurrency).result()
 
     def http(self, url: str, calls: Sequence[bytes], concurrency: int) -> Loop:
-        """POST bodies to `url`. Raises ServingError for the first answer that is not 200."""
+        """POST bodies to `url`. Raises ServingError for the first status that is not 200."""
         return self._pool.submit(http_loop, url, list(calls), concurrency).result()
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ def grpc_loop(target: str, calls: Sequence[bytes], concurrency: int) -> Loop:
 
 
 def http_loop(url: str, calls: Sequence[bytes], concurrency: int) -> Loop:
-    """See `LoadGenerator.http`; in this process, one thread with a connection of its own per call under way."""
+    """See `LoadGenerator.http`; in this process, one thread with a connection of its own per call in flight."""
     place = urlsplit(url)
     mine = local()
 

@@ -14,7 +14,7 @@ SHARE = 0.2
 
 
 class Memory:
-    """Samples while a `with` block lasts; `processes` give process ids, None while one is away."""
+    """Samples while a `with` block lasts; `processes` return process ids, None while one is down."""
 
     def __init__(self, processes: Mapping[str, Callable[[], int | None]]) -> None:
         self._processes = processes
@@ -66,7 +66,7 @@ def family(process: int) -> list[int]:
 
 
 def resident_kib(process: int) -> int:
-    """The memory that is a process's own or shared with others, 0 for one that is gone."""
+    """The memory that is a process's own or shared with others, 0 for one that has ended."""
     try:
         return int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1]) * PAGE_KIB
     except (OSError, IndexError):

@@ -1,4 +1,4 @@
-"""Callers that send a mixed load over gRPC and REST until they are told to stop, and what became of their calls."""
+"""Callers that send a mixed load over gRPC and REST until they are stopped, and the outcomes of their calls."""
 
 import random
 import threading
@@ -42,25 +42,25 @@ class Outcome:
     outages: list[str]
     slowest_seconds: float
     memory_growth: dict[str, float] = field(default_factory=dict)
-    answered: dict[str, int] = field(default_factory=dict)  # valid calls answered, by protocol
+    answered: dict[str, int] = field(default_factory=dict)  # valid calls with a correct response, by protocol
 
     def failures(self) -> list[str]:
         """What did not hold; empty where all did."""
-        found = [f"wrong answer: {text}" for text in self.wrong[:SHOWN]]
+        found = [f"wrong response: {text}" for text in self.wrong[:SHOWN]]
         found += [f"unexpected: {text}" for text in self.unexpected[:SHOWN]]
         found += [
-            f"memory of {name} grew by {share:.1%}, at most {MEMORY_GROWTH:.0%} is allowed"
+            f"memory of {name} increased by {share:.1%}, at most {MEMORY_GROWTH:.0%} is allowed"
             for name, share in self.memory_growth.items()
             if share > MEMORY_GROWTH
         ]
         if not self.counts.get(VALID, {}).get("OK"):
-            found.append("no valid call was answered")
-        found += [f"no valid call was answered over {name}" for name, count in self.answered.items() if not count]
+            found.append("no valid call succeeded")
+        found += [f"no valid call succeeded over {name}" for name, count in self.answered.items() if not count]
         return found
 
 
 def ask(target: str, message: bytes, seconds: float = 30.0) -> bytes:
-    """One call, its answer as bytes."""
+    """Send one call and return its response as bytes."""
     import grpc
 
     with grpc.insecure_channel(target) as channel:
@@ -136,7 +136,7 @@ class Callers:
                     self._send_and_cancel(channel, chooser.choice(self._valid), after)
                 else:
                     self._send_valid(channel, chooser.choice(self._valid), protocol)
-        except Exception as error:  # noqa: BLE001 - a caller that dies is a finding, in a thread that nobody reads
+        except Exception as error:  # noqa: BLE001 - an error of a caller is a finding
             self._note(self._unexpected, f"{threading.current_thread().name} over {protocol}: {error!r}")
         finally:
             channel.close()
@@ -148,7 +148,7 @@ class Callers:
             with self._lock:
                 self._counts[VALID]["OK, degraded"] += 1
             if sent > self._away:
-                self._note(self._unexpected, f"valid call over {protocol}: degraded while nothing was away")
+                self._note(self._unexpected, f"valid call over {protocol}: degraded while all services were available")
         elif code == "OK":
             with self._lock:
                 self._answered[protocol] += 1
@@ -181,9 +181,9 @@ class Callers:
             self._counts[kind][code] += 1
             self._slowest = max(self._slowest, took)
         if took >= limit:
-            self._note(self._unexpected, f"{kind} call: no answer within {limit:g} s")
+            self._note(self._unexpected, f"{kind} call: no response within {limit:g} s")
         elif code in TRY_AGAIN and code != "RESOURCE_EXHAUSTED" and start > self._away:
-            self._note(self._unexpected, f"{kind} call: {code} while nothing was away: {text}")
+            self._note(self._unexpected, f"{kind} call: {code} while all services were available: {text}")
         return code, text, answer
 
     def _note(self, place: list[str], text: str) -> None:

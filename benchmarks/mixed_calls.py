@@ -1,4 +1,4 @@
-"""The calls of a mixed load, and whether an answer is right: valid ones have a reference, malformed ones a field."""
+"""The calls of a mixed load and checks of the responses: valid ones have a reference, malformed ones a field."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ QUERIES = ("", "", "a scary ghost story", "a light-hearted comedy", "something f
 
 @dataclass(frozen=True)
 class Valid:
-    """A call with the answer that is right for it, tensors by name."""
+    """A call with its correct response, tensors by name."""
 
     message: bytes
     users: tuple[Any, ...]
@@ -96,7 +96,7 @@ def tensors_of(response: bytes) -> dict[str, NDArray[Any]]:
 
 
 def differences(scenario: Scenario, got: Mapping[str, NDArray[Any]], right: Mapping[str, NDArray[Any]]) -> list[str]:
-    """How an answer differs from the right one; empty where it does not.
+    """The differences of a response from the correct one; empty if there are none.
 
     Scores may differ by `TOLERANCE`, and entries whose scores lie that close may have changed places.
     """

@@ -1,4 +1,4 @@
-"""One call of a mixed load over gRPC or over REST: the code it ends with, in the names of gRPC, and its answer."""
+"""One call of a mixed load over gRPC or over REST: the code it ends with, in the names of gRPC, and its response."""
 
 import http.client
 import json
@@ -16,7 +16,7 @@ from benchmarks.load import METHOD
 from benchmarks.mixed_calls import tensors_of
 
 Tensors = Mapping[str, NDArray[Any]]
-# Code, the text of a refusal, the tensors of an answer.
+# Code, the text of a refusal, the tensors of a response.
 Ended = tuple[str, str, Tensors]
 CODES = {
     200: "OK",
@@ -131,7 +131,7 @@ class RestChannel:
 
 
 def rest_body(message: bytes) -> bytes:
-    """A message of raw tensors as the JSON body of the same call. Raises ValueError where JSON cannot say the same."""
+    """A message of raw tensors as the JSON body of the same call. Raises ValueError if JSON cannot represent it."""
     from tritonclient.grpc import service_pb2
 
     request = service_pb2.ModelInferRequest.FromString(message)
@@ -144,7 +144,7 @@ def rest_body(message: bytes) -> bytes:
 
 
 def in_json(message: bytes) -> bool:
-    """Whether the JSON body says the same as a message: not where its bytes are what is wrong with it."""
+    """Whether the JSON body is equivalent to a message: it is not if the bytes of the message are malformed."""
     try:
         rest_body(message)
     except (ValueError, struct.error):

@@ -4,9 +4,9 @@ Every third caller speaks REST, the others gRPC.
     python -m benchmarks.mixed_load --seconds 600
     python -m benchmarks.mixed_load --seconds 600 --hostile
 
-Every answer is compared with a reference that was asked for beforehand, one call at a time. What must hold: no wrong
-answer, malformed calls refused by the name of their field, valid ones answered, or refused with a code that says "try
-again" while a part is away; nothing hangs, neither server ends by itself, and memory stays flat.
+Every response is compared with a reference that was requested beforehand, one call at a time. Pass criteria: no wrong
+response; malformed calls are rejected with the name of their field; valid ones succeed, or are rejected with a
+retryable code while a service is down; nothing hangs, neither server ends by itself, and memory does not increase.
 """
 
 import json
@@ -63,7 +63,7 @@ def mixed_load(
 
 
 def references(stack: LocalStack, bundle: Bundle, seed: int) -> list[Valid]:
-    """Valid calls with their right answers, asked one after the other while nothing else is under way."""
+    """Valid calls with their correct responses, requested one after the other while nothing else is in flight."""
     moment = int(time.time())
     return [
         Valid(message, users, tensors_of(ask(stack.grpc_url, message)))
@@ -72,7 +72,7 @@ def references(stack: LocalStack, bundle: Bundle, seed: int) -> list[Valid]:
 
 
 def _disturb(running: Callers, memory: Memory, stack: LocalStack, redis: RedisServer, seconds: float) -> None:
-    """Wait for `seconds`; at a quarter kill Triton, at the half take Redis away; each comes back."""
+    """Wait for `seconds`; at a quarter kill Triton, at half stop Redis; each is restarted."""
     start = time.monotonic()
 
     def wait(share: float) -> None:
@@ -128,7 +128,8 @@ def main(
         for code, count in codes.items():
             table.add_row(kind, code, str(count))
     console.print(table)
-    console.print(f"valid calls answered: {', '.join(f'{n} over {name}' for name, n in outcome.answered.items())}")
+    succeeded = ", ".join(f"{count} over {name}" for name, count in outcome.answered.items())
+    console.print(f"valid calls succeeded: {succeeded}")
     for name, share in outcome.memory_growth.items():
         console.print(f"memory of {name}: {share:+.1%} after warm-up")
     console.print(f"slowest call: {outcome.slowest_seconds:.2f} s; wrote {out}")

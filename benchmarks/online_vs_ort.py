@@ -1,6 +1,6 @@
-"""The whole online path beside the bundle's ONNX files in a loop of one process.
+"""The whole online path compared with the bundle's ONNX files in a loop of one process.
 
-`online_vs_ort`: ranked ids out, eight calls under way, against ONNX Runtime on the tensors of the same calls:
+`online_vs_ort`: ranked ids out, eight calls in flight, against ONNX Runtime on the tensors of the same calls:
 throughput over throughput. Two kinds of calls count. Of user ids alone, whose texts are the users' profiles: the path
 has most of their vectors from its cache, which a release fills at its start, and the loop, which has none, encodes
 each. And of typed queries that nobody sent before, of which no cache knows anything. The loop has all cores to itself,
@@ -28,7 +28,7 @@ CONCURRENCY = 8
 # Calls of one round, by their number of users.
 CALLS = {1: 400, 16: 64}
 CALLS_ALONE = 100
-# About what passes between two calls of one caller who asks one at a time, for the process that runs the models.
+# About the idle time of the process that runs the models between two calls of one sequential client.
 PAUSE_SECONDS = 0.005
 KNOWN_TEXTS = 8
 # So many rows of a trial are compared.
@@ -98,7 +98,7 @@ def _rates(
 def _added(bench: Workbench, rounds: int) -> Figure:
     """One call at a time, with a new text, which both sides encode, or a known one, which neither does.
 
-    The loop has no pauses, which a server that waits for its next call has: what they cost the models stands beside it.
+    The loop has no pauses, which a server that waits for its next call has: their cost for the models is reported too.
     """
     size = bench.size(CALLS_ALONE, least=4)
     ways = [InProcess(bench.published, bench.contract, 1, threads) for threads in sorted({1, bench.cores})]
@@ -150,5 +150,5 @@ def _p50(ways: Sequence[InProcess], feeds: Sequence[dict[str, NDArray[Any]]], pa
 
 
 def send(bench: Workbench, calls: Sequence[UserCall], concurrency: int) -> Loop:
-    """Ask the transformer all calls, so many at a time."""
+    """Send all calls to the transformer, `concurrency` at a time."""
     return bench.load.grpc(bench.stack.grpc_url, [call.message(MODEL_NAME) for call in calls], concurrency)

@@ -1,4 +1,4 @@
-"""One request through text encoder and multi-task model: ONNX Runtime beside torch in eager mode.
+"""One request through text encoder and multi-task model: ONNX Runtime compared with torch in eager mode.
 
 CPU time of one thread, so that other programs on the machine take no part.
 """

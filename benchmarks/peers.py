@@ -1,7 +1,7 @@
-"""Triton beside KServe's own Python predictor and LitServe: the same ONNX files, the same tensors in and out.
+"""Triton compared with KServe's own Python predictor and LitServe: the same ONNX files, the same tensors in and out.
 
-All three servers are up all the time and are asked in turn, a call with a new text each, at several numbers of calls
-under way. Each has all cores: Triton by two threads of a call, the peers by a call on each core.
+All three servers are up all the time and are measured in turn, a call with a new text each, at several numbers of calls
+in flight. Each has all cores: Triton by two threads of a call, the peers by a call on each core.
 """
 
 import os
@@ -33,7 +33,7 @@ TRITON, KSERVE, LITSERVE = "Triton", "KServe predictor", "LitServe"
 
 
 def measure(bench: Workbench, rounds: int) -> list[Figure]:
-    """`peers`: Triton's throughput over that of each peer at eight calls under way; the curves are in the details."""
+    """`peers`: Triton's throughput over that of each peer at eight calls in flight; the curves are in the details."""
     size = bench.size(CALLS, least=2 * COMPARED_AT)
     texts = [bench.calls.tensors(call, bench.reader) for call in bench.calls.new(size, 1)]
     version = bench.contract.model_version
@@ -69,7 +69,7 @@ def measure(bench: Workbench, rounds: int) -> list[Figure]:
     curves = {name: _curve({count: loops[name, count] for count in CONCURRENCIES}) for name in senders}
     plot(curves, bench.out / "peers.svg")
     parts = {f"against {name}": ratios(at[TRITON], at[name]) for name in (KSERVE, LITSERVE)}
-    what = f"Triton's throughput over that of other servers, tensors in and out, {COMPARED_AT} calls under way"
+    what = f"Triton's throughput over that of other servers, tensors in and out, {COMPARED_AT} calls in flight"
     return [Figure("peers", what, parts, BAR, details={"curves": curves})]
 
 
@@ -142,7 +142,7 @@ def _curve(loops: Mapping[int, Sequence[Loop]]) -> list[dict[str, float]]:
 
 
 def plot(curves: Mapping[str, list[dict[str, float]]], path: Path) -> None:
-    """Throughput against p99 of every server, as SVG; the numbers at the points are the calls under way."""
+    """Throughput against p99 of every server, as SVG; the numbers at the points are the calls in flight."""
     from matplotlib.figure import Figure as Plot
 
     drawn = Plot(figsize=(6, 4), layout="constrained")

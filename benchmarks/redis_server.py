@@ -26,7 +26,7 @@ def find_redis() -> Path:
 
 class RedisServer(ServerProcess):
     """Redis without persistence on `port`, a free one where None. `restart` keeps the port and loses the data, unless
-    `keep_data`: then the data lies in `folder` between a stop and the next start.
+    `keep_data`: then the data is stored in `folder` between a stop and the next start.
     """
 
     stop_seconds = 5.0

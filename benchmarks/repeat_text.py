@@ -1,4 +1,4 @@
-"""What keeping text vectors gains: traffic of which nine texts in ten were sent before, beside traffic of new texts."""
+"""The gain of the text vector cache: traffic with nine of ten texts sent before, compared with traffic of new texts."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,9 +16,9 @@ TEXTS_ALONE = 400
 
 
 def measure(bench: Workbench, rounds: int) -> list[Figure]:
-    """`repeat_text_gain`: throughput over throughput, eight calls under way.
+    """`repeat_text_gain`: throughput over throughput, eight calls in flight.
 
-    Beside it stands the same for the models alone, without a server: no server can gain more from its cache than that.
+    The same for the models alone, without a server, is reported too: no server can gain more from its cache than that.
     """
     known = [bench.calls.query() for _ in range(KNOWN_TEXTS)]
     parts = {}

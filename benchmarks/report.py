@@ -1,4 +1,4 @@
-"""What was measured, as a table for people and as JSON for programs."""
+"""The results of the measurements, as a table for people and as JSON for programs."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""One model for three tasks beside a model for each: what an answer to all of them costs.
+"""One model for three tasks compared with a model for each: the cost of predictions for all of them.
 
 The models of one task have the architecture and the sizes of the bundle's, and random weights: the cost knows no
 difference. Each has a text encoder of its own to run, as separate services would. CPU time of one thread.

@@ -28,7 +28,7 @@ DEADLINE_SECONDS = 30.0
 
 
 class Workbench:
-    """Opens what is asked for when it is asked for, and closes it at the end of the `with` block.
+    """Opens each resource on first use, and closes it at the end of the `with` block.
 
     `published` is a bundle, `store` the feature store whose sources fill Redis, `checkpoint` the trained model (None
     where there is none), `out` the folder for logs and plots. `scale` below 1 shortens every loop: that shows that the
@@ -64,7 +64,7 @@ class Workbench:
         """The folder of the trained model. Raises DataError where there is none."""
         if self._checkpoint is None:
             raise DataError(
-                "the trained model is missing beside the bundle; run `make demo` first, or name --checkpoint"
+                "the trained model is missing next to the bundle; run `make demo` first, or name --checkpoint"
             )
         return self._checkpoint
 

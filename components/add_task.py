@@ -1,4 +1,4 @@
-"""One more task on the live version, whose weights and answers stay as they are."""
+"""One more task on the live version, whose weights and outputs stay bit-identical."""
 
 from kfp import dsl
 

@@ -17,7 +17,7 @@ def batch_recommend(
     output: str = "",
     registry: str = "",
 ) -> None:
-    """Ask the live version for every user of its catalogue, with the features that the online store has now.
+    """Run the live version for every user of its catalogue, with the current features of the online store.
 
     Args:
         scenario: Name of a scenario in the image, or path of a scenario file.
@@ -25,9 +25,9 @@ def batch_recommend(
         feature_store: Folder with the feature_store.yaml that serving reads.
         recommendations: Parquet file with the columns user, task, rank, id, score and title.
         tasks: Names of tasks with commas between them; empty for all.
-        k: How many answers of a task a user gets at most.
-        users_at_once: How many users are asked at a time, which bounds the memory.
-        output: Path where the same file is put too; empty where the artefact is enough.
+        k: The largest number of entries of a task per user.
+        users_at_once: The number of users per batch, which bounds the memory.
+        output: Path of a copy of the same file; empty if the artefact is enough.
         registry: See `compare`.
     """
     import shutil

@@ -14,7 +14,7 @@ def build_training_set(
     tables: dsl.Input[dsl.Dataset],
     training_set: dsl.Output[dsl.Dataset],
 ) -> None:
-    """Join to every interaction the features as they stood just before it, and check for leaks and lost rows.
+    """Join to every interaction the features as of just before it, and check for leaks and lost rows.
 
     Args:
         scenario: Name of a scenario in the image, or path of a scenario file.

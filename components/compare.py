@@ -1,4 +1,4 @@
-"""Step 6: the candidate beside its gate baselines and the live model."""
+"""Step 6: compare the candidate with its gate baselines and the live model."""
 
 from kfp import dsl
 
@@ -20,7 +20,7 @@ def compare(
     inference_service: str = "recommender",
     bundle: dsl.Input[dsl.Model] = None,
 ) -> None:
-    """Ask the live model the same test requests and write the verdict, which `gate` carries out.
+    """Evaluate the live model on the same test requests and write the verdict, which `gate` enforces.
 
     Args:
         scenario: Name of a scenario in the image, or path of a scenario file.

@@ -31,7 +31,7 @@ def deploy(
         inference_service: Its name.
         strategy: recreate, rolling, canary or shadow.
         registry: See `compare`.
-        scenario: Name or path of the scenario whose `retention` says which old versions are removed afterwards; empty
+        scenario: Name or path of the scenario whose `retention` selects the old versions to remove afterwards; empty
             for none.
 
     Returns:

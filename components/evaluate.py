@@ -1,4 +1,4 @@
-"""Step 5: how good the model is, beside its baselines."""
+"""Step 5: measure the model and its baselines."""
 
 from kfp import dsl
 
@@ -28,7 +28,7 @@ def evaluate(
         evaluation: JSON with metrics and baselines per split and task.
         metrics: The model's test metrics of all tasks, for comparing runs in the user interface.
         report: The report of this model: intervals, slices, calibration, queries and examples.
-        bundle: Of a model that grew out of a version: its bundle, whose tasks and catalogues it has.
+        bundle: Of a model that updates a version: its bundle, whose tasks and catalogues it has.
 
     Returns:
         The names of the tasks, each of which `show_task` shows.

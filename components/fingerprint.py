@@ -1,4 +1,4 @@
-"""Step 0: what all later steps depend on beside their inputs."""
+"""Step 0: what all later steps depend on in addition to their inputs."""
 
 from kfp import dsl
 
@@ -11,7 +11,7 @@ def fingerprint(scenario: str, code_version: str) -> str:
 
     Args:
         scenario: Name of a scenario in the image, or path of a scenario file.
-        code_version: What tells one code from another where that is not the image.
+        code_version: Identifier of the code if the image does not identify it.
 
     Returns:
         A checksum, the `code_version` of the later steps.

@@ -1,4 +1,4 @@
-"""The last step of every pipeline on a cluster, whatever came of the others: tell how it ended."""
+"""The last step of every pipeline on a cluster, whether the others failed or not: report the outcome."""
 
 from kfp import dsl
 

@@ -1,4 +1,4 @@
-"""Beside the chain: one task's test metrics and charts, as artefacts of its own."""
+"""In addition to the chain: one task's test metrics and charts, as artefacts of its own."""
 
 from kfp import dsl
 

@@ -1,4 +1,4 @@
-"""Step 10: does what was published answer?"""
+"""Step 10: a smoke test of the published model."""
 
 from kfp import dsl
 
@@ -13,14 +13,14 @@ def smoke(
     inference_service: str = "recommender",
     strategy: str = "rolling",
 ) -> None:
-    """Ask for every task: the InferenceService where one serves it, else the published ONNX files in this process.
+    """Request every task from the InferenceService if one serves it, else from the ONNX files in this process.
 
     Args:
         published: The published folder, as `deploy` returns it.
         storage_uri: As for `deploy`; empty where no InferenceService serves the folder.
         namespace: Namespace of the InferenceService.
         inference_service: Its name.
-        strategy: As for `deploy`. A shadow answers nobody but the deploy step itself, which has asked it.
+        strategy: As for `deploy`. A shadow has been tested by the deploy step, and gets no requests.
     """
     from pathlib import Path
 

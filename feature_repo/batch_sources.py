@@ -10,7 +10,7 @@ from feast.data_source import DataSource
 from feature_repo.sources import STAMP, source_file
 from polytask.errors import DataError
 
-# Whoever asks Spark for a time without a zone is answered in the session's: all stamps here are UTC.
+# Spark returns a time without a zone in the zone of the session: all timestamps here are UTC.
 SPARK_CONF = {"spark.sql.session.timeZone": "UTC", "spark.ui.showConsoleProgress": "false"}
 
 Settings = Mapping[str, Any]
@@ -21,7 +21,7 @@ def batch_source(offline: Settings, project: str, folder: Path, view: str) -> Da
 
     DuckDB and stores that are named by their class read the Parquet file below `folder` that `write_sources` writes;
     Spark reads it too, so its workers have to see the folder. Postgres and Snowflake read a table `<project>_<view>`
-    with the columns of that file, which is loaded by whoever runs them. Raises DataError for another store.
+    with the columns of that file, which the operator of the store loads. Raises DataError for another store.
     """
     kind = str(offline["type"])
     make = _file if kind.endswith("OfflineStore") else _KINDS.get(kind)

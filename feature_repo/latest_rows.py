@@ -18,7 +18,7 @@ from feature_repo.parquet_rows import RowsJob, quoted, rows_of
 class LatestRows(RowsJob):
     """The newest row of each entity from `first` to `last`, both included; of two of one time the later in the file.
 
-    It reads the file when its result is asked for: an Arrow table of the columns `keys`, `features` and `time`.
+    The file is read when the result is requested: an Arrow table of the columns `keys`, `features` and `time`.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class LatestRows(RowsJob):
 
     @property
     def metadata(self) -> RetrievalMetadata:
-        """What was asked."""
+        """The request: features, keys and time range."""
         return RetrievalMetadata(self._features, self._keys, self._first, self._last)
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:

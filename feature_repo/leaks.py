@@ -27,7 +27,7 @@ class LeakCheck:
         self._expired = (age > pd.Timedelta(days=scenario.features.history_ttl_days)).to_numpy()
         self._limits = {HISTORY: scenario.features.history_length, SEEN: scenario.features.exclude_length}
         self._keys = events[scenario.items.key].to_numpy()
-        # Numbers stand for themselves; texts are told apart by the number of their first appearance.
+        # Numbers are used as they are; strings are identified by the number of their first appearance.
         self._distinct = None if self._keys.dtype.kind == "i" else pa.array(pd.unique(self._keys))
         self._items = self._numbers(pa.array(self._keys))
         self._rows = 0

@@ -51,7 +51,7 @@ class AsofDuckDBOfflineStore(OfflineStore):
     ) -> RetrievalJob:
         """For each entity row, in order, the newest feature row at or before its time that the view's TTL lets live.
 
-        Raises DataError for what Feast can ask and this does not do: see the messages.
+        Raises DataError for arguments of Feast that are not supported: see the messages.
         """
         if not isinstance(entity_df, pd.DataFrame) or ENTITY_TIME not in entity_df:
             raise DataError(f"the entity rows are to be a data frame with the column {ENTITY_TIME!r}")
@@ -86,7 +86,7 @@ class AsofDuckDBOfflineStore(OfflineStore):
 
 
 class AsofJoin(RowsJob):
-    """The join of some entity rows; it runs when its result is asked for."""
+    """The join of some entity rows; it runs when its result is requested."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class AsofJoin(RowsJob):
 
     @property
     def metadata(self) -> RetrievalMetadata:
-        """What was asked."""
+        """The request: features, keys and time range."""
         times = self._entities[ENTITY_TIME]
         keys = [column for column in self._entities.columns if column != ENTITY_TIME]
         return RetrievalMetadata(self._references, keys, times.min().to_pydatetime(), times.max().to_pydatetime())
@@ -143,7 +143,7 @@ class AsofJoin(RowsJob):
             return connection.execute(query, parameters).to_arrow_table()
 
     def _columns(self, view: FeatureView) -> dict[str, str]:
-        """The features that are asked of a view, each with its column in the file."""
+        """The requested features of a view, each with its column in the file."""
         prefix = f"{view.projection.name_to_use()}:"
         names = [one.removeprefix(prefix) for one in self._references if one.startswith(prefix)]
         return {name: _column(view, name) for name in names}

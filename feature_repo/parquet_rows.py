@@ -1,4 +1,4 @@
-"""Rows of a Parquet file by their number, in the order they are asked for, with no more of the file in memory."""
+"""Rows of a Parquet file by their number, in the requested order, with no more of the file in memory."""
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ class RowsJob(RetrievalJob):
 
     @property
     def full_feature_names(self) -> bool:
-        """Never: two views with a feature of one name are not told apart."""
+        """Never: two views with a feature of one name are not distinguished."""
         return False
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
@@ -27,14 +27,14 @@ class RowsJob(RetrievalJob):
 def rows_of(path: str, columns: list[str], numbers: pa.ChunkedArray) -> pa.Table:
     """Row `numbers[n]` of the file as row n, for int64 `numbers` (n,); a row of nulls where the number is null.
 
-    Only the row groups that hold them are read, one after the other; numbers that ascend, as those of a file in the
-    order of what asks, are not sorted.
+    Only the row groups that hold them are read, one after the other; ascending numbers, as of a file in the requested
+    order, are not sorted.
     """
     with pq.ParquetFile(path) as file:
         metadata = file.metadata
         sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
         wanted = numbers.fill_null(-1).to_numpy().astype("int64")
-        # A row without a number stays beside the one before it.
+        # A row without a number stays next to the one before it.
         near = np.maximum.accumulate(wanted)
         order = None
         if ((wanted >= 0) & (wanted < near)).any():

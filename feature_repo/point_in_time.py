@@ -1,4 +1,4 @@
-"""The features as they stood just before each event, out of whichever offline store the settings name."""
+"""The features as of just before each event, from the offline store in the settings."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ class PointInTimeJoin:
             returned = joined[EVENT_ID].to_pandas()
             if not np.array_equal(returned.to_numpy(), sent[EVENT_ID].to_numpy()):
                 check_same_rows(sent[EVENT_ID], returned, self._name)
-                # A store may answer in any order; to copy all arrays once more takes as long as many a join.
+                # A store may return rows in any order; copying all arrays again can take as long as the join.
                 order = pd.Series(returned.index, index=returned)[sent[EVENT_ID]].to_numpy()
                 joined = joined.take(pa.array(order))
             for view in self._on_demand:

@@ -99,7 +99,7 @@ def _open(folder: Path, config: RepoConfig | None = None) -> FeatureStore:
 
 @contextmanager
 def known_warnings_ignored() -> Iterator[None]:
-    """Silence what Feast and ibis say on every call and nobody here can mend."""
+    """Silence the warnings of Feast and ibis on every call, which this project cannot fix."""
     with warnings.catch_warnings():
         # On-demand views are slow offline: training_set.py bounds that.
         warnings.filterwarnings("ignore", message="On demand feature view", category=RuntimeWarning)

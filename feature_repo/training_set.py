@@ -1,4 +1,4 @@
-"""The training set: one row per interaction with the features as they stood just before it, out of Feast."""
+"""The training set: one row per interaction with the features as of just before it, out of Feast."""
 
 import logging
 from pathlib import Path

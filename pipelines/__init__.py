@@ -1,1 +1,1 @@
-"""Pipelines wire steps together; beside them what runs and compiles them."""
+"""Pipelines that connect steps, and the code that runs and compiles them."""

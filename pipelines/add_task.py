@@ -10,7 +10,7 @@ from pipelines.steps.publish_steps import publish_steps
 @pipeline(
     name="add-task",
     title="Add a task",
-    description="Trains one more task on the live model; its other answers keep every bit, and the gate decides.",
+    description="Trains one more task on the live model; its other outputs stay bit-identical, and the gate decides.",
 )
 def add_task(
     scenario: str = "movielens",

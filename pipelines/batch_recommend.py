@@ -7,7 +7,7 @@ from pipelines.steps.definition import pipeline, step
 @pipeline(
     name="batch-recommend",
     title="Recommend to all users",
-    description="Asks the live model for every user and writes one Parquet table; meant for a schedule.",
+    description="Runs the live model for every user and writes one Parquet table; meant for a schedule.",
 )
 def batch_recommend(
     scenario: str = "movielens",
@@ -41,5 +41,5 @@ def batch_recommend(
         output=output,
         registry=registry,
     )
-    # What the online store holds and which model is live stand in no input.
+    # No input records the content of the online store or which model is live.
     step(table, "Recommend to all users", "model", again=True, cached=False)

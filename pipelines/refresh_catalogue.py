@@ -31,7 +31,7 @@ def refresh_catalogue(
         feature_store: Folder of the feature store (feature_store.yaml, registry).
         registry_dir: Folder that models are published to; its live version is the one that grows.
         items: Path of an items table (.parquet or .csv); empty for the scenario's source as it is now.
-        code_version: What tells one code from another where that is not the image: on a local run, a checksum.
+        code_version: Identifier of the code if the image does not identify it: on a local run, a checksum.
         feature_store_settings: A feature_store.yaml with the registry and the online store to use; by default both are
             files of `feature_store`.
         storage_uri: Address of `registry_dir` for the cluster (s3://..., pvc://...); empty without an InferenceService.
@@ -39,7 +39,7 @@ def refresh_catalogue(
         strategy: How it changes to the new model: recreate, rolling, canary or shadow.
         registry: Address of Kubeflow Model Registry; empty where the registry is in `registry_dir`.
     """
-    # The gate asks for the test events, as the source has them now.
+    # The gate requires the test events, as the source has them now.
     data = data_steps(scenario, code_version, feature_store, feature_store_settings)
     rows = data.rows.outputs["training_set"]
     grown = refresh_items(

@@ -8,7 +8,7 @@ from pipelines.steps.definition import pipeline, step
 @pipeline(
     name="refresh-features",
     title="Refresh features",
-    description="Ingests the source anew and brings the feature store up to date; meant for a schedule.",
+    description="Ingests the source again and brings the feature store up to date; meant for a schedule.",
 )
 def refresh_features(
     scenario: str = "movielens",
@@ -22,7 +22,7 @@ def refresh_features(
     Args:
         scenario: Name of a scenario in the image, or path of a scenario file.
         feature_store: Folder of the feature store (feature_store.yaml, registry).
-        code_version: What tells one code from another where that is not the image: on a local run, a checksum.
+        code_version: Identifier of the code if the image does not identify it: on a local run, a checksum.
         feature_store_settings: A feature_store.yaml with the registry and the online store to use; by default both are
             files of `feature_store`.
         late_hours: How long an event may take to arrive: rows so much older than the newest known are written again.

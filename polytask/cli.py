@@ -27,11 +27,11 @@ from polytask.renamed import new_option
 COMMANDS = "polytask.commands"
 EXIT_CODES = "Exit codes: 0 done, 1 an error, which one line explains, 2 a wrong command line, 130 Ctrl-C, 143 SIGTERM."
 WRONG_COMMAND_LINE, STOPPED = 2, 130
-# What the commands are for, in the order of the help; what stands nowhere comes last.
+# The commands by purpose, in the order of the help; a command without a panel is listed last.
 PANELS = {
     "Start": ("demo", "sample-data", "check", "doctor"),
-    "Ask": ("serve", "recommend", "explain", "console"),
-    "Judge and grow": ("evaluate", "models", "add-task", "refresh-catalogue", "fine-tune", "forget"),
+    "Serve": ("serve", "recommend", "explain", "console"),
+    "Evaluate and update": ("evaluate", "models", "add-task", "refresh-catalogue", "fine-tune", "forget"),
     "Pipelines and clusters": ("run", "compile", "submit", "render", "rollout"),
 }
 OTHERS = "Other commands"
@@ -40,11 +40,11 @@ _PLACE = {name: place for place, name in enumerate(_PANEL)}
 HELP = """One shared language-model encoder, many recommendation tasks.
 
 Examples:
-  polytask demo                 from data to printed answers
-  polytask serve                servers and a web page, kept up
-  polytask recommend --user 42  ask them
-  polytask check --scenario x   whether a scenario fits its tables
-  polytask doctor               what this machine lacks
+  polytask demo                 run the whole chain, from data to recommendations
+  polytask serve                run the servers and a web page until Ctrl-C
+  polytask recommend --user 42  request recommendations from the servers
+  polytask check --scenario x   validate a scenario against its tables
+  polytask doctor               list the requirements that this machine does not meet
 """
 
 
@@ -174,7 +174,7 @@ def _add_unavailable(app: typer.Typer, name: str, missing: MissingPackageError) 
 
 
 def main() -> None:
-    """Run the command line; errors that a person can mend are printed in one line."""
+    """Run the command line; errors that the user can fix are printed in one line."""
     prepare_environment()
     try:
         code = build_app()(prog_name="polytask", standalone_mode=False)
@@ -182,7 +182,7 @@ def main() -> None:
     except TyperException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "polytask"
-        if not error.format_message():  # nothing was asked for, and the help is printed by now
+        if not error.format_message():  # no command was given, and the help is already printed
             sys.exit(WRONG_COMMAND_LINE)
         _fail(f"{_usage_error(error, path)} See: {path} --help", WRONG_COMMAND_LINE)
     except PolytaskError as error:

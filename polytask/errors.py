@@ -1,4 +1,4 @@
-"""Errors a person can act on: they say what is wrong, where, and what is allowed.
+"""Errors that the user can act on: they report what is wrong, where, and what is allowed.
 
 The command line prints them as one line without a traceback; anything else is a bug and keeps its traceback.
 """
@@ -36,7 +36,7 @@ class ContractError(PolytaskError):
 
 
 class ExportError(PolytaskError):
-    """A model cannot be written in the form that was asked for."""
+    """A model cannot be exported in the requested form."""
 
 
 class RequestError(PolytaskError):

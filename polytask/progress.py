@@ -73,7 +73,7 @@ def _log_to(stream: TextIO, form: logging.Formatter) -> None:
 
 
 def every(seconds: float, say: Callable[[str], None], what: str) -> Callable[[int, int], None]:
-    """A callback (done, total) that says `what` at most once in `seconds`, and always at the end."""
+    """A callback (done, total) that logs `what` at most once in `seconds`, and always at the end."""
     last = -seconds
 
     def report(done: int, total: int) -> None:

@@ -12,4 +12,4 @@ class JobGone(TrainingError):
 
 
 class Stopped(SystemExit):
-    """The step was told to end."""
+    """The step was requested to end."""

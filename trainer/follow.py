@@ -1,4 +1,4 @@
-"""Follows a TrainJob to its end: says what changes, passes on the first node's log, names the cause of a failure."""
+"""Follows a TrainJob to its end: reports changes, forwards the first node's log, and returns the cause of a failure."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from trainer.train_job import INDEX_OF_POD, JOB_OF_POD, NODE, TRAIN_JOB
 Say = Callable[[str], None]
 
 COMPLETE, FAILED, SUSPENDED = "Complete", "Failed", "Suspended"
-# An API server that is away this long is not coming back by being asked.
+# Retries end after the API server has been unavailable for this time.
 AWAY_SECONDS = 600.0
 LAST_LINES = "200"
 
@@ -29,7 +29,7 @@ def follow(cluster: Cluster, name: str, say: Say, seconds: float, poll_seconds: 
     """Return once the TrainJob is complete.
 
     Raises JobFailed with the cause, JobGone where someone deleted it, TrainingError where it takes longer than
-    `seconds` or the API server is away for `AWAY_SECONDS`.
+    `seconds` or the API server is unavailable for `AWAY_SECONDS`.
     """
     now = time.monotonic()
     end, seen = now + seconds, now
@@ -57,7 +57,7 @@ def follow(cluster: Cluster, name: str, say: Say, seconds: float, poll_seconds: 
 
 
 class _News:
-    """What has changed since the last look, said once."""
+    """Reports what has changed since the last poll, once."""
 
     def __init__(self, cluster: Cluster, name: str, say: Say) -> None:
         self.last = "it has no status yet"
@@ -66,7 +66,7 @@ class _News:
         self._reads_log = True
 
     def tell(self, job: Object) -> None:
-        """Say the state of the job, what its pods wait for, and what the first of them has written."""
+        """Report the state of the job, what its pods wait for, and the log of the first of them."""
         try:
             pods = self._cluster.labelled(POD, {JOB_OF_POD: self._name})
         except Refused as error:
@@ -89,7 +89,7 @@ class _News:
             return
         for line in text.splitlines():
             stamp, _, words = line.partition(" ")
-            # The API counts whole seconds: what was said already comes again.
+            # The API counts whole seconds: lines that were already logged come again.
             if stamp > self._stamp:
                 self._stamp = stamp
                 self._say(words)
@@ -142,12 +142,12 @@ def _ended(pod: Object) -> dict[str, Any] | None:
 
 
 def _cause(cluster: Cluster, name: str) -> str:
-    """What the pod that failed first says about it, to be put behind the condition's message."""
+    """The cause reported by the pod that failed first, to append to the condition's message."""
     try:
         ends = [(end, pod) for pod in cluster.labelled(POD, {JOB_OF_POD: name}) if (end := _ended(pod))]
         if not ends:
             return ""
-        # Those that fail after it miss it, and say nothing else.
+        # Pods that fail after it lost their connection to it, and report nothing else.
         end, pod = min(ends, key=lambda found: found[0].get("finishedAt") or "~")
         place = f"; {pod['metadata']['name']} ended with {end['exitCode']} ({end.get('reason') or 'no reason given'})"
     except RolloutError as error:

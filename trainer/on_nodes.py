@@ -80,8 +80,8 @@ def own_namespace() -> str:
 def _done_before(place: Exchange, target: Path, say: Say) -> CameTo | None:
     try:
         came_to = place.fetch_model(target)
-    except TrainingError as error:  # a model that was damaged since is no reason not to train it anew
-        say(f"{error}: anew")
+    except TrainingError as error:  # a model that was damaged since is trained again
+        say(f"{error}; training again")
         return None
     if came_to is not None:
         say(f"{place.address}: was trained before, with the same inputs and code")
@@ -91,7 +91,7 @@ def _done_before(place: Exchange, target: Path, say: Say) -> CameTo | None:
 def _carry_out(
     cluster: Cluster, name: str, document: dict[str, object], say: Say, seconds: float, poll_seconds: float
 ) -> None:
-    """Make the TrainJob, or find it again, and wait for its end; take it away where nobody waits any longer."""
+    """Create the TrainJob, or find the existing one, and wait for its end; delete it if the wait is interrupted."""
     with _told_to_end():
         live = cluster.get(TRAIN_JOB, name)
         if live is not None and (true_condition(live, FAILED) or true_condition(live, COMPLETE)):

@@ -22,7 +22,7 @@ NODE = "node"
 JOB_OF_POD = "jobset.sigs.k8s.io/jobset-name"
 INDEX_OF_POD = "batch.kubernetes.io/job-completion-index"
 LABELS = {"app.kubernetes.io/part-of": "polytask", "component": "training"}
-# A secret of the namespace, where there is one: credentials never stand in the document.
+# A secret of the namespace, where there is one: credentials are never part of the document.
 STORAGE_SECRET = "polytask-storage"  # noqa: S105 - the name of a Kubernetes secret, not what it holds
 STORAGE_VARIABLES = (
     "AWS_ACCESS_KEY_ID",
@@ -60,7 +60,7 @@ class Nodes:
 def job_name(scenario: str, nodes: Nodes, inputs: Mapping[str, Any]) -> str:
     """A name that is equal for the same inputs, code and number of processes, and for nothing else.
 
-    What a node is given is no part of it: a training that ran out of memory goes on with more.
+    The resources of a node are not part of it: a training that ran out of memory continues with more.
     """
     content = json.dumps([inputs, nodes.count, nodes.nproc_per_node, nodes.image, code_sha256()], sort_keys=True)
     words = re.sub(r"[^a-z0-9]+", "-", scenario.lower()).strip("-")
@@ -69,7 +69,7 @@ def job_name(scenario: str, nodes: Nodes, inputs: Mapping[str, Any]) -> str:
 
 
 def train_job(name: str, nodes: Nodes, place: str, seconds: float) -> Object:
-    """The document of a TrainJob that trains what lies at `place` (`polytask.jobs.exchange`), ended after `seconds`.
+    """The document of a TrainJob that trains the inputs at `place` (`polytask.jobs.exchange`), ended after `seconds`.
 
     Raises TrainingError where Kubeflow's models do not take it.
     """

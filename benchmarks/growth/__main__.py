@@ -36,7 +36,7 @@ class StepKilled(Exception):
 def main(
     events: Annotated[list[int] | None, typer.Option(min=1000, help="How many; may stand several times.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often both joins are measured, in turn.")] = 3,
-    out: Annotated[Path, typer.Option(help="The JSON file; the plot lies beside it.")] = Path("build/growth.json"),
+    out: Annotated[Path, typer.Option(help="The JSON file; the plot is next to it.")] = Path("build/growth.json"),
     epoch: Annotated[bool, typer.Option(help="Whether batches of a training epoch are timed too.")] = True,
 ) -> None:
     """Measure, print, write."""

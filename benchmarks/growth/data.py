@@ -61,7 +61,7 @@ def _interactions(events: int, users: int, items: int, random: np.random.Generat
     return {
         "user_id": random.choice(users, events, p=share / share.sum()) + 1,
         "item_id": random.choice(random.permutation(items), events, p=popularity / popularity.sum()) + 1,
-        # Whole seconds, drawn anew for each event: some of a user's tie, as in the original.
+        # Whole seconds, drawn independently for each event: some of a user's tie, as in the original.
         "timestamp": np.sort(random.integers(FIRST, LAST, events)),
         "rating": random.integers(1, 6, events).astype("float64"),
     }

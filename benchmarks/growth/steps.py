@@ -23,13 +23,13 @@ from polytask.scenario.names import EVENT_ID, ITEMS
 
 SCENARIO_FILE = "scenario.json"
 TEXT_DIM = 384
-# An epoch's batches are alike: some of them say how long all of them take.
+# An epoch's batches are alike: the time of all is estimated from some of them.
 BATCHES = 5
 MIB = 1024
 
 
 def measured(step: str, folder: Path) -> dict[str, Any]:
-    """Run a step; its seconds, CPU seconds, the process's largest memory in GiB, and what the step says of itself."""
+    """Run a step; returns its seconds, CPU seconds, the process's peak memory in GiB, and the step's own values."""
     began, cpu = time.monotonic(), time.process_time()
     details = STEPS[step](folder, Scenario.model_validate_json((folder / SCENARIO_FILE).read_text(encoding="utf-8")))
     return {
@@ -73,7 +73,7 @@ def _plain_asof(folder: Path, scenario: Scenario) -> dict[str, Any]:
         SELECT e.*, {columns}, h.history, h.seen FROM '{table_file(folder / "tables", "interactions")}' e
         ASOF LEFT JOIN '{profile}' p ON e.{user} = p.{user} AND e.{moment} >= p.event_timestamp
         ASOF LEFT JOIN '{history}' h ON e.{user} = h.{user} AND e.{moment} >= h.event_timestamp
-    """  # noqa: S608 - the words are the scenario's own
+    """  # noqa: S608 - the names come from the scenario file
     with duckdb.connect() as connection:
         return {"rows": sum(len(batch) for batch in connection.sql(query).to_arrow_reader(ROWS_PER_JOIN))}
 

@@ -1,4 +1,4 @@
-"""The whole chain on this machine: pipeline, servers, questions, answers, and a summary of it all."""
+"""The whole chain on this machine: pipeline, servers, requests, recommendations, and a summary."""
 
 import json
 import os
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 USERS_ASKED = 3
 LIST_LENGTH = 5
 PROFILE_SHOWN = 240
-# A key that no table has: who asks by a query alone.
+# A key that no table has: a request by a query alone.
 NOBODY: dict[str, int | str] = {"integer": 0, "string": ""}
 
 
@@ -44,10 +44,10 @@ def demo(
         Path, typer.Option(help="Working directory: all artifacts are stored in it, in a folder per scenario.")
     ] = WORKSPACE,
     query: Annotated[
-        str | None, typer.Option(help="The free-text query of the last question; default: the scenario's `examples`.")
+        str | None, typer.Option(help="The free-text query of the last request; default: the scenario's `examples`.")
     ] = None,
 ) -> None:
-    """Run the whole chain: data, features, pipeline, servers, answers.
+    """Run the whole chain: data, features, pipeline, servers, recommendations.
 
     Examples:
       polytask demo
@@ -142,7 +142,7 @@ def _print_metrics(console: Console, scenario: Scenario, evaluation: Any) -> Non
 def _ask(
     scenario: Scenario, bundle: Path, places: Places, queries: Sequence[str], console: Console, progress: Console
 ) -> list[dict[str, Any]]:
-    """Start the servers, ask about a few users over gRPC, print the answers, stop the servers."""
+    """Start the servers, request and print recommendations for a few users over gRPC, stop the servers."""
     from polytask.client import Question, RecommenderClient
     from serving.commands.response_tables import render_answers
     from serving.local.stack import LocalStack
@@ -150,7 +150,7 @@ def _ask(
     contract = load_contract(bundle, verify_files=False)
     users = load_catalogue(scenario, USERS, bundle / contract.catalogues[USERS].path)
     asked = [cast("int | str", users.ids[position]) for position in _spread(len(users), USERS_ASKED)]
-    # A query replaces the profile: without a history, nothing of a user would be left in the answer.
+    # A query replaces the profile: without a history, the response would not depend on the user at all.
     asking = asked[0] if scenario.has_items else NOBODY[scenario.entities.users.key_type]
     titles = {task.name: task.title for task in scenario.tasks}
     answers: list[Answer] = []
@@ -178,7 +178,7 @@ def _ask(
 
 
 def _profile(scenario: Scenario, users: Catalogue, user: Hashable) -> str:
-    """Who asks, in the words that the model reads."""
+    """The profile of a user as the text that the model reads."""
     words = fill(scenario.text, scenario.text.profile, users.record(users.row(user)))
     return f"About user {user}: {shorten(words, PROFILE_SHOWN, placeholder=' ...')}"
 

@@ -1,4 +1,4 @@
-"""The command `polytask evaluate`: how good a scenario's model is, over seeds, beside baselines and variants."""
+"""The command `polytask evaluate`: measure a scenario's model over seeds, with baselines and variants."""
 
 import json
 import sys
@@ -29,7 +29,7 @@ def evaluate(
         str, typer.Option(help="Name of a scenario in scenarios/, or the path of a file.")
     ] = "movielens",
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds to train, from the scenario's on.")] = 3,
-    report: Annotated[bool, typer.Option(help="Write report.html beside metrics.json.")] = False,
+    report: Annotated[bool, typer.Option(help="Write report.html next to metrics.json.")] = False,
     output: Annotated[
         Path | None, typer.Option(help="Folder for results and checkpoints; default: build/eval/<scenario>.")
     ] = None,
@@ -40,7 +40,7 @@ def evaluate(
     ablations: Annotated[bool, typer.Option(help="Train variants of the model that show what its parts bring.")] = True,
     ablation_seeds: Annotated[int, typer.Option(min=1, help="How many seeds the variants are trained with.")] = 1,
 ) -> None:
-    """Train several seeds, measure them beside tuned baselines, write metrics.json and, if wanted, a report.
+    """Train several seeds, compare them with tuned baselines, write metrics.json and, if requested, a report.
 
     Examples:
       polytask evaluate --report

@@ -62,7 +62,7 @@ def refresh_catalogue(
         shown = ", ".join(map(str, done.changed[:IDS_SHOWN])) + (", ..." if len(done.changed) > IDS_SHOWN else "")
         tell(console, f"another text, and so another text vector: {shown}")
     if done.missing:
-        tell(console, f"{done.missing} items are gone from the table; their rows stay")
+        tell(console, f"{done.missing} items are no longer in the table; their rows stay")
     if done.same_outputs:
         tell(progress, f"[green]✓[/] equal in every bit: {', '.join(done.same_outputs)}")
     tell(console, f"{done.new} items appended; version {done.contract.model_version} in {published}")

@@ -57,9 +57,9 @@ class Ground:
         return publish(made / "bundle", self.places.published, made / "model", lineage)
 
     def judge(self, made: Path, tables: Path, training_set: Path, console: Console) -> None:
-        """Compare what lies in `made` with its gate baselines and with the model that it would replace.
+        """Compare the version in `made` with its gate baselines and with the model that it would replace.
 
-        That is the live one of the workspace, or else the version it grew from. The verdict is printed.
+        That is the live one of the workspace, or else the version it updates. The verdict is printed.
         Raises GateError, with every task and number, where it is refused.
         """
         from polytask.evaluation.gate import GateError

@@ -17,7 +17,7 @@ SAID = 300
 
 
 class EndpointError(PolytaskError):
-    """The endpoint is away, or refuses. `passing` says whether the same call may succeed a little later."""
+    """The endpoint is unavailable, or refuses. `passing`: whether the same call may succeed a little later."""
 
     def __init__(self, message: str, passing: bool = False) -> None:
         super().__init__(message)
@@ -103,7 +103,7 @@ def _client(url: str, token: str | None, namespace: str) -> Any:
         bounded = False
 
         def get_kfp_healthz(self, sleep_duration: int = 0) -> kfp_server_api.V2beta1GetHealthzResponse:
-            """Ask once."""
+            """Request the health once, without retries."""
             self.bound()
             return self._healthz_api.healthz_service_get_healthz()
 
@@ -131,7 +131,7 @@ def _called(name: str) -> str:
 
 
 def _said(body: Any) -> str:
-    """What the server said about an error, in a few words."""
+    """The server's message of an error, shortened."""
     text = body.decode(errors="replace") if isinstance(body, bytes) else str(body or "")
     try:
         content = json.loads(text)

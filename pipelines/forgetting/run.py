@@ -63,7 +63,7 @@ def _listed(target: Target) -> Finding:
 
 
 def forget(target: Target) -> list[Finding]:
-    """Take the user out of every place, and search all of them once more; what was done, and what is left to the team.
+    """Remove the user from every place, and search all of them again; returns what was done and what is left to do.
 
     Raises:
         LiveVersionError: The live version cannot be replaced; nothing is changed.

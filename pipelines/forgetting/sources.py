@@ -1,6 +1,6 @@
 """The team's own tables, and the unpacked copy of a packaged data set: rows are counted.
 
-They are removed only from the team's tables, and only where that is asked for.
+They are removed only from the team's tables, and only if that is requested.
 """
 
 from pathlib import Path

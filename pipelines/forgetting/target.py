@@ -15,7 +15,7 @@ Fate = Literal["removed", "yours"]
 
 @dataclass(frozen=True)
 class Target:
-    """A user of a scenario, and the folders and the registry to look in. `say` shows progress.
+    """A user of a scenario, and the folders and the registry to look in. Progress goes to the callback.
 
     `serve_logs` has the logs of `polytask serve`, those of all scenarios.
     """

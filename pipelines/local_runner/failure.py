@@ -9,24 +9,24 @@ from polytask.errors import PolytaskError
 
 TRACEBACK = "Traceback (most recent call last):"
 LAST_LINES = 15
-# What a shell says of a command that a signal has ended.
+# The message of a shell for a command that a signal has ended.
 ENDED = {words: number for number in signal.valid_signals() if (words := signal.strsignal(number))}
 
 
 class PipelineError(PolytaskError):
-    """A step of the pipeline failed. The last line says which, where its log is, and why."""
+    """A step of the pipeline failed. The last line has the step, the path of its log, and the reason."""
 
 
 @dataclass(frozen=True)
 class Cause:
-    """Why a step failed, in one line; `known` where it is an error that its user can mend."""
+    """Why a step failed, in one line; `known` if it is an error that the user can fix."""
 
     text: str
     known: bool
 
 
 def failure(step: str, lines: Sequence[str], log: object) -> str:
-    """What to tell of a failed step: its last lines where it is no error of ours, and the cause in the last one."""
+    """The message of a failed step: its last lines if the error is not known, and the cause in the last one."""
     cause = cause_of(lines)
     shown = [] if cause.known else ["the last lines were:", *list(lines)[-LAST_LINES:]]
     return "\n".join([*shown, f"step {step!r} failed (log: {log}): {cause.text}"])

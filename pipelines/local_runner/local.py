@@ -69,7 +69,7 @@ def code_version() -> str:
 
 
 def run_pipeline(pipeline: Callable[..., Any], arguments: dict[str, Any], root: Path, console: Console) -> Run:
-    """Run `pipeline` with `arguments`; artefacts, cache and log lie below `root`.
+    """Run `pipeline` with `arguments`; artefacts, cache and log are stored below `root`.
 
     A step that fails leaves no artefact; those before it are taken from the cache by the next run. Raises
     PipelineError, whose last line names the step and the cause.
@@ -202,7 +202,7 @@ class _Watcher(io.TextIOBase):
         return len(text)
 
     def failure(self, error: Exception) -> str:
-        """What to tell of the first step that failed, or of an error outside of all steps."""
+        """The message of the first step that failed, or of an error outside of all steps."""
         for step, lines in self._failed.items():
             return failure(step, lines, self._run.log)
         return f"the pipeline failed (log: {self._run.log}): {error}"

@@ -14,7 +14,7 @@ SUMMARY = "summary.json"
 
 @dataclass(frozen=True)
 class Places:
-    """The places of one scenario: everything lies below `<workspace>/<scenario>`."""
+    """The paths of one scenario: everything is stored below `<workspace>/<scenario>`."""
 
     workspace: Path
     scenario: str
@@ -46,7 +46,7 @@ class Places:
 
     @property
     def summary(self) -> Path:
-        """What the last demo of this scenario measured and answered."""
+        """The metrics and recommendations of the last demo of this scenario."""
         return self.folder / SUMMARY
 
     @property

@@ -13,7 +13,7 @@ from polytask.scenario.resources import amount
 
 PINNED = re.compile(r"^[^@\s]+(:(?!latest$)[\w][\w.-]*|@sha256:[0-9a-f]{64})$")
 LIMITS = ("resource_cpu_request", "resource_cpu_limit", "resource_memory_request", "resource_memory_limit")
-# Names of variables whose value is nobody's business, and values that are known by their form.
+# Names of variables with secret values, and secret values that are recognised by their form.
 SECRET_NAME = re.compile(r"PASS(WORD|WD|PHRASE)?$|SECRET|TOKEN|CREDENTIAL|(API|ACCESS|PRIVATE)_?KEY", re.IGNORECASE)
 SECRET_VALUES = {
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),

@@ -1,8 +1,8 @@
-"""How pipelines are defined: a function that wires steps, built once for this machine and anew for a cluster.
+"""How pipelines are defined: a function that connects steps, built separately for this machine and for a cluster.
 
 On a cluster a step gets the CPU, memory, accelerators and hours of the scenario that the pipeline is compiled for, and
-what reads or writes elsewhere is tried again; whatever happens, the step `report` tells how it ended. On this machine
-none of it matters: a wrong file is as wrong at the third try, and the terminal tells how it ended.
+steps that read or write external systems are retried; in any case the step `report` reports the outcome. On this
+machine none of it applies: a wrong file is still wrong at the third attempt, and the terminal shows the outcome.
 """
 
 import functools
@@ -35,7 +35,7 @@ NAME = "{scenario}"
 
 @dataclass(frozen=True)
 class Cluster:
-    """What a pipeline is compiled for: the scenario that is its default, and what the steps ask of the cluster.
+    """What a pipeline is compiled for: the scenario that is its default, and what the steps request from the cluster.
 
     `scenario` is a name in the image or the path of a file; `name` is what that scenario calls itself.
     """
@@ -106,13 +106,13 @@ class Definition:
 
 
 def pipeline(*, name: str, title: str, description: str) -> Callable[[Callable[..., Any]], Definition]:
-    """Make a function that wires steps a pipeline; its docstring says what its parameters mean.
+    """Make a function that wires steps a pipeline; its docstring describes its parameters.
 
     A function that returns a NamedTuple of artifacts and parameters gives them to the caller on this machine, by which
     a command knows the outputs of its own run; on a cluster a pipeline returns nothing.
 
     One of the parameters is called `scenario`; its default is the scenario that the pipeline is compiled for, and
-    `{scenario}` in the default of another stands for that scenario's name.
+    `{scenario}` in the default of another is replaced by that scenario's name.
     """
     return lambda function: Definition(function, name, title, description)
 
@@ -120,9 +120,9 @@ def pipeline(*, name: str, title: str, description: str) -> Callable[[Callable[.
 def step(task: PipelineTask, title: str, kind: Kind, *, again: bool = False, cached: bool = True) -> PipelineTask:
     """Set up one step and return it.
 
-    `title` is what the user interface shows; `kind` is what it asks of the cluster; `again`: whether it is tried again
-    when it fails, as what reads or writes elsewhere is; `cached`: whether an earlier run with the same inputs will do,
-    which it never does for what changes more than its outputs or depends on more than its inputs.
+    `title` is what the user interface shows; `kind` selects its cluster resources; `again`: whether it is retried
+    when it fails, as steps that read or write external systems are; `cached`: whether the outputs of an earlier run
+    with the same inputs are reused, never for steps with side effects or with dependencies other than their inputs.
     """
     task.set_display_name(title)
     if not cached:

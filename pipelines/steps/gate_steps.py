@@ -1,4 +1,4 @@
-"""The steps between a model and its deployment: how good it is, beside baselines and the live model, and the gate."""
+"""The steps between a model and its deployment: metrics, comparison with baselines and the live model, and the gate."""
 
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ def gate_steps(
     registry: Text,
     bundle: PipelineTask | None = None,
 ) -> GateSteps:
-    """Judge the output `model` of a step. Of a model that grew, the output `bundle` of the step `bundle` serves it."""
+    """Evaluate the output `model` of a step. An updated model is served by the output `bundle` of the step `bundle`."""
     of_bundle = {} if bundle is None else {"bundle": bundle.outputs["bundle"]}
     inputs = {
         "scenario": scenario,
@@ -47,7 +47,7 @@ def gate_steps(
         namespace=namespace,
         **inputs,
     )
-    # Which model is live stands in no input.
+    # No input records which model is live.
     step(verdict, "Compare with baselines and live model", "model", cached=False)
     allowed = gate(verdict=verdict.outputs["verdict"])
     step(allowed, "Gate", "light", cached=False)

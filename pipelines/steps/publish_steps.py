@@ -1,4 +1,4 @@
-"""The steps that several pipelines end with: publish a bundle, and ask what was published."""
+"""The steps that several pipelines end with: publish a bundle, and run a smoke test of the published model."""
 
 from kfp.dsl.pipeline_task import PipelineTask
 

@@ -1,4 +1,4 @@
-"""Beside the chain, on a cluster: a step for each task, whose artefacts are that task's metrics and charts."""
+"""On a cluster, in addition to the chain: a step for each task, whose artefacts are its metrics and charts."""
 
 from kfp import dsl
 from kfp.dsl.pipeline_task import PipelineTask
@@ -10,7 +10,7 @@ from pipelines.steps.definition import on_a_cluster, step
 def task_charts(evaluation: PipelineTask) -> None:
     """Show each task of what the step `evaluate` found. Which tasks there are is known when the pipeline runs.
 
-    On this machine there is nobody to show it to: the terminal prints the metrics.
+    A local run has no user interface for it: the terminal prints the metrics.
     """
     if on_a_cluster():
         # One at a time: nothing waits for them, and kfp's local runner mixes up what two at once print.

@@ -103,7 +103,7 @@ def ease(dataset: Dataset, task: Task) -> Iterator[Candidate]:
 
 
 def ials(dataset: Dataset, task: Task) -> Iterator[Candidate]:
-    """Implicit-feedback factorisation (Hu et al., 2008); the user's factor is solved anew from the request's items.
+    """Implicit-feedback factorisation (Hu et al., 2008); the user's factor is solved from the request's items.
 
     Tuned: factors, confidence of an event, decay.
     """

@@ -1,4 +1,4 @@
-"""Typed clients of the recommender: one call per user or batch of users, one answer per task."""
+"""Typed clients of the recommender: one call per user or batch of users, one list of entries per task."""
 
 from polytask.client.answers import Answer, Entry, Label, Ranked, SlateEntry, Value
 from polytask.client.calls import ServiceUnavailable

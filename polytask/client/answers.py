@@ -1,4 +1,4 @@
-"""What a recommender answers, typed: one answer per user, one tuple of entries per task."""
+"""The typed response of a recommender: one result per user, one tuple of entries per task."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -44,10 +44,10 @@ class SlateEntry:
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer for one user: task name -> entries, best first.
+    """The recommendations for one user: task name -> entries, best first.
 
-    Where a slate was asked for, `slate` merges the tasks, best first, and `priority` says how much each task counted.
-    `degraded`: the feature store was unavailable, so that the answer follows from the question alone.
+    If the request has a slate, `slate` merges the tasks, best first, and `priority` is the weight of each task.
+    `degraded`: the feature store was unavailable, and only the fields of the request were used.
     `timings` holds the milliseconds that each stage of the whole call took on the server: stage -> ms.
     """
 
@@ -63,7 +63,7 @@ class Answer:
     context: Mapping[str, str] = field(default_factory=dict)
     slate: tuple[SlateEntry, ...] = ()
     priority: Mapping[str, float] = field(default_factory=dict)
-    # No part of what was answered: the same answer is equal however long it took.
+    # Not compared: two equal results are equal regardless of their latency.
     timings: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     def to_dict(self) -> dict[str, Any]:

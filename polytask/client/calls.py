@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 RETRY_AT_FIRST_SECONDS, RETRY_AT_MOST_SECONDS, JITTER_SECONDS = 0.05, 0.5, 0.05
 
-# The server did not work on such a call, or had no room for it. A deadline that passed is no reason to ask again: the
-# time is spent, and the server may be working on it still.
+# The server did not process such a call, or had no capacity for it. An exceeded deadline is not retried: the time is
+# spent, and the server may still be processing the call.
 # What gRPC reports where no server was reached.
 NOBODY_THERE = ("failed to connect", "errors resolving")
 WORTH_A_RETRY = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
@@ -38,8 +38,9 @@ def retry_rules(
 ) -> dict[str, Any]:
     """Return the same for any protocol.
 
-    A retry waits for as long as the server asks, and a random part more, so that callers do not come back together. No
-    wait that would end after the deadline is begun, and `budget` limits the retries of all calls of a connection.
+    A retry waits for as long as the server requests plus a random part, so that clients do not retry simultaneously.
+    A wait that would end after the deadline is not started, and `budget` limits the retries of all calls of a
+    connection.
 
     Args:
         attempts: Of one call, the first included.
@@ -95,14 +96,14 @@ def translate(error: "InferenceServerException", url: str, deadline_seconds: flo
             return RequestError(name, rest) if rest else RequestError("request", message)
         case "UNAVAILABLE" if any(words in message for words in NOBODY_THERE):
             return ServiceUnavailable(
-                f"{where}: nobody answers there; is it up, and the address host:port? ({message})"
+                f"{where}: cannot connect; check that it is running and that the address is host:port ({message})"
             )
         case "UNAVAILABLE" | "RESOURCE_EXHAUSTED":
             return ServiceUnavailable(f"{where}: {message}")
         case "DEADLINE_EXCEEDED" if message != "Deadline Exceeded":  # the server's own was shorter
             return ServiceUnavailable(f"{where}: {message}")
         case "DEADLINE_EXCEEDED":
-            return ServiceUnavailable(f"{where}: no answer within {deadline_seconds:g} s")
+            return ServiceUnavailable(f"{where}: no response within {deadline_seconds:g} s")
         case "UNAUTHENTICATED" | "PERMISSION_DENIED":
             return ServingError(f"{where}: {status}: {message}; give a token that it accepts")
         case _:

@@ -46,7 +46,7 @@ class Tls:
 
 @dataclass(frozen=True)
 class Connection:
-    """An address with its TLS and its token, which is a text or a function that is asked before each call.
+    """An address with its TLS and its token, which is a string or a function that is called before each request.
 
     A token goes over an encrypted connection, or to this machine; `insecure_token` lets it go in plain text to another.
     Raises RequestError where it may not.
@@ -76,7 +76,7 @@ class Connection:
 
     @property
     def ssl_context(self) -> ssl.SSLContext | bool:
-        """The form of `tls` that an HTTP client takes; True checks a server as the system's certificates say."""
+        """The form of `tls` that an HTTP client takes; True verifies the server with the system's certificates."""
         if self.tls is None or (self.tls.root_certificates is None and self.tls.certificate is None):
             return True
         context = ssl.create_default_context(cafile=self.tls.root_certificates)

@@ -1,4 +1,4 @@
-"""Asks an explainer over REST why answers are what they are."""
+"""Requests explanations of predictions from an explainer over REST."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +21,7 @@ NOT_BEGUN = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 @dataclass(frozen=True)
 class ItemContribution:
-    """How much an item of the history raised the score of the answer; `at_least`: that much or more."""
+    """How much an item of the history raised the score of the prediction; `at_least`: that much or more."""
 
     id: int | str
     title: str
@@ -31,7 +31,7 @@ class ItemContribution:
 
 @dataclass(frozen=True)
 class WordsContribution:
-    """The same for a group of words: `part` is profile, context or query, `name` the column, word or place in it."""
+    """The same for a group of tokens: `part` is profile, context or query, `name` the column, word or position."""
 
     part: str
     name: int | str
@@ -42,7 +42,7 @@ class WordsContribution:
 
 @dataclass(frozen=True)
 class TaskExplanation:
-    """The explained answer of a task, None where there is none, and what moved it, the largest contribution first."""
+    """The explained prediction of a task, None if there is none, and its contributions, the largest first."""
 
     answer: Entry | None
     history: tuple[ItemContribution, ...]
@@ -156,9 +156,9 @@ def explain(
         except _Refused as error:
             raise ServiceUnavailable(f"{where}: {_message(error.response)}") from error
         except httpx.TimeoutException as error:
-            raise ServiceUnavailable(f"{where}: no answer within {deadline_seconds:g} s") from error
+            raise ServiceUnavailable(f"{where}: no response within {deadline_seconds:g} s") from error
         except (httpx.ConnectError, httpx.UnsupportedProtocol) as error:
-            fix = "nobody answers there; is it up, and the address http://host:port?"
+            fix = "cannot connect; check that it is running and that the address is http://host:port"
             raise ServiceUnavailable(f"{where}: {fix} ({error})") from error
         except httpx.TransportError as error:
             raise ServiceUnavailable(f"{where}: {error}") from error

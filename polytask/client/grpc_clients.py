@@ -1,4 +1,4 @@
-"""Two clients over gRPC, one that waits and one for asyncio: what they share is beside this file."""
+"""Two clients over gRPC, a blocking one and one for asyncio; the shared code is in the other modules of the package."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
@@ -19,8 +19,8 @@ class _Client:
     """What both clients have in common.
 
     `url` is host:port of a recommender's gRPC endpoint. A call ends within `deadline_seconds`, retries included; only
-    what the server had no room or no time to begin (UNAVAILABLE, RESOURCE_EXHAUSTED) is retried, after as long as the
-    server asks for (`retry-after`), and while not too many calls of this client fail (`RetryBudget`). Calls raise
+    what the server had no capacity or no time to start (UNAVAILABLE, RESOURCE_EXHAUSTED) is retried, after the time
+    that the server requests (`retry-after`), while not too many calls of this client fail (`RetryBudget`). Calls raise
     RequestError with the field that the server refuses, ServiceUnavailable when it is down, full or slow, ServingError
     otherwise. See `Connection` for TLS and tokens.
     """

@@ -1,4 +1,4 @@
-"""Questions to tensors of the Open Inference Protocol v2, and tensors to answers. Nothing here calls a server."""
+"""Convert requests to tensors of the Open Inference Protocol v2, and tensors to results, without calling a server."""
 
 import time
 from collections.abc import Mapping, Sequence

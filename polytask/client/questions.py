@@ -1,4 +1,4 @@
-"""What a recommender is asked: questions about users, and what holds for the whole call."""
+"""The request to a recommender: one entry per user, and the options of the whole call."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,10 +7,10 @@ from typing import TypedDict, cast
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked about one user. `timestamp` is in unix seconds, None for now; items run from oldest to newest.
+    """The request for one user. `timestamp` is in unix seconds, None for now; items run from oldest to newest.
 
-    `exclude_items` are left out; `disliked_items` too, and what is like them is lowered: "less of this". `context`
-    says what the scenario's `features.context` asks for, such as {"weather": "rain"}.
+    `exclude_items` are left out; `disliked_items` too, and the scores of items similar to them are lowered. `context`
+    has the values of the scenario's `features.context`, such as {"weather": "rain"}.
     """
 
     user: int | str
@@ -23,9 +23,9 @@ class Question:
 
 
 class Options(TypedDict, total=False):
-    """What holds for a whole call.
+    """The options of a whole call.
 
-    `tasks` None means all, `k` is the length of the lists. `slate` asks for one merged list of that length;
+    `tasks` None means all, `k` is the length of the lists. `slate` requests one merged list of that length;
     `task_weights` (1 for a task that is not named) then replaces the priorities that were learned for the user.
     `filters` are texts on the items' attributes that all have to hold: `genres=Horror|Comedy`, `year=1990..1999`.
     """
@@ -38,7 +38,7 @@ class Options(TypedDict, total=False):
 
 
 class Details(TypedDict, total=False):
-    """The fields of a Question beside its user."""
+    """The fields of a Question without its user."""
 
     query: str | None
     timestamp: int | None
@@ -49,7 +49,7 @@ class Details(TypedDict, total=False):
 
 
 class Asked(Details, Options, total=False):
-    """What may be asked about one user: details and options."""
+    """The arguments of a request for one user: details and options."""
 
 
 def one_question(user: int | str, asked: Asked) -> tuple[Question, Options]:

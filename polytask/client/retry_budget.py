@@ -28,7 +28,7 @@ class RetryBudget:
             return self._tokens > self._max / 2
 
     def succeeded(self) -> None:
-        """Count an attempt that the server answered."""
+        """Count an attempt that got a response from the server."""
         with self._lock:
             self._tokens = min(self._max, self._tokens + self._ratio)
 

@@ -1,4 +1,4 @@
-"""The contract between training and serving: `contract.json`, written by the exporter beside the ONNX files.
+"""The contract between training and serving: `contract.json`, written by the exporter next to the ONNX files.
 
 The serving side reads names, shapes, lengths and catalogues from it alone, refuses a mismatch at load, and echoes
 `model_version` and `checksum` in every response.
@@ -43,7 +43,7 @@ class CatalogueSpec(FileSum):
 
 
 class TaskFigures(BaseModel):
-    """How a task's answers with less precision compare with those of float32, on validation requests.
+    """How a task's predictions in reduced precision compare with those in float32, on validation requests.
 
     `agreement` is the share that stays the same; `metric` has the value `float32` there, loses `loss` (below 0: gains),
     and `interval` holds 95% of the paired bootstrap of that loss. Without a label there is no metric to compare.
@@ -89,7 +89,7 @@ class Contract(BaseModel):
     priorities: FileSum | None = None
     models: dict[str, FileSum]
     metrics: dict[str, dict[str, float]]
-    # Rows of the items that joined after training: in lists they stand below the first of the others.
+    # Rows of the items that were added after training: in lists they are ranked below the first of the others.
     new_items: tuple[int, ...] = ()
     precisions: dict[str, GraphPrecision] = {}
 
@@ -99,7 +99,7 @@ class Contract(BaseModel):
 
     @property
     def answers(self) -> list[TensorSpec]:
-        """The outputs that answer tasks: those of a client that asks for nothing in particular."""
+        """The outputs of the tasks: those of a request that names no outputs."""
         names = {spec.name for spec in answer_outputs(self.scenario)}
         return [spec for spec in self.outputs if spec.name in names]
 
@@ -125,7 +125,7 @@ class Contract(BaseModel):
         return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def transformer_files(self) -> list[FileSum]:
-        """What the transformer reads beside the contract."""
+        """The files that the transformer reads in addition to the contract."""
         priorities = [] if self.priorities is None else [self.priorities]
         return [self.tokenizer, *self.catalogues.values(), *priorities]
 
@@ -179,4 +179,4 @@ def _verify(path: Path, expected: str) -> None:
         raise ContractError(f"{path}: is missing, the contract names it with checksum {expected}")
     actual = sha256_file(path)
     if actual != expected:
-        raise ContractError(f"{path}: checksum {actual}, the contract says {expected}")
+        raise ContractError(f"{path}: checksum {actual}, the contract has {expected}")

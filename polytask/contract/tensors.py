@@ -67,7 +67,7 @@ def text_inputs() -> list[TensorSpec]:
 
 
 def text_outputs(dim: int) -> list[TensorSpec]:
-    """What the text encoder answers: one vector per text, (B, D)."""
+    """The output of the text encoder: one vector per text, (B, D)."""
     return [TensorSpec(name=TEXT_VECTOR, dtype="FP32", shape=(dim,))]
 
 
@@ -104,7 +104,7 @@ def task_outputs(task: Task) -> list[TensorSpec]:
 
 
 def answer_outputs(scenario: Scenario) -> list[TensorSpec]:
-    """The tensors that answer all tasks, in the scenario's order."""
+    """The output tensors of all tasks, in the scenario's order."""
     return [spec for task in scenario.tasks for spec in task_outputs(task)]
 
 

@@ -1,4 +1,4 @@
-"""The requests of one split: what model and baselines are asked alike, and the answers to compare with."""
+"""The requests of one split, the same for the model and the baselines, and the labels to compare with."""
 
 from dataclasses import dataclass
 

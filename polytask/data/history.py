@@ -1,4 +1,4 @@
-"""What a user had done as of each event: the arrays that Feast stores and training joins back."""
+"""The history of a user as of each event: the arrays that Feast stores and training joins back."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -25,7 +25,7 @@ Convert = Callable[[pd.Series, bool], tuple[FloatArray, BoolArray]]
 class TaskLabels:
     """Labels of one task over n events: `values` (n,) or (n, M), or `by_item` (N + 1, M) looked up by the event's item.
 
-    `mask` (n,) says which events have a label; the others take no part in the task's loss and metrics.
+    `mask` (n,) marks the events that have a label; the others take no part in the task's loss and metrics.
     """
 
     mask: BoolArray

@@ -36,8 +36,8 @@ class Priorities:
         """The priorities (B, k) of some tasks for some users, adding up to one.
 
         A priority is proportional to the lift: the user's rate over everybody's. Rates of different tasks do not
-        compare (a hit among ten films is rarer than a right shelf), lifts do. An unknown user follows as everybody
-        does, and a task without rates, such as one added since, is followed as by everybody.
+        compare (a hit among ten films is rarer than a right category), lifts do. An unknown user has the rates of all
+        users, and so has a task without rates, such as one that was added later.
         """
         rows = self._users.rows(users)
         columns = {name: column for column, name in enumerate(self.rates.columns)}
@@ -57,7 +57,7 @@ class Priorities:
 
 
 def load_priorities(path: Path, users: Catalogue) -> Priorities:
-    """Read what `save` wrote, for a catalogue of users that may have grown since: a new user is like an unknown one."""
+    """Read the file of `save`, for a catalogue that may have new users since: a new user is like an unknown one."""
     table = pd.read_parquet(path)
     if users.key not in table:
         raise ContractError(f"{path}: columns {', '.join(table.columns)}; the users' key is {users.key}")
@@ -68,5 +68,5 @@ def load_priorities(path: Path, users: Catalogue) -> Priorities:
 
 
 def equal_priorities(users: Catalogue, tasks: Sequence[str]) -> Priorities:
-    """Every task as important as any other, for everybody: what a bundle without learned priorities says."""
+    """Equal priorities of all tasks for all users: those of a bundle without learned priorities."""
     return Priorities(users, pd.DataFrame(np.ones((len(users) + 1, len(tasks))), columns=list(tasks)))

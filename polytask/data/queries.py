@@ -15,7 +15,7 @@ from polytask.text.templates import fill, is_missing
 def item_queries(text: Text, item: Mapping[str, object]) -> list[str]:
     """All queries that fit an item, each once.
 
-    A template gives one per combination of the values of its list columns, and of the ways to say each value.
+    A template gives one per combination of the values of its list columns, and of the phrases for each value.
     """
     queries: dict[str, None] = {}
     for template in text.queries:
@@ -52,7 +52,7 @@ class QueryTable:
 
 
 def _choices(text: Text, column: str, value: object) -> list[object]:
-    """The values of a column of one item, each in all the ways that the scenario says it."""
+    """The values of a column of one item, each in all the phrases that the scenario has for it."""
     ways = text.query_words.get(column, {})
     if isinstance(value, (list, tuple, np.ndarray)):
         return [way for part in value for way in ways.get(str(part), (part,))]

@@ -19,7 +19,7 @@ from polytask.text.templates import request_text
 class RequestFeatures:
     """What is known about one request. Ids are external; items run from oldest to newest.
 
-    `seen` items are left out of the answer; of `disliked` items and what is like them the request wants less.
+    `seen` items are left out of the response; the scores of `disliked` items and of similar items are lowered.
     """
 
     user_id: Hashable | None = None

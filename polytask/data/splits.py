@@ -1,4 +1,4 @@
-"""Who is trained on and who is asked: the last events of each user, or a share of the users with all their events."""
+"""Split the events: hold out the last events of each user, or a share of the users with all their events."""
 
 from collections.abc import Hashable
 from hashlib import sha256
@@ -45,5 +45,5 @@ def _by_share(scenario: Scenario, events: pd.DataFrame) -> pd.Series:
 
 
 def _place(user: Hashable, seed: int) -> float:
-    """A number in [0, 1) that depends on the key and the seed alone, so that new data moves nobody to another split."""
+    """A number in [0, 1) that depends on the key and the seed alone, so that new data never moves a user."""
     return int(sha256(f"{seed}:{user}".encode()).hexdigest()[:13], 16) / 16**13

@@ -27,7 +27,7 @@ class Tables(NamedTuple):
 
 
 def table_file(folder: Path, table: str) -> Path:
-    """Where a table lies in an ingest folder."""
+    """The path of a table in an ingest folder."""
     return folder / f"{table}.parquet"
 
 

@@ -43,7 +43,7 @@ def read_training_set(scenario: Scenario, path: Path) -> pd.DataFrame:
 
 
 def _arrays(lists: pa.ListArray, items: NDArray[Any], begin: int) -> Iterator[NDArray[Any]]:
-    """The arrays of lists (n,) that belong to the rows from `begin` on: windows of `items` where they say the same."""
+    """The arrays of lists (n,) of the rows from `begin` on: windows of `items` where they hold the same values."""
     values = lists.flatten().to_numpy(zero_copy_only=False)
     ends = np.cumsum(lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)).tolist()
     before = 0

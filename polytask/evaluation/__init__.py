@@ -1,1 +1,1 @@
-"""How good the answers are: metrics per task kind, and the baselines they stand beside."""
+"""Evaluation of the predictions: metrics per task kind, and the baselines that they are compared with."""

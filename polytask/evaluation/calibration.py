@@ -1,4 +1,4 @@
-"""How often what was foretold came true: the points of a reliability diagram."""
+"""Calibration of predicted probabilities: the points of a reliability diagram."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Ten requests with all their answers, for a person to judge."""
+"""Ten requests with all their predictions, for manual review."""
 
 from typing import Any
 
@@ -23,11 +23,11 @@ ANSWERS_SHOWN = 5
 
 
 def examples(model: MultiTaskModel, dataset: Dataset, new_rows: NDArray[np.int64] = NO_ROWS) -> list[dict[str, Any]]:
-    """Per example: the user, the request's text, the newest items of the history, what the user did, and the answers.
+    """Per example: user, request text, newest items of the history, the user's action, and the predictions.
 
-    Answers of a task: `listed` titles, each with whether it is right, and the rank of what followed; or `classes` with
-    their probability; or a `value`, beside the `label`. `judged` says whether the request has a label.
-    `new_rows` (n,) are item rows that joined after training.
+    Predictions of a task: `listed` titles, each with whether it is right, and the rank of the target; or `classes` with
+    their probability; or a `value`, next to the `label`. `judged` is True if the request has a label.
+    `new_rows` (n,) are item rows that were added after training.
     """
     requests = split_requests(dataset, "test")
     chosen = np.unique(np.linspace(0, len(requests) - 1, EXAMPLES).astype(np.int64))

@@ -25,8 +25,8 @@ BATCH = 256
 def learn_priorities(model: MultiTaskModel, dataset: Dataset) -> Priorities:
     """The follow rate of every user, and of every task whose kind has a follow metric.
 
-    Training events say how users differ (few users have more than one event that the model has not trained on), while
-    validation events, of which it has seen none, say how often suggestions are followed at all. The rate of a user is
+    Training events show how users differ (few users have more than one event that the model has not trained on), while
+    validation events, none of which the model has seen, show the mean rate of following. The rate of a user is
     (sum + c * mean) / (n + c) over its n newest training events, the credibility estimate of Buehlmann (1967) with
     c = variance within users / variance between users, times (mean over validation) / (mean over training).
     """
@@ -45,8 +45,8 @@ def learn_priorities(model: MultiTaskModel, dataset: Dataset) -> Priorities:
 def followed(model: MultiTaskModel, dataset: Dataset, tasks: list[Task], events: IntArray) -> dict[str, FloatArray]:
     """Per task how far the user followed it at each of `events` (m,): from 0 to 1, NaN where the event has no label.
 
-    A list of items: the item stood in the first ten; of users: the share of the first ten who had liked the item;
-    classes and binary tasks: the first answer was right.
+    A list of items: the item was in the first ten; of users: the share of the first ten who had liked the item;
+    classes and binary tasks: the first prediction was right.
     """
     parts: dict[str, list[FloatArray]] = {task.name: [] for task in tasks}
     for start in range(0, len(events), BATCH):
@@ -94,5 +94,5 @@ def _credibility(values: FloatArray, users: IntArray, n: IntArray, sums: FloatAr
     within = float(((values - means[users]) ** 2)[counted].sum() / (n[several] - 1).sum())
     spread = float(np.average((means[several] - mean) ** 2, weights=n[several]))
     between = spread - within * several.sum() / n[several].sum()
-    # Without variance within users one event says all; a trace of it keeps users without events at the mean.
+    # Without variance within users one event is sufficient; a minimum of it keeps users without events at the mean.
     return max(within, 1e-6) / between if between > 0 else float("inf")

@@ -1,10 +1,10 @@
-"""Whether a candidate may be deployed: each task beside its gate baseline and beside the model that is live.
+"""Whether a candidate may be deployed: each task compared with its gate baseline and with the live model.
 
 A candidate passes if no task falls below its baseline and none is worse than the live model beyond the paired bootstrap
 interval, all on the same test requests and by the task's first metric. Both are scored as they are served.
 
-Items that the live model does not have take places in the lists before any event asks for them: so the candidate must
-be no worse without them, and with them may lose what new items are calibrated to cost.
+Items that the live model does not have take places in the lists before any event has them as target: so the candidate
+must be no worse without them, and with them may lose at most the calibrated cost of new items.
 """
 
 import math
@@ -55,7 +55,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class TaskVerdict:
-    """One task: the candidate's `value` of `metric`, gate baseline, live model; `refused` says what is wrong."""
+    """One task: the candidate's `value` of `metric`, gate baseline, live model; `refused` is the reason, if any."""
 
     task: str
     metric: str
@@ -80,7 +80,7 @@ class TaskVerdict:
 
 @dataclass(frozen=True)
 class Verdict:
-    """All tasks, and which model was live; `note` says why there is no comparison where there is none."""
+    """All tasks, and which model was live; `note` is the reason if there is no comparison."""
 
     tasks: tuple[TaskVerdict, ...]
     live: int | None

@@ -1,4 +1,4 @@
-"""Whether a typed query steers the list: the share of listed items that have what was asked for."""
+"""Whether a typed query steers the list: the share of listed items that have the requested values."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,15 +23,15 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 USERS = 30
-# The share of the list that should have what was asked for.
+# The share of the list that should have the requested values.
 WANTED = 0.8
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A model that is asked, the data set whose text vectors it reads, and the encoder of further texts.
+    """The model under test, the data set whose text vectors it reads, and the encoder of further texts.
 
-    `new_rows` (n,) are item rows that joined after training, see `served_scores`.
+    `new_rows` (n,) are item rows that were added after training, see `served_scores`.
     """
 
     model: MultiTaskModel
@@ -98,7 +98,7 @@ def fitting_items(dataset: Dataset, check: QueryCheck) -> BoolArray:
 
 
 def _some(requests: Requests) -> Requests:
-    """30 requests spread evenly over all of them, which stand in the order of the users."""
+    """30 requests spread evenly over all of them, which are in the order of the users."""
     chosen = np.unique(np.linspace(0, len(requests) - 1, USERS).astype(np.int64))
     return requests.at(chosen)
 

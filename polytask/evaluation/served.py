@@ -1,4 +1,4 @@
-"""Scores as serving ranks by them: items that joined after training stand below the first of the others."""
+"""Scores as serving ranks by them: items that were added after training rank below the first of the others."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Slices of the requests: who asks, and for what. Each is measured like the whole."""
+"""Slices of the requests by user and by target. Each slice is measured like the whole split."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ class Slice:
 
 
 def slices_of(requests: Requests) -> dict[str, Slice]:
-    """The slices of a split by name. Without items there is no history: there the length of the text tells."""
+    """The slices of a split by name. Without items there is no history, and slices are by text length."""
     if requests.dataset.scenario.has_items:
         known = (requests.seen != PADDING_ROW).sum(axis=1)
         rare = rare_items(requests.dataset)[requests.dataset.item_rows[requests.events]]

@@ -82,11 +82,11 @@ class Study:
         return found
 
     def methods(self, task: str) -> list[str]:
-        """The methods that answered a task, in the order they were given."""
+        """The methods that scored a task, in the order they were given."""
         return [method for found, method in self.runs if found == task]
 
     def answers(self, method: str, task: str) -> bool:
-        """Whether a method answered a task."""
+        """Whether a method scored a task."""
         return (task, method) in self.runs
 
     def _runs(self, method: str, task: str, slice_: str) -> dict[str, list[Sampled]]:
@@ -101,7 +101,7 @@ class Study:
 def study(
     requests: Requests, tasks: Sequence[Task], methods: Mapping[str, Sequence[Method]], resamples: int = RESAMPLES
 ) -> Study:
-    """Measure all methods on the same requests and resamples. A method leaves out the tasks it cannot answer."""
+    """Measure all methods on the same requests and resamples. A method leaves out the tasks it cannot score."""
     slices = slices_of(requests)
     statistics: dict[Key, Statistic] = {}
     runs: dict[tuple[str, str], int] = {}
@@ -140,7 +140,7 @@ def model_method(model: MultiTaskModel, dataset: Dataset | None = None, new_rows
 
 
 def merged(methods: Sequence[Method]) -> Method:
-    """Methods that answer different tasks as one."""
+    """Combine methods that score different tasks into one."""
     return lambda requests: {task: scores for method in methods for task, scores in method(requests).items()}
 
 

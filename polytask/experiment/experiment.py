@@ -1,4 +1,4 @@
-"""The whole evaluation of a scenario: train seeds and variants, then measure all of them beside the baselines."""
+"""The whole evaluation of a scenario: train seeds and variants, then compare all of them with the baselines."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -49,7 +49,7 @@ class Experiment:
     """What is evaluated, and how.
 
     `output` keeps a checkpoint per seed and variant. `ablation_seeds` are some of `seeds`, none for no variants;
-    `previous` is a checkpoint folder. `say` is told what happens just now, `done` what is finished.
+    `previous` is a checkpoint folder. The callbacks receive the current step and the finished ones.
     """
 
     scenario: Scenario

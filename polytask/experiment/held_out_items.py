@@ -28,7 +28,7 @@ from polytask.updates.cold_calibration import LIST_LENGTH, WARM_LOSS, calibrated
 IntArray = NDArray[np.int64]
 
 SHARE = 0.1
-# Only the last part of each user's events is asked about: the model was trained on events before and after the others.
+# Only the last part of each user's events is evaluated: the model was trained on events before and after the others.
 LATEST = 0.2
 CURVE = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5)
 RESAMPLES = 1000

@@ -1,4 +1,4 @@
-"""Trained models in a folder, one sub-folder each, trained anew when code, scenario, seed or data have changed."""
+"""Trained models in a folder, one sub-folder each, retrained when code, scenario, seed or data have changed."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ class Trained:
 
 
 class Trainings:
-    """The models below `folder`. `inputs` are checksums of all that the trainings read beside the scenario."""
+    """The models below `folder`. `inputs` are checksums of all that the trainings read except the scenario."""
 
     def __init__(self, folder: Path, inputs: Sequence[str]) -> None:
         self.folder = folder
@@ -44,7 +44,7 @@ class Trainings:
     def get(self, name: str, scenario: Scenario, encoder_sha256: str, train: Callable[[Path], object]) -> Trained:
         """The model `name`; where needed, `train(folder)` writes its checkpoint, starting from `encoder_sha256`."""
         target = self.folder / name
-        # What is asked of a model after training does not change it.
+        # The settings of the evaluation do not change the trained model.
         content = scenario.model_dump_json(exclude={"evaluation", "examples"})
         key = sha256("\n".join([name, content, encoder_sha256, *self._inputs]).encode()).hexdigest()
         key_file = target / KEY_FILE

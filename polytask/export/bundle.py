@@ -70,8 +70,8 @@ def export_bundle(
     `requests` are compared with torch before the bundle counts as done; `metrics` go into the contract.
     `finish(contract, folder)` may add files, such as the server's configuration. `text_encoder` is that of an
     earlier version with the same language model: it is taken over. `dataset` has the validation requests that a text
-    encoder of less precision than float32 must pass; `gpu` says that the bundle is for one. Without `priorities` all
-    tasks weigh alike.
+    encoder of less precision than float32 must pass; `gpu`: the bundle is for a GPU. Without `priorities` all tasks
+    have the same weight.
     Raises ContractError when an output differs, ExportError where the installed ONNX Runtime is not the supported one.
     """
     _check_onnx_runtime()

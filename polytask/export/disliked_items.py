@@ -1,4 +1,4 @@
-"""'Less of this': what is like the items that a request does not want is lowered in the tasks that items concern."""
+"""Disliked items: the scores of items similar to the disliked items of a request are lowered in tasks over items."""
 
 import numpy as np
 import torch

@@ -14,7 +14,7 @@ def in_half(model: onnx.ModelProto) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     with warnings.catch_warnings():
-        # It says how many weights it cut to what fp16 can hold; the gate says whether that matters.
+        # The warning has the number of weights clipped to the range of fp16; the gate measures whether that matters.
         warnings.simplefilter("ignore")
         half: onnx.ModelProto = convert_float_to_float16(copy, keep_io_types=True)
     return half

@@ -26,7 +26,7 @@ def check_parity(
     encoder: RequestEncoder,
     requests: list[RequestFeatures],
 ) -> dict[str, float]:
-    """The largest difference per output over `requests`, from token ids to answers; `outputs_of` says between what.
+    """The largest difference per output over `requests`, from token ids to predictions; `outputs_of` names the graphs.
 
     Row numbers must be equal; scores may differ by `SCORE_TOLERANCE`, relative above 1. Raises ContractError naming
     the output, the request and both values.
@@ -41,7 +41,7 @@ def check_parity(
         worst[name] = float(difference.max())
         if worst[name] > (0 if want.dtype == np.int64 else SCORE_TOLERANCE):
             at = np.unravel_index(int(difference.argmax()), difference.shape)
-            raise ContractError(f"{name}: ONNX answers {got[at]}, torch answers {want[at]} (request {at[0]})")
+            raise ContractError(f"{name}: ONNX returns {got[at]}, torch returns {want[at]} (request {at[0]})")
     return worst
 
 

@@ -1,7 +1,7 @@
-"""Whether a text encoder of less precision answers as float32 does, task by task, on the validation requests.
+"""Whether a text encoder in reduced precision predicts as float32 does, task by task, on the validation requests.
 
-Two things are asked of every task: its answers stay the same, and its first metric loses no more than its noise. The
-requests are asked twice where the scenario has templates of queries: with the user's profile, and with a typed query,
+Two things are required of every task: its predictions stay the same, and its first metric loses no more than its noise.
+If the scenario has query templates, the requests are evaluated twice: with the user's profile, and with a typed query,
 which is a template filled from the item that followed.
 """
 
@@ -32,7 +32,7 @@ DIGITS = 4
 
 
 class PrecisionGate:
-    """The validation requests of a data set, and what the model answers them with text vectors of float32."""
+    """The validation requests of a data set, and the model's scores for them with text vectors of float32."""
 
     def __init__(self, dataset: Dataset, model: MultiTaskModel) -> None:
         self._dataset, self._model = dataset, model
@@ -40,7 +40,7 @@ class PrecisionGate:
         self._float32 = self._scores(dataset.text_vectors[self._texts])
 
     def figures(self, encode: Encode) -> dict[str, TaskFigures]:
-        """How each task's answers differ with another text encoder: `encode` texts (n,) -> vectors (n, D) float32."""
+        """Compare each task's predictions with another text encoder: `encode` texts (n,) -> vectors (n, D) float32."""
         needed, places = np.unique(self._texts, return_inverse=True)
         scores = self._scores(encode([self._dataset.distinct_texts[text] for text in needed])[places])
         tasks = self._dataset.scenario.tasks

@@ -1,7 +1,7 @@
 """Int8 for the linear layers of a language model's ONNX graph: every row of activations has a scale of its own.
 
-Ordinary dynamic quantisation takes one scale for a whole tensor, so that an answer depends on the texts it shares a
-batch with. Here row i of a layer's input X and column k of its weights W have scales of their own:
+Ordinary dynamic quantisation takes one scale for a whole tensor, so that a prediction depends on the other texts of
+its batch. Here row i of a layer's input X and column k of its weights W have scales of their own:
 
     m_i = max_j |x_ij|,  a_ij = round(127 x_ij / m_i) + 128,   w_jk = round(W_jk / c_k)
     Y_ik = m_i / 127 * c_k * sum_j (a_ij - 128) w_jk

@@ -1,4 +1,4 @@
-"""The multi-task model as it is served: masking, top-k and answers inside the graph, one tensor group per task."""
+"""The multi-task model as it is served: masking, top-k and outputs inside the graph, one tensor group per task."""
 
 from collections.abc import Sequence
 
@@ -30,7 +30,7 @@ class ServingGraph(nn.Module):
     new_items: Tensor
 
     def __init__(self, model: MultiTaskModel, items: Catalogue | None, new_items: Sequence[int] = ()) -> None:
-        """`new_items`: rows of items that joined after training; they stand below the first of the others."""
+        """`new_items`: rows of items that were added after training; they rank below the first of the others."""
         super().__init__()
         self.model = model.eval()
         with torch.no_grad():
@@ -91,7 +91,7 @@ def _known_rows(rows: Tensor, catalogue: Tensor) -> Tensor:
 def _masked(logits: Tensor, excluded: Tensor, new: Tensor | None) -> Tensor:
     """Logits (B, N + 1) with `MASKED_SCORE` at padding and at excluded rows (B, S).
 
-    `new` (N + 1,) bool: rows that stand below the first of the others.
+    `new` (N + 1,) bool: rows that rank below the first of the others.
     """
     # Excluded rows are padded with 0, but a list that fills all S places has no padding left: mask row 0 on its own.
     padding = torch.zeros(logits.shape[0], 1, dtype=torch.int64)

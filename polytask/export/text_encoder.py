@@ -41,8 +41,8 @@ class KnownEncoder:
 
 
 class TextEncoderExport:
-    """Writes the text encoder of one model. With a data set, whose validation requests the gate asks, it may be of less
-    precision than float32. `gpu` says what it will mostly run on.
+    """Writes the text encoder of one model. With a data set, whose validation requests the gate evaluates, it may be of
+    less precision than float32. `gpu`: whether it will mostly run on a GPU.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class TextEncoderExport:
         self._wanted = ("fp16" if gpu else "int8") if setting == "auto" else setting
 
     def write(self, target: Path, known: KnownEncoder | None = None) -> GraphPrecision:
-        """Write the ONNX file `target` and say what precision it is in, and why.
+        """Write the ONNX file `target` and return its precision, with the reason.
 
         A `known` one is taken over, unless it is of less precision and fails the gate with this model.
         """
@@ -76,7 +76,7 @@ class TextEncoderExport:
         if known is not None:
             return verdict
         if self._wanted == "fp32":
-            return GraphPrecision(precision="fp32", reason="the scenario asks for it")
+            return GraphPrecision(precision="fp32", reason="set in the scenario")
         if self._dataset is None:
             return GraphPrecision(precision="fp32", reason=f"{self._wanted} was not tried: no validation requests")
         return self._reduced(plain, target, self._wanted, self._dataset)

@@ -8,7 +8,7 @@ import pandas as pd
 from polytask.scenario.schema import Column
 
 LIST_SEPARATOR = "|"
-# Column types of the scenario and the timestamp, in the words of the report.
+# Column types of the scenario and the timestamp, as the report names them.
 NOUNS = {
     "string": "text",
     "integer": "an integer",
@@ -35,7 +35,7 @@ def tighten(typed: pd.Series, column: Column) -> pd.Series:
 
 def _integers(raw: pd.Series) -> pd.Series:
     if pd.api.types.is_float_dtype(raw.dtype):
-        # Past 2**53 a float no longer tells neighbouring integers apart.
+        # Past 2**53 a float can no longer represent every integer.
         values = raw.astype("Float64")
         return values.where((values == np.floor(values)) & (values.abs() < 2**53)).astype("Int64")
     if pd.api.types.is_bool_dtype(raw.dtype) or pd.api.types.is_signed_integer_dtype(raw.dtype):

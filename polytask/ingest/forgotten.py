@@ -70,7 +70,7 @@ def forgotten_file(scenario: Scenario, cache: Path | None = None) -> Path:
 def read_forgotten(scenario: Scenario, cache: Path | None = None) -> Forgotten:
     """The list of a scenario; an empty one with a fresh salt where there is no file.
 
-    Raises DataError for a file that cannot be read: a run must not go on as if nobody was forgotten.
+    Raises DataError for a file that cannot be read: a run must not continue as if no user was removed.
     """
     path = forgotten_file(scenario, cache)
     try:

@@ -1,4 +1,4 @@
-"""What a scenario makes of its tables, before anything is trained: rows, labels, texts, and what looks wrong."""
+"""A preview of a scenario on its tables, before training: rows, labels, texts, and warnings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -163,7 +163,7 @@ def _rows(table: pd.DataFrame, most: int = TEXTS) -> list[dict[str, Any]]:
 
 
 def _few_events(scenario: Scenario, events: pd.DataFrame) -> list[str]:
-    """Where each user's last events are asked about: how many users have too few."""
+    """Where each user's last events are held out: how many users have too few."""
     if scenario.split.kind != "leave_one_out":
         return []
     few = int((events.groupby(scenario.entities.users.key).size() < 3).sum())

@@ -15,7 +15,7 @@ PRIVATE = 0o600
 def write_rejected(rejected: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
     """Write `<folder>/<table>.csv` for each table with rejected rows: `row`, `reason`, and the columns of the source.
 
-    The first line says that the file holds personal data; only its owner may read it. Returns the files.
+    The first line states that the file holds personal data; only its owner may read it. Returns the files.
     """
     written = []
     for name, rows in rejected.items():

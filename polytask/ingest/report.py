@@ -1,4 +1,4 @@
-"""What ingest did, as numbers: `report.json` beside the tables."""
+"""The counts of an ingest: `report.json` next to the tables."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ class TableReport(BaseModel):
 class IngestReport(BaseModel):
     """The whole ingest. `moved_ties` counts events that were moved apart because they shared user and time.
 
-    `notes` say what the source's adapter had to make up.
+    `notes` list the values that the source's adapter had to make up.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

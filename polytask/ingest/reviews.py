@@ -1,7 +1,7 @@
-"""Women's Clothing E-Commerce reviews: each review asks about itself; what its author said of it are the events.
+"""Women's Clothing E-Commerce reviews: each review is a user; the ratings of its author are the events.
 
-The data has no customers and no times. A review stands for who asks, and rows are stamped in file order, a minute
-apart, from an arbitrary start: nothing learns from the moment.
+The data has no customers and no times. A review takes the place of the user, and rows get timestamps in file order, a
+minute apart, from an arbitrary start: no feature depends on the time.
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ def read_reviews(scenario: Scenario, cache: Path | None) -> Tables:
     """Reviews with `review_id`, `age`, `title`, `review`; events with `rating`, `recommended`, `department`, `class`.
 
     Both in file order, without items. A text that occurs before has the key and the stamp of its first row:
-    ingest then drops it as a doubled key and, where the author said the same of it, its event as a doubled row.
+    ingest then drops it as a doubled key and, where the author rated it the same, its event as a doubled row.
     """
     [raw] = read_data(FOLDER, "WomensClothingE-CommerceReviews", ("",), cache)
     text = raw["Review Text"].str.strip()

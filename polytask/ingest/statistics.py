@@ -1,4 +1,4 @@
-"""What a data set looks like after ingest: how much, how dense, how new, and what is missing."""
+"""Statistics of a data set after ingest: sizes, density, cold users and items, and missing values."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ class DatasetStatistics(BaseModel):
 
     `dropped` has rows by reason, `missing` the share of kept rows without a value by column, both per table. `density`
     is the share of all pairs of user and item that have an event. `cold` are shares of what no event, or no training
-    event, says anything about. Density and items' shares are left out where the scenario has no items.
+    event, refers to. Density and items' shares are left out where the scenario has no items.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -40,7 +40,7 @@ def read_table(path: Path, name: str, columns: Mapping[str, Column]) -> pd.DataF
         raise DataError(f"{name}: {path} is empty; allowed: a line of column names, then rows") from error
     except (OSError, ValueError) as error:  # pyarrow's and pandas' parser errors are ValueErrors
         raise DataError(f"{name}: {path} cannot be read: {error}") from error
-    # CSV cannot tell an empty list from a missing one; a film without a genre is the common case.
+    # CSV cannot distinguish an empty list from a missing one; a film without a genre is the common case.
     lists = [column for column, spec in columns.items() if spec.type == "string_list" and column in table]
     return table.fillna(dict.fromkeys(lists, ""))
 

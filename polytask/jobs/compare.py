@@ -1,4 +1,4 @@
-"""A candidate beside the live model: the same test requests asked of both, and whether it may replace it."""
+"""Compare a candidate with the live model on the same test requests, and decide whether it may replace it."""
 
 import json
 from collections.abc import Mapping
@@ -86,7 +86,7 @@ def compare_with_live(
 def judge_grown(
     scenario: Scenario, tables: Path, training_set: Path, made: Version, live: ModelVersion, folder: Path, say: Say
 ) -> Verdict:
-    """Evaluate a candidate that grew out of a version and judge it; both are written to `folder` as JSON."""
+    """Evaluate an updated version and compare it with the live model; both results are written to `folder` as JSON."""
     evaluation = folder / "evaluation.json"
     evaluate_model(scenario, tables, training_set, made.checkpoint, evaluation, bundle=made.bundle, say=say)
     verdict = folder / "verdict.json"
@@ -108,7 +108,8 @@ def _differences(
     if live is None:
         return {}, FIRST
     if not Path(live.bundle).is_dir():
-        return {}, f"live model {live.version} lies in {live.bundle}, which is not here, and cannot be compared"
+        place = f"is stored in {live.bundle}, which is not on this machine"
+        return {}, f"live model {live.version} {place}, and cannot be compared"
     if live.checkpoint is None:
         return {}, f"live model {live.version} was published without its checkpoint and cannot be compared"
     kept = Path(live.checkpoint)

@@ -39,7 +39,7 @@ class Inputs:
 
 
 class Exchange:
-    """The place of one training. All methods raise TrainingError where the storage refuses or does not answer."""
+    """The place of one training. All methods raise TrainingError where the storage refuses or does not respond."""
 
     def __init__(self, address: str) -> None:
         self.address = address.rstrip("/") if "://" in address else str(Path(address).resolve())
@@ -60,7 +60,7 @@ class Exchange:
         return Inputs(Scenario.model_validate(content["scenario"]), folder / TABLES, folder / TRAINING_SET)
 
     def put_state(self, path: Path) -> None:
-        """Keep the state of an interrupted training, which its name tells from others."""
+        """Keep the state of an interrupted training, which its name identifies."""
         with self._told():
             write(self._files, f"{self._root}/{STATE}/{path.name}", path)
 

@@ -87,7 +87,7 @@ def _without_row(users: Catalogue, row: int) -> pd.DataFrame:
 
 
 def _requests(contract: Contract, catalogues: dict[str, Catalogue]) -> list[RequestFeatures]:
-    """Requests to compare the graphs on: of nobody, and with histories over the items where there are any."""
+    """Requests to compare the graphs on: of unknown users, with histories over the items if there are any."""
     if not contract.scenario.has_items:
         return [RequestFeatures(), RequestFeatures(query="something else")]
     return requests_on(contract.scenario, catalogues[ITEMS])

@@ -66,7 +66,7 @@ def train_together(
 
 
 def _follow(command: list[str], say: Callable[[str], None], hours: float) -> None:
-    """Run a command, pass on what it says, and raise TrainingError with its first cause where it fails."""
+    """Run a command, forward its output, and raise TrainingError with its first cause if it fails."""
     causes: list[str] = []
     late = threading.Event()
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")

@@ -14,7 +14,7 @@ from polytask.registry.version import ModelVersion
 from polytask.scenario.schema import Scenario
 from polytask.storage.atomic import temporary_folder
 
-# What a model was trained with, so that a scenario file that says otherwise describes another model.
+# The sections that a model was trained with: a scenario file with other values describes another model.
 TRAINED_WITH = ("entities", "text", "features", "encoder", "model")
 
 
@@ -30,17 +30,17 @@ def version_of(live: ModelVersion | None, folder: Path) -> Version:
 def check_fits(scenario: Scenario, contract: Contract, file: object) -> None:
     """Raise ScenarioError where a scenario, which errors call `file`, no longer describes the model of a contract."""
     for part in TRAINED_WITH:
-        # As a contract has them: what says nothing about the model, such as which columns are personal, is left out.
+        # As a contract has them: fields that do not change the model, such as `personal` of a column, are left out.
         now, then = (getattr(one, part).model_dump() for one in (scenario, contract.scenario))
         if now != then:
             raise ScenarioError(
                 f"{file}: {part} differs from what version {contract.model_version} was trained with; allowed: the "
-                f"same, or train anew with `polytask demo` (now {_short(now)}, then {_short(then)})"
+                f"same, or train a new model with `polytask demo` (now {_short(now)}, then {_short(then)})"
             )
 
 
 def lineage_after(parent: Contract, data: Path) -> dict[str, str]:
-    """What a version is labelled with that grew out of another by `data`: a training set, or a catalogue of items."""
+    """The lineage of a version that updates another with `data`: a training set, or a catalogue of items."""
     return lineage_of(parent.scenario, data, parent.model_version)
 
 

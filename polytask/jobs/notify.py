@@ -1,4 +1,4 @@
-"""The outcome of a pipeline's run in words, and where it is told."""
+"""The outcome of a pipeline's run as text, and where it is reported."""
 
 import os
 

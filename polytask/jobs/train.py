@@ -21,7 +21,7 @@ from polytask.training.resume import TrainingState, training_key
 
 
 def state_file(scenario: Scenario, work: Path) -> Path:
-    """Where the state of an interrupted training lies in the folder `work`."""
+    """The path of the state of an interrupted training in the folder `work`."""
     return work / f"{scenario.name}.resume.safetensors"
 
 
@@ -85,7 +85,7 @@ def train_model(
         _save(model, history, language_model, tuning, target)
         found = {"weights_sha256": checkpoint_sha256(target), "encoder_sha256": trained_on(target)}
         say(f"trained in {sum(epoch.seconds for epoch in history):.1f} s")
-    # A state of the last epoch is all that is left to do: whoever has not read it yet would train alone, and wait.
+    # The state of the last epoch leaves nothing to train: a process that reads it late would train alone, and wait.
     together.wait_for_everyone()
     if together.is_main_process and not keep_state:
         resume.remove()

@@ -46,7 +46,7 @@ class FineTuned:
 
 @dataclass(frozen=True)
 class RefreshedItems:
-    """The next version; how many items are new, have another text, are gone from the table; outputs found equal."""
+    """The next version; how many items are new, have another text, are missing in the table; outputs found equal."""
 
     contract: Contract
     new: int
@@ -58,7 +58,7 @@ class RefreshedItems:
 def metrics_of(
     model: MultiTaskModel, dataset: Dataset, tasks: tuple[Task, ...], new_rows: NDArray[np.int64]
 ) -> Metrics:
-    """Metrics per split and task of a model that grew; `new_rows` are the item rows that no training event has."""
+    """Metrics per split and task of an updated model; `new_rows` are the item rows that no training event has."""
     found: Metrics = {}
     splits: tuple[Split, ...] = ("validation", "test")
     for split in splits:
@@ -78,7 +78,7 @@ def requests_on(scenario: Scenario, items: Catalogue) -> list[RequestFeatures]:
 
 
 def teller(say: Say) -> Callable[[Epoch], None]:
-    """Says each epoch's losses and time."""
+    """Return a function that logs each epoch's losses and time."""
     return lambda epoch: say(f"epoch {epoch.number}: loss {words_of(epoch.losses)} ({epoch.seconds:.1f} s)")
 
 

@@ -31,7 +31,7 @@ def main(address: str) -> None:
             exchange.fetch_state(state_file(inputs.scenario, folder))
 
     def say(line: str) -> None:
-        print(line, flush=True)  # noqa: T201 - whoever follows the training reads it
+        print(line, flush=True)  # noqa: T201 - the log of the training
 
     read = inputs.scenario, inputs.tables, inputs.training_set
     came_to = train_model(*read, folder / "model", say, folder, exchange.put_state, keep_state=True)

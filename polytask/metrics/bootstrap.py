@@ -1,6 +1,6 @@
 """Paired bootstrap: the same resampled requests for every method, so that their differences have intervals too.
 
-Intervals cover the choice of requests at 95%. They say nothing about the choice of seeds: those are listed one by one.
+Intervals cover the choice of requests at 95%. They do not cover the choice of seeds: those are listed one by one.
 """
 
 from collections.abc import Hashable, Mapping, Sequence

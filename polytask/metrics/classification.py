@@ -1,4 +1,4 @@
-"""How the answers of a task with classes fall out: a ROC curve and a confusion matrix, small enough to be shown."""
+"""Charts of the predictions of a task with classes: a ROC curve and a confusion matrix, small enough to display."""
 
 from dataclasses import dataclass, field
 
@@ -40,7 +40,7 @@ def roc_of(positive: NDArray[np.bool_], probability: NDArray[np.float64]) -> Roc
         return Roc()
     fpr, tpr, threshold = roc_curve(positive, probability)
     kept = np.unique(np.linspace(0, len(fpr) - 1, POINTS).astype(np.int64))
-    # The first point lies above all probabilities: scikit-learn says infinity, which JSON does not know.
+    # The first point is above all probabilities: scikit-learn returns infinity, which JSON does not have.
     return Roc(*(values[kept].tolist() for values in (fpr, tpr, np.minimum(threshold, 1.0))))
 
 

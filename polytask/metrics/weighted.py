@@ -46,7 +46,7 @@ def root_mean_of(squares: FloatArray) -> Statistic:
 
 
 def coverage_of(listed: IntArray, rows: int) -> Statistic:
-    """Share of a catalogue's `rows` that stand in at least one list; `listed` (m, k) rows from 1 on, 0 for no row."""
+    """Share of a catalogue's `rows` that are in at least one list; `listed` (m, k) rows from 1 on, 0 for no row."""
     stands = np.zeros((len(listed), rows + 1), dtype=np.float32)
     np.put_along_axis(stands, listed, 1.0, axis=1)
 

@@ -1,10 +1,10 @@
-"""How items that no training event has seen take part: what they start with is read from their text.
+"""Cold items, which no training event has: their residual and bias are predicted from their text.
 
 A new item has no learned residual and no learned bias. `ColdStart` predicts both from the text's vector. It is learned
 on a trained model that is frozen: in each step a random share of the known items plays new ones, among all others, so
 that its predictions learn to compete with learned rows. What is left of the difference is calibrated on items and
 requests that it has not learned from: `offset` is added to the scores of new items, as high as the loss of the others
-allows. In a list, new items stand below the first `WARM_FIRST` others at the earliest.
+allows. In a list, new items rank below the first `WARM_FIRST` others at the earliest.
 """
 
 from dataclasses import dataclass
@@ -104,7 +104,7 @@ def below_the_first(logits: Tensor, new: Tensor, first: int = WARM_FIRST) -> Ten
     others = logits.masked_fill(new, MASKED_SCORE)
     bar = others.topk(min(first, logits.shape[1]), dim=1).values[:, -1:]
     above = (logits - bar).clamp(min=0.0)
-    # Between the bar and a little less, the higher the nearer: float32 tells them apart at any usual score.
+    # Between the bar and a little less, the higher the nearer: float32 keeps them distinct at any usual score.
     lowered = bar - LOWERED_BY / (1.0 + above)
     # Where too few others may be listed at all, there is no bar.
     above_bar = new & (logits > bar - LOWERED_BY) & (bar > MASKED_SCORE / 2)

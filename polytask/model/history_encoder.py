@@ -30,7 +30,7 @@ class Block(nn.Module):
         return self._from(states, query, key, value, allowed)
 
     def newest(self, states: Tensor, allowed: Tensor) -> Tensor:
-        """The newest position alone, (B, L, d) -> (B, 1, d): it asks, and all answer. `allowed` (B, 1, 1, L)."""
+        """The last position alone, (B, L, d) -> (B, 1, d), which attends to all. `allowed` (B, 1, 1, L)."""
         batch, length, dim = states.shape
         normed = self.attention_norm(states)
         weights, biases = self.qkv.weight, self.qkv.bias
@@ -41,7 +41,7 @@ class Block(nn.Module):
         return self._from(states[:, -1:], query, key, value, allowed)
 
     def _from(self, states: Tensor, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor) -> Tensor:
-        """What becomes of the states (B, Q, d) that ask `query` (B, h, Q, d / h); `allowed` (B, 1, Q, L)."""
+        """The output for the states (B, Q, d) of `query` (B, h, Q, d / h); `allowed` (B, 1, Q, L)."""
         attended = F.scaled_dot_product_attention(
             query, key, value, attn_mask=allowed, dropout_p=self.dropout if self.training else 0.0
         )
@@ -74,7 +74,7 @@ class HistoryEncoder(nn.Module):
         return normed
 
     def newest(self, history: Tensor, item_table: Tensor) -> Tensor:
-        """The state of the newest position alone, (B, d): nobody reads the others of the last block."""
+        """The state of the last position alone, (B, d): the other positions of the last block are not used."""
         states, allowed = self._start(history, item_table)
         *others, last = self.blocks
         assert isinstance(last, Block)

@@ -36,7 +36,7 @@ class Histories(NamedTuple):
         return Histories(self.state[position], self.transition[position])
 
 
-# What a scenario without items has: a state that adds nothing, and no transitions.
+# The history of a scenario without items: a state of zeros, and no transitions.
 NO_HISTORY = Histories(torch.zeros(()), torch.zeros(()))
 NO_TRANSITIONS = TransitionTables(torch.zeros(0), torch.zeros(0))
 
@@ -104,12 +104,12 @@ class MultiTaskModel(nn.Module):
         if history is None or not self.scenario.has_items:
             return NO_HISTORY
         transition = self.transition(history, catalogues.transitions)
-        # Every task reads what the newest items lead to, not only the one that asks for the next item.
+        # Every task reads the transitions of the last items, not only the one that predicts the next item.
         state = self.history_encoder(history, catalogues.vectors[ITEMS]) + self.transition_state(transition)
         return Histories(state, transition)
 
     def newest(self, history: Tensor | None, catalogues: Catalogues) -> Histories:
-        """As `histories`, of the newest position alone (B, ...), which is all that an answer needs."""
+        """As `histories`, of the last position alone (B, ...), which is sufficient for a prediction."""
         if history is None or not self.scenario.has_items:
             return NO_HISTORY
         transition = self.transition.newest(history, catalogues.transitions)
@@ -121,7 +121,7 @@ class MultiTaskModel(nn.Module):
     ) -> dict[str, Tensor]:
         """Late fusion: P positions of some histories and their request texts (P, D) -> logits (P, ...) per task.
 
-        `tasks` of the scenario are answered, all of them by default.
+        The outputs are those of `tasks`, all tasks of the scenario by default.
         """
         state = self.state_norm(histories.state + self.text(text))
         shared = self.fusion.shared(state)
@@ -129,7 +129,7 @@ class MultiTaskModel(nn.Module):
         logits: dict[str, Tensor] = {}
         for task in self.scenario.tasks if tasks is None else tasks:
             head = self.heads[task.name]
-            # What an added task reads beside the shared part is a tower of its own.
+            # In addition to the shared part, an added task reads a tower of its own.
             view = torch.cat([shared, self.added_towers[task.name](state)], dim=-1) if task.added else fused[task.name]
             inputs = HeadInputs(view, catalogues.vectors, histories.transition, catalogues.transitions.targets)
             logits[task.name] = learning_of(task).logits(task, head, inputs)

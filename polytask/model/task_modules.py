@@ -9,7 +9,7 @@ _TAKEN = frozenset(dir(nn.ModuleDict()))
 
 
 def module_name(task: str) -> str:
-    """The name of a task's part among its siblings, as it stands in the names of the weights.
+    """The name of a task's submodule, as used in the names of the weights.
 
     It is the task's own but for a word of Python (`class`), which the code that torch.export writes cannot hold, and an
     attribute that modules have (`type`): those get a capital letter, which no task's name has.

@@ -1,4 +1,4 @@
-"""Which item follows which: a learned, factorised Markov chain beside the history encoder."""
+"""Item-to-item transitions: a learned, factorised Markov chain in addition to the history encoder."""
 
 from typing import NamedTuple
 
@@ -51,6 +51,6 @@ class MarkovHead(nn.Module):
         """The newest position alone, (B, r)."""
         lags = min(LAGS, history.shape[1])
         sources = F.embedding(history[:, -lags:], tables.sources)
-        # A product: ONNX Runtime sums in another order in another batch, and an answer must not depend on its mates.
+        # A product: ONNX Runtime sums in another order in another batch, and a prediction must not depend on its batch.
         out: Tensor = self.dropout((self.lag_weights[:lags].flip(0)[None, None] @ sources)[:, 0])
         return out

@@ -11,7 +11,7 @@ from polytask.presentation.markdown_table import table
 class Place:
     """A place: where it is, what it holds of a user, how long, and what `polytask forget` does there.
 
-    `reached` is False where the command only says, or does not know, that there is something.
+    `reached` is False where the command only reports, or does not know, that there is something.
     """
 
     name: str
@@ -117,7 +117,7 @@ PLACES = (
     Place(
         SUMMARIES,
         "`<workspace>/<scenario>/summary.json` and `<workspace>/summary.json`",
-        "the keys that the demo asked for, and recommended users",
+        "the keys that the demo requested, and recommended users",
         "until the next demo",
         "removes the recommendations from the file where they name the user",
     ),
@@ -142,7 +142,7 @@ PLACES = (
         "the pipeline's `storage_uri` (s3://..., pvc://...), one folder per version; artifacts of Kubeflow Pipelines",
         "as published versions and as pipeline runs",
         "a lifecycle rule of the storage",
-        "says which versions to delete",
+        "reports which versions to delete",
         reached=False,
     ),
     Place(

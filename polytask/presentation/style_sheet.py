@@ -1,4 +1,4 @@
-"""The look that every page of the project has: one style sheet, which a page holds inside or is served beside."""
+"""The style sheet that every page of the project uses, embedded in the page or served next to it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The registry in a folder: beside the published versions a record of each, and `current`, which is the live one.
+"""The registry in a folder: the published versions, a record of each, and `current`, which is the live one.
 
 The files are those of `polytask.registry.files`, and <folder>/records/<version>.json is what is known of a version.
 """
@@ -34,7 +34,7 @@ class FolderRegistry:
         return str(self.folder)
 
     def register(self, bundle: Path, checkpoint: Path | None, lineage: dict[str, str]) -> ModelVersion:
-        """Note a bundle that `serving.rollout.publish` put into the folder, and copy its checkpoint beside it."""
+        """Note a bundle that `serving.rollout.publish` put into the folder, and copy its checkpoint next to it."""
         contract = self._files.take(bundle, checkpoint)
         known = self._record(contract.model_version)
         record = ModelVersion(

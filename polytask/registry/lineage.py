@@ -19,7 +19,7 @@ _CHECKSUM = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{20,}")
 
 
 def shown(lineage: Mapping[str, str]) -> list[str]:
-    """A lineage as lines for people: the model before it first, and of checksums and commits what tells them apart."""
+    """A lineage as lines for people: the parent model first, and shortened checksums and commits."""
     first = ("parent_model", "data_sha256", "git_commit")
     names = [name for name in first if name in lineage] + sorted(name for name in lineage if name not in first)
     return [" ".join((name, _CHECKSUM.sub(r"\1", lineage[name]))) for name in names]

@@ -21,7 +21,7 @@ HOUSEHOLDS = {"single": {"Office": 1.0}, "couple": {"Kitchen": 1.0, "Outdoor": 0
 # What is rather bought here than there.
 CHANNELS = {"app": {"Toys": 0.5}, "web": {"Office": 1.0}, "store": {"Garden": 2.0}}
 
-# Where a household buys; elsewhere it mostly looks. Neither household nor channel alone says whether it will buy.
+# Where a household buys; elsewhere it mostly looks. Neither household nor channel alone predicts the purchase.
 BUYS_IN = {"single": "app", "couple": "web", "family": "store"}
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from polytask.scenario.schema import Scenario, Task
 
 
-# Answers have tensors of these names, whatever the tasks: slate_ids, priority_tasks.
+# Responses have tensors of these names, whatever the tasks: slate_ids, priority_tasks.
 RESERVED = ("slate", "priority")
 
 
@@ -48,7 +48,7 @@ def _check_context(scenario: "Scenario") -> None:
         if name in ("query", "profile", *CONTEXT_WORDS, *scenario.features.profile):
             raise ValueError(f"{where}: {name!r} has a meaning in templates already; allowed: another name")
         if name in labels:
-            raise ValueError(f"{where}: {name!r} is what task {labels[name]!r} asks for; allowed: what is known before")
+            raise ValueError(f"{where}: {name!r} is the label of task {labels[name]!r}; allowed: what is known before")
     for position, words in enumerate(scenario.examples.contexts):
         _check_known(f"examples.contexts.{position}", words, names)
 
@@ -72,7 +72,7 @@ def _check_items(scenario: "Scenario") -> None:
         if text.query_words:
             raise ValueError(f"text.query_words: {', '.join(text.query_words)}; there is no `entities.items`")
         if checks:
-            raise ValueError(f"evaluation.queries: {checks[0].query!r} asks for items; there is no `entities.items`")
+            raise ValueError(f"evaluation.queries: {checks[0].query!r} requires items; there is no `entities.items`")
         if scenario.split.kind != "user_holdout":
             raise ValueError(
                 f"split.kind: {scenario.split.kind!r} needs a history, and without `entities.items` there is none; "
@@ -80,7 +80,7 @@ def _check_items(scenario: "Scenario") -> None:
             )
         return
     _check_template("text.item", text.item or "", items.columns)
-    # A query out of a title would give the item away that training asks for, and users do not know what they will like.
+    # A query from a title would leak the target item of training, and users do not know the item they will like.
     shared = [column for column in items.columns if column != items.title_column]
     for position, query in enumerate(text.queries):
         _check_template(f"text.queries.{position}", query, shared)

@@ -112,7 +112,7 @@ class Table(Section):
 
     @property
     def title_column(self) -> str | None:
-        """The column that names an entity in answers: the first text column, None where there is none."""
+        """The column with an entity's title in responses: the first text column, None if there is none."""
         return next((name for name, column in self.columns.items() if column.type == "string"), None)
 
 

@@ -116,7 +116,7 @@ def _parsed(text: str, where: object) -> object:
 
 
 def _in_one_line(error: yaml.YAMLError) -> str:
-    """What the parser stumbled over, and where; its own message draws the line below itself."""
+    """The parser's error and its position in one line; its own message has several lines."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"

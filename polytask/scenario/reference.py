@@ -49,7 +49,7 @@ def scenario_reference() -> str:
 
 
 def _sections(schema: Schema) -> Iterator[tuple[str, str, Schema]]:
-    """Path, name and schema of each section, each once, at the first place where it stands."""
+    """Path, name and schema of each section, each once, at its first occurrence."""
     seen: set[str] = set()
     waiting: list[tuple[str, str, Schema]] = [("", "", schema)]
     while waiting:
@@ -76,7 +76,7 @@ def _references(field: Schema) -> Iterator[tuple[str, str]]:
 
 
 def _values(field: Schema) -> Schema | None:
-    """What stands under the names of a mapping."""
+    """The schema of the values of a mapping."""
     patterns = field.get("patternProperties") or {"": field.get("additionalProperties")}
     found: Schema | None = next(iter(patterns.values()))
     return found if isinstance(found, dict) else None
@@ -90,7 +90,7 @@ def _description(field: Schema, schema: Schema) -> str:
 
 
 def _allowed(field: Schema, paths: Mapping[str, str]) -> str:
-    """What may stand there, in words."""
+    """The allowed values as text."""
     if "$ref" in field:
         path = paths[field["$ref"].rpartition("/")[2]]
         return f"fields of [`{path}`](#{re.sub(r'[^a-z_-]', '', path)})"

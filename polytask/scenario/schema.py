@@ -209,7 +209,7 @@ class Scenario(Section):
 
     @property
     def context_words(self) -> tuple[str, ...]:
-        """The words about the moment of a request: those of the time, and `features.context`."""
+        """The context features of a request: those of the time, and `features.context`."""
         return (*CONTEXT_WORDS, *self.features.context)
 
     def personal_columns(self, table: str) -> frozenset[str]:
@@ -245,7 +245,7 @@ class Scenario(Section):
 
     @property
     def lists_users(self) -> bool:
-        """Whether a task answers with users, so that the model has a vector for each."""
+        """Whether a task recommends users, so that the model has a vector for each."""
         return any(task.catalogue == "users" for task in self.tasks)
 
     @model_validator(mode="before")

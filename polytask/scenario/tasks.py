@@ -8,7 +8,7 @@ from polytask.scenario.kinds import KindName, describe_kinds, kind_named, kinds_
 from polytask.scenario.names import INTERACTIONS, ITEMS
 from polytask.scenario.section import Name, Section
 
-# The gate of a task that is measured beside the live model alone.
+# The gate of a task that is compared with the live model only.
 NO_GATE = "none"
 
 
@@ -119,7 +119,7 @@ class Task(Section):
         "tasks and its own tower, and no other task reads that tower. At least one task must not be added.",
         examples=[True],
     )
-    # Left out where it says nothing: serving does not read it, and a contract's checksum stays what it was.
+    # Left out if it is None: serving does not read it, and the checksum of a contract does not change.
     baseline_gate: str | None = Field(
         default=None,
         exclude_if=lambda gate: gate is None,

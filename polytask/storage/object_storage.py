@@ -50,7 +50,7 @@ def file_system(address: str) -> tuple[Any, str]:
 def bring(files: Any, path: str, source: Path) -> bool:
     """Write a file where it is missing or differs; whether it was written.
 
-    Raises DamagedError where it reads back with another SHA-256, OSError where the storage refuses or does not answer.
+    Raises DamagedError where it reads back with another SHA-256, OSError where the storage refuses or does not respond.
     """
     wanted = sha256_file(source)
     if stored_sha256(files, path) == wanted:
@@ -63,7 +63,7 @@ def bring(files: Any, path: str, source: Path) -> bool:
 
 
 def write(files: Any, path: str, source: Path) -> None:
-    """Put a file there. Whoever reads meanwhile finds the old one or the new one, never half of one."""
+    """Write a file atomically: concurrent readers find the old one or the new one, never part of one."""
     if files.type_name == "local":
         with atomic_file(Path(path)) as temporary:
             shutil.copyfile(source, temporary)
@@ -90,7 +90,7 @@ def stored_sha256(files: Any, path: str) -> str | None:
 
 
 def read(files: Any, path: str) -> bytes | None:
-    """What a small file holds, None where there is none."""
+    """The content of a small file, None if there is none."""
     if not files.get_file_info(path).is_file:
         return None
     with files.open_input_stream(path) as content:

@@ -1,4 +1,4 @@
-"""Put a folder in the place of another in one step of the file system, so that nobody finds the place empty."""
+"""Replace a folder with another in one atomic step of the file system: readers never find it missing."""
 
 import ctypes
 import errno

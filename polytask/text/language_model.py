@@ -98,14 +98,14 @@ class TextEncoder(nn.Module):
             return hidden.gather(1, last[:, None, None].expand(-1, 1, hidden.shape[-1])).squeeze(1)
         mask = attention_mask.unsqueeze(1).to(hidden.dtype)
         # A product rather than a sum over tokens: ONNX Runtime sums in another order for another batch size, and then
-        # the last bit of an answer depends on how many others it is computed with.
+        # the last bit of a vector depends on the size of its batch.
         return (mask @ hidden).squeeze(1) / mask.sum(dim=2).clamp(min=1.0)
 
 
 class LanguageModel:
     """A frozen text encoder with its tokenizer and a cache of vectors on disk.
 
-    `sha256` stands for its weights, configuration, tokenizer and pooled layers; vectors of other ones are never taken
+    `sha256` identifies its weights, configuration, tokenizer and pooled layers; vectors of other ones are never taken
     for its own.
     """
 

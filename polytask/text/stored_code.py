@@ -12,7 +12,7 @@ from typing import Any
 
 from polytask.errors import DataError
 
-# It must stand alone: no closure, imports inside, and nothing that serving lacks.
+# It must be self-contained: no closure, imports inside, and only packages that serving has.
 _TEMPLATE = """\
 def time_context(inputs):
     from polytask.text.time_context import time_contexts

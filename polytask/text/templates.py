@@ -16,19 +16,19 @@ from polytask.scenario.schema import Text
 TOKEN_BUCKET = 8
 # The token of an empty text. Any would do, as long as training and serving agree; every vocabulary has a first one.
 EMPTY_TEXT = 0
-# What a template of requests calls the words of the profile.
+# The name of the profile text in a template of requests.
 PROFILE = "profile"
 
 
 def is_missing(value: object) -> bool:
     """Whether one value, no list, is None, NaN of any width, or pandas' NA of nullable columns."""
-    if isinstance(value, (str, int)):  # nearly all there are; pandas takes ten times as long to say so
+    if isinstance(value, (str, int)):  # nearly all values; pandas.isna takes ten times as long
         return False
     return bool(pd.isna(value))  # type: ignore[call-overload]
 
 
 def value_words(text: Text, column: str, value: object) -> str:
-    """The words for one value of a column: '' when missing, a list joined by commas, integers without a fraction."""
+    """The text of one value of a column: '' when missing, a list joined by commas, integers without a fraction."""
     if isinstance(value, (list, tuple, np.ndarray)):
         return ", ".join(value_words(text, column, part) for part in value)
     if is_missing(value):
@@ -90,7 +90,7 @@ class TextTokenizer:
     def tokens(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64], list[bool]]:
         """As a call, and for each text whether tokens were cut off (B,)."""
         encodings = self._tokenizer.encode_batch_fast(list(texts))  # without places in the text, which nobody reads
-        # Tokenizers that add no mark of their own make nothing of an empty text: then one token stands for it.
+        # Tokenizers without special tokens return no tokens for an empty text: then it is replaced by one token.
         rows = [encoding.ids or [EMPTY_TEXT] for encoding in encodings]
         width = bucket(max((len(row) for row in rows), default=1), self.max_tokens)
         input_ids = np.zeros((len(rows), width), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""The moment of a request in words. Training and serving both call this module, so both say the same words."""
+"""The time of a request as text. Training and serving both call this module, so both produce the same text."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ def time_context(moment: datetime, timezone: str) -> Mapping[str, str]:
 
 
 def time_contexts(seconds: Sequence[int], timezone: str) -> Mapping[str, list[str]]:
-    """The words of `time_context` for many moments, Unix seconds (n,): n words by name."""
+    """The context features of `time_context` for many timestamps, Unix seconds (n,): n strings by name."""
     zone = ZoneInfo(timezone)
 
     def offset(moment: int) -> int:

@@ -1,7 +1,7 @@
 """Vectors of texts on disk, in shards of bounded size: one is written at once, and its name is its checksum.
 
-A run that is stopped keeps every shard it has finished, and several runs may share a folder: what one of them takes
-away stands in another shard already, and what is not found is computed anew.
+A run that is stopped keeps every shard it has finished, and several runs may share a folder: a vector that one of them
+removes is already in another shard, and a vector that is not found is recomputed.
 """
 
 import logging
@@ -109,7 +109,7 @@ class VectorShards:
             return
         except (SafetensorError, KeyError):
             pass
-        LOGGER.warning("%s: is damaged, its vectors are computed anew", path)
+        LOGGER.warning("%s: is damaged, its vectors are recomputed", path)
         path.unlink(missing_ok=True)
 
 

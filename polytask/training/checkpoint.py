@@ -26,7 +26,7 @@ ENCODER_FOLDER = "encoder"
 def save_checkpoint(
     model: MultiTaskModel, history: list[Epoch], encoder_sha256: str, folder: Path, tuned: Path | None = None
 ) -> None:
-    """Write the model's folder as a whole. `encoder_sha256` says whose text vectors it was trained on.
+    """Write the model's folder as a whole. `encoder_sha256` identifies the encoder of its text vectors.
 
     `tuned` is the folder of that language model where it is not the scenario's own; it is copied into the checkpoint.
     """

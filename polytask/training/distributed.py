@@ -20,7 +20,7 @@ PATIENCE = timedelta(hours=6)
 def process_state() -> PartialState:
     """The processes that `torchrun` started, on GPUs where there are some and else on the CPU.
 
-    Accelerate has to be told of the CPU: left alone, every process there would train a model of its own.
+    Accelerate needs the CPU to be set explicitly: otherwise every process there would train a model of its own.
     """
     return PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
 
@@ -48,7 +48,7 @@ class Processes:
         return Windows(windows.events[mine], windows.inputs[mine], windows.texts[mine])
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Matrix products in bfloat16 where the precision says so; weights, losses and the optimizer stay float32."""
+        """Matrix products in bfloat16 if the precision is bf16; weights, losses and the optimizer stay float32."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
 
     def seed(self, seed: int) -> None:

@@ -27,7 +27,7 @@ class EncoderTuning:
     """A copy of a language model inside the training loop.
 
     The request texts of a batch are encoded with gradient, each distinct text once. Item texts are many and change
-    little from one step to the next: they are encoded anew at the start of every epoch, without gradient.
+    little from one step to the next: they are re-encoded at the start of every epoch, without gradient.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class EncoderTuning:
 
 
 def with_adapters(backbone: Any, settings: Lora) -> Any:
-    """The transformer with adapters W + (alpha / rank) B A beside its linear layers (LoRA; Hu et al., 2021).
+    """The transformer with adapters W + (alpha / rank) B A on its linear layers (LoRA; Hu et al., 2021).
 
     Only A and B are trained; B starts at zero, so that nothing has changed yet. Raises ScenarioError when `targets`
     names a layer that the model does not have.

@@ -37,7 +37,7 @@ class Progress:
 
 
 class TrainingState:
-    """A file that holds the last finished epoch of one training. `key` says which: another key is another training.
+    """A file with the state of the last finished epoch of one training. `key` identifies the training.
 
     `keep` is called with the file each time that it was written, to bring it where this machine's end is outlived.
     """
@@ -68,7 +68,8 @@ class TrainingState:
             return
         key = self._key(processes)
         if header["key"] != key:
-            self._say(f"{self.path}: is of another training (key {header['key'][:12]}, this one has {key[:12]}): anew")
+            found, expected = header["key"][:12], key[:12]
+            self._say(f"{self.path}: belongs to a different run (key {found}, not {expected}); starting from scratch")
             return
         with torch.no_grad():
             for name, tensor in progress.weights.items():

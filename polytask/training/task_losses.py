@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 class TaskLosses:
     """Turns windows into losses on one device; holds what is the same for all batches.
 
-    `counts` says what each mean of the last batch was divided by, so that parts of a batch can be weighed.
+    `counts` has the divisor of each mean of the last batch, so that parts of a batch can be weighted.
     """
 
     def __init__(

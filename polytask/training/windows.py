@@ -26,7 +26,7 @@ class Windows:
 
 
 class WindowSampler:
-    """Cuts the training events of every user into windows, anew for each epoch.
+    """Cuts the training events of every user into windows, again for each epoch.
 
     A random offset per user and epoch moves the cuts, so that over the epochs an event is seen with histories of all
     lengths; the newest events always have a whole window of their own. The number of batches is known beforehand, so

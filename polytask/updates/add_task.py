@@ -23,7 +23,7 @@ from polytask.training.loop import Epoch, set_seed, start_head
 from polytask.training.task_losses import TaskLosses
 from polytask.updates.frozen import FrozenStates, frozen_states
 
-# Every pass cuts the histories elsewhere and asks other template queries.
+# Every pass cuts the histories at other positions and uses other template queries.
 PASSES = 2
 EPOCHS = 6
 POSITIONS_PER_BATCH = 512
@@ -53,7 +53,7 @@ def grown_model(model: MultiTaskModel, scenario: Scenario) -> MultiTaskModel:
     expected = (f"added_towers.{module_name(name)}.", f"heads.{module_name(name)}.")
     others = [*(key for key in fresh.missing_keys if not key.startswith(expected)), *fresh.unexpected_keys]
     if others:
-        # A task that lists users where no other does, say: the vectors it needs were never trained.
+        # For example a task that lists users where no other does: the vectors it needs were never trained.
         raise ScenarioError(f"task {name!r} needs weights that the trained model does not have: {', '.join(others)}")
     return grown.eval()
 
@@ -63,7 +63,7 @@ def add_task(
 ) -> tuple[MultiTaskModel, list[Epoch]]:
     """Train the last task of the data set's scenario on top of `model`, which stays as it is.
 
-    Returns the grown model, in evaluation mode, and the loss history of the new task. Raises DataError when no training
+    Returns the updated model, in evaluation mode, and the loss history of the new task. Raises DataError if no training
     event has a label.
     """
     settings = dataset.scenario.training

@@ -19,8 +19,8 @@ def grown_for(
 ) -> MultiTaskModel:
     """The model with rows for the entries that the data set's catalogues have beyond its own.
 
-    `item_vectors` (N, D) are the text vectors of all items of the data set, old ones first; `cold` says what new ones
-    start with.
+    `item_vectors` (N, D) are the text vectors of all items of the data set, old ones first; `cold` initialises new
+    ones.
     """
     new_items = None
     if item_vectors is not None:

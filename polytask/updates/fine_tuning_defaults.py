@@ -1,4 +1,4 @@
-"""How a model is fine-tuned unless told otherwise. Without imports, so that a command line can show it at once."""
+"""The defaults of fine-tuning, in a module without imports, so that the command line can show them quickly."""
 
 EPOCHS = 3
 # A fifth of the default rate of a training from fresh weights.

@@ -1,4 +1,4 @@
-"""What the frozen shared encoder of a model says at every training event, computed once and kept."""
+"""The states of the frozen shared encoder of a model at every training event, computed once and kept."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from polytask.training.windows import WindowSampler
 
 @dataclass(frozen=True)
 class FrozenStates:
-    """The shared encoder's answers at P positions, the events (P,) and their texts (P,).
+    """The shared encoder's states at P positions, the events (P,) and their texts (P,).
 
     `texts` are rows of the data set's text vectors, which are added late.
     """

@@ -30,7 +30,7 @@ def export_next(
     priorities: Priorities | None = None,
     dataset: Dataset | None = None,
 ) -> Exported:
-    """`export_bundle` for a model that grew out of `previous`, whose text encoder is taken over.
+    """`export_bundle` for a model that updates `previous`, whose text encoder is reused.
 
     So are its users' `priorities`, where there are no newer ones. With a `dataset` a text encoder of less precision
     than float32 must pass the gate again, else float32 replaces it.
@@ -57,7 +57,7 @@ def export_next(
 
 
 def check_same_answers(old: Path, new: Path, requests: list[RequestFeatures], but: Collection[str] = ()) -> list[str]:
-    """Ask two bundles the same requests: every output of `old`, `but` for some, must be in `new`, equal in every bit.
+    """Run two bundles on the same requests: every output of `old`, except `but`, must be in `new`, bit-identical.
 
     Returns the names of these outputs. Raises ContractError naming the first output, request and both values.
     """
@@ -66,14 +66,14 @@ def check_same_answers(old: Path, new: Path, requests: list[RequestFeatures], bu
     for name in names:
         want = before[name]
         if name not in after:
-            raise ContractError(f"{name}: {new} does not answer it, {old} does")
+            raise ContractError(f"{name}: is not an output of {new}, but of {old}")
         got = after[name]
         if got.shape != want.shape or got.dtype != want.dtype:
             raise ContractError(f"{name}: {new} has {got.dtype} {got.shape}, {old} has {want.dtype} {want.shape}")
         different = np.argwhere(got != want)
         if len(different):
             at = tuple(different[0])
-            raise ContractError(f"{name}: {new} answers {got[at]}, {old} answers {want[at]} (request {at[0]})")
+            raise ContractError(f"{name}: {new} returns {got[at]}, {old} returns {want[at]} (request {at[0]})")
     return names
 
 

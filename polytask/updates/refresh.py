@@ -34,7 +34,7 @@ def refresh(
 ) -> Refreshed:
     """The model with the rows of `table` that `items` does not have; `encode` gives the text vectors (n, D).
 
-    `cold` says what new items start with. A known item keeps its row and its residual. Where its text has changed, the
+    `cold` initialises new items. A known item keeps its row and its residual. Where its text has changed, the
     vector of its text changes with it.
     """
     scenario = model.scenario

@@ -20,9 +20,9 @@ def with_rows(
 ) -> MultiTaskModel:
     """The model with items appended, known by the text vectors (n, D) alone, and with `users` more users.
 
-    Text vectors are measured by the statistics of training. An appended item starts with what `cold` says; without it,
-    with no residual. An appended user starts as in a new model. The bias of an appended row is otherwise the mean of
-    those that are there.
+    Text vectors are standardised with the statistics of training. An appended item starts with the prediction of
+    `cold`; without it, with no residual. An appended user starts as in a new model. The bias of an appended row is
+    otherwise the mean of the existing ones.
     """
     weights = dict(model.state_dict())
     more = {ITEMS: 0 if item_texts is None else len(item_texts), USERS: users if model.scenario.lists_users else 0}

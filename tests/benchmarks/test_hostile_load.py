@@ -55,7 +55,7 @@ def test_what_else_must_not_be_is_named():
     assert found == [
         "defect: deep list over REST: 500, 2 times",
         "broken: good-1 hangs",
-        "memory of transformer grew by 5.1%, at most 5% is allowed",
+        "memory of transformer increased by 5.1%, at most 5% is allowed",
     ]
     assert outcome((0, 100), (0, 0)).failures() == ["no good call was sent in the hostile phases"]
 

@@ -52,8 +52,8 @@ def test_what_must_not_be_is_a_failure():
     counts = {"valid": {"OK": 5}}
     assert Outcome(counts, [], [], [], 0.1, {"triton": 0.05}).failures() == []
     assert "triton" in Outcome(counts, [], [], [], 0.1, {"triton": 0.051}).failures()[0]
-    assert Outcome(counts, ["a"], ["b"], [], 0.1).failures() == ["wrong answer: a", "unexpected: b"]
-    assert Outcome({"valid": {"UNAVAILABLE": 9}}, [], [], [], 0.1).failures() == ["no valid call was answered"]
+    assert Outcome(counts, ["a"], ["b"], [], 0.1).failures() == ["wrong response: a", "unexpected: b"]
+    assert Outcome({"valid": {"UNAVAILABLE": 9}}, [], [], [], 0.1).failures() == ["no valid call succeeded"]
 
 
 def test_every_kind_of_field_has_a_malformed_call(small_scenario, text_only_scenario):

@@ -57,7 +57,7 @@ def test_every_data_set_and_model_says_where_it_comes_from(runs: list[tuple[str,
 def test_the_pages_of_the_user_interface_are_written(runs: list[tuple[str, dict[str, Any]]]) -> None:
     found = artefacts(Path(runs[0][1]["artifacts"]["pipeline_log"]).parent)
     assert found["report"]["schema_title"] == "system.HTML"
-    assert "how good are the answers?" in Path(found["report"]["uri"]).read_text(encoding="utf-8")
+    assert "quality of the recommendations" in Path(found["report"]["uri"]).read_text(encoding="utf-8")
     assert found["statistics"]["schema_title"] == "system.Markdown"
     assert "| interactions |" in Path(found["statistics"]["uri"]).read_text(encoding="utf-8")
     assert found["tables"]["metadata"]["users_rows"] == 30

@@ -219,7 +219,7 @@ def test_a_model_that_is_not_what_was_written_is_trained_anew(state: State, step
     stored.write_bytes(b"damaged")
     (step.folder / "model" / "model.safetensors").unlink()
     assert step.run() == {"item_loss": 0.5}
-    assert any("has SHA-256" in line and line.endswith("anew") for line in step.said)
+    assert any("has SHA-256" in line and line.endswith("training again") for line in step.said)
     assert state.made() == [name, name]
     state.controller = lambda job: state.say(name, "Complete", "")  # and leaves it as it is
     stored.write_bytes(b"damaged")

@@ -1,4 +1,4 @@
-"""From the content of metrics.json to the page: what is shown where. The words of the page are in the template."""
+"""Render the content of metrics.json as the report page. The text of the page is in the template."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -50,7 +50,7 @@ def render_report(results: Mapping[str, Any]) -> str:
 
 
 def verdict(results: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
-    """The first metric of a task on test, beside the baseline that is best on validation, and their difference."""
+    """The first metric of a task on test, that of the baseline that is best on validation, and their difference."""
     task, metric = about["name"], about["metric"]
     tuned = {name: chosen["validation"] for name, chosen in results["settings"]["baselines"].get(task, {}).items()}
     pick = min if metric in lower_is_better() else max

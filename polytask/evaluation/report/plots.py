@@ -100,7 +100,7 @@ def gains(panels: Mapping[str, Mapping[str, Value]]) -> str:
 
 
 def reliability(methods: Mapping[str, Sequence[Mapping[str, Any]]], about: str) -> str:
-    """Foretold probability against the share that came true; on the diagonal both are the same."""
+    """Predicted probability against the share of positive labels; on the diagonal both are equal."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH * 0.52, 3.6), layout="constrained")
@@ -119,7 +119,7 @@ def reliability(methods: Mapping[str, Sequence[Mapping[str, Any]]], about: str) 
         )
     axis.set_xlim(-0.02, 1.02)
     axis.set_ylim(-0.02, 1.02)
-    axis.set_xlabel("foretold probability (mean of each tenth)")
+    axis.set_xlabel("predicted probability (mean of each tenth)")
     axis.set_ylabel("share that came true")
     axis.legend(frameon=False, fontsize=8, loc="upper left")
     axis.grid(color=GRID, linewidth=0.7)

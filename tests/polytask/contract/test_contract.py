@@ -83,7 +83,7 @@ def test_tampered_file_names_both_checksums(bundle, kind):
     file.write_bytes(file.read_bytes() + b" ")
     with pytest.raises(ContractError) as caught:
         load_contract(bundle)
-    assert f"{file}: checksum {sha256_file(file)}, the contract says {spec.sha256}" in str(caught.value)
+    assert f"{file}: checksum {sha256_file(file)}, the contract has {spec.sha256}" in str(caught.value)
     assert load_contract(bundle, verify_files=False) == contract
     file.unlink()
     with pytest.raises(ContractError, match=f"is missing, the contract names it with checksum {spec.sha256}"):

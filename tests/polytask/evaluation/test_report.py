@@ -75,7 +75,7 @@ def test_every_section_has_its_plot(page):
         root = ElementTree.fromstring(plot)
         assert root.attrib["aria-label"]
         assert root.findall(".//{http://www.w3.org/2000/svg}text")  # labels are text, not outlines
-    for words in ("In short", "Queries", "New items", "What the parts bring", "Ten users", "foretold probability"):
+    for words in ("In short", "Queries", "New items", "What the parts bring", "Ten users", "predicted probability"):
         assert words in page
 
 

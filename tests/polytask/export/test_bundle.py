@@ -155,7 +155,7 @@ def test_difference_to_torch_stops_the_export(
 
     monkeypatch.setattr(bundle_module, "export_graph", export_of_other_weights)
     target = tmp_path / "exports" / "bundle"
-    with pytest.raises(ContractError, match=r"scene_scores: ONNX answers 0\.\d+, torch answers 0\.\d+ \(request \d+\)"):
+    with pytest.raises(ContractError, match=r"scene_scores: ONNX returns 0\.\d+, torch returns 0\.\d+ \(request \d+\)"):
         export_bundle(changed_checkpoint, small_dataset.scenario, small_dataset.catalogues, requests, METRICS, target)
     assert list(target.parent.iterdir()) == []
 

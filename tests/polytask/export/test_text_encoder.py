@@ -92,7 +92,7 @@ def test_int8_is_the_default_where_the_gate_passes(trained, int8):
 
 @pytest.mark.parametrize(
     ("precision", "gate", "reason"),
-    [("fp32", True, "the scenario asks for it"), ("auto", False, "int8 was not tried: no validation requests")],
+    [("fp32", True, "set in the scenario"), ("auto", False, "int8 was not tried: no validation requests")],
 )
 def test_float32_without_a_gate(trained, precision, gate, reason, tmp_path):
     written = writer(trained, precision, gate=gate).write(tmp_path / "text.onnx")

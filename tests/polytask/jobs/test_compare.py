@@ -77,7 +77,7 @@ def test_without_a_live_model_and_with_the_same_one(small_scenario, data, small_
         live_note="the service serves 1, the registry says that 2 is live",
     )
     assert "the registry says that 2 is live; live model" in elsewhere.line()
-    assert "lies in s3://models/small/1, which is not here" in elsewhere.line()
+    assert "is stored in s3://models/small/1, which is not on this machine" in elsewhere.line()
 
 
 def test_a_worse_candidate_is_refused(

@@ -83,7 +83,7 @@ NOT_THERE = "required with `entities.items` and only there, and that is not ther
 
 # Mistakes in a scenario without items.
 TEXT_ONLY_MISTAKES = [
-    ("features.context", ["topic"], ["features.context: 'topic' is what task 'topic' asks for"]),
+    ("features.context", ["topic"], ["features.context: 'topic' is the label of task 'topic'"]),
     ("features.context", ["topic", "topic"], ["features.context: topic given twice"]),
     ("text.item", "{age}", ["text.item: invalid value '{age}'", NOT_THERE]),
     ("features.history_ttl_days", 3, ["features.history_ttl_days: invalid value 3.0", NOT_THERE]),

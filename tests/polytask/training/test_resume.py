@@ -71,7 +71,7 @@ def test_state_of_another_training_is_left_alone(dataset, interrupted, said):
     model, _ = train(dataset, ITEM_VECTORS, epochs.append, resume)
     assert len(epochs) == 4
     assert same_weights(model, train(dataset, ITEM_VECTORS)[0])
-    assert "is of another training (key key-1, this one has another key-" in said[0]
+    assert "belongs to a different run (key key-1, not another key-" in said[0]
 
 
 def test_a_part_of_a_state_is_not_resumed_from(dataset, interrupted, said):

@@ -159,7 +159,7 @@ def test_the_served_graph_keeps_every_bit(
     names = check_same_answers(small_bundle, tmp_path / "bundle", requests)
     assert names == [spec.name for spec in old.outputs]
 
-    with pytest.raises(ContractError, match=r"liked_scores: .* does not answer it"):
+    with pytest.raises(ContractError, match=r"liked_scores: is not an output of .*"):
         check_same_answers(tmp_path / "bundle", small_bundle, requests)
 
 
@@ -173,5 +173,5 @@ def test_one_bit_is_a_difference(small_bundle, small_dataset, monkeypatch):
         return answers
 
     monkeypatch.setattr("polytask.updates.next_version.bundle_outputs", moved)
-    with pytest.raises(ContractError, match=r"scene_scores: .* answers 0\.\d+, .* answers 0\.\d+ \(request 3\)"):
+    with pytest.raises(ContractError, match=r"scene_scores: .* returns 0\.\d+, .* returns 0\.\d+ \(request 3\)"):
         check_same_answers(small_bundle, small_bundle, requests)

@@ -84,7 +84,7 @@ def test_a_version_is_not_reused_for_other_weights(small_scenario: Scenario, tmp
 def test_a_damaged_bundle_is_refused_and_nothing_is_left(small_scenario: Scenario, tmp_path: Path) -> None:
     write_bundle(small_scenario, tmp_path / "bundle", "weights")
     (tmp_path / "bundle" / REPOSITORY_FOLDER / "text.onnx").write_text("damaged", encoding="utf-8")
-    with pytest.raises(ContractError, match="the contract says"):
+    with pytest.raises(ContractError, match="the contract has"):
         publish(tmp_path / "bundle", tmp_path / "published")
     assert not (tmp_path / "published").exists()
     assert json.loads((tmp_path / "bundle" / "contract.json").read_text(encoding="utf-8"))["checksum"]
