@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def recommend(
     user: Annotated[str, typer.Option(help="Key of the user, as in the users table.")],
     query: Annotated[str | None, typer.Option(help="What the user typed, such as 'a scary ghost story'.")] = None,
-    task: Annotated[list[str] | None, typer.Option(help="A task to ask for; may be given more than once.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="A task to request; may be given more than once.")] = None,
     less_of: Annotated[
         list[str] | None, typer.Option(help="Key of an item to want less of; may be given more than once.")
     ] = None,
@@ -58,7 +58,7 @@ def recommend(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Ask the running recommender about one user.
+    """Request recommendations for one user from the running recommender.
 
     Examples:
       polytask recommend --user 42

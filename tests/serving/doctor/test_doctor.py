@@ -261,4 +261,4 @@ def test_the_table_shows_brackets_as_they_are():
     show(console, [fault("disk", "[red] 1 GB", "free some")])
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "[red] 1 GB" in text
-    assert "to be mended: disk" in text
+    assert "to be fixed: disk" in text
