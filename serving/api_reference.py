@@ -100,14 +100,14 @@ EXPLAINER = f"""`POST /v1/models/recommender:explain`, REST only. The body is
 `{parse.USER_ID}` and optionally {{fields}}; their rules are those above. `targets` selects for each task the
 prediction to explain, by an id or a label of its list, such as `{{{{"item": 288}}}}`; default: the first one.
 
-The response has one entry of `explanations` per instance: the flags, and per task the explained prediction `answer`, its
-`history` (`id`, `title`, `contribution`, `at_least`) and its `words` (`part`, `name`, `text`,
+The response has one entry of `explanations` per instance: the flags, and per task the explained prediction `answer`,
+its `history` (`id`, `title`, `contribution`, `at_least`) and its `words` (`part`, `name`, `text`,
 `contribution`, `at_least`), the largest contribution first. A contribution is the score of the prediction minus
 its score without the part; with `at_least` it is a lower bound, because the prediction fell out of its list. At most
 {MAX_PARTS} parts are tested; a query is split into at most {MAX_QUERY_GROUPS} groups of words."""
 TRITON = f"""Clients that already have tensors can call Triton directly: `{RECOMMENDER}` is `{TEXT_ENCODER}` and
-`{MULTITASK}` in sequence. It validates no ids and reads no features. At most {MAX_BATCH_SIZE} rows a call; request the wanted
-outputs by name. Rows count from 1 in the order of the bundle's catalogues, 0 is padding. `{ALLOWED}` is [[true]]
+`{MULTITASK}` in sequence. It validates no ids and reads no features. At most {MAX_BATCH_SIZE} rows a call; request the
+wanted outputs by name. Rows count from 1 in the order of the bundle's catalogues, 0 is padding. `{ALLOWED}` is [[true]]
 for every row where all items may be listed; else it has W = N + 1 values, true for each row that may be; its bytes
 are 0 or 1. B is the batch, T the tokens, D the width of a text vector, N the number of items; `contract.json`
 has all sizes."""

@@ -54,11 +54,11 @@ class ExplainerMetrics:
         registry.register(self._served)
 
     def serve(self, contract: "Contract") -> None:
-        """Say which contract is explained from now on."""
+        """Set the contract that is explained from now on."""
         self._served.contract = contract
 
     def watch(self, admission: "Admission") -> None:
-        """Say how many calls are in work and waiting."""
+        """Report the numbers of calls in flight and queued."""
         self._in_work.set_function(lambda: admission.in_work)
         self._waiting.set_function(lambda: admission.waiting)
 

@@ -32,7 +32,7 @@ FIELDS = (USER_ID, QUERY, TIMESTAMP, CONTEXT, RECENT_ITEMS, EXCLUDE_ITEMS, NEGAT
 
 @dataclass(frozen=True)
 class Wanted:
-    """A call about one user, and by task which of its answers to explain: an id or a label; else it is the first."""
+    """A call about one user, and by task the prediction to explain: an id or a label; default: the first one."""
 
     call: Call
     targets: Mapping[str, int | str] = field(default_factory=dict)
@@ -95,7 +95,7 @@ def _tensors(scenario: Scenario, instance: Any) -> list[InputTensor]:
 
 
 def _targets(scenario: Scenario, value: Any, tasks: Sequence[str]) -> dict[str, int | str]:
-    """Which answers to explain. Whether a list holds its one is seen when the list is there."""
+    """The predictions to explain. Whether a list holds its target is checked when the list is known."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
@@ -111,12 +111,12 @@ def _targets(scenario: Scenario, value: Any, tasks: Sequence[str]) -> dict[str, 
 
 
 def _allowed(scenario: Scenario, task: Task, target: Any) -> str | None:
-    """What may stand in place of a target, None where it may stand."""
+    """The allowed values of a target, None where the target is valid."""
     if task.kind == "retrieval":
         table = scenario.items if task.catalogue == ITEMS else scenario.entities.users
         integer = table.key_type == "integer"
         fits = isinstance(target, int if integer else str) and not isinstance(target, bool)
         return None if fits else f"a key that the list holds, a {'whole number' if integer else 'text'}"
     if task.classes is None:
-        return "nothing: the task has one answer"
+        return "nothing: the task has one prediction"
     return None if target in task.classes else ", ".join(task.classes)

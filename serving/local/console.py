@@ -1,4 +1,4 @@
-"""The console's server: built from a bundle, a feature store and addresses, it serves until it is told to stop."""
+"""The console's server: built from a bundle, a feature store and addresses, it serves until it is stopped."""
 
 import os
 import signal
@@ -79,7 +79,7 @@ def run(
 
 
 class ConsoleProcess:
-    """The console beside a running stack, in a process of its own. `address` is what a browser opens."""
+    """The console of a running stack, in a process of its own. `address` is what a browser opens."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class ConsoleProcess:
         return f"http://{HOST}:{self.port}/"
 
     def start(self) -> None:
-        """Start without waiting: the page is there some seconds later, and what it lacks it says itself."""
+        """Start without waiting: the page is available some seconds later, and reports missing services itself."""
         root = str(Path(__file__).resolve().parents[2])
         paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         words = [word for name, value in self._options.items() for word in (name, str(value))]

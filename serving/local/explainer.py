@@ -1,4 +1,4 @@
-"""The explainer beside a running stack on this machine, in a process of its own."""
+"""The explainer of a running stack on this machine, in a process of its own."""
 
 import http.client
 import subprocess
@@ -60,7 +60,7 @@ class ExplainerProcess:
             self._process = start_server([sys.executable, "-m", "serving.explainer", *words], log, server_environment())
 
     def wait_until_ready(self, seconds: float = 60.0) -> None:
-        """Return when it answers and reaches its predictor. Raises ServingError with the end of its log if not."""
+        """Return when it responds and reaches its predictor. Raises ServingError with the end of its log if not."""
         end = time.monotonic() + seconds
         while not self._ready():
             if self._process is None or self._process.poll() is not None or time.monotonic() > end:
@@ -90,7 +90,7 @@ class ExplainerProcess:
         return self._ask("GET", "/v2/health/ready", 6)[0] == http.client.OK
 
     def _ask(self, method: str, path: str, timeout: float) -> tuple[int, str]:
-        """Status and content; 0 where there is no answer."""
+        """Status and content; 0 where there is no response."""
         connection = http.client.HTTPConnection(HOST, self.port, timeout=timeout)
         try:
             connection.request(method, path)

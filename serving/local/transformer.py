@@ -70,7 +70,7 @@ class TransformerProcess:
     def wait_until_ready(self, seconds: float, check: Callable[[], None]) -> None:
         """Return when it is ready; `check` raises where waiting is in vain. Raises ContractError, ServingError."""
         end = time.monotonic() + seconds
-        reason = "it does not answer"
+        reason = "it does not respond"
         while time.monotonic() < end:
             check()
             status, content = self._ask("GET", "/v2/health/ready", self._deadline_seconds + 5)
@@ -87,11 +87,11 @@ class TransformerProcess:
         """Let it serve the next release. Raises ServingError with the reason where it cannot."""
         status, content = self._ask("POST", f"/v2/repository/models/{MODEL_NAME}/load", seconds)
         if status != http.client.OK:
-            reason = content.get("error", "it does not answer")
+            reason = content.get("error", "it does not respond")
             raise ServingError(f"the transformer cannot load the bundle: {reason} (log: {self.log})")
 
     def _ask(self, method: str, path: str, timeout: float) -> tuple[int, dict[str, Any]]:
-        """Status and content; 0 where there is no answer."""
+        """Status and content; 0 where there is no response."""
         connection = http.client.HTTPConnection(HOST, self._http_port, timeout=timeout)
         try:
             connection.request(method, path)

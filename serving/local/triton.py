@@ -28,9 +28,9 @@ LOG_LINES = 12
 class TritonServer:
     """Serve `repository` with the onnxruntime backend of `installation`.
 
-    Entering waits until every model is ready and the known-answer model answers rightly; leaving stops the server,
+    Entering waits until every model is ready and the known-answer test passes; leaving stops the server,
     its stub processes and their shared memory. A port that is None becomes a free one. Raises ServingError with the
-    server's own last words when it does not start.
+    end of the server's log when it does not start.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class TritonServer:
         self.stop()
 
     def start(self) -> None:
-        """Start, wait until ready, ask the known answer."""
+        """Start, wait until ready, run the known-answer test."""
         if not self.repository.is_dir():
             raise ServingError(f"{self.repository}: is not a model repository")
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -182,7 +182,7 @@ class TritonServer:
         status, content = call(self.http_port, "POST", path, {}, timeout=self.ready_seconds)
         if status != HTTPStatus.OK:
             raise ServingError(f"Triton cannot unload {KNOWN_ANSWER}: {content.decode(errors='replace')}")
-        # While the model unloads, the server as a whole says that it is not ready.
+        # While the model unloads, the server as a whole reports that it is not ready.
         self._wait_until_ready()
 
     def _exited(self) -> bool:
@@ -194,7 +194,7 @@ class TritonServer:
         """The log's errors, or its last lines where it has none, and where to read on."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         errors = [line for line in lines if re.match(r"E\d{4} |error:|.*error while loading", line)]
-        # A machine without a GPU says so as an error; a Python traceback stands in the log.
+        # A machine without a GPU logs that as an error; a Python traceback remains in the log.
         shown = [line.split(r"\n\nAt:")[0] for line in errors if "CudaDriverHelper" not in line] or lines
         return "\n".join([*shown[-LOG_LINES:], f"(log: {self.log})"])
 

@@ -190,7 +190,7 @@ def test_a_change_whose_answer_was_lost_is_taken_back(
         return response
 
     installed._send = lose  # type: ignore[method-assign]
-    with pytest.raises(RolloutError, match=r"the API server does not answer: timed out; serves model 1 from .* again"):
+    with pytest.raises(RolloutError, match=r"the API server does not respond: timed out; serves model 1 from .* again"):
         roll_out(installed, release(2, "s3://models/mute"), replace(settings, strategy="recreate"))
     assert address(state) == MODEL.format(1)
 
@@ -277,7 +277,7 @@ def test_a_rollback_without_an_api_server_keeps_the_canary(
         promoting = state.weights and requests_go_to(state) == {"recommender-canary"} and len(calls) < 2
         if promoting and method == "GET" and "/leases" not in path and address(state) == MODEL.format(2):
             calls.append(path)
-            raise RolloutError("the API server does not answer")
+            raise RolloutError("the API server does not respond")
         return original(method, path, what, **options)
 
     installed._answer = unreachable  # type: ignore[method-assign]

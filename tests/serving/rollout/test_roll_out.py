@@ -187,7 +187,7 @@ def test_a_busy_server_is_asked_again(installed: Cluster, state: State, settings
 def test_a_server_that_is_away_is_told(cluster: Cluster, server: Any, settings: Settings, release: Make):
     server.shutdown()
     server.server_close()
-    with pytest.raises(RolloutError, match="the API server does not answer"):
+    with pytest.raises(RolloutError, match="the API server does not respond"):
         roll_out(cluster, release(1), settings)
 
 
