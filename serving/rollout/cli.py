@@ -28,19 +28,21 @@ def rollout(
     ] = True,
     take_over: Annotated[bool, typer.Option(help="Take over fields that someone else has set.")] = False,
     ready_seconds: Annotated[float, typer.Option(min=1, help="How long the pods may take to start.")] = 900,
-    answer_seconds: Annotated[float, typer.Option(min=1, help="How long right answers may take after that.")] = 120,
+    answer_seconds: Annotated[
+        float, typer.Option(min=1, help="How long smoke tests may take after that.")
+    ] = 120,
     lease_wait_seconds: Annotated[
         float, typer.Option(min=0, help="How long another rollout of the same InferenceService is waited for.")
     ] = 3600,
     registry: Annotated[
         str,
         typer.Option(
-            help="Registry to tell what is live then: a folder of published versions, or an address of "
-            "Kubeflow Model Registry; by default none is told."
+            help="Registry that records the live version: a folder of published versions, or an address of "
+            "Kubeflow Model Registry; by default no registry is updated."
         ),
     ] = "",
 ) -> None:
-    """Bring a published bundle into service on a cluster, and back when it does not answer.
+    """Roll out a published model; roll back if smoke tests fail.
 
     Examples:
       polytask rollout --bundle current --storage s3://models --namespace staging
@@ -75,9 +77,9 @@ def rollout(
         lease_wait_seconds=lease_wait_seconds,
         upload=upload,
     )
-    told = "no registry was told which version is live; --registry names one"
+    told = "no registry was updated; --registry names one"
     if outcome.action == "shadowing":
-        told = "a shadow is not live; no registry was told"
+        told = "a shadow is not live; no registry was updated"
     elif opened is not None:
         told = tell_registry(opened, version)
     for line in (str(outcome), told):

@@ -38,7 +38,7 @@ def deploy(
     `storage` is where the cluster finds the folder that holds `<model version>/`; with `upload` the bundle is brought
     there where that is object storage and it is not there yet. `url` is the transformer's address with `{name}` and
     `{namespace}` in it. `ready_seconds` is how long the pods may take to start, `answer_seconds` how long
-    right answers may take after that, `lease_wait_seconds` how long another rollout is waited for. A canary is judged
+    smoke tests may take after that, `lease_wait_seconds` how long another rollout is waited for. A canary is judged
     by calls to it and, with `prometheus` and `rules`, by metrics.
     Raises ContractError for a bundle that is not as it was exported, RolloutError when the model is not in service
     afterwards, with the reason and with what was done about it.

@@ -15,7 +15,7 @@ Action = Literal["unchanged", "deployed", "promoted", "shadowing"]
 class Settings:
     """How to roll out. `manifest` holds the InferenceService for a namespace that has none yet.
 
-    `lease_wait_seconds` is how long another rollout is waited for, `stop_seconds` what pods and then their answers may
+    `lease_wait_seconds` is how long another rollout is waited for, `stop_seconds` what pods and then smoke tests may
     take once this process is to end, `route_seconds` what a gateway takes to follow a route that was changed.
     """
 

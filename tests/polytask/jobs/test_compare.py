@@ -74,9 +74,9 @@ def test_without_a_live_model_and_with_the_same_one(small_scenario, data, small_
         evaluation,
         away,
         tmp_path / "verdict.json",
-        live_note="the service serves 1, the registry says that 2 is live",
+        live_note="the service serves 1, but version 2 is live in the registry",
     )
-    assert "the registry says that 2 is live; live model" in elsewhere.line()
+    assert "version 2 is live in the registry; live model" in elsewhere.line()
     assert "lies in s3://models/small/1, which is not here" in elsewhere.line()
 
 

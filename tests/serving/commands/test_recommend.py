@@ -152,7 +152,8 @@ def test_answers_do_without_an_explainer_that_is_slow():
     told = io.StringIO()
     _start_explainer(Console(file=told, width=200), SlowExplainer())
     assert told.getvalue() == (
-        "No explanations yet, recommendations work without: the explainer did not become ready within 60 s (log: explainer.log)\n"
+        "No explanations yet, recommendations work without: "
+        "the explainer did not become ready within 60 s (log: explainer.log)\n"
     )
 
 

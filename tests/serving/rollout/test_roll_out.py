@@ -125,7 +125,7 @@ def test_a_transformer_with_another_contract_is_found_out(
     roll_out(installed, release(1), settings)
     second = release(2)
     state.contracts["2"] = "another"
-    with pytest.raises(RolloutError, match=r"answers with model version 2, contract another; deployed: 2, "):
+    with pytest.raises(RolloutError, match=r"serves model version 2, contract another; deployed: 2, "):
         roll_out(installed, second, settings)
     assert address(state) == "s3://models/small/1/repository"
 
