@@ -8,7 +8,7 @@ from polytask.registry.version import ModelRegistry, ModelVersion
 
 @dataclass(frozen=True)
 class Live:
-    """The version to compare a candidate with, None before the first; `note` reports a difference to the service."""
+    """The version to compare a candidate with, None before the first; `note`: the difference, if any."""
 
     version: ModelVersion | None
     note: str = ""
@@ -17,7 +17,7 @@ class Live:
 def find_live(registry: ModelRegistry, namespace: str = "", name: str = "recommender") -> Live:
     """The live version: what the InferenceService `name` serves, or without a namespace the registry's.
 
-    Where the service serves nothing that the registry knows, the registry's live version counts, and the note reports it.
+    Where the service serves nothing that the registry knows, the registry's live version counts, and `note` has the reason.
     Raises RolloutError where the cluster is unavailable: a gate that does not know the live model must not pass.
     """
     registered = registry.live()

@@ -28,9 +28,7 @@ def rollout(
     ] = True,
     take_over: Annotated[bool, typer.Option(help="Take over fields that someone else has set.")] = False,
     ready_seconds: Annotated[float, typer.Option(min=1, help="How long the pods may take to start.")] = 900,
-    answer_seconds: Annotated[
-        float, typer.Option(min=1, help="How long smoke tests may take after that.")
-    ] = 120,
+    answer_seconds: Annotated[float, typer.Option(min=1, help="How long smoke tests may take after that.")] = 120,
     lease_wait_seconds: Annotated[
         float, typer.Option(min=0, help="How long another rollout of the same InferenceService is waited for.")
     ] = 3600,

@@ -70,7 +70,7 @@ class Endpoint:
 
 
 def check_answers(endpoint: Endpoint, expected: Expected) -> None:
-    """Request every task once. Raises NotServing for a prediction that is missing, empty, not finite or of another model."""
+    """Request every task once. Raises NotServing for a missing, empty or not finite prediction, or another model."""
     for task in expected.tasks or (None,):
         answer = endpoint.ask(task)
         stamp = answer.get("parameters") or {}

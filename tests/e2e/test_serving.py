@@ -359,7 +359,7 @@ def test_a_slow_triton_turns_one_call_into_one_call(small_stack: LocalStack):
     try:
         with (
             RecommenderClient(small_stack.grpc_url, deadline_seconds=10, attempts=3) as patient,
-            pytest.raises(ServiceUnavailable, match="no answer within the deadline of"),
+            pytest.raises(ServiceUnavailable, match="no response within the deadline of"),
         ):
             patient.recommend(10, query="slow once")
         with grpc.insecure_channel(small_stack.grpc_url) as channel:

@@ -246,7 +246,7 @@ def test_a_slow_strict_feature_store_is_unavailable_at_the_deadline(folder: Path
 
     async def run() -> float:
         start = time.monotonic()
-        with pytest.raises(Unavailable, match=r"feature store: no answer within the deadline of 0\.2 s"):
+        with pytest.raises(Unavailable, match=r"feature store: no response within the deadline of 0\.2 s"):
             await recommender.prepare([USER], [], now=0)
         return time.monotonic() - start
 
@@ -270,7 +270,7 @@ def test_a_store_that_never_answers_the_event_loop_costs_its_call_alone(folder: 
     recommender = Recommender(load_bundle(folder), SilentStore(), RecordingPredictor(), metrics, 0.3, 10, STRICT)
 
     async def run() -> None:
-        with pytest.raises(Unavailable, match=r"feature store: no answer within the deadline of 0\.3 s"):
+        with pytest.raises(Unavailable, match=r"feature store: no response within the deadline of 0\.3 s"):
             await recommender.prepare([USER], [], now=0)
         assert (await recommender.prepare([USER], [], now=0)).inputs
 
