@@ -17,7 +17,7 @@ class Live:
 def find_live(registry: ModelRegistry, namespace: str = "", name: str = "recommender") -> Live:
     """The live version: what the InferenceService `name` serves, or without a namespace the registry's.
 
-    Where the service serves nothing that the registry knows, the registry's live version counts, and `note` has the reason.
+    Where the service serves nothing that the registry knows, the registry's live version counts; `note` reports this.
     Raises RolloutError where the cluster is unavailable: a gate that does not know the live model must not pass.
     """
     registered = registry.live()

@@ -54,8 +54,8 @@ def _stored(value: object) -> object:
 
 
 async def fill(vectors: TextVectors, texts: Sequence[str]) -> None:
-    """Encode what the cache does not have. Waits while the predictor is unavailable; any other error ends it with a line
-    in the log, and calls then report it themselves.
+    """Encode what the cache does not have. Waits while the predictor is unavailable; any other error ends it with a
+    line in the log, and calls then report it themselves.
     """
     for start in range(0, len(texts), TEXTS_AT_ONCE):
         part = texts[start : start + TEXTS_AT_ONCE]
