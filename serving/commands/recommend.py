@@ -61,7 +61,7 @@ def recommend(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Ask the running recommender about one user.
+    """Request recommendations for one user from the running recommender.
 
     Examples:
       polytask recommend --user 42

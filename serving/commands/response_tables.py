@@ -28,14 +28,14 @@ def task_titles(bundle: Path) -> dict[str, str] | None:
 def render_answers(
     console: Console, answer: "Answer", titles: Mapping[str, str] | None = None, limit: int = SHOWN
 ) -> None:
-    """Print one table per task of a user's answer, at most `limit` entries each; a single number as one line."""
+    """Print one table per task of a user's response, at most `limit` entries each; a single number as one line."""
     flags = {
         "cold start: nothing is known about this user": answer.cold_start,
         "the text was cut to the model's length": answer.truncated,
         "stored features were too old and left out": answer.stale_features,
         "degraded: the feature store is unavailable, nothing stored about this user was used": answer.degraded,
     }
-    query = f', asking for "{answer.query}"' if answer.query else ""
+    query = f', query "{answer.query}"' if answer.query else ""
     moment = "".join(f", {name} {value}" for name, value in answer.context.items())
     console.print(f"User {answer.user}{moment}{query}", style="bold", markup=False, highlight=False)
     for text in [text for text, holds in flags.items() if holds]:
@@ -48,7 +48,7 @@ def render_answers(
             continue
         table = Table(title=title, title_justify="left")
         table.add_column("#", justify="right", width=2)
-        table.add_column("answer", min_width=48)
+        table.add_column("prediction", min_width=48)
         table.add_column("score", justify="right", min_width=7)
         for place, entry in enumerate(entries[:limit], start=1):
             text, score = _cells(entry)
@@ -59,7 +59,7 @@ def render_answers(
 
 
 def _is_one_number(task: str, entries: Sequence["Entry"]) -> bool:
-    """Whether an answer is a regression's value or a binary task's probability, which has no label but the task."""
+    """Whether a prediction is a regression's value or a binary task's probability, which has no label but the task."""
     from polytask.client import Label, Value
 
     return len(entries) == 1 and (
@@ -72,7 +72,7 @@ def _print_slate(console: Console, answer: "Answer") -> None:
     table = Table(title=f"All of it, by priority: {shares}", title_justify="left")
     table.add_column("#", justify="right", width=2)
     table.add_column("task")
-    table.add_column("answer", min_width=48)
+    table.add_column("prediction", min_width=48)
     table.add_column("score", justify="right")
     for place, entry in enumerate(answer.slate, start=1):
         named = escape(entry.title or entry.id)

@@ -24,14 +24,14 @@ def serve(
     http_port: Annotated[int | None, typer.Option(min=1, max=65535, help="REST port; default: a free one.")] = None,
     grpc_port: Annotated[int | None, typer.Option(min=1, max=65535, help="gRPC port; default: a free one.")] = None,
     beside: Annotated[
-        bool, typer.Option("--beside", help="Start beside the running one, as a second version to compare with.")
+        bool, typer.Option("--beside", help="Start a second recommender, to compare it with the running one.")
     ] = False,
     with_explainer: Annotated[
         bool | None,
         typer.Option("--explain/--no-explain", help="Also serve explanations; default: yes, but not --beside."),
     ] = None,
     with_console: Annotated[
-        bool, typer.Option("--console/--no-console", help="Also serve a web page to look at the answers with.")
+        bool, typer.Option("--console/--no-console", help="Also serve a web page that shows the recommendations.")
     ] = True,
     console_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port of that page; default: 8700, or a free one.")
@@ -84,7 +84,7 @@ def serve(
         console.print(f"Triton  {stack.triton.grpc_address} (gRPC), {stack.triton.http_port} (REST)", highlight=False)
         console.print(f"        {stack.triton}", highlight=False, soft_wrap=True)
         console.print(f"logs    {', '.join(map(str, stack.log_files))}", highlight=False, soft_wrap=True)
-        if explainer is not None:  # last: answers are not to wait for it
+        if explainer is not None:  # last: recommendations must not wait for it
             _start_explainer(console, explainer)
         progress.print("Ask it: polytask recommend --user 42    Stop it: Ctrl-C")
         stack.wait(console.print)
@@ -99,7 +99,7 @@ def serve(
 
 
 def _start_explainer(console: Console, explainer: "ExplainerProcess") -> None:
-    """Start it and wait. Answers do not need it: one that is slow or broken is told of, and takes nothing along."""
+    """Start the explainer and wait. Recommendations do not need it: its failure is printed and stops nothing else."""
     try:
         with console.status("starting the explainer"):
             explainer.start()
@@ -107,5 +107,5 @@ def _start_explainer(console: Console, explainer: "ExplainerProcess") -> None:
         console.print(f"Explain {explainer.url}/v1/models/recommender:explain", highlight=False)
     except ServingError as error:
         console.print(
-            f"No explanations yet, answers do without: {error}", highlight=False, markup=False, soft_wrap=True
+            f"No explanations yet, recommendations work without: {error}", highlight=False, markup=False, soft_wrap=True
         )

@@ -1,1 +1,1 @@
-"""A local web page to look at recommendations with: it asks the recommender like any other client."""
+"""A local web page that shows recommendations: it calls the recommender like any other client."""

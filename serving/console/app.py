@@ -41,9 +41,9 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Console:
-    """What the page needs: who can be picked, one recommender, and perhaps a second to compare it with.
+    """What the page needs: users and items to pick from, one recommender, and optionally a second to compare it with.
 
-    `checksum` is that of the contract whose catalogues the page shows; an answer of another contract is marked.
+    `checksum` is that of the contract whose catalogues the page shows; a response of another contract is marked.
     """
 
     directory: Directory
@@ -93,7 +93,7 @@ def build_app(console: Console) -> Starlette:
 
 
 async def gather(console: Console, view: View) -> dict[str, Any]:
-    """Ask everybody at the same time and put together what the template shows."""
+    """Call all services concurrently and collect the values that the template shows."""
     found: dict[str, Any] = {"person": None, "first": None, "second": None, "why": None}
 
     async def run(name: str, work: Any, *arguments: Any) -> None:
@@ -141,7 +141,7 @@ async def gather(console: Console, view: View) -> dict[str, Any]:
 
 
 def _person(directory: Directory, view: View) -> Person | None:
-    """What is known about the user; None where the field holds no key: the answer's error says that."""
+    """What is known about the user; None where the field holds no key: the recommender's error reports that."""
     try:
         return directory.person(directory.user_key(view.user))
     except RequestError:

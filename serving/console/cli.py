@@ -35,7 +35,7 @@ def console(
         int | None, typer.Option(min=1, max=65535, help="Port of the page; default: 8700, or a free one.")
     ] = None,
 ) -> None:
-    """Serve a local web page that asks the recommender and shows what it answers.
+    """Serve a local web page that calls the recommender and shows its recommendations.
 
     The page is served on this machine only. polytask serve starts one too.
 
@@ -58,7 +58,7 @@ def console(
     store: Path | None = feature_store
     if feature_store is None:
         usual = Path(state.get("feature_store", FEATURE_STORE))
-        # Without a store, history and profile are not shown, and the page says so.
+        # Without a store, history and profile are not shown, and the page reports that.
         store = usual if (usual / "feature_store.yaml").is_file() else None
     port = choose_port(port)
     printed = Console()

@@ -1,6 +1,6 @@
-"""Who and what can be picked, and what is known about it: the bundle's catalogues and the online feature store.
+"""Users and items to pick from, and their attributes: the bundle's catalogues and the online feature store.
 
-The page reads both as the transformer does, with the transformer's own code; the recommender's answers carry neither.
+The page reads both with the transformer's own code; the recommender's responses contain neither.
 """
 
 import time
@@ -35,7 +35,7 @@ class Features(Protocol):
 
 @dataclass(frozen=True)
 class Thing:
-    """A user or an item: its key, what it is called, and what else its catalogue says."""
+    """A user or an item: its key, its title, and its other catalogue columns."""
 
     id: str
     title: str
@@ -63,11 +63,11 @@ class Choice:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Names of the fields that say it, in a form and in an address."""
+        """Names of the form fields and query parameters that hold the choice."""
         return (f"filter.{self.name}",) if self.values is not None else (f"from.{self.name}", f"to.{self.name}")
 
     def text(self, said: Mapping[str, str]) -> str | None:
-        """The filter as the recommender reads it; None where its fields say nothing."""
+        """The filter as the recommender reads it; None where its fields are empty."""
         words = [said.get(name, "") for name in self.fields]
         return f"{self.name}={'..'.join(words)}" if any(words) else None
 
@@ -118,7 +118,7 @@ class Directory:
         )
 
     def filters(self, said: Mapping[str, str]) -> list[str]:
-        """The filters that fields of the page say, as the recommender reads them."""
+        """The filters that the fields of the page hold, as the recommender reads them."""
         return [text for text in (choice.text(said) for choice in self.choices) if text is not None]
 
     def suggest(self, name: str, text: str) -> list[Thing]:
@@ -141,7 +141,7 @@ class Directory:
         return str(users.external((max(users.row(key), 1) - 1 + step) % len(users) + 1))
 
     def person(self, key: int | str) -> Person:
-        """What the feature store knows about a user now. A store that fails is told, not raised: it is half a page."""
+        """The stored features of a user now. A failing store is not raised but reported in `trouble`."""
         user = self.user(key)
         if self._features is None:
             return Person(user, trouble="no feature store is named; start the console with --feature-store")
@@ -163,7 +163,7 @@ class Directory:
         return Thing(str(key), title or str(key), "" if name == USERS else self._about(catalogue, row))
 
     def _about(self, catalogue: Catalogue, row: int) -> str:
-        """What an item's columns say beside its title."""
+        """The values of an item's columns, without its title."""
         said = {catalogue.key, self.scenario.items.title_column}
         record = catalogue.record(row)
         words = [value_words(self.scenario.text, name, value) for name, value in record.items() if name not in said]

@@ -1,4 +1,4 @@
-"""Why answers stand where they stand: what the explainer found, as bars around a line at nothing."""
+"""Explanations of the ranked predictions: the explainer's contributions, as bars around a zero line."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -31,14 +31,14 @@ class Reason:
 
 
 class Explainer:
-    """The explainer at `address`, its REST endpoint. `ask` is the client's own call, or in tests another."""
+    """The explainer at `address`, its REST endpoint. Tests replace the client function that calls it."""
 
     def __init__(self, address: str, ask: Callable[..., Explanation] = explain) -> None:
         self.address = address
         self._ask = ask
 
     def explain(self, view: View, directory: Directory) -> Explanation | Trouble:
-        """Why answers of the state are what they are: those it names, and where `why` is on the first of all others."""
+        """Explain the predictions that the state names, and where `why` is on the first one of every other task."""
         try:
             asked = asdict(question_of(view, directory))
             user = asked.pop("user")
@@ -60,7 +60,7 @@ class Explainer:
                 **details,
             )
         except PolytaskError as error:
-            return Trouble(str(error), "The answers stand without it; see the explainer's log.")
+            return Trouble(str(error), "The recommendations do not depend on it; see the explainer's log.")
 
 
 def title(explanation: TaskExplanation) -> str:
@@ -84,7 +84,7 @@ def _key(directory: Directory, task: Task, text: str) -> int | str:
 def reasons(explanation: TaskExplanation, text: Text) -> tuple[Reason, ...]:
     """The largest contributions, history and words together; a bar goes left where it lowers the score.
 
-    Values of the profile and the context are called by their column, and said in the words that the model reads.
+    Values of the profile and the context are labelled by their column, and shown as the text that the model reads.
     """
     parts: list[ItemContribution | WordsContribution] = [*explanation.history, *explanation.words]
     found = sorted(parts, key=lambda one: -abs(one.contribution))[:SHOWN]

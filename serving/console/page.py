@@ -1,4 +1,4 @@
-"""From answers to what the page shows: rows with bars and moves, one list per task, the merged slate, stages."""
+"""From responses to what the page shows: rows with bars and moves, one list per task, the merged slate, stages."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from serving.console.service import Reply
 from serving.console.state import View
 
 SHOWN = 10
-# What the stages of the response parameters are to somebody who looks.
-STAGES = {"features": "features", "text": "text encoder", "predictor": "task model", "post": "answer"}
+# Names that the page shows for the stages of the response parameters.
+STAGES = {"features": "features", "text": "text encoder", "predictor": "task model", "post": "response"}
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Move:
 
 @dataclass(frozen=True)
 class Row:
-    """An entry of a list. `share` of the bar is in percent; `item` is its key where "less of this" can be said.
+    """An entry of a list. `share` of the bar is in percent; `item` is its key where the item can be disliked.
 
-    `asks` names the task and the entry whose explanation can be asked for.
+    The last field names the task and the entry whose explanation can be requested.
     """
 
     place: int
@@ -50,7 +50,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a task answered: rows, or one number of `bounds` where the scenario knows them."""
+    """The predictions of a task: rows, or one number of `bounds` where the scenario knows them."""
 
     rows: tuple[Row, ...] = ()
     number: str = ""
@@ -59,7 +59,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class TaskView:
-    """A task's place on the page. `other` is what the second recommender answered, where there is one."""
+    """A task's place on the page. `other` holds the predictions of the second recommender, where there is one."""
 
     name: str
     title: str
@@ -79,7 +79,7 @@ class Stage:
 
 
 def task_views(directory: Directory, view: View, reply: Reply, other: Reply | None) -> list[TaskView]:
-    """One view per answered task. Moves are counted from the unasked lists, or beside each other where two answered."""
+    """One view per task. Moves are counted from the lists without a query, or between the two recommenders."""
     views = []
     for name, entries in reply.answer.tasks.items():
         task = directory.scenario.task(name)
@@ -133,7 +133,7 @@ def stages(reply: Reply) -> list[Stage]:
 
 
 def sliders(directory: Directory, view: View, reply: Reply | None) -> list[dict[str, Any]]:
-    """A control per task: whether it is asked, and where it can be merged its weight, learned where none is chosen."""
+    """A control per task: whether it is requested, and where it can be merged its weight (default: learned)."""
     learned: Mapping[str, float] = reply.answer.priority if reply is not None else {}
     return [
         {

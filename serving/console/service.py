@@ -1,4 +1,4 @@
-"""Asks the recommender what the page's state says, and turns what goes wrong into words with what to do."""
+"""Sends the request of the page's state to the recommender, and turns errors into messages with advice."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ SLATE_LENGTH = 10
 
 
 class Recommender(Protocol):
-    """What answers: the client, or in tests something that knows its answers."""
+    """Returns recommendations: the client, or in tests an object with fixed responses."""
 
     def recommend_many(
         self,
@@ -28,12 +28,12 @@ class Recommender(Protocol):
         task_weights: Mapping[str, float] | None = None,
         filters: Sequence[str] | None = None,
     ) -> list[Answer]:
-        """The answers for some questions, in their order."""
+        """The responses to some questions, in their order."""
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why there is no answer, and what to do about it."""
+    """Why there is no response, and what to do about it."""
 
     what: str
     advice: str
@@ -41,7 +41,7 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer, and what the same user gets unasked; both came from one call, which took `milliseconds` from here."""
+    """A response, and the same user's without query or session, from one call that took `milliseconds` from here."""
 
     answer: Answer
     unasked: Answer
@@ -56,7 +56,7 @@ class Service:
         self._client = recommender or RecommenderClient(address, deadline_seconds=DEADLINE_SECONDS)
 
     def ask(self, view: View, directory: Directory) -> Reply | Trouble:
-        """The answer to what the state says. The whole lists are asked for, so that it shows where an entry stood."""
+        """The response to the state's request, with whole lists, so that the page can show an entry's former place."""
         try:
             question = question_of(view, directory)
             questions = [Question(question.user), question] if view.asks_more else [question]
@@ -77,14 +77,14 @@ class Service:
             return Trouble(
                 str(error),
                 "Start the recommender with make serve, or name another with polytask console --url host:port. "
-                "Its logs lie in build/serve/.",
+                "Its logs are in build/serve/.",
             )
         except PolytaskError as error:
-            return Trouble(str(error), "The recommender's log says more; see build/serve/.")
+            return Trouble(str(error), "The recommender's log has details; see build/serve/.")
 
 
 def question_of(view: View, directory: Directory) -> Question:
-    """What the state asks about its user. Raises RequestError for a key or a title that cannot be one."""
+    """The question about the state's user. Raises RequestError for a key or a title that cannot be one."""
     return Question(
         directory.user_key(view.user),
         query=view.query or None,

@@ -16,9 +16,9 @@ MAX_ITEMS = 100
 class View:
     """The state of the page. Keys of users and items are texts as typed; `tasks` and `weights` empty mean all, learned.
 
-    `recent` items run from oldest to newest. `context` has words about the moment, such as the weather. `filters` holds
-    what the fields for attributes of items say, by their names. `compare` asks a second recommender the same. `why`
-    asks for explanations of the first entries, `targets` for those of others, by task.
+    `recent` items run from oldest to newest. `context` has context features, such as the weather. `filters` holds the
+    values of the fields for attributes of items, by their names. `compare` sends the same request to a second
+    recommender. `why` requests explanations of the first entries, `targets` of others, by task.
     """
 
     user: str = ""
@@ -35,7 +35,7 @@ class View:
 
     @property
     def asks_more(self) -> bool:
-        """Whether anything is asked beyond what the recommender says of the user unasked."""
+        """Whether the request has more than the user: a query, a session, disliked items or context features."""
         return bool(self.query or self.recent or self.less or self.context)
 
     def url(self, **changes: Any) -> str:
@@ -69,7 +69,7 @@ class View:
 def read_view(
     pairs: Iterable[tuple[str, str]], tasks: Sequence[str], words: Sequence[str] = (), fields: Sequence[str] = ()
 ) -> View:
-    """The state that an address says. What no control of the page can have made is left out: it is only a page.
+    """The state that an address holds. Values that no control of the page can produce are ignored.
 
     `tasks` and `words` (its `features.context`) are the scenario's, `fields` those for attributes of items; all tasks
     ticked is the same as none named.

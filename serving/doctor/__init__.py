@@ -1,1 +1,1 @@
-"""Checks whether this machine and the project on it are ready, and says what to do where they are not."""
+"""Checks whether this machine and the project on it are ready, and reports how to fix what is not."""

@@ -18,7 +18,7 @@ def doctor(
     scenario: Annotated[str, typer.Option(help="Name of the scenario whose demo is looked at.")] = "movielens",
     workspace: Annotated[Path, typer.Option(help="Folder that the demo left its parts in.")] = Path("build/demo"),
 ) -> None:
-    """Check this machine and the project on it, and say what to do.
+    """Check this machine and the project on it, and report what to do.
 
     ✓ is well, · is missing and needed by some commands only, ✗ is a fault: then the exit code is 1.
 
@@ -57,7 +57,7 @@ def examine(demo: Path) -> list[Finding]:
 
 
 def show(console: Console, findings: list[Finding]) -> None:
-    """A table, and one line that says how it stands."""
+    """Print a table, and one line with the result."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("", "check", "found", "what to do"):
         table.add_column(heading, overflow="fold")
@@ -65,4 +65,4 @@ def show(console: Console, findings: list[Finding]) -> None:
         table.add_row(SIGNS[finding.status], finding.name, escape(finding.found), escape(finding.advice))
     console.print(table)
     faults = [finding.name for finding in findings if finding.status == "fault"]
-    console.print(f"[red]to be mended: {', '.join(faults)}[/]" if faults else "[green]ready[/]", highlight=False)
+    console.print(f"[red]to be fixed: {', '.join(faults)}[/]" if faults else "[green]ready[/]", highlight=False)

@@ -38,7 +38,7 @@ def check_cluster(config: Path | None, look: Callable[[Path], tuple[str, set[str
     except Exception as error:  # noqa: BLE001 - the client raises errors of many libraries, each means the same here
         return fault("cluster", f"{config}: {_short(error)}", "check with: kubectl cluster-info; or unset KUBECONFIG")
     if NEEDED not in definitions:
-        return fault("cluster", f"Kubernetes {version} without {NEEDED}", "install KServe; docs/deploy.md says how")
+        return fault("cluster", f"Kubernetes {version} without {NEEDED}", "install KServe; see docs/deploy.md")
     if not SUPPORTED[0] <= _minor(version) <= SUPPORTED[1]:
         allowed = " to ".join(f"{major}.{minor}" for major, minor in SUPPORTED)
         return note("cluster", f"Kubernetes {version}", f"the manifests are checked for Kubernetes {allowed}")

@@ -8,7 +8,7 @@ Status = Literal["ok", "note", "fault"]
 
 @dataclass(frozen=True)
 class Finding:
-    """`found` says what is there, `advice` what to do. A note stops nothing now; a fault does."""
+    """`found` describes the state, `advice` what to do. A note is not an error; a fault is."""
 
     name: str
     status: Status

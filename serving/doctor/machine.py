@@ -1,4 +1,4 @@
-"""The machine: system, Python, packages, disk, memory, ports. What is looked at comes as arguments: tests say it."""
+"""The machine: system, Python, packages, disk, memory, ports. Tests pass the checked values as arguments."""
 
 import os
 import platform
@@ -110,7 +110,7 @@ def check_memory(text: Callable[[], str] = lambda: MEMINFO.read_text(encoding="u
         lines = dict(line.split(":", 1) for line in text().splitlines() if ":" in line)
         gigabytes = int(lines["MemAvailable"].split()[0]) * 1024 / GB
     except (OSError, KeyError, ValueError):
-        return note("memory", f"{MEMINFO} does not say", f"see that {MEMORY_GB:g} GB are free")
+        return note("memory", f"{MEMINFO} has no MemAvailable", f"see that {MEMORY_GB:g} GB are free")
     found = f"{gigabytes:.1f} GB available"
     if gigabytes < MEMORY_GB:
         return fault("memory", found, f"stop something: serving takes {MEMORY_GB:g} GB, training about as much")

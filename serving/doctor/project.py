@@ -29,7 +29,7 @@ def check_triton(
     if not installed():
         return note("triton", f"not in {cache_folder()} yet", "make demo and make serve install it from its wheel")
     try:
-        backend = install().backend  # all is there: this compares checksums and asks the dynamic linker
+        backend = install().backend  # all is there: this compares checksums and runs the dynamic linker
     except (PolytaskError, OSError, subprocess.SubprocessError) as error:
         remedy = f"remove {cache_folder() / 'triton'}; the next start installs it again"
         if named_backend():
@@ -46,7 +46,7 @@ def check_triton(
 def check_language_model(scenario: Scenario | None) -> Finding:
     """The language model's package or folder. Other references are names on a hub, which nothing here fetches."""
     if scenario is None:
-        return note("language model", "no bundle says which one", DEMO)
+        return note("language model", "no bundle that names one", DEMO)
     reference = scenario.encoder.model
     try:
         place = package_path(reference.removeprefix(PACKAGE)) if reference.startswith(PACKAGE) else Path(reference)
@@ -72,11 +72,11 @@ def check_bundle(bundle: Path) -> tuple[Finding, Scenario | None]:
 def check_features(
     store: Path, scenario: Scenario | None, reader: Callable[[Path, Scenario], Any] | None = None
 ) -> Finding:
-    """The feature store opens, has what the contract wants, and answers."""
+    """The feature store opens, has the features of the contract, and returns values."""
     if not (store / "feature_store.yaml").is_file():
         return note("feast", f"{store} holds no feature_store.yaml", DEMO)
     if scenario is None:
-        return note("feast", f"{store}, not compared: no bundle says what it must hold", DEMO)
+        return note("feast", f"{store}, not compared: no bundle defines what it must hold", DEMO)
     if reader is None:
         from serving.transformer.features.reader import FeatureReader
 
@@ -85,8 +85,8 @@ def check_features(
     try:
         reader(store, scenario).read([key], [0])
     except PolytaskError as error:
-        return fault("feast", str(error), "fill it anew: make demo; or start its online store")
-    return ok("feast", f"{scenario.feature_service} answers from {store}")
+        return fault("feast", str(error), "fill it again: make demo; or start its online store")
+    return ok("feast", f"{scenario.feature_service} is readable from {store}")
 
 
 def check_running(state: Mapping[str, Any] | None, ask: Callable[[str], str] | None = None) -> Finding:
@@ -99,7 +99,7 @@ def check_running(state: Mapping[str, Any] | None, ask: Callable[[str], str] | N
         said = str(error)
     if said:
         logs = ", ".join(state.get("logs", []))
-        return fault("recommender", f"{state['grpc']} is not ready: {said}", f"stop it and start it anew; logs: {logs}")
+        return fault("recommender", f"{state['grpc']} is not ready: {said}", f"restart it; logs: {logs}")
     served = [f"gRPC {state['grpc']}, REST {state['rest']}", state.get("triton")]
     return ok("recommender", "; ".join(filter(None, served)))
 

@@ -1,1 +1,1 @@
-"""The KServe explainer: what in a user's history and in the request's text moved each task's first answer."""
+"""The KServe explainer: each task's prediction explained by history items and request text (occlusion)."""

@@ -30,7 +30,7 @@ def explain(
     ] = None,
     target: Annotated[
         list[str] | None,
-        typer.Option(help="Which answer of a task to explain, such as item=288 or scene=Horror; default: the first."),
+        typer.Option(help="Prediction of a task to explain, such as item=288 or scene=Horror; default: the first."),
     ] = None,
     filters: Annotated[
         list[str] | None,
@@ -48,9 +48,9 @@ def explain(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what in a user's history and in the request's words moved an answer of each task.
+    """Explain each task's prediction by history items and request text (occlusion).
 
-    It asks an explainer, which polytask serve starts.
+    The command calls an explainer, which polytask serve starts.
 
     Examples:
       polytask explain --user 42
@@ -86,7 +86,7 @@ def explain(
 
 
 def render_explanation(console: Console, found: "Explanation", limit: int = SHOWN) -> None:
-    """One table per task: what raised its first answer most, `limit` items and all groups of words."""
+    """Print one table per task: the `limit` items that raised its prediction most, and all groups of words."""
     from polytask.client import Label, Ranked, Value
 
     console.print(f"User {found.user}", style="bold", markup=False, highlight=False)
@@ -99,7 +99,7 @@ def render_explanation(console: Console, found: "Explanation", limit: int = SHOW
             case Value(value):
                 answer = f"{value:.2f}"
             case _:
-                console.print(f"{name}: no answer, so nothing to explain", markup=False, highlight=False)
+                console.print(f"{name}: no prediction, so nothing to explain", markup=False, highlight=False)
                 continue
         table = Table(title=escape(f"{name}: {answer}"), title_justify="left")
         table.add_column("what", min_width=7)

@@ -1,11 +1,11 @@
-"""Explanations by occlusion: an answer of each task, the first by default, and how much lower it scores without each
-part.
+"""Explanations by occlusion: one prediction of each task, the first by default, and how much lower it scores without
+each part.
 
 The request and all its occlusions are the rows of one call to the model, and their new texts of one call to the text
-encoder. The model returns the best K of a list only. An answer that has left them scores at most the last of them, so
-that its contribution is at least the difference to that one, and is marked so. With filters a first call finds the
-request's own lists, and in the second nothing else is allowed: the best K then hold every answer, and where one task
-lists items, every contribution to it is exact.
+encoder. The model returns the best K of a list only. A prediction that has left them scores at most the last of them,
+so that its contribution is at least the difference to that one, and is marked so. With filters a first call finds the
+request's own lists, and in the second nothing else is allowed: the best K then hold every prediction, and where one
+task lists items, every contribution to it is exact.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,10 +55,10 @@ class Explainer:
         self._titles = Titles(bundle.encoder.items, column)
 
     async def explain(self, wanted: Sequence[Wanted], record: CallRecord) -> list[Explanation]:
-        """One explanation per call, each of one user. What is learned about the work goes to `record`.
+        """Return one explanation per call, each of one user. Timings and flags are written to `record`.
 
         Raises Unavailable when the feature store or the predictor is down or slow, RequestError with the place of a
-        target that is no answer to its request.
+        target that is not predicted for its request.
         """
         assert record.deadline is not None
         calls = [one.call for one in wanted]
@@ -91,10 +91,10 @@ class Explainer:
         targets: Mapping[str, int | str] | None = None,
         allowed: Mask | None = None,
     ) -> tuple[dict[str, Any], bool]:
-        """Task name -> its answer and the contributions to it, of one request, and whether its text was cut.
+        """Task name -> its prediction and the contributions to it, of one request, and whether its text was cut.
 
-        `targets` names the answers, else it is the first. `allowed` (N + 1,) are the items that filters leave.
-        Raises RequestError where a target is not among the answers.
+        `targets` names the predictions, default: the first. `allowed` (N + 1,) are the items that filters leave.
+        Raises RequestError where a target is not among the predictions.
         """
         assert record.deadline is not None
         parts = parts_of(self._bundle.encoder, features, self._titles)
@@ -156,7 +156,7 @@ class Explainer:
     def _answer(
         self, task: Task, tensors: Mapping[str, NDArray[Any]], target: int | str | None
     ) -> tuple[dict[str, Any] | None, int]:
-        """The answer to the request itself, as the transformer would write it, and its place in the list."""
+        """The prediction for the request itself, as the transformer would write it, and its place in the list."""
         first = {name: values[:1] for name, values in tensors.items()}
         kind = kind_of(task)
         length = 1 if task.catalogue is None or target is None else tensors[f"{task.name}_ids"].shape[1]
@@ -170,7 +170,7 @@ class Explainer:
             if target not in listed:
                 raise RequestError(
                     f"{TARGETS}.{task.name}",
-                    f"{target!r} is not among the {len(listed)} answers to this request, allowed: one of them",
+                    f"{target!r} is not among the {len(listed)} predictions for this request, allowed: one of them",
                 )
             place = listed.index(target)
         score = float(made["scores"][0, place])
@@ -209,7 +209,7 @@ def _scores(
     found = rows == rows[0, place]
     exact: NDArray[np.bool_] = found.any(axis=1)
     if not exact[0]:
-        raise ContractError(f"{task.name}_ids: the answer is not in its own list")
+        raise ContractError(f"{task.name}_ids: the prediction is not in its own list")
     allowed = np.where(scores > MASKED_SCORE / 2, scores, np.inf)
     return np.where(exact, scores[np.arange(len(rows)), found.argmax(axis=1)], allowed.min(axis=1)), exact
 

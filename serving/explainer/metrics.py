@@ -60,7 +60,7 @@ class ExplainerMetrics:
         registry.register(self._served)
 
     def serve(self, contract: "Contract") -> None:
-        """Say which contract is explained from now on."""
+        """Set the contract that is explained from now on."""
         self._served.contract = contract
 
     def watch(self, admission: "Admission") -> None:

@@ -23,7 +23,7 @@ from serving.transformer.server.served_model import ServedModel, status_of, stat
 
 @dataclass(eq=False)
 class ExplainerRelease(Served):
-    """What the explainer answers with."""
+    """The bundle and the models that the explainer uses."""
 
     explainer: Explainer
 
@@ -34,7 +34,7 @@ class ExplainerRelease(Served):
 
 
 class ExplainerModel(ServedModel[ExplainerRelease]):
-    """Explains first answers. There is nothing to predict here: the transformer does that."""
+    """Explains predictions. The transformer serves the predictions themselves."""
 
     def __init__(
         self,

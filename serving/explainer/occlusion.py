@@ -52,7 +52,7 @@ def as_read(encoder: RequestEncoder, features: RequestFeatures) -> RequestFeatur
 
 
 class Titles:
-    """Titles of items by their external ids, as the answers give them."""
+    """Titles of items by their external ids, as in the responses."""
 
     def __init__(self, items: Catalogue | None, column: str | None) -> None:
         self._items = items
@@ -67,7 +67,7 @@ class Titles:
 
 
 def _history(features: RequestFeatures, titles: Titles) -> Iterator[Part]:
-    # The item stays among the seen ones: removed from the history it must not come back as an answer.
+    # The item stays among the seen ones: removed from the history it must not be recommended.
     history = list(features.history)
     for position in reversed(range(len(history))):
         item = history[position]

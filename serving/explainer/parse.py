@@ -19,7 +19,7 @@ FIELDS = (USER_ID, QUERY, TIMESTAMP, CONTEXT, *ITEM_LISTS, FILTERS)
 
 @dataclass(frozen=True)
 class Wanted:
-    """A call about one user, and by task which of its answers to explain: an id or a label; else it is the first."""
+    """A call about one user, and by task the prediction to explain: an id or a label; default: the first one."""
 
     call: Call
     targets: Mapping[str, int | str] = field(default_factory=dict)
@@ -82,7 +82,7 @@ def _tensors(scenario: Scenario, instance: Any) -> list[InputTensor]:
 
 
 def _targets(scenario: Scenario, value: Any, tasks: Sequence[str]) -> dict[str, int | str]:
-    """Which answers to explain. Whether a list holds its one is seen when the list is there."""
+    """The predictions to explain. Whether a list holds its target is checked when the list is known."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):

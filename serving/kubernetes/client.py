@@ -1,4 +1,4 @@
-"""The few calls to the Kubernetes API that a step needs, with deadlines, retries and errors that say what to do.
+"""The few calls to the Kubernetes API that a step needs, with deadlines, retries and errors that advise what to do.
 
 Objects are applied server-side: the API server keeps who owns which field, so that the deploy step changes its own
 fields and `kubectl apply` all others, each as often as it likes.
@@ -70,7 +70,7 @@ def connect(namespace: str) -> "Cluster":
 class Cluster:
     """One namespace of a cluster.
 
-    Address and credentials are those of Kubernetes' own client, which is not asked to make the calls: its releases
+    Address and credentials are those of Kubernetes' own client, which does not make the calls: its releases
     differ in how they apply server-side, and training and serving do not have the same one. `may_write` is called
     before an object is applied or deleted, and raises where it must not be.
     """
@@ -141,7 +141,7 @@ class Cluster:
         return items
 
     def log(self, pod: str, container: str, **query: str) -> str:
-        """What a container of a pod has written, as far as the `query` of the API asks (`tailLines`, `sinceTime`)."""
+        """The log of a container of a pod, limited by the `query` of the API (`tailLines`, `sinceTime`)."""
         path = f"{self._path(POD, pod)}/log"
         return self._answer("GET", path, f"log of {pod}", query={"container": container, **query}).text
 
@@ -186,7 +186,7 @@ class Cluster:
         body: Object | None = None,
         missing: bool = False,
     ) -> Object | None:
-        """One call whose answer is an object; with `missing` None where there is none."""
+        """One call that returns an object; with `missing` None where there is none."""
         try:
             answer: Object = self._answer(method, path, what, query=query, body=body).json()
         except NotThere:
@@ -216,7 +216,7 @@ class Cluster:
         except httpx.HTTPStatusError as error:
             raise _translated(error.response, what, self.namespace) from error
         except httpx.HTTPError as error:
-            raise RolloutError(f"{what} in {self.namespace}: the API server does not answer: {error}") from error
+            raise RolloutError(f"{what} in {self.namespace}: the API server does not respond: {error}") from error
         return response
 
     def _send(self, method: str, path: str, query: Mapping[str, str], body: Object | None) -> httpx.Response:
@@ -239,7 +239,7 @@ def _tls(configuration: client.Configuration) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
     if configuration.cert_file:
         context.load_cert_chain(configuration.cert_file, configuration.key_file)
-    if not configuration.verify_ssl:  # the kubeconfig says insecure-skip-tls-verify
+    if not configuration.verify_ssl:  # the kubeconfig has insecure-skip-tls-verify
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context

@@ -1,4 +1,4 @@
-"""The console's server: built from a bundle, a feature store and addresses, it serves until it is told to stop."""
+"""The console's server: built from a bundle, a feature store and addresses, it serves until it is stopped."""
 
 import socket
 import sys

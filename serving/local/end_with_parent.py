@@ -13,11 +13,11 @@ PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Ask for the signal, then become the server. Exits with 127 and one line where the command cannot be run."""
+    """Request the signal, then become the server. Exits with 127 and one line where the command cannot be run."""
     parent, command = int(sys.argv[1]), sys.argv[2:]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it ended before the kernel was asked
+        if os.getppid() != parent:  # it ended before the request to the kernel
             sys.exit(1)
     try:
         os.execvp(command[0], command)  # noqa: S606 - the command is the caller's

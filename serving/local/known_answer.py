@@ -1,7 +1,7 @@
-"""A question with a known answer: does this Triton move tensors unharmed?
+"""The known-answer test: does this Triton move tensors unharmed?
 
-A small ONNX model stands in every local server beside the real ones. Before the server counts as ready it is asked
-with several types, shapes and batch sizes, and its answers are compared value by value.
+Every local server has a small ONNX model in addition to the real ones. Before the server counts as ready, the model
+gets requests with several types, shapes and batch sizes, and its outputs are compared value by value.
 """
 
 import http.client
@@ -50,7 +50,7 @@ def write_known_answer(root: Path) -> Path:
 
 
 def questions() -> list[tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]]:
-    """Inputs and the answers they must get. All numbers are exact in their type, so equal means equal."""
+    """Inputs and their expected outputs. All numbers are exact in their type, so equal means equal."""
     pairs: list[tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]] = []
     for seed, batch in enumerate(BATCH_SIZES):
         random = np.random.default_rng(seed)
@@ -66,7 +66,7 @@ def questions() -> list[tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]]
 def check_known_answer(http_port: int, server: str) -> None:
     """Send the known requests to the server on this machine; `server` is its description in errors.
 
-    Raises ServingError with the expected and the actual values of a wrong answer.
+    Raises ServingError with the expected and the actual values of a wrong output.
     """
     for inputs, expected in questions():
         answers = _infer(http_port, inputs)
@@ -91,7 +91,7 @@ def triton_version(http_port: int) -> str:
 def call(http_port: int, method: str, path: str, body: object, timeout: float) -> tuple[int, bytes]:
     """One HTTP call to the server on this machine, whatever proxy is set: status and body.
 
-    Raises ServingError where no answer comes within `timeout` seconds.
+    Raises ServingError where no response arrives within `timeout` seconds.
     """
     connection = http.client.HTTPConnection("127.0.0.1", http_port, timeout=timeout)
     try:
@@ -99,7 +99,7 @@ def call(http_port: int, method: str, path: str, body: object, timeout: float) -
         response = connection.getresponse()
         return response.status, response.read()
     except (OSError, http.client.HTTPException) as error:
-        raise ServingError(f"Triton does not answer on 127.0.0.1:{http_port}: {error!r}") from error
+        raise ServingError(f"Triton does not respond on 127.0.0.1:{http_port}: {error!r}") from error
     finally:
         connection.close()
 
@@ -115,14 +115,14 @@ def _infer(http_port: int, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray
     path = f"/v2/models/{KNOWN_ANSWER}/infer"
     status, content = call(http_port, "POST", path, {"inputs": tensors}, REQUEST_SECONDS)
     if status != HTTPStatus.OK:
-        raise ServingError(f"Triton refuses the known-answer request: {content.decode(errors='replace')}")
+        raise ServingError(f"Triton rejects the known-answer request: {content.decode(errors='replace')}")
     try:
         return {
             tensor["name"]: np.array(tensor["data"], dtype=types[tensor["datatype"]]).reshape(tensor["shape"])
             for tensor in json.loads(content)["outputs"]
         }
     except (KeyError, ValueError, OverflowError) as error:
-        raise ServingError(f"Triton's answer to the known-answer request is malformed: {content[:500]!r}") from error
+        raise ServingError(f"Triton's response to the known-answer request is malformed: {content[:500]!r}") from error
 
 
 def _model() -> bytes:

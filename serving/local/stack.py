@@ -58,7 +58,7 @@ class LocalStack:
         self.max_concurrency, self.max_queue = max_concurrency, max_queue
         self.strict_features = strict_features
         self.ready_seconds = ready_seconds
-        self.explainer: ExplainerProcess | None = None  # beside this stack: it follows a reload
+        self.explainer: ExplainerProcess | None = None  # not part of this stack: it follows a reload
         self.http_port, self.grpc_port = choose_ports(http_port, grpc_port)
         _repository(bundle)
         if not (self.feature_store / "feature_store.yaml").is_file():
@@ -99,7 +99,7 @@ class LocalStack:
         self.stop()
 
     def start(self) -> None:
-        """Start both servers and wait until they answer. Raises ServingError or ContractError with the reason."""
+        """Start both servers and wait until they respond. Raises ServingError or ContractError with the reason."""
         self._catch_signals()
         try:
             # First the transformer: its imports take longer than all of Triton, and it waits for it.
@@ -129,7 +129,7 @@ class LocalStack:
     def reload(self) -> None:
         """Serve what the bundle's path points at now, which may be an older version, without a failed request.
 
-        A second Triton starts with it. Then the transformer is told: it uses the second for new calls and ends those
+        A second Triton starts with it. Then the transformer switches: it uses the second for new calls and ends those
         under way with the first, which stops at last. Raises ServingError or ContractError with the reason when the
         bundle cannot be served; then nothing changes. An explainer follows; one that cannot raises ServingError, while
         the bundle is served.
@@ -182,7 +182,7 @@ class LocalStack:
     def wait(self, report: Callable[[str], None] = lambda line: None) -> NoReturn:
         """Wait until a signal comes or a server dies, which raises.
 
-        Serves another bundle when the path points at one; `report` is told, also why one cannot be served.
+        Serves another bundle when the path points at one; `report` gets a line, also if one cannot be served.
         """
         refused = None
         while True:
@@ -231,7 +231,7 @@ class LocalStack:
 
 
 def read_state(path: Path | None) -> dict[str, Any] | None:
-    """What a running stack wrote to its state file; None when there is no file or its stack is gone."""
+    """What a running stack wrote to its state file; None when there is no file or its stack has ended."""
     if path is None:
         return None
     try:
@@ -246,7 +246,7 @@ def _repository(bundle: Path) -> Path:
     folder = bundle / REPOSITORY_FOLDER
     if not folder.is_dir():
         raise ServingError(f"{bundle}: holds no exported model; run `make demo` first, or name a --bundle")
-    # Before Triton starts, whose own refusal of a bundle of another format says nothing about the format.
+    # Before Triton starts, whose own error for a bundle of another format does not mention the format.
     load_contract(bundle, verify_files=False)
     return folder
 

@@ -21,9 +21,9 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - POSIX shared memory, where Trit
 class TritonServer(ServerProcess):
     """Serve `repository` with the onnxruntime backend of `installation`.
 
-    Entering waits until every model is ready and the known-answer model answers rightly; leaving stops the server,
+    Entering waits until every model is ready and the known-answer test passes; leaving stops the server,
     its stub processes and their shared memory. A port that is None becomes a free one. Raises ServingError with the
-    server's own last words when it does not start.
+    end of the server's log when it does not start.
     """
 
     name = "Triton"
@@ -68,7 +68,7 @@ class TritonServer(ServerProcess):
         return f"Triton {self.version}, {self.installation.backend}"
 
     def start(self) -> None:
-        """Start, wait until ready, ask the known answer."""
+        """Start, wait until ready, run the known-answer test."""
         if not self.repository.is_dir():
             raise ServingError(f"{self.repository}: is not a model repository")
         try:

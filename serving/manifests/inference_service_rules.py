@@ -226,12 +226,12 @@ def _accelerators(document: Document, spec: Spec) -> Findings:
 def _storage(document: Document, spec: Spec) -> Findings:
     predictor = spec.get("predictor") or {}
     if predictor.get("storageUris") and (predictor.get("model") or {}).get("storageUri"):
-        yield "spec.predictor.storageUris", "stands beside model.storageUri; allowed: one of the two"
+        yield "spec.predictor.storageUris", "is set together with model.storageUri; allowed: one of the two"
     for position, container in enumerate((spec.get("transformer") or {}).get("containers") or ()):
         named = any(entry.get("name") == "STORAGE_URI" for entry in container.get("env") or ())
         if named and spec["transformer"].get("storageUris"):
             path = f"spec.transformer.containers.{position}.env"
-            yield path, "STORAGE_URI stands beside storageUris; allowed: one of the two"
+            yield path, "STORAGE_URI is set together with storageUris; allowed: one of the two"
 
 
 def _owned_by_the_deploy_step(document: Document, spec: Spec) -> Findings:

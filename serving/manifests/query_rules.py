@@ -1,4 +1,4 @@
-"""Queries of alerts and autoscalers name the namespace that they are about, and alerts say what to do."""
+"""Queries of alerts and autoscalers select their namespace, and alerts have summary, description and runbook."""
 
 import re
 from collections.abc import Iterator

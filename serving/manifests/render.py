@@ -15,7 +15,7 @@ RENDER_DEADLINE_SECONDS = 60
 
 
 def find_kubectl() -> str:
-    """The kubectl beside the running Python, or else on PATH. Raises ServingError where there is none."""
+    """The kubectl next to the running Python, or else on PATH. Raises ServingError where there is none."""
     beside = Path(sys.executable).parent / "kubectl"
     found = str(beside) if beside.is_file() else shutil.which("kubectl")
     if found is None:

@@ -18,7 +18,7 @@ def open_registry(setting: str, folder: Path, model: str) -> ModelRegistry:
 
     Empty is the registry in `folder` itself; another folder is the registry of the versions there. An address names a
     server; its registered model is `model`, unless the address has `?model=`.
-    Raises RegistryError for a setting that is neither; no server is asked yet.
+    Raises RegistryError for a setting that is neither; no request is sent yet.
     """
     if not setting:
         return FolderRegistry(folder)

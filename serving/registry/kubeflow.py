@@ -2,7 +2,7 @@
 
 A registered model is a scenario; its custom property `live_version` names the live version. A model version is called
 by its number, and all that is known of it are its custom properties; its artifact is the bundle. The files themselves
-lie in a folder, as with the registry in a folder (`polytask.registry.files`).
+are stored in a folder, as with the registry in a folder (`polytask.registry.files`).
 """
 
 from collections.abc import Awaitable, Callable
@@ -42,10 +42,10 @@ SECONDS = 30.0
 
 
 class KubeflowRegistry:
-    """The versions of the registered model `name` on the server at `url`; their files lie in `folder`.
+    """The versions of the registered model `name` on the server at `url`; their files are stored in `folder`.
 
     Every operation has a deadline of `seconds`. Where two clients tag one version at once, the last one counts. Raises
-    RegistryError, which names the address, when the server is away, refuses, or is too slow.
+    RegistryError, which names the address, when the server is unavailable, refuses, or is too slow.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class KubeflowRegistry:
         return f"{self._client.url}, model {self._name}"
 
     def register(self, bundle: Path, checkpoint: Path | None, lineage: dict[str, str]) -> ModelVersion:
-        """Note a bundle that `serving.rollout.publish` put into the folder, and copy its checkpoint beside it."""
+        """Note a bundle that `serving.rollout.publish` put into the folder, and copy its checkpoint next to it."""
         contract = self._files.take(bundle, checkpoint)
         made = ModelVersion(
             version=contract.model_version,

@@ -40,7 +40,7 @@ class RegistryClient:
         try:
             return asyncio.run(bounded())
         except TimeoutError as error:
-            raise RegistryError(f"{self.url}: the model registry did not answer in {self._seconds:g} s") from error
+            raise RegistryError(f"{self.url}: the model registry did not respond in {self._seconds:g} s") from error
         except ApiException as error:
             raise RegistryError(f"{self.url}: {error.status} {error.reason}{_said(error.body)}") from error
         except aiohttp.ClientError as error:
@@ -108,7 +108,7 @@ def _import(url: str) -> None:
 
 
 def _said(body: str | None) -> str:
-    """What the server said about an error, in a few words."""
+    """A short form of the server's error message."""
     if not body:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""What a registry is told of a rollout by hand: which version is live, and whether that is a step back."""
+"""Updates a registry after a manual rollout: the live version, by promotion or by rollback."""
 
 from polytask.registry.version import ModelRegistry, RegistryError
 
@@ -16,7 +16,7 @@ def check_registered(registry: ModelRegistry, version: int) -> None:
 
 
 def tell_registry(registry: ModelRegistry, version: int) -> str:
-    """Make the version that was rolled out the live one, and say in a line what that was for the registry.
+    """Make the version that was rolled out the live one, and return a line that describes the change.
 
     A version that was promoted before the live one is rolled back to: when it was promoted stays as it is, and the one
     that is left is tagged.

@@ -1,4 +1,4 @@
-"""Which model is live: what the registry says, beside what an InferenceService serves where there is one."""
+"""The live model: the registry's live version, compared with what an InferenceService serves."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from polytask.registry.version import ModelRegistry, ModelVersion
 
 @dataclass(frozen=True)
 class Live:
-    """The version to compare a candidate with, None before the first; `note` says where registry and service differ."""
+    """The version to compare a candidate with, None before the first; `note`: the difference, if any."""
 
     version: ModelVersion | None
     note: str = ""
@@ -17,8 +17,8 @@ class Live:
 def find_live(registry: ModelRegistry, namespace: str = "", name: str = "recommender") -> Live:
     """The live version: what the InferenceService `name` serves, or without a namespace the registry's.
 
-    Where the service serves nothing that the registry knows, the registry's live version counts, and the note says so.
-    Raises RolloutError where the cluster does not answer: a gate that does not know the live model must not pass.
+    Where the service serves nothing that the registry knows, the registry's live version counts; `note` reports this.
+    Raises RolloutError where the cluster is unavailable: a gate that does not know the live model must not pass.
     """
     registered = registry.live()
     if not namespace:
@@ -52,7 +52,7 @@ def _difference(place: str, number: int, registered: ModelVersion | None) -> str
     if registered is None:
         return f"{place} serves {number}, the registry has no live version"
     if registered.version != number:
-        return f"{place} serves {number}, the registry says that {registered.version} is live"
+        return f"{place} serves {number}, but version {registered.version} is live in the registry"
     return ""
 
 

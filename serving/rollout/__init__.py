@@ -1,1 +1,1 @@
-"""Brings an exported bundle into a running InferenceService, and takes it back when it does not answer."""
+"""Rolls out an exported bundle to an InferenceService; rolls back if smoke tests fail."""

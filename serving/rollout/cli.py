@@ -38,12 +38,12 @@ def rollout(
     registry: Annotated[
         str,
         typer.Option(
-            help="Registry to tell what is live then: a folder of published versions, or an address of "
-            "Kubeflow Model Registry; by default none is told."
+            help="Registry that records the live version: a folder of published versions, or an address of "
+            "Kubeflow Model Registry; by default no registry is updated."
         ),
     ] = "",
 ) -> None:
-    """Bring a published bundle into service on a cluster, and back when it does not answer.
+    """Roll out a published model; roll back if smoke tests fail.
 
     Examples:
       polytask rollout --bundle current --storage-uri s3://models --namespace staging
@@ -77,9 +77,9 @@ def rollout(
         lease_timeout=lease_timeout,
         upload=upload,
     )
-    told = "no registry was told which version is live; --registry names one"
+    told = "no registry was updated; --registry names one"
     if outcome.action == "shadowing":
-        told = "a shadow is not live; no registry was told"
+        told = "a shadow is not live; no registry was updated"
     elif opened is not None:
         told = tell_registry(opened, version)
     for line in (str(outcome), told):

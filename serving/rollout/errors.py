@@ -4,7 +4,7 @@ from polytask.errors import ServingError
 
 
 class RolloutError(ServingError):
-    """The model could not be brought into service. The message says why, and what was done about it."""
+    """The model could not be rolled out. The message has the reason, and what was done about it."""
 
 
 class Refused(RolloutError):
@@ -20,7 +20,7 @@ class Conflicting(RolloutError):
 
 
 class NotServing(RolloutError):
-    """A revision did not become ready, or answers wrongly."""
+    """A revision did not become ready, or failed a smoke test."""
 
 
 class RolloutStopped(RolloutError):

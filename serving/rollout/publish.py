@@ -23,8 +23,8 @@ def publish(
 ) -> Path:
     """Copy a verified bundle to `target/<model version>`, register it, make it the live one, and return its folder.
 
-    `checkpoint` is the folder of the exported model, which the next candidate is compared with; `lineage` says what it
-    was made of; `registry` is the setting of `open_registry`. Without `live` it is registered only. Publishing the same
+    `checkpoint` is the folder of the exported model, which the next candidate is compared with; `lineage` records its
+    sources; `registry` is the setting of `open_registry`. Without `live` it is registered only. Publishing the same
     bundle again changes nothing but the time of its promotion. Raises ContractError when a file of the bundle does not
     match its contract or the checksums of its model repository, or the version exists with other models: a
     version number is never used for other weights.
@@ -55,6 +55,6 @@ def promote(published: Path, registry: str = "") -> ModelVersion:
 
 
 def _sums(bundle: Path) -> str | None:
-    """The bundle's list of checksums, which tells a repository with another configuration from this one."""
+    """The bundle's list of checksums, which differs for a repository with another configuration."""
     path = bundle / REPOSITORY_FOLDER / SUMS_FILE
     return path.read_text(encoding="utf-8") if path.is_file() else None

@@ -1,9 +1,9 @@
-"""Puts a release into service by one of four strategies, and takes it back when it does not answer.
+"""Rolls out a release by one of four strategies; rolls back if smoke tests fail.
 
     recreate   the old pods end, then the new ones start
     rolling    new pods first, in two phases, so that no request is refused in between
-    canary     a second InferenceService gets a growing share of the requests; the judges decide about each step
-    shadow     a second InferenceService gets a copy of every request, and nobody sees its answers
+    canary     a second InferenceService gets an increasing share of the requests; canary analysis decides each step
+    shadow     a second InferenceService gets a copy of every request; its responses are discarded
 
 `recreate` and `rolling` change one InferenceService in place. A rollout holds the Lease of the InferenceService, and
 reconciles first what an interrupted one left (ADR 0048).
@@ -100,7 +100,7 @@ class Rollout:
         return "deployed"
 
     def _end_others(self) -> None:
-        """The shadow, which another model ends, and a canary that had to serve until this model answered."""
+        """Delete the shadow of an earlier model, and a canary that had to serve until this model was ready."""
         name = self._settings.name
         others = routes.others(self._cluster, name)
         for second in (shadow_name(name), f"{name}-canary"):

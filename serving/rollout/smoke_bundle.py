@@ -1,4 +1,4 @@
-"""Does a published bundle answer every task? In this process, or through the InferenceService that serves it."""
+"""Smoke tests of a published bundle, in this process or through the InferenceService that serves it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,9 +24,9 @@ DTYPES = {"INT64": "int64", "FP32": "float32"}
 
 
 def smoke_in_process(folder: Path) -> list[str]:
-    """Ask the ONNX files of a bundle a few requests for every task; a line per task about what it answered.
+    """Run a few requests for every task through the ONNX files of a bundle; return a line per task about its outputs.
 
-    Raises ContractError where a file is not as it was exported, or an answer is not what the contract says: its name,
+    Raises ContractError where a file is not as it was exported, or an output violates the contract: its name,
     type or shape, a score that is not finite, rows that no catalogue has, a list that is empty or out of order.
     """
     from polytask.export.in_process import BundleModels
@@ -54,11 +54,11 @@ def smoke_through_service(folder: Path, name: str, namespace: str, seconds: floa
         wait_for_answers(endpoint, expected, seconds=seconds, poll_seconds=Settings.poll_seconds)
     finally:
         endpoint.close()
-    return f"{endpoint.url} answers {', '.join(tasks)} with model {contract.model_version}"
+    return f"{endpoint.url} serves {', '.join(tasks)} with model {contract.model_version}"
 
 
 def check_task(task: Task, answers: Mapping[str, NDArray[Any]], catalogues: Mapping[str, Catalogue], count: int) -> str:
-    """What a task answered to `count` requests, in words. Raises ContractError where it is not as it has to be."""
+    """Describe the outputs of a task for `count` requests. Raises ContractError where they violate the contract."""
     for spec in task_outputs(task):
         _check_tensor(spec, answers[spec.name], count)
     if task.catalogue is None:
@@ -83,7 +83,7 @@ def check_task(task: Task, answers: Mapping[str, NDArray[Any]], catalogues: Mapp
 def _check_tensor(spec: TensorSpec, values: NDArray[Any], count: int) -> None:
     if values.dtype != DTYPES[spec.dtype] or values.shape != (count, *spec.shape):
         found = f"{values.dtype} {values.shape}"
-        raise ContractError(f"{spec.name}: {found}; the contract says {spec.dtype} {(count, *spec.shape)}")
+        raise ContractError(f"{spec.name}: {found}; the contract requires {spec.dtype} {(count, *spec.shape)}")
     if not np.isfinite(values).all():
         raise ContractError(f"{spec.name}: has values that are not finite")
 

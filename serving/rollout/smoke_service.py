@@ -1,4 +1,4 @@
-"""Calls to a deployed transformer: does it answer every task, and with the model that was deployed?"""
+"""Calls to a deployed transformer: does it serve every task, and with the model that was deployed?"""
 
 import math
 import time
@@ -17,7 +17,7 @@ SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Expected:
-    """Which model has to answer, for which tasks."""
+    """The model that must be served, and its tasks."""
 
     model_version: str
     contract_sha256: str
@@ -37,14 +37,14 @@ class Endpoint:
         self._client.close()
 
     def ask(self, task: str | None) -> dict[str, Any]:
-        """The answer to a question about one unknown user, for one task or for all. Raises NotServing."""
+        """The response to a request for one unknown user, for one task or for all. Raises NotServing."""
         inputs = list(self._question())
         if task is not None:
             inputs.append({"name": TASKS, "datatype": "BYTES", "shape": [1], "data": [task]})
         return self._request("POST", f"/v2/models/{RECOMMENDER}/infer", {"inputs": inputs})
 
     def _question(self) -> list[dict[str, Any]]:
-        """The inputs of a question, by what the transformer itself says that it takes."""
+        """The inputs of a request, according to the transformer's own metadata."""
         if self._inputs is None:
             metadata = self._request("GET", f"/v2/models/{RECOMMENDER}")
             types = {entry["name"]: entry["datatype"] for entry in metadata.get("inputs") or ()}
@@ -73,20 +73,20 @@ class Endpoint:
 
 
 def check_answers(endpoint: Endpoint, expected: Expected) -> None:
-    """Ask for every task once. Raises NotServing where an answer is missing, empty, not finite or of another model."""
+    """Request every task once. Raises NotServing for a missing, empty or not finite prediction, or another model."""
     for task in expected.tasks or (None,):
         answer = endpoint.ask(task)
         stamp = answer.get("parameters") or {}
         found = (stamp.get("model_version"), stamp.get("contract_checksum"))
         if found != (expected.model_version, expected.contract_sha256):
             raise NotServing(
-                f"{endpoint.url}: answers with model version {found[0]}, contract {str(found[1])[:12]}; "
+                f"{endpoint.url}: serves model version {found[0]}, contract {str(found[1])[:12]}; "
                 f"deployed: {expected.model_version}, {expected.contract_sha256[:12]}"
             )
         outputs = {entry["name"]: entry.get("data") or [] for entry in answer.get("outputs") or ()}
         mine = {name: data for name, data in outputs.items() if task is None or name.rpartition("_")[0] == task}
         if not mine:
-            raise NotServing(f"{endpoint.url}: task {task}: no answer, only {', '.join(outputs) or 'nothing'}")
+            raise NotServing(f"{endpoint.url}: task {task}: no prediction, only {', '.join(outputs) or 'nothing'}")
         for name, data in mine.items():
             if not data:
                 raise NotServing(f"{endpoint.url}: {name} is empty")
@@ -97,9 +97,9 @@ def check_answers(endpoint: Endpoint, expected: Expected) -> None:
 def wait_for_answers(
     endpoint: Endpoint, expected: Expected, *, seconds: float, poll_seconds: float, rounds: int = 3
 ) -> None:
-    """Ask until every task has answered rightly `rounds` times in a row.
+    """Repeat the requests until every task has passed `rounds` times in a row.
 
-    Pods of the revision before may answer for a while after the new one is ready. Raises NotServing with the last
+    Pods of the revision before may respond for a while after the new one is ready. Raises NotServing with the last
     reason when the time is up.
     """
     end = time.monotonic() + seconds

@@ -20,7 +20,7 @@ def upload(bundle: Path, storage_uri: str, version: str) -> int:
     Every file is read back and compared by its SHA-256; one that is there already, byte for byte, is left alone. The
     contract goes last: a folder that has it is whole. Credentials, region and another endpoint come from the usual
     variables (AWS_ACCESS_KEY_ID, AWS_REGION, AWS_ENDPOINT_URL, ...). Raises RolloutError where the storage refuses or
-    does not answer, holds other models under this version, or gives back something else than was written.
+    is unavailable, holds other models under this version, or gives back something else than was written.
     """
     place = f"{storage_uri.rstrip('/')}/{version}"
     try:

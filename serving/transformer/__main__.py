@@ -33,7 +33,7 @@ def parse() -> argparse.Namespace:
         "--texts_ahead", type=int, default=1000, help="How many common texts are encoded at start, in the background."
     )
     parser.add_argument(
-        "--feature_refresh_seconds", type=float, default=60.0, help="How often the feature registry is read anew."
+        "--feature_refresh_seconds", type=float, default=60.0, help="How often the feature registry is read again."
     )
     parser.add_argument(
         "--feature_share",
@@ -48,7 +48,7 @@ def parse() -> argparse.Namespace:
         help="Whether calls, and readiness, fail while the feature store is unavailable; default: false.",
     )
     parser.add_argument(
-        "--traces", action="store_true", help="Send OpenTelemetry traces over OTLP, as the OTEL_* environment says."
+        "--traces", action="store_true", help="Send OpenTelemetry traces over OTLP, set by the OTEL_* environment."
     )
     arguments = parser.parse_args()
     check_arguments(parser, arguments)

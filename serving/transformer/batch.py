@@ -26,7 +26,7 @@ USERS_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Recommended:
-    """How many users were asked for, how many rows were written, with which model."""
+    """The numbers of users requested and of rows written, and the model."""
 
     users: int
     rows: int
@@ -47,9 +47,9 @@ def recommend_to_all(
     """Write `output` with at most `k` rows for each user of the bundle's catalogue and task, `tasks` or all of them.
 
     Columns: `user` (its key), `task`, `rank` (from 1), `id` (of an item or a user, or the name of a class; missing
-    where the answer is one number), `score`, `title` (missing where there is none). The features are those that the
-    online store has, read and turned into tensors as the transformer does, with the words of the time of `moment`
-    (aware; by default now). The file's metadata say which model answered. Memory is bounded by `users_at_once`, not by
+    where the prediction is one number), `score`, `title` (missing where there is none). The features are those that the
+    online store has, read and encoded as in the transformer, with the time features of `moment`
+    (aware; by default now). The file's metadata name the model. Memory is bounded by `users_at_once`, not by
     the number of users. Raises DataError for an unknown task; `output` is replaced as a whole, or stays as it is.
     """
     from polytask.export.in_process import BundleModels

@@ -17,9 +17,9 @@ from polytask.text.templates import TextTokenizer
 
 @dataclass(frozen=True)
 class Bundle:
-    """A loaded bundle. `checksum` is the contract's, which every answer carries.
+    """A loaded bundle. `checksum` is the contract's, which every response contains.
 
-    `priorities` weigh all tasks alike where the bundle brings none.
+    `priorities` weigh all tasks alike where the bundle has none.
     """
 
     contract: Contract
@@ -49,7 +49,7 @@ def load_bundle(folder: Path, contract_sha256: str | None = None) -> Bundle:
             raise ContractError(f"{path}: is missing, the contract names it with checksum {file.sha256}")
         actual = sha256_file(path)
         if actual != file.sha256:
-            raise ContractError(f"{path}: checksum {actual}, the contract says {file.sha256}")
+            raise ContractError(f"{path}: checksum {actual}, the contract requires {file.sha256}")
     scenario = contract.scenario
     expected = {
         "multitask inputs": (list(contract.multitask_inputs), multitask_inputs(scenario, contract.text_dim)),
@@ -64,7 +64,7 @@ def load_bundle(folder: Path, contract_sha256: str | None = None) -> Bundle:
     for name, spec in contract.catalogues.items():
         catalogues[name] = load_catalogue(scenario, name, folder / spec.path)
         if len(catalogues[name]) != spec.rows:
-            raise ContractError(f"{folder / spec.path}: {len(catalogues[name])} rows, the contract says {spec.rows}")
+            raise ContractError(f"{folder / spec.path}: {len(catalogues[name])} rows, contract: {spec.rows}")
     return Bundle(
         contract=contract,
         checksum=contract.checksum,

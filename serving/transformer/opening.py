@@ -65,5 +65,5 @@ async def close_all(opened: Sequence[Closable]) -> None:
 
 async def _close_when_done(opening: "asyncio.Future[None]", opened: Sequence[Closable]) -> None:
     await asyncio.wait({opening})
-    opening.exception()  # its caller was answered long ago
+    opening.exception()  # its caller got the response long ago
     await close_all(opened)

@@ -47,7 +47,7 @@ class Prepared:
 
 
 class Recommender:
-    """Answers calls in three steps: `prepare`, `predict`, `answer`. All steps of a call share one deadline."""
+    """Serves calls in three steps: `prepare`, `predict` and the response. All steps of a call share one deadline."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class Recommender:
             return await self._infer(MULTITASK, prepared.inputs, outputs, prepared.deadline)
 
     async def _with_texts(self, prepared: Prepared, outputs: list[str]) -> dict[str, NDArray[Any]]:
-        """As `predict`, of texts that nobody has asked yet: one call for their vectors too, which are kept."""
+        """As `predict`, for texts that are not cached: one call returns their vectors too, which are kept."""
         texts = prepared.new_texts
         self._metrics.texts("miss", len(texts))
         with prepared.record.stage("predictor"), self._vectors.encoding(texts) as made:
@@ -174,7 +174,7 @@ class Recommender:
         return [made[name] for name in prepared.call.outputs]
 
     def _slate(self, call: Call, slate: Slate, tensors: Mapping[str, NDArray[Any]]) -> list[AnswerTensor]:
-        """One list over the slate's tasks, whatever length their own lists have in the answer."""
+        """One list over the slate's tasks, whatever length their own lists have in the response."""
         tasks = [self._scenario.task(name) for name in slate.tasks]
         if slate.weights is None:
             users = [request.user_id for request in call.requests]
@@ -194,7 +194,7 @@ class Recommender:
         return slate_tensors(slates, slate.sizes, slate.tasks, priority)
 
     def fill_cache(self, now: int, count: int) -> None:
-        """Encode in the background at most `count` texts that are asked often at a moment (unix seconds)."""
+        """Encode in the background at most `count` texts that are frequent at a moment (unix seconds)."""
         texts = common_texts(self._bundle, now, min(count, self._text_cache))
         self._filling = asyncio.get_running_loop().create_task(fill(self._vectors, texts))
 

@@ -1,4 +1,4 @@
-"""What one model version is answered with, and the switch to the next while calls are under way."""
+"""The parts that serve one model version, and the switch to the next while calls are in flight."""
 
 import asyncio
 import json
@@ -68,7 +68,7 @@ class Served:
 
 @dataclass(eq=False)
 class Release(Served):
-    """What the transformer answers with. `texts_ahead` texts are encoded when it begins, before anybody asks."""
+    """The release of a transformer. `texts_ahead` texts are encoded when it begins, before any request."""
 
     recommender: "Recommender"
     texts_ahead: int = field(default=0, kw_only=True)
@@ -105,7 +105,7 @@ class Releases(Generic[AnyRelease]):
 
     @property
     def current(self) -> AnyRelease:
-        """The release that answers a call that begins now: the one with the most pods, of equals the newest."""
+        """The release that serves a call that begins now: the one with the most pods, of equals the newest."""
         if len(self._open) == 1:
             return self._open[0]
         return max(self._open, key=lambda release: release.predictor.pods)
@@ -137,7 +137,7 @@ class Releases(Generic[AnyRelease]):
         await _any_ready(self._open, deadline)
 
     async def other(self, release: AnyRelease, deadline: Deadline) -> AnyRelease | None:
-        """The release that answers a call for which `release` has no pod left; None where there is none."""
+        """The release that serves a call for which `release` has no pod left; None where there is none."""
         if release.predictor.pods:
             return None
         for other in self._open:
@@ -188,13 +188,13 @@ class Releases(Generic[AnyRelease]):
 
 
 def _log_failure(switching: "asyncio.Task[None]") -> None:
-    """Also read where no caller is left to be answered with it."""
+    """Log the error of a switch, also where no caller is left to receive it."""
     if not switching.cancelled() and (error := switching.exception()) is not None:
         LOGGER.warning("the next release is not served: %s", error)
 
 
 async def _any_ready(releases: Sequence[Served], deadline: Deadline) -> None:
-    """Probe the predictors of all releases. Raises what they say where none is ready."""
+    """Probe the predictors of all releases. Raises their errors where none is ready."""
     outcomes = await asyncio.gather(*(one.predictor.ready(deadline) for one in releases), return_exceptions=True)
     errors = [outcome for outcome in outcomes if outcome is not None]
     if len(errors) < len(releases):

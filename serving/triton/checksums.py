@@ -18,7 +18,7 @@ def write_sums(repository: Path) -> None:
 
 
 def check_sums(repository: Path) -> str:
-    """The SHA-256 of the list itself. Raises ContractError with both values where a file is not as the list says."""
+    """The SHA-256 of the list itself. Raises ContractError with both values where a file differs from the list."""
     path = repository / SUMS_FILE
     if not path.is_file():
         raise ContractError(f"{path}: is missing; export the model again")
@@ -28,7 +28,7 @@ def check_sums(repository: Path) -> str:
     for name in sorted(listed.keys() | actual.keys()):
         if listed.get(name) != actual.get(name):
             found = actual.get(name, "is not there")
-            raise ContractError(f"{repository / name}: {found}, {SUMS_FILE} says {listed.get(name, 'nothing of it')}")
+            raise ContractError(f"{repository / name}: {found}, {SUMS_FILE} lists {listed.get(name, 'no such file')}")
     return sha256_file(path)
 
 

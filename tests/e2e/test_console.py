@@ -252,14 +252,14 @@ def test_an_unknown_user_is_a_cold_start(open_page: Open, address: str):
 def test_without_its_script_the_page_works_too(open_page: Open, address: str):
     page = open_page(f"{address}/?user=10", java_script_enabled=False)
     page.get_by_label("What does the user look for?").fill("a ghost story")
-    page.get_by_role("button", name="Ask").click()
+    page.get_by_role("button", name="Recommend").click()
     expect(page.locator(".results .move").first).to_be_visible()
 
 
 def test_the_service_is_down(open_page: Open, broken: str):
     page = open_page(f"{broken}/?user=10")
     expect(page.get_by_role("alert")).to_contain_text("make serve")
-    expect(page.locator("#status")).to_contain_text("no answer")
+    expect(page.locator("#status")).to_contain_text("no response")
     expect(page.locator("#history li")).to_have_count(10)
     page.get_by_role("link", name="Try again").click()
     expect(page.get_by_role("alert")).to_be_visible()

@@ -206,7 +206,7 @@ def test_the_command_prints_what_moved_the_answer(explainer: ExplainerProcess, t
     assert "scene: Drama, score" in second.output
     refused = CliRunner().invoke(app, ["--user", "10", "--target", "item=999999", "--url", explainer.url])
     assert isinstance(refused.exception, RequestError)
-    assert "targets.item: 999999 is not among the 10 answers" in str(refused.exception)
+    assert "targets.item: 999999 is not among the 10 predictions" in str(refused.exception)
     monkeypatch.chdir(tmp_path)
     nowhere = CliRunner().invoke(app, ["--user", "10"])
     assert isinstance(nowhere.exception, ServingError)

@@ -154,7 +154,7 @@ def test_a_predictor_that_serves_another_version_is_refused(
     contract = load_contract(bundle)
     contract.model_copy(update={"model_version": VERSION + 1}).save(bundle)
     stack = LocalStack(bundle, small_store, installation=triton_installation, logs=tmp_path / "logs")
-    with pytest.raises(ContractError, match=f"serves version {VERSION}, the contract says {VERSION + 1}"):
+    with pytest.raises(ContractError, match=f"serves version {VERSION}, the contract requires {VERSION + 1}"):
         stack.start()
     assert processes_of(bundle) == []
 
@@ -168,7 +168,7 @@ def test_a_transformer_that_cannot_start_says_why(
     )
     before = set(processes_of(small_bundle))
     stack = LocalStack(small_bundle, tmp_path, installation=triton_installation, logs=tmp_path / "logs")
-    with pytest.raises(ServingError, match="has feature services none; the contract says small_v1"):
+    with pytest.raises(ServingError, match="has feature services none; the contract requires small_v1"):
         stack.start()
     assert set(processes_of(small_bundle)) == before
 

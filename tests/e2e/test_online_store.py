@@ -126,7 +126,7 @@ def test_a_changed_ttl_counts_after_a_refresh_and_a_misfit_changes_nothing(
     assert (row.stale, row.history, row.profile["age"] is None) == (True, (), False)
     fewer = small_scenario.features.model_copy(update={"profile": ("age",)})
     apply_definitions(open_store(folder), small_scenario.model_copy(update={"features": fewer}), folder)
-    with pytest.raises(ContractError, match="the contract says age, "):
+    with pytest.raises(ContractError, match="the contract requires age, "):
         reader.refresh()
     assert reader.read([10], [MOMENT])[0].profile["occupation"] is not None
 

@@ -168,7 +168,7 @@ def test_a_bundle_that_cannot_be_served_changes_nothing(
     write_bundle(tmp_path / "bundle", small_scenario.model_copy(update={"features": features}), tables, 103)
     served, process = stack.bundle, stack.triton.process_id
     publish(tmp_path / "bundle", published)
-    with pytest.raises(ServingError, match="small_v1; the contract says small_v9"):
+    with pytest.raises(ServingError, match="small_v1; the contract requires small_v9"):
         stack.reload()
     assert (stack.bundle, stack.triton.process_id) == (served, process)
     assert ready(stack) == (200, "")

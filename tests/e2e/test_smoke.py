@@ -30,7 +30,7 @@ def test_each_task_is_asked_and_answers(small_bundle: Path, service: str, capsys
 def test_another_model_is_refused(small_bundle: Path, tmp_path: Path) -> None:
     contract = load_contract(small_bundle)
     contract.model_copy(update={"model_version": 78}).save(tmp_path)
-    with pytest.raises(NotServing, match=r"answers with model version 77, contract \w{12}; deployed: 78, \w{12}"):
+    with pytest.raises(NotServing, match=r"serves model version 77, contract \w{12}; deployed: 78, \w{12}"):
         smoke_through_service(tmp_path, "recommender", "shop", seconds=0)
     contract.model_copy(update={"metrics": {"item": {"ndcg@10": 0.5}}}).save(tmp_path)
     with pytest.raises(

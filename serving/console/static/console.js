@@ -10,7 +10,7 @@ let typing = 0;
 const weights = () => [...document.querySelectorAll('input[type="range"]')];
 const switches = () => [...document.querySelectorAll('input[name="task"]')];
 
-/** The address of what the form says now; what is as by default is left out. */
+/** The address of the form's current values; default values are left out. */
 function address() {
   const data = new FormData(form);
   const chosen = document.getElementById("learned").dataset.chosen;
@@ -35,7 +35,7 @@ async function go(url, { push = true, then = null, sent = false } = {}) {
     if (sent) for (const field of document.querySelectorAll("[data-once]")) field.value = "";
     requestAnimationFrame(() => performance.measure("redraw", { start: replied, end: performance.now() }));
   } catch (error) {
-    if (error.name !== "AbortError") say("The console does not answer. Start it again: polytask console");
+    if (error.name !== "AbortError") say("The console is unavailable. Start it again: polytask console");
   } finally {
     if (asking === mine) document.body.classList.remove("waiting");
   }
@@ -97,7 +97,7 @@ async function suggest(field) {
   field.list.replaceChildren(...options);
 }
 
-/** Ask for what the form says; a field that adds to a list is empty once it was answered. */
+/** Send the request of the form; a field that adds to a list is emptied by the response. */
 function ask() {
   clearTimeout(typing);
   go(address(), { sent: true });
@@ -119,7 +119,7 @@ document.addEventListener("input", (event) => {
 
 document.addEventListener("change", (event) => {
   const field = event.target;
-  // One task at least: an answer without any is none.
+  // At least one task: a request without any returns nothing.
   if (field.name === "task" && !switches().some((box) => box.checked)) field.checked = true;
   if (field.form === form && field.type !== "range" && field.id !== "query") ask();
 });

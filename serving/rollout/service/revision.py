@@ -32,7 +32,7 @@ REPLACEMENTS: dict[Replacement, dict[str, Any]] = {
 class Revision:
     """One model in service: addresses and checksums, and how its pods replace others (None in a second service).
 
-    `explainer` says whether an explainer is served with it.
+    `explainer`: whether an explainer is served with it.
     """
 
     model_version: str
@@ -157,9 +157,9 @@ def has_two_bundles(live: Object) -> bool:
 
 
 def second_service(live: Object, name: str, revision: Revision) -> Object:
-    """A whole InferenceService called `name` beside a live one: the same but for the model, one pod of each part.
+    """A second InferenceService called `name` next to a live one: the same but for the model, one pod of each part.
 
-    It has no explainer: its answers are compared, not explained.
+    It has no explainer: its responses are compared, not explained.
     """
     metadata = live["metadata"]
     annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if key == MODE}

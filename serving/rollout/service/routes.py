@@ -48,7 +48,7 @@ def share(cluster: Cluster, name: str, weights: Mapping[str, int]) -> None:
 
 
 def mirror(cluster: Cluster, name: str, shadow: str) -> None:
-    """Send every request to `name`, and a copy to `shadow`, whose answers nobody sees."""
+    """Send every request to `name`, and a copy to `shadow`, whose responses are discarded."""
     _apply(cluster, name, [_backend(name, 100)], shadow)
 
 

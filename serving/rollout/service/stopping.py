@@ -10,7 +10,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequested(BaseException):
-    """The process is to end. No error of a rollout, which would be answered by waiting for an older model."""
+    """The process is to end. Not a RolloutError, which would start a rollback and wait for an older model."""
 
 
 class _Requests:

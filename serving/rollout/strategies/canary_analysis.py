@@ -37,7 +37,7 @@ class Candidate:
 
 
 class Judge(Protocol):
-    """Says what speaks against a canary."""
+    """Finds reasons to reject a canary."""
 
     def objections(self, candidate: Candidate) -> list[str]:
         """One sentence for each task and measure that is not met; none means: go on."""
@@ -46,9 +46,9 @@ class Judge(Protocol):
 
 @dataclass(frozen=True)
 class ProbeJudge:
-    """Asks both services the same questions for every task and compares failures and median times.
+    """Sends both services the same requests for every task and compares failures and median times.
 
-    A canary is refused where a question fails, or where a task takes longer than `slower` times the stable service's
+    A canary is rejected where a request fails, or where a task takes longer than `slower` times the stable service's
     median and `slack_seconds` more, which keeps noise of a few milliseconds out.
     """
 
@@ -79,7 +79,7 @@ class ProbeJudge:
             times.append(time.perf_counter() - start)
             answered = str((answer.get("parameters") or {}).get("contract_checksum"))
             if answered != contract:
-                raise NotServing(f"{endpoint.url}: answers with contract {answered[:12]}, not {contract[:12]}")
+                raise NotServing(f"{endpoint.url}: serves contract {answered[:12]}, not {contract[:12]}")
         return statistics.median(times)
 
 
@@ -97,14 +97,14 @@ class Rule(BaseModel):
 
 @dataclass(frozen=True)
 class PrometheusJudge:
-    """Queries of metrics that are per task. A query without an answer speaks against the canary: it is not known."""
+    """Queries of metrics per task. A query without a result counts against the canary: its state is unknown."""
 
     url: str
     rules: tuple[Rule, ...]
     transport: httpx.BaseTransport | None = field(default=None, repr=False)
 
     def objections(self, candidate: Candidate) -> list[str]:
-        """See `Judge`. Raises RolloutError where Prometheus does not answer."""
+        """See `Judge`. Raises RolloutError where Prometheus is unavailable."""
         found = []
         with httpx.Client(timeout=SECONDS, transport=self.transport) as client:
             for rule in self.rules:

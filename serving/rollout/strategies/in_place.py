@@ -59,7 +59,7 @@ class InPlace:
                 self._steps.lease.note(None)
 
     def bring(self, earlier: Revision | None, wanted: Revision, patient: bool = False) -> Object:
-        """Apply `wanted` and wait until it answers; returns the InferenceService. `earlier` is what is served now.
+        """Apply `wanted` and wait until smoke tests pass; returns the InferenceService. `earlier` is served now.
 
         `patient`: whether to wait for pods of `earlier` that are missing for a moment, as while a node is drained.
         Raises RolloutError, and changes nothing back then.

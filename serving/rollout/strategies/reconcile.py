@@ -62,7 +62,7 @@ class Reconciliation:
                 earlier = self._go_back(live, origin, target)
         if not left and not others:
             return earlier
-        # The second service may be the only one that serves: it is deleted once this rollout's model answers.
+        # The second service may be the only one that serves: it is deleted once this rollout's model responds.
         if earlier is None and others:
             LOGGER.warning("%s has no model to go back to; %s stay for now", self._name, ", ".join(found))
             return None
@@ -70,7 +70,7 @@ class Reconciliation:
             if earlier is not None:
                 steps.answers(self._name, earlier, rounds=1)
         except NotServing as error:
-            LOGGER.warning("%s does not answer: %s; %s stay for now", self._name, error, ", ".join(found))
+            LOGGER.warning("%s does not respond: %s; %s stay for now", self._name, error, ", ".join(found))
             return None
         for name in left or [canary]:
             self._second.end(name)
@@ -97,14 +97,14 @@ class Reconciliation:
         return origin
 
     def _serves(self, live: Object, current: Revision) -> bool:
-        """Whether all pods are of `current`, and answer."""
+        """Whether all pods are of `current`, and respond."""
         steps = self._steps
         if not current.is_whole_in(live) or not is_ready(steps.cluster, live, current.fields(self._name)):
             return False
         try:
             steps.answers(self._name, current, rounds=1)
         except NotServing as error:
-            LOGGER.warning("%s: model %s does not answer: %s", self._name, current.model_version, error)
+            LOGGER.warning("%s: model %s does not respond: %s", self._name, current.model_version, error)
             return False
         return True
 

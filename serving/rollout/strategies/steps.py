@@ -1,4 +1,4 @@
-"""What every rollout is made of: apply a revision, wait for it, ask it, judge it, and say what was done."""
+"""The steps of every rollout: apply a revision, wait for it, smoke-test it, analyse it, and record what was done."""
 
 import logging
 import time
@@ -71,7 +71,7 @@ class Steps:
         return Endpoint(self.settings.url.format(name=name, namespace=self.cluster.namespace))
 
     def answers(self, name: str, revision: Revision, rounds: int = 3, seconds: float | None = None) -> None:
-        """Wait until `name` answers with the revision's model: every task of a release, any of an earlier one.
+        """Wait until `name` serves the revision's model: every task of a release, any of an earlier one.
 
         For `response_timeout` of the settings, or for `seconds`.
         """

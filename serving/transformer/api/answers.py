@@ -1,4 +1,4 @@
-"""From the model's tensors to the answer: rows become external ids and titles, what is masked is left out."""
+"""From the model's tensors to the response: rows become external ids and titles, masked rows are left out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ TITLES_BYTES = 32 * 2**20
 
 @dataclass(frozen=True)
 class AnswerTensor:
-    """One tensor of the answer. `datatype` is INT64, FP32, BOOL or BYTES (then `values` holds str objects)."""
+    """One tensor of the response. `datatype` is INT64, FP32, BOOL or BYTES (then `values` holds str objects)."""
 
     name: str
     datatype: str
@@ -50,7 +50,7 @@ def answer_names(scenario: Scenario) -> dict[str, str | None]:
 
 
 def answer_types(scenario: Scenario) -> dict[str, tuple[str, list[int]]]:
-    """Name -> (datatype, shape) of every tensor of the answer; -1 is the batch, or a length that the caller chooses."""
+    """Name -> (datatype, shape) of every tensor of the response; -1 is the batch, or a length chosen by the caller."""
     types: dict[str, tuple[str, list[int]]] = {}
     for task in scenario.tasks:
         width = kind_of(task).width(task)
@@ -63,12 +63,12 @@ def answer_types(scenario: Scenario) -> dict[str, tuple[str, list[int]]]:
 
 
 def model_outputs(scenario: Scenario, tasks: Sequence[str]) -> list[str]:
-    """Names of the model's tensors that answer `tasks`."""
+    """Names of the model's output tensors of `tasks`."""
     return [spec.name for task in scenario.tasks if task.name in tasks for spec in task_outputs(task)]
 
 
 class AnswerWriter:
-    """Writes answers with the catalogues of one contract."""
+    """Writes responses with the catalogues of one contract."""
 
     def __init__(self, scenario: Scenario, catalogues: Mapping[str, Catalogue]) -> None:
         self._scenario = scenario
@@ -77,7 +77,7 @@ class AnswerWriter:
         self._ids = cache(self._make_ids)
 
     def task(self, task: Task, tensors: Mapping[str, NDArray[Any]], counts: Sequence[int]) -> list[AnswerTensor]:
-        """The answer tensors of one task from the model's: (B, K) rows and scores, (B, C) scores or (B, 1) values.
+        """The response tensors of one task from the model's: (B, K) rows and scores, (B, C) scores or (B, 1) values.
 
         `counts` (B,) are the wanted lengths of the lists; a shorter list is padded with -1 or '' and `MASKED_SCORE`.
         """

@@ -38,7 +38,7 @@ def input_tensors(request: ModelInferRequest) -> list[InputTensor]:
 def response_message(
     request: ModelInferRequest, identifier: str, version: str, answer: Sequence[AnswerTensor], told: Mapping[str, str]
 ) -> ModelInferResponse:
-    """The answer to a message, with `told` as its parameters. Who sends raw bytes gets raw bytes."""
+    """The response to a message, with the given parameters. A request in raw bytes gets raw bytes."""
     response = ModelInferResponse(model_name=request.model_name, model_version=version, id=identifier)
     for name, text in told.items():
         response.parameters[name].string_param = text

@@ -66,7 +66,7 @@ class Slate:
 
 @dataclass(frozen=True)
 class Call:
-    """A whole call: its rows, the wanted tasks, and the names of the tensors to answer with, in that order.
+    """A whole call: its rows, the wanted tasks, and the names of the tensors to return, in that order.
 
     `filters` are about the items of all rows; `ItemFilters` reads them.
     """
@@ -156,7 +156,7 @@ class CallParser:
         return Call(tuple(requests), tasks, names, slate, _filters(read))
 
     def _wanted(self, tasks: list[str] | None, outputs: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The wanted tasks and the names of the tensors to answer with."""
+        """The wanted tasks and the names of the tensors to return."""
         every, owners = self._tasks, self._owners
         for name in tasks or ():
             if name not in every:

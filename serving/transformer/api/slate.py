@@ -31,10 +31,10 @@ def mergeable(scenario: Scenario, tasks: Sequence[str]) -> tuple[str, ...]:
 def merge(scenario: Scenario, priority: Mapping[str, float], answers: Mapping[str, Sequence[Entry]]) -> list[Entry]:
     """The entries of all tasks, best first, each with the score priority * p / p_best.
 
-    `answers` holds each task's own entries with its own scores, best first; p is the probability of an entry among its
+    The entries of each task have its own scores, best first; p is the probability of an entry among its
     task's: softmax of the scores in a list, so p / p_best = exp(score - best); the class probability; in a binary task
-    p itself, as it has no other entry to be compared with. Equal scores stand in the order of `priority`, and within a
-    task in its own order.
+    p itself, as it has no other entry to be compared with. Equal scores keep the order of `priority`, and within a
+    task its own order.
     """
     merged = [
         Entry(entry.task, entry.id, entry.title, priority[name] * strength)
@@ -49,7 +49,7 @@ def _strengths(task: Task, entries: Sequence[Entry]) -> NDArray[np.float64]:
 
 
 def entries_of(task: Task, tensors: Mapping[str, AnswerTensor], row: int) -> list[Entry]:
-    """The entries of one row of a task's answer tensors."""
+    """The entries of one row of a task's response tensors."""
     scores = tensors[f"{task.name}_scores"].values[row].tolist()
     if task.catalogue is not None:
         ids, titles = (tensors[f"{task.name}_{what}"].values[row] for what in ("ids", "titles"))

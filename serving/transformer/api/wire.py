@@ -34,7 +34,7 @@ def key_datatype(table: Table) -> str:
 def decode(tensor: InputTensor, datatype: str) -> list[Any]:
     """The elements of a tensor in row-major order: int for INT64, str for BYTES.
 
-    Raises RequestError where the datatype is another, the number of elements is not what the shape says, or an element
+    Raises RequestError where the datatype is another, the number of elements does not match the shape, or an element
     is of another type: NumPy would cut 1.5 to 1 and take true for 1.
     """
     name = tensor.name
@@ -56,7 +56,7 @@ def decode(tensor: InputTensor, datatype: str) -> list[Any]:
 
 
 def element_count(tensor: InputTensor) -> int:
-    """How many elements the shape says. Raises RequestError for a size below 0, and for too many dimensions."""
+    """The number of elements of the shape. Raises RequestError for a size below 0, and for too many dimensions."""
     shape = tensor.shape
     if len(shape) > MAX_DIMENSIONS:
         raise RequestError(tensor.name, f"shape of {len(shape)} dimensions, allowed: at most {MAX_DIMENSIONS}")
@@ -66,7 +66,7 @@ def element_count(tensor: InputTensor) -> int:
 
 
 def _wrong_count(tensor: InputTensor, found: int, count: int) -> RequestError:
-    return RequestError(tensor.name, f"{found} elements, shape {list(tensor.shape)} says {count}")
+    return RequestError(tensor.name, f"{found} elements, shape {list(tensor.shape)} requires {count}")
 
 
 def _flat(data: Sequence[Any], depth: int) -> Iterator[Any]:
@@ -94,7 +94,7 @@ def _raw_bytes(tensor: InputTensor, count: int) -> list[Any]:
     offset = 0
     while offset < len(raw):
         if len(elements) == count:
-            raise RequestError(name, f"more than {count} elements, shape {list(tensor.shape)} says {count}")
+            raise RequestError(name, f"more than {count} elements, shape {list(tensor.shape)} requires {count}")
         end = offset + 4
         length = int.from_bytes(raw[offset:end], "little")
         if end > len(raw) or end + length > len(raw):

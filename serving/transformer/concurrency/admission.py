@@ -18,17 +18,17 @@ class Overloaded(ResourceExhausted):
 
 
 class Admission:
-    """At most `max_concurrency` calls in work and `max_queue` waiting, in the order of their arrival.
+    """At most `max_concurrency` calls in flight and `max_queue` queued, in the order of their arrival.
 
     Belongs to one event loop. A call that is cancelled, wherever it is, gives its place to the next at once.
     """
 
     def __init__(self, max_concurrency: int, max_queue: int) -> None:
         if max_concurrency < 1 or max_queue < 0:
-            raise ValueError(f"{max_concurrency} in work, {max_queue} waiting, allowed: from 1, from 0")
+            raise ValueError(f"{max_concurrency} in flight, {max_queue} queued, allowed: from 1, from 0")
         self._places = asyncio.Semaphore(max_concurrency)
         self._max_queue = max_queue
-        self._full = f"{max_concurrency} calls are in work and {max_queue} wait, which is as many as may"
+        self._full = f"overloaded: {max_concurrency} requests in flight, {max_queue} queued (limits reached)"
         self.waiting = 0
         self.in_work = 0
         self.draining = False
@@ -80,7 +80,7 @@ class Admission:
             return
         self.waiting += 1
         try:
-            async with deadline.limit("a place among the calls in work"):
+            async with deadline.limit("a place among the calls in flight"):
                 await self._places.acquire()
         finally:
             self.waiting -= 1

@@ -18,8 +18,9 @@ from serving.transformer.concurrency.deadline import Deadline, Unavailable
 from serving.transformer.predictor.message_size import rows_per_message
 from serving.triton.model_config import MAX_BATCH_SIZE
 
-# So many rows start a second batch beside the one under way, for the model's other instance: half of what eight callers
-# send. With fewer, all batches stay small; with more, everybody waits for the same batch while a core idles (ADR 0031).
+# So many rows start a second batch next to the one under way, for the model's other instance: half of what eight
+# callers send. With fewer, all batches stay small; with more, everybody waits for the same batch while a core idles
+# (ADR 0031).
 ENOUGH_ROWS = 4
 
 Job = TypeVar("Job")
@@ -37,7 +38,7 @@ class _Waiting(Generic[Job, Result]):
 class Batcher(Generic[Job, Result]):
     """Runs `function` over lists of jobs, at most `in_flight` lists at a time, each of at most `most_rows` rows.
 
-    A list that would run beside another one starts once it has `enough_rows`; with nothing under way, any starts.
+    A list that would run next to another one starts once it has `enough_rows`; with nothing under way, any starts.
     A job waits no longer than its own deadline, and a batch runs on the latest deadline of its jobs: one that gives up
     or is cancelled takes nothing away from the others.
 

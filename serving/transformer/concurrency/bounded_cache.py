@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-# Of an entry beside key and value: its place in the dictionary, and the key's tuple.
+# Of an entry in addition to key and value: its place in the dictionary, and the key's tuple.
 ENTRY_BYTES = 200
 
 

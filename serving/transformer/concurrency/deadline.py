@@ -74,4 +74,4 @@ class Deadline:
 
     def passed(self, waiting_for: str) -> DeadlineExceeded:
         """The error for a wait that took too long."""
-        return DeadlineExceeded(f"{waiting_for}: no answer within the deadline of {self.seconds:g} s")
+        return DeadlineExceeded(f"{waiting_for}: no response within the deadline of {self.seconds:g} s")

@@ -1,7 +1,7 @@
 """Refuse to be ready where none of the bundle's users is in the online store: it is likely another store.
 
 Another database number, project or entity key serialization in feature_store.yaml is no error of any store: all users
-look like new ones, and are answered from popularity.
+look like new ones, and get recommendations by popularity.
 """
 
 import argparse

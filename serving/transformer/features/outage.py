@@ -22,7 +22,7 @@ class FeatureOutage:
 
     @property
     def known(self) -> bool:
-        """Whether requests are answered without the store."""
+        """Whether requests are served without the store."""
         return self._began is not None
 
     def read_failed(self, error: Exception) -> None:
@@ -42,7 +42,7 @@ class FeatureOutage:
             LOGGER.error("features: unavailable, responses are degraded until the store is available: %s", error)
 
     def end(self) -> None:
-        """A probe was answered in time."""
+        """A probe succeeded in time."""
         self._failures = 0
         if self._began is not None:
             LOGGER.warning("features: available again after %.1f s", time.monotonic() - self._began)

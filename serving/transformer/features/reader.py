@@ -79,7 +79,7 @@ class UserFeatures:
             if name in values and (value := _python(values[name])) is not None:
                 found[name] = value
         if not found:
-            return  # Redis says present for what is missing
+            return  # Redis reports a missing value as present
         age = self._moment - stamp.timestamp()
         self._ages[view] = max(0.0, age)
         if age > ttl:
@@ -99,10 +99,10 @@ class UserFeatures:
 class FeatureReader:
     """Reads the features of one feature service. Safe to call from several threads.
 
-    It asks the online store of the registry's views for the wanted features alone, one read a view for the whole batch,
-    and of Redis one read for all views.
-    Feast's `get_online_features` does the same reads and then as much again around them: ADR 0028. The words about the
-    moment come from the function that the registered on-demand view calls. Raises Unavailable where the registry is,
+    It reads only the wanted features from the online store, one read a view for the whole batch,
+    and with Redis one read for all views.
+    Feast's `get_online_features` does the same reads and then as much again around them: ADR 0028. The time
+    features come from the function that the registered on-demand view calls. Raises Unavailable where the registry is,
     ContractError where it does not have what the scenario names.
     """
 
@@ -175,7 +175,7 @@ class FeatureReader:
         return store, resolve(store, self._scenario, self._folder)
 
     def refresh(self) -> bool:
-        """Read the registry anew, so that changed views and TTLs count. Returns whether that changed anything.
+        """Read the registry again, so that changed views and TTLs count. Returns whether that changed anything.
 
         Raises ContractError where it no longer fits the contract; the reads then stay as they are.
         """
@@ -186,7 +186,7 @@ class FeatureReader:
         return changed
 
     def keep_fresh(self, seconds: float, told: Callable[[str], None]) -> None:
-        """`refresh` each `seconds` in the background until `close`; `told` hears `ok`, `mismatch` or `error`."""
+        """`refresh` each `seconds` in the background until `close`; the callback gets `ok`, `mismatch` or `error`."""
 
         def run() -> None:
             while not self._stop.wait(seconds):
@@ -213,7 +213,7 @@ class FeatureReader:
 
 
 def no_features(scenario: Scenario, moments: Sequence[int]) -> list[OnlineFeatures]:
-    """What is known about users at `moments` (Unix seconds) without the feature store: the words of the time."""
+    """What is known about users at `moments` (Unix seconds) without the feature store: the time features."""
     return [row.features(scenario.features.profile) for row in _empty(scenario, moments)]
 
 
@@ -225,7 +225,7 @@ def _empty(scenario: Scenario, moments: Sequence[int]) -> list[UserFeatures]:
 
 @contextmanager
 def _failures(what: str = "feature store") -> Iterator[None]:
-    """Errors of a store that is unavailable as Unavailable; any other is about a value that was asked for."""
+    """Errors of a store that is unavailable as Unavailable; any other is about a requested value."""
     try:
         yield
     except Exception as error:
@@ -254,7 +254,7 @@ def request_features(
     context: Mapping[str, str] | None = None,
 ) -> RequestFeatures:
     """A request's features. Recent items follow the stored history; items to leave out count as seen only.
-    `context` joins the words of the time.
+    `context` is merged with the time features.
 
     Disliked items are kept as they are: what the user liked of them once may be in the history all the same.
     """

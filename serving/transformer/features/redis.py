@@ -1,9 +1,9 @@
 """All views of the users from Feast's Redis store in one round trip: one HMGET a user, whose hash has all fields.
 
-The read is there twice: for who may block, and for an event loop, which then needs no thread that waits for Redis.
+The read exists twice: blocking, and for an event loop, which then needs no thread that waits for Redis.
 
-`OnlineStore.online_read` asks for one view, so that two views cost two trips and two keys a user. What is called here
-are the store's own parts of that function: keys, fields, wire and values stay Feast's. They are no public interface;
+`OnlineStore.online_read` reads one view, so that two views cost two trips and two keys a user. This module calls
+the store's own parts of that function: keys, fields, wire and values stay Feast's. They are no public interface;
 the version of Feast is pinned, and a test holds the result against `online_read`.
 """
 

@@ -28,7 +28,7 @@ class ViewRead:
 
 
 def resolve(store: "FeatureStore", scenario: Scenario, source: object) -> tuple[ViewRead, ...]:
-    """The reads that answer the scenario's feature service. `source` names the store in errors.
+    """The reads of the scenario's feature service. `source` names the store in errors.
 
     Raises ContractError where the registry has no such service, or one with other features.
     """
@@ -39,7 +39,7 @@ def resolve(store: "FeatureStore", scenario: Scenario, source: object) -> tuple[
     except FeastObjectNotFoundException as error:
         known = ", ".join(sorted(one.name for one in store.list_feature_services()))
         raise ContractError(
-            f"{source}: has feature services {known or 'none'}; the contract says {scenario.feature_service}"
+            f"{source}: has feature services {known or 'none'}; the contract requires {scenario.feature_service}"
         ) from error
     views = {view.name: view for view in store.list_feature_views()}
     projections = service.feature_view_projections
@@ -48,7 +48,7 @@ def resolve(store: "FeatureStore", scenario: Scenario, source: object) -> tuple[
     if names != expected:
         raise ContractError(
             f"feature service {scenario.feature_service}: has {', '.join(sorted(names))}; "
-            f"the contract says {', '.join(sorted(expected))}"
+            f"the contract requires {', '.join(sorted(expected))}"
         )
     return tuple(
         ViewRead(

@@ -16,8 +16,8 @@ STAGES = ("features", "text", "predictor", "post")
 class CallRecord:
     """Filled in as a call goes on. It holds no user id and no text, so that all of it may be logged.
 
-    `seconds` has an entry per stage of `STAGES`: the feature store, texts and the vectors that are asked for by
-    themselves, the multi-task model (with new texts the ensemble, which encodes them too), the answer.
+    `seconds` has an entry per stage of `STAGES`: the feature store, texts and the vectors that are requested by
+    themselves, the multi-task model (with new texts the ensemble, which encodes them too), the response.
     `deadline` counts from the call's arrival. `flags` counts the rows with a flag; `code` is the gRPC status's name.
     """
 

@@ -58,7 +58,7 @@ def configure_logs(level: str = "INFO") -> None:
             "root": {"handlers": ["json"], "level": level},
             "loggers": {
                 **dict.fromkeys(("kserve", "uvicorn", "uvicorn.error"), said),
-                # A line per call, and per probe, that says less than ours.
+                # A line per call, and per probe, with less information than ours.
                 **{name: {**said, "level": "WARNING"} for name in ("kserve.trace", "uvicorn.access", "httpx")},
             },
         }
@@ -78,7 +78,7 @@ class _JsonLines(structlog.stdlib.ProcessorFormatter):
 
 
 class _SaidByTheCall(logging.Filter):
-    """Drops what KServe says about a call: our line says more, and the text of a refusal may quote its caller."""
+    """Drops KServe's log lines about a call: our line has more, and the text of a refusal may quote its caller."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name != "kserve":

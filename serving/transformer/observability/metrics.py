@@ -1,4 +1,4 @@
-"""The transformer's metrics, beside those that KServe serves on `/metrics`. docs/serving-metrics.md has the table.
+"""The transformer's metrics, in addition to KServe's own on `/metrics`. docs/serving-metrics.md has the table.
 
 Labels are bounded: stages, outcomes, tasks, views, and the one contract that is served. None holds a user's word.
 """
@@ -27,7 +27,7 @@ STORE_READ = "features"
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 AGES = (1, 60, 600, 3_600, 6 * 3_600, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400)
-# Logits of lists and numbers lie on both sides of 0, probabilities between 0 and 1: one set serves all tasks.
+# Logits of lists and numbers are on both sides of 0, probabilities from 0 to 1: one set serves all tasks.
 SCORES = (-10, -5, -2, -1, 0, 0.1, 0.25, 0.5, 0.75, 0.9, 1, 2, 5, 10, 20)
 
 
@@ -99,7 +99,7 @@ class Metrics:
         registry.register(self._served)
 
     def serve(self, contract: "Contract") -> None:
-        """Say which contract is served from now on."""
+        """Set the contract that is served from now on."""
         self._served.contract = contract
 
     def watch(self, admission: "Admission") -> None:

@@ -16,7 +16,7 @@ _tracer: "Tracer | None" = None
 
 
 def start_traces(processor: "SpanProcessor | None" = None) -> "TracerProvider":
-    """Send spans to where the standard OTEL_* environment says, over OTLP; `processor` takes them instead in tests.
+    """Send spans over OTLP, configured by the standard OTEL_* environment; `processor` takes them instead in tests.
 
     Raises ServingError where the extra is not installed. The provider's `shutdown` sends what is left.
     """

@@ -1,4 +1,4 @@
-"""Compares what a live predictor says about its models with the contract."""
+"""Compares the metadata of a live predictor's models with the contract."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ def check_agreement(contract: Contract, served: ServedModel) -> None:
     if version not in served.versions:
         raise ContractError(
             f"predictor model {served.name}: serves version {', '.join(served.versions) or 'none'}, "
-            f"the contract says {version}"
+            f"the contract requires {version}"
         )
     inputs, outputs = {
         TEXT_ENCODER: (contract.text_inputs, contract.text_outputs),
@@ -45,12 +45,12 @@ def _compare(
     if set(served) != set(wanted):
         raise ContractError(
             f"predictor model {model}: {kind}s {', '.join(sorted(served))}; "
-            f"the contract says {', '.join(sorted(wanted))}"
+            f"the contract requires {', '.join(sorted(wanted))}"
         )
     for name, (datatype, shape) in wanted.items():
         actual = (served[name][0], list(served[name][1]))
         if actual != (datatype, shape):
             raise ContractError(
                 f"predictor model {model}: {kind} {name} is {actual[0]} {actual[1]}, "
-                f"the contract says {datatype} {shape}"
+                f"the contract requires {datatype} {shape}"
             )

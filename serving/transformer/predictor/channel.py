@@ -11,7 +11,7 @@ from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceSt
 from serving.transformer.concurrency.admission import RETRY_AFTER_SECONDS
 from serving.transformer.concurrency.deadline import Deadline, Unavailable
 
-# A predictor that says one of these may answer a later or another call; anything else is a fault of ours.
+# After one of these statuses a later or another call may succeed; any other status is an error of ours.
 DOWN = {
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -52,9 +52,9 @@ BALANCED = [
     # A call of 128 rows with filters is 0.4 MB; above this size, 256 KiB by default, none is repeated.
     ("grpc.per_rpc_retry_buffer_size", 8 * 2**20),
 ]
-# A node that is lost closes no connection. Its calls are repeated elsewhere once a ping stays without an answer, which
-# is 1.5 s after it was last heard of, before their deadline of 2 s. Triton counts pings between which it sent nothing,
-# and a probe is answered each second.
+# A node that is lost closes no connection. Its calls are repeated elsewhere once a ping gets no response, which
+# is 1.5 s after its last message, before their deadline of 2 s. Triton counts pings between which it sent nothing,
+# and it responds to a probe each second.
 KEEP_ALIVE = [
     ("grpc.keepalive_time_ms", 1000),
     ("grpc.keepalive_timeout_ms", 500),

@@ -30,7 +30,7 @@ class GrpcPredictor:
 
     `host` is a name, with `:port` (80 where none is given), or several separated by commas. All its addresses are
     probed; gRPC spreads the calls over those that are ready and serve the contract's models. Calls meet one channel,
-    which changes only when that set does: a call asks nothing of the probes.
+    which changes only when that set does: a call does not wait for the probes.
     """
 
     def __init__(self, host: str, contract: Contract, use_ssl: bool = False) -> None:
@@ -92,7 +92,7 @@ class GrpcPredictor:
         }
         missing = [name for name in outputs if name not in answer]
         if missing:
-            raise ContractError(f"predictor model {model}: answers {', '.join(answer)}, not {', '.join(missing)}")
+            raise ContractError(f"predictor model {model}: returned {', '.join(answer)}, not {', '.join(missing)}")
         return answer
 
     async def ready(self, deadline: Deadline) -> None:
@@ -141,7 +141,7 @@ class GrpcPredictor:
         return self._channel
 
     async def _probe(self, deadline: Deadline) -> None:
-        """One round: the addresses, what each says, and a channel to those that agree."""
+        """One round: find the addresses, probe each, and open a channel to those that agree."""
         found = await self._addresses.find(deadline)
         for address in found:
             if address not in self._pods:
@@ -187,7 +187,7 @@ def _largest_family(addresses: Sequence[str]) -> list[str]:
 
 
 def _reason(outcomes: Sequence[BaseException | None]) -> BaseException:
-    """Why no pod can be used: what each said, once."""
+    """Why no pod can be used: the distinct errors of all pods."""
     mismatch = any(isinstance(one, ContractError) for one in outcomes)
     for outcome in outcomes:
         if not isinstance(outcome, PolytaskError):

@@ -29,7 +29,7 @@ class CallsEndWithClients:
         watching = asyncio.ensure_future(_pass_on(receive, messages))
         try:
             await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-            # The server says "disconnect" after a whole answer too: then the call is about to end by itself.
+            # The server sends "disconnect" after a whole response too: then the call is about to end by itself.
             if working.done() or ended:
                 await working
                 return

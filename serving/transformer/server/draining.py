@@ -67,6 +67,6 @@ class DrainingServer(BoundModelServer):
         if self._grpc_server is not None:
             await self._grpc_server.stop()
         await servers
-        if lost:  # they are to be asked for ever: the process must not end as if somebody had stopped it
+        if lost:  # probes must run for ever: the process must not end as if somebody had stopped it
             logger.error("Predictor and feature store are no longer probed")
             await watching

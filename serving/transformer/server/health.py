@@ -1,4 +1,4 @@
-"""Whether the parts that an answer needs are there, asked in the background and never by a request."""
+"""Health of the dependencies that a response needs, checked in the background and never by a request."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ from polytask.errors import ContractError, PolytaskError
 from serving.transformer.concurrency.deadline import Deadline, Unavailable
 
 PROBE_SECONDS = 1.0  # between two rounds while all is well, and what a round may take
-RETRY_SECONDS = 0.2  # between two rounds while something is away: it is to be found again soon
+RETRY_SECONDS = 0.2  # between two rounds while a dependency is unavailable: its return must be noticed soon
 STALE_SECONDS = 5.0
 
 Probe = Callable[[Deadline], Awaitable[None]]
@@ -26,14 +26,14 @@ class Health:
         """Raises the error of the last round; ContractError where waiting will not help."""
         age = time.monotonic() - self._asked
         if age > STALE_SECONDS:
-            raise Unavailable(f"the parts were last asked {age:.0f} s ago")
+            raise Unavailable(f"last dependency health check was {age:.0f} s ago")
         if self._errors:
             reasons = "; ".join(str(error) for error in self._errors)
             mismatch = any(isinstance(error, ContractError) for error in self._errors)
             raise ContractError(reasons) if mismatch else Unavailable(reasons)
 
     async def watch(self) -> None:
-        """Ask for ever, one round at a time."""
+        """Run the checks for ever, one round at a time."""
         while True:
             await self.ask()
             await asyncio.sleep(RETRY_SECONDS if self._errors else PROBE_SECONDS)

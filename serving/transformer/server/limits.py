@@ -98,7 +98,7 @@ def limits_of(arguments: argparse.Namespace, scenario: Scenario, rows: int = MAX
         bodies_bytes=max(64 * 2**20, 4 * body_bytes),
         json_values=full_request_values(scenario, rows),
         connections=arguments.max_connections,
-        # All that may wait for their message, be in work or queued, watch and use reflection at once.
+        # All that may wait for their message, be in flight or queued, watch and use reflection at once.
         rpcs=2 * calls + 2 * MAX_WATCHERS,
         arriving=calls,
         streams=max(calls, 16),

@@ -47,7 +47,7 @@ class RecommenderModel(ServedModel[Release]):
         super().__init__(name, releases, metrics.serve, admission)
         self._metrics = metrics
         self._deadline_seconds = deadline_seconds
-        # KServe's own histograms. Its `Model.__call__` runs the same steps and looks the labels up anew in each.
+        # KServe's own histograms. Its `Model.__call__` runs the same steps and looks the labels up again in each.
         self._steps = tuple(
             (step, histogram.labels(name))
             for step, histogram in (
@@ -75,7 +75,7 @@ class RecommenderModel(ServedModel[Release]):
         """One call: it waits for a place and runs all three steps; then its metrics and its line in the log."""
         deadline = Deadline.of_call(self._deadline_seconds)
         headers = headers or {}
-        # A request that names a version is answered by that one or not at all.
+        # A request that names a version is served by that one or not at all.
         named = self.release_of(getattr(body, "model_version", ""))
         with self._releases.use(named) as release:
             return await self._answer(release, deadline, body, headers, named is not None), {}
@@ -106,7 +106,7 @@ class RecommenderModel(ServedModel[Release]):
         finally:
             current_record.reset(token)
             record.ended = time.perf_counter()
-            # The answer goes out first.
+            # The response is sent first.
             asyncio.get_running_loop().call_soon(self.ended, record)
 
     def ended(self, record: CallRecord) -> None:

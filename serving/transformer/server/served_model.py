@@ -52,7 +52,7 @@ class VersionNotFound(ModelNotFound):
 
 @contextmanager
 def statuses() -> Iterator[None]:
-    """Turn our errors into those that the SDK answers with the right status."""
+    """Turn our errors into those that the SDK returns with the right status."""
     try:
         yield
     except RequestError as error:
@@ -66,7 +66,7 @@ def statuses() -> Iterator[None]:
 
 
 def status_of(error: BaseException, deadline: Deadline | None = None) -> str:
-    """The name of the gRPC status that an error is answered with, for metrics and logs.
+    """The name of the gRPC status that is returned for an error, for metrics and logs.
 
     Where `deadline` is the caller's own it is CLIENT_DEADLINE_EXCEEDED: that a caller waits less than the server is no
     outage.
@@ -86,7 +86,7 @@ def status_of(error: BaseException, deadline: Deadline | None = None) -> str:
 
 
 class ServedModel(Model, Generic[AnyRelease]):
-    """A KServe model that answers with a release, which may change. `served` hears of the contract from then on."""
+    """A KServe model that serves a release, which may change. `served` is called with each new contract."""
 
     def __init__(
         self, name: str, releases: Releases[AnyRelease], served: Callable[[Contract], None], admission: Admission
@@ -109,7 +109,7 @@ class ServedModel(Model, Generic[AnyRelease]):
         self._tell()
 
     async def probe_features(self, deadline: Deadline) -> None:
-        """Raises Unavailable when the feature store is away. In a thread of its own: no call waits for it."""
+        """Raises Unavailable when the feature store is unavailable. In a thread of its own: no call waits for it."""
         await self._probing.run(deadline, "feature store", self._releases.current.probe_features)
 
     async def reload(self) -> None:
@@ -189,7 +189,7 @@ class ServedModel(Model, Generic[AnyRelease]):
             return await work(other)
 
     def _tell(self) -> None:
-        """Report the contract that answers now."""
+        """Report the contract that is served now."""
         self._served(self._releases.current.bundle.contract)
 
 

@@ -28,7 +28,7 @@ from serving.transformer.server.served_model import NotAvailable, ServedModel, T
 
 
 class CheckedDataPlane(DataPlane):
-    """Ready means: no shutdown has begun, and predictor and feature store answered when they were last probed."""
+    """Ready means: no shutdown has begun, and the last probes of predictor and feature store succeeded."""
 
     def __init__(self, registry: Any, admission: Admission, health: Health, limits: Limits) -> None:
         super().__init__(model_registry=registry)

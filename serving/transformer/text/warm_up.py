@@ -1,8 +1,8 @@
 """The cache of text vectors, filled in the background with the texts of the users' profiles, the commonest first.
 
-A release starts with an empty cache, and most calls bring no query: then the text is a profile at a moment. Whoever
-asks first would wait for the text encoder. Nobody waits for the filling, and traffic goes first: it encodes a few texts
-at a time and pauses for as long as that took.
+A release starts with an empty cache, and most calls have no query: then the text is a profile at a moment. The
+first request would wait for the text encoder. No request waits for the filling, and traffic goes first: it encodes a
+few texts at a time and pauses for as long as that took.
 """
 
 import asyncio
@@ -54,8 +54,8 @@ def _stored(value: object) -> object:
 
 
 async def fill(vectors: TextVectors, texts: Sequence[str]) -> None:
-    """Encode what the cache does not have. Waits for a predictor that is away; any other fault ends it with a line in
-    the log, for the calls themselves to meet.
+    """Encode what the cache does not have. Waits while the predictor is unavailable; any other error ends it with a
+    line in the log, and calls then report it themselves.
     """
     for start in range(0, len(texts), TEXTS_AT_ONCE):
         part = texts[start : start + TEXTS_AT_ONCE]

@@ -48,7 +48,7 @@ def rendered(limit: int = 5) -> str:
 
 def test_one_block_per_task_with_titles_as_they_are():
     text = rendered()
-    for part in ("User 42", 'asking for "a [scary] story"', "Films to watch next (item)", "Alien [1979] (7)", "3.50"):
+    for part in ("User 42", 'query "a [scary] story"', "Films to watch next (item)", "Alien [1979] (7)", "3.50"):
         assert part in text
     assert "cold start" in text
     assert "too old" not in text
@@ -151,7 +151,8 @@ def test_answers_do_without_an_explainer_that_is_slow():
     told = io.StringIO()
     _start_explainer(Console(file=told, width=200), SlowExplainer())
     assert told.getvalue() == (
-        "No explanations yet, answers do without: the explainer did not become ready within 60 s (log: explainer.log)\n"
+        "No explanations yet, recommendations work without: "
+        "the explainer did not become ready within 60 s (log: explainer.log)\n"
     )
 
 

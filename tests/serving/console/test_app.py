@@ -127,7 +127,7 @@ def test_two_versions_stand_beside_each_other(open_page: Open):
     assert "same place" in page
     failing = open_page(KnownRecommender(), KnownRecommender(error=ServiceUnavailable("two:2: refused")))
     page = failing.get("/?user=10&compare=on").text
-    assert "The second recommender gives no answer" in page
+    assert "The second recommender returned no response" in page
     assert keys(page, "item")
 
 
@@ -136,7 +136,7 @@ def test_two_versions_stand_beside_each_other(open_page: Open):
     [
         (ServiceUnavailable("recommender at one:1: connection refused"), "make serve"),
         (RequestError("query", "is too long"), "Change the field that is named"),
-        (ServingError("recommender at one:1: INTERNAL"), "log says more"),
+        (ServingError("recommender at one:1: INTERNAL"), "log has details"),
     ],
 )
 def test_no_answer_says_why_and_what_to_do(open_page: Open, error: Exception, advice: str):

@@ -162,7 +162,7 @@ def test_the_feature_store(small_scenario: Scenario, small_store: Path, tmp_path
     assert project.check_features(tmp_path, small_scenario).status == "note"
     assert project.check_features(small_store, None).status == "note"
     assert is_fault(project.check_features(small_store, small_scenario, Down), "refused", "make demo")
-    assert "small_v1 answers" in project.check_features(small_store, small_scenario).found
+    assert "small_v1 is readable" in project.check_features(small_store, small_scenario).found
     other = small_scenario.model_copy(update={"name": "other"})
     assert is_fault(project.check_features(small_store, other), "has feature services small_v1")
 
@@ -261,4 +261,4 @@ def test_the_table_shows_brackets_as_they_are():
     show(console, [fault("disk", "[red] 1 GB", "free some")])
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "[red] 1 GB" in text
-    assert "to be mended: disk" in text
+    assert "to be fixed: disk" in text

@@ -146,7 +146,7 @@ def test_filters_that_leave_nothing_leave_nothing_to_explain(explainer: Explaine
 def test_what_is_no_answer_is_refused_with_its_place(explainer: Explainer):
     requests = (Request(10, NOW), Request(20, NOW))
     seen = explainer._look_up.features.read([10], [NOW])[0].seen[0]
-    with pytest.raises(RequestError, match=rf"{seen} is not among the 10 answers") as caught:
+    with pytest.raises(RequestError, match=rf"{seen} is not among the 10 predictions") as caught:
         ask(explainer, *requests, targets={"item": seen})
     assert caught.value.field == "instances[0].targets.item"
 

@@ -13,7 +13,7 @@ from serving.local.transformer import TransformerProcess
     ("reason", "fix"),
     [
         (
-            "feature store: no answer within the deadline of 1 s",
+            "feature store: no response within the deadline of 1 s",
             "; is the online store up that feature_store.yaml names?",
         ),
         ("predictor: connection refused", ""),

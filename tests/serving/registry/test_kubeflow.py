@@ -179,7 +179,7 @@ def test_a_failure_in_the_middle_leaves_the_live_version(
 def test_a_slow_server_and_none(url: str, state: State, tmp_path: Path) -> None:
     state.delay = 1.0
     started = time.monotonic()
-    with pytest.raises(RegistryError, match=r"did not answer in 0.2 s"):
+    with pytest.raises(RegistryError, match=r"did not respond in 0.2 s"):
         KubeflowRegistry(url, "small", tmp_path, seconds=0.2).live()
     assert time.monotonic() - started < 0.9
     with pytest.raises(RegistryError, match=r"127\.0\.0\.1:1: the model registry cannot be reached: .*refused|Connect"):

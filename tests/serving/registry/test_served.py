@@ -78,7 +78,7 @@ def test_what_is_served_counts(registry: FolderRegistry, serve: Callable[..., No
     serve(1)
     live = find_live(registry, NAMESPACE)
     assert live.version is not None and live.version.version == 1
-    assert live.note == "InferenceService recommender in test serves 1, the registry says that 2 is live"
+    assert live.note == "InferenceService recommender in test serves 1, but version 2 is live in the registry"
 
 
 def test_what_the_registry_does_not_know(registry: FolderRegistry, serve: Callable[..., None], tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_a_change_whose_answer_was_lost_is_taken_back(
         return response
 
     installed._send = lose  # type: ignore[method-assign]
-    with pytest.raises(RolloutError, match=r"the API server does not answer: timed out; serves model 1 from .* again"):
+    with pytest.raises(RolloutError, match=r"the API server does not respond: timed out; serves model 1 from .* again"):
         roll_out(installed, release(2, "s3://models/mute"), replace(settings, strategy="recreate"))
     assert address(state) == MODEL.format(1)
 

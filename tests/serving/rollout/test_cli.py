@@ -71,7 +71,7 @@ def test_a_bundle_is_rolled_out_and_the_second_time_nothing_changes(
     assert len(object_store.written) == len(object_store.objects) > len(written) > 3
     assert f"unchanged: model {VERSION} in " in again.stdout
     assert f"registry {published}: version {VERSION} is live\n" in done.stdout
-    assert "no registry was told which version is live; --registry names one" in again.stdout
+    assert "no registry was updated; --registry names one" in again.stdout
     live = registry.live()
     assert live is not None
     assert live.version == VERSION

@@ -103,6 +103,6 @@ def test_another_configuration_of_the_same_weights_replaces_the_repository(
 def test_a_configuration_that_was_changed_by_hand_is_refused(small_scenario: Scenario, tmp_path: Path) -> None:
     write_bundle(small_scenario, tmp_path / "one", "weights")
     (tmp_path / "one" / REPOSITORY_FOLDER / "config.pbtxt").write_text("count: 2", encoding="utf-8")
-    with pytest.raises(ContractError, match=r"config.pbtxt: [0-9a-f]{64}, SHA256SUMS says [0-9a-f]{64}"):
+    with pytest.raises(ContractError, match=r"config.pbtxt: [0-9a-f]{64}, SHA256SUMS lists [0-9a-f]{64}"):
         publish(tmp_path / "one", tmp_path / "published")
     assert not (tmp_path / "published").exists()

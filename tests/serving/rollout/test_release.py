@@ -46,7 +46,7 @@ def test_an_address_that_kserve_does_not_know_is_refused(storage: str, bundle: P
 def test_a_damaged_bundle_is_refused(bundle: Path):
     config = bundle / REPOSITORY_FOLDER / "multitask" / "config.pbtxt"
     config.write_text(config.read_text(encoding="utf-8") + "\n", encoding="utf-8")
-    with pytest.raises(ContractError, match=r"config.pbtxt: [0-9a-f]{64}, SHA256SUMS says"):
+    with pytest.raises(ContractError, match=r"config.pbtxt: [0-9a-f]{64}, SHA256SUMS lists"):
         load_release(bundle, "s3://models")
 
 

@@ -117,7 +117,7 @@ def test_a_transformer_with_another_contract_is_found_out(
     roll_out(installed, release(1), settings)
     second = release(2)
     state.contracts["2"] = "another"
-    with pytest.raises(RolloutError, match=r"answers with model version 2, contract another; deployed: 2, "):
+    with pytest.raises(RolloutError, match=r"serves model version 2, contract another; deployed: 2, "):
         roll_out(installed, second, settings)
     assert address(state) == "s3://models/small/1/repository"
 
@@ -179,7 +179,7 @@ def test_a_busy_server_is_asked_again(installed: Cluster, state: State, settings
 def test_a_server_that_is_away_is_told(cluster: Cluster, server: Any, settings: Settings, release: Make):
     server.shutdown()
     server.server_close()
-    with pytest.raises(RolloutError, match="the API server does not answer"):
+    with pytest.raises(RolloutError, match="the API server does not respond"):
         roll_out(cluster, release(1), settings)
 
 

@@ -39,7 +39,7 @@ def test_a_bundle_without_priorities_weighs_all_tasks_alike(folder: Path):
 def test_a_changed_or_missing_file_is_refused(folder: Path, file: str):
     content = (folder / file).read_bytes()
     (folder / file).write_bytes(content + b" ")
-    with pytest.raises(ContractError, match=f"{file}: checksum .*, the contract says"):
+    with pytest.raises(ContractError, match=f"{file}: checksum .*, the contract requires"):
         load_bundle(folder)
     (folder / file).unlink()
     with pytest.raises(ContractError, match=f"{file}: is missing"):
@@ -74,9 +74,9 @@ def test_the_predictor_of_the_contract_is_accepted(folder: Path):
 @pytest.mark.parametrize(
     ("version", "changed", "message"),
     [
-        (VERSION + 1, {}, f"serves version {VERSION + 1}, the contract says {VERSION}"),
-        (VERSION, {"seen": ("INT64", [-1, 49])}, r"seen is INT64 \[-1, 49\], the contract says INT64 \[-1, 48\]"),
-        (VERSION, {"item_ids": ("INT32", [-1, 10])}, "item_ids is INT32 .*, the contract says INT64"),
+        (VERSION + 1, {}, f"serves version {VERSION + 1}, the contract requires {VERSION}"),
+        (VERSION, {"seen": ("INT64", [-1, 49])}, r"seen is INT64 \[-1, 49\], the contract requires INT64 \[-1, 48\]"),
+        (VERSION, {"item_ids": ("INT32", [-1, 10])}, "item_ids is INT32 .*, the contract requires INT64"),
     ],
 )
 def test_another_predictor_is_refused_with_both_values(
@@ -94,7 +94,9 @@ def test_the_ensemble_returns_the_text_vectors_and_has_to_agree_too(folder: Path
     assert "text_vector" not in {**inputs, **outputs}
     check_agreement(contract, ServedModel(RECOMMENDER, [str(VERSION)], inputs, outputs))
     del outputs["encoded_text"]
-    with pytest.raises(ContractError, match=r"predictor model recommender: outputs .* the contract says encoded_text"):
+    with pytest.raises(
+        ContractError, match=r"predictor model recommender: outputs .* the contract requires encoded_text"
+    ):
         check_agreement(contract, ServedModel(RECOMMENDER, [str(VERSION)], inputs, outputs))
 
 
@@ -102,5 +104,5 @@ def test_a_missing_output_is_refused(folder: Path):
     contract = load_contract(folder)
     face = served(contract)
     fewer = ServedModel(face.name, face.versions, face.inputs, dict(list(face.outputs.items())[1:]))
-    with pytest.raises(ContractError, match="the contract says encoded_text, item_ids"):
+    with pytest.raises(ContractError, match="the contract requires encoded_text, item_ids"):
         check_agreement(contract, fewer)

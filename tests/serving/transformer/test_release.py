@@ -107,7 +107,7 @@ def test_a_release_that_opens_after_the_deadline_is_closed():
         late, following = FakeRelease("late"), FakeRelease("following")
         gate = Gate(late, following)
         first, served = releases(gate, load_seconds=0.05)
-        with pytest.raises(Unavailable, match=r"the next release: no answer within the deadline of 0\.05 s"):
+        with pytest.raises(Unavailable, match=r"the next release: no response within the deadline of 0\.05 s"):
             await served.switch()
         # Its thread cannot be interrupted: nothing piles up behind it.
         with pytest.raises(Unavailable, match="an earlier one is still being opened"):

@@ -12,7 +12,7 @@ from serving.transformer.server.grpc.message_arrival import MessageArrival, pars
 from serving.transformer.server.limits import MAX_WATCHERS, REFLECTION_SECONDS
 
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-# The same messages under two names: today's clients ask for v1 first, and grpcio-reflection serves v1alpha.
+# The same messages under two names: today's clients request v1 first, and grpcio-reflection serves v1alpha.
 REFLECTIONS = (reflection.SERVICE_NAME, "grpc.reflection.v1.ServerReflection")
 WATCH_SECONDS = 1.0
 
@@ -21,7 +21,7 @@ HealthOf = Callable[[str], Awaitable[bool | None]]
 
 
 class HealthServicer:
-    """SERVING while `health_of` a service says so. Its methods get a HealthCheckRequest as bytes."""
+    """SERVING while `health_of` a service reports it. Its methods get a HealthCheckRequest as bytes."""
 
     def __init__(self, health_of: HealthOf) -> None:
         self._health_of = health_of
@@ -76,7 +76,7 @@ class HealthServicer:
 
 
 class BoundedReflection(reflection.aio.ReflectionServicer):  # type: ignore[misc]
-    """Reflection of bounded calls, in number and in seconds: a client may keep one open without asking anything."""
+    """Reflection of bounded calls, in number and in seconds: a client may keep one open without sending a request."""
 
     def __init__(self, services: Sequence[str]) -> None:
         super().__init__(services)

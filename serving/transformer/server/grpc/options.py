@@ -7,7 +7,7 @@ from serving.transformer.server.limits import Limits
 
 # Clients and load balancers ping idle connections each 10 s or more; gRPC's own limit is 5 minutes.
 LEAST_PING_SECONDS = 5
-# A peer that is gone without closing its connection is noticed within the sum.
+# A lost peer that did not close its connection is noticed within the sum.
 KEEPALIVE_SECONDS = 60
 KEEPALIVE_TIMEOUT_SECONDS = 20
 # A connection ends after that, its calls have the grace to end: long-lived clients spread over new pods.

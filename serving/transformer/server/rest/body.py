@@ -48,8 +48,8 @@ class JsonRequest(BaseModel):
 class RestCall:
     """An inference request as it came, to be parsed once the call has a place.
 
-    `json_length` is the header of the binary extension, None for a body that is JSON as a whole. Content-Type says
-    nothing: tritonclient and curl send another one, or none. `model_version` is '' where the path names none.
+    `json_length` is the header of the binary extension, None for a body that is JSON as a whole. Content-Type is
+    not read: tritonclient and curl send another one, or none. `model_version` is '' where the path names none.
     """
 
     body: bytes

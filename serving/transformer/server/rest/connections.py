@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from serving.transformer.server.limits import Limits
 
 PROBES = ("/v2/health/live", "/v2/health/ready")
-MARGIN_SECONDS = 5.0  # the application answers 408 first
+MARGIN_SECONDS = 5.0  # the application returns 408 first
 # A connection above the limit takes the place of one whose request has been arriving for longer than this.
 SILENT_SECONDS = 1.0
 HEADER_OVERHEAD = 4  # a colon, a space and the end of the line
@@ -28,7 +28,7 @@ class BoundedConnection(HttpToolsProtocol):
     `header_seconds` bound a connection without a request and the headers of one, `body_seconds` its body, whether it is
     read or not, and `write_seconds` a response that the client does not read. A connection above `limits.connections`
     takes the place of the one that has kept the server waiting for its request the longest. Where there is none, the
-    first few are answered on the paths of probes alone, so that an overload of connections does not restart the pod;
+    first few are served on the paths of probes alone, so that an overload of connections does not restart the pod;
     the others are closed.
     """
 
@@ -60,7 +60,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._await_bytes(self.limits.header_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the deadlines, and let the request in work know, which need not be the last that arrived."""
+        """Cancel the deadlines, and notify the request in flight, which need not be the last that arrived."""
         for timer in (self._arriving, self._writing):
             if timer is not None:
                 timer.cancel()

@@ -16,7 +16,7 @@ class TooLarge(ValueError):
 
 
 class BadlyCompressed(ValueError):
-    """Bytes that are not what the Content-Encoding says, or that end too early."""
+    """Bytes that do not match the Content-Encoding, or that end too early."""
 
 
 def coding_of(values: list[str]) -> str | None:

@@ -54,7 +54,7 @@ class RequestBodies:
         admission.at_drain(self._end_arriving)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with its body, or answer it here."""
+        """Pass the request on with its body, or respond here."""
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self._app(scope, receive, send)
             return
@@ -88,7 +88,7 @@ class RequestBodies:
             self._held -= sum(map(len, held))
 
     def _decoder(self, headers: Headers) -> BodyDecoder:
-        """Checks what the headers say of the body."""
+        """Checks the headers that describe the body."""
         limit = self._limits.body_bytes
         length = headers.get("content-length", "0")
         if not length.isdigit() or len(length) > DIGITS or int(length) > limit:
@@ -124,7 +124,7 @@ class RequestBodies:
             self._arriving.discard(arriving)
 
     def _end_arriving(self) -> None:
-        """The calls of these bodies would find no place; uvicorn would answer them 500 in the end."""
+        """The calls of these bodies would find no place; uvicorn would return 500 for them in the end."""
         now = asyncio.get_running_loop().time()
         for arriving in self._arriving:
             if not arriving.expired():

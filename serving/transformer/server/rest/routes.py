@@ -50,7 +50,7 @@ def rest_routes(data_plane: DataPlane, model: ServedModel[Any], limits: Limits) 
 
 
 def _written(response: Any) -> Response:
-    """The response as JSON, or as JSON and raw bytes where the request asks for those."""
+    """The response as JSON, or as JSON and raw bytes where the request wants those."""
     if isinstance(response, InferResponse):
         content, json_length = response.to_rest()
         if json_length is not None:

@@ -67,7 +67,7 @@ def test_answers_of_another_model_are_not_judged():
     for pair in (candidate(other, right), candidate(right, other)):
         with pair as both:
             objections = ProbeJudge(probes=1).objections(both)
-        assert [text.partition("answers with")[2] for text in objections] == [" contract def, not abc"] * 2
+        assert [text.partition("serves")[2] for text in objections] == [" contract def, not abc"] * 2
 
 
 def test_a_task_that_is_much_slower_is_objected_to():
@@ -83,8 +83,8 @@ def test_a_task_that_is_much_slower_is_objected_to():
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (right("item", outputs=[]), "task item: no answer, only nothing"),
-        (right("item", outputs=[{"name": "user_scores", "data": [1.0]}]), "no answer, only user_scores"),
+        (right("item", outputs=[]), "task item: no prediction, only nothing"),
+        (right("item", outputs=[{"name": "user_scores", "data": [1.0]}]), "no prediction, only user_scores"),
         (right("item", outputs=[{"name": "item_scores", "data": []}]), "item_scores is empty"),
         (httpx.Response(200, text='{"parameters": {"model_version": "1", "contract_checksum": "abc"}, '
                         '"outputs": [{"name": "item_scores", "data": [NaN]}]}'), "item_scores is not finite"),

@@ -78,7 +78,7 @@ class Unreadable(list[Any]):
 
 @pytest.mark.parametrize("shape", [[2, 1], [0], []])
 def test_no_more_elements_are_read_than_the_shape_says(shape: list[int]):
-    with pytest.raises(RequestError, match=r"k: 1000000 elements, shape .* says "):
+    with pytest.raises(RequestError, match=r"k: 1000000 elements, shape .* requires "):
         decode(InputTensor("k", "INT64", shape, Unreadable(10**6, 3)), "INT64")
 
 

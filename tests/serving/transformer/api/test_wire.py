@@ -34,7 +34,7 @@ def test_raw_and_listed_elements_are_read_alike():
         (InputTensor("a", "INT64", [1], data=[True]), "INT64", "of type bool"),
         (InputTensor("a", "INT64", [1], data=[None]), "INT64", "of type NoneType"),
         (InputTensor("a", "INT64", [1], data=[2**63]), "INT64", "integers of 64 bits"),
-        (InputTensor("a", "INT64", [2], data=[1]), "INT64", r"1 elements, shape \[2\] says 2"),
+        (InputTensor("a", "INT64", [2], data=[1]), "INT64", r"1 elements, shape \[2\] requires 2"),
         (InputTensor("a", "INT64", [-1], data=[1]), "INT64", "sizes of 0 or more"),
         (InputTensor("a", "INT64", [1], raw=b"\x00" * 7), "INT64", "multiple of 8"),
         (InputTensor("a", "BYTES", [1], data=[3]), "BYTES", "allowed: text"),

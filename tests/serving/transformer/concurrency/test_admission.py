@@ -29,7 +29,7 @@ def test_what_fits_neither_in_work_nor_in_the_queue_is_refused_at_once():
         work = Work(Admission(2, 1))
         tasks = await work.start("one", "two", "three")
         assert (work.order, work.admission.in_work, work.admission.waiting) == (["one", "two"], 2, 1)
-        with pytest.raises(Overloaded, match="2 calls are in work and 1 wait"):
+        with pytest.raises(Overloaded, match="2 requests in flight, 1 queued"):
             await work.call("four")
         work.end.set()
         await asyncio.gather(*tasks)
@@ -42,7 +42,7 @@ def test_a_wait_ends_at_the_deadline_of_the_call():
     async def run():
         work = Work(Admission(1, 1))
         (task,) = await work.start("one")
-        with pytest.raises(Unavailable, match="a place among the calls in work: no answer within"):
+        with pytest.raises(Unavailable, match="a place among the calls in flight: no response within"):
             await work.call("two", seconds=0.05)
         assert work.admission.waiting == 0
         work.end.set()

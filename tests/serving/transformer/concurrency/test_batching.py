@@ -105,7 +105,7 @@ def test_a_job_leaves_at_its_own_deadline_and_takes_nothing_with_it():
         batcher = Batcher(work, "work")
         first, patient = await ask_all(batcher, [1, 2])
         hasty = asyncio.create_task(batcher(3, 1, Deadline(0.02)))
-        with pytest.raises(Unavailable, match=r"work: no answer within the deadline of 0\.02 s"):
+        with pytest.raises(Unavailable, match=r"work: no response within the deadline of 0\.02 s"):
             await hasty
         cancelled = (await ask_all(batcher, [4]))[0]
         cancelled.cancel()

@@ -19,7 +19,7 @@ def test_threads_that_hang_keep_their_places_and_nothing_starts_behind_them():
         threads = BoundedThreads(2, "test")
         try:
             for name in ("one", "two", "three", "four"):
-                with pytest.raises(Unavailable, match="store: no answer within the deadline"):
+                with pytest.raises(Unavailable, match="store: no response within the deadline"):
                     await threads.run(Deadline(0.05), "store", hang, name)
             assert started == ["one", "two"]
             go_on.set()

@@ -163,7 +163,7 @@ def test_strict_calls_and_probes_fail_and_may_take_the_whole_deadline(small_scen
         assert case.store.reads == 2 * (FAILURES + 1), "a strict call reads the store whatever is known"
         case.store.error, case.store.hangs = None, True
         start = time.monotonic()
-        with pytest.raises(Unavailable, match=r"no answer within the deadline of 0\.3 s"):
+        with pytest.raises(Unavailable, match=r"no response within the deadline of 0\.3 s"):
             await case.ask()
         assert time.monotonic() - start > 0.2
 

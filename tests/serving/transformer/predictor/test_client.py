@@ -62,7 +62,7 @@ def test_a_full_queue_says_when_to_retry(cases: dict[str, Any]):
 def test_where_no_pod_agrees_both_values_or_the_host_are_named(cases: dict[str, Any]):
     found = cases["none_agrees"]
     versions = "; ".join(
-        f"predictor model text_encoder: serves version {version}, the contract says {VERSION}" for version in (5, 6)
+        f"predictor model text_encoder: serves version {version}, the contract requires {VERSION}" for version in (5, 6)
     )
     assert found["mismatch"] == [f"ContractError: {versions}"] * 2
     port = found["port"]

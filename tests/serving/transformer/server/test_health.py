@@ -49,7 +49,7 @@ def test_an_old_round_counts_for_nothing(monkeypatch):
     checked = Health([Part().probe])
     asyncio.run(checked.ask())
     monkeypatch.setattr(health, "STALE_SECONDS", -1.0)
-    with pytest.raises(Unavailable, match="last asked"):
+    with pytest.raises(Unavailable, match="last dependency health check"):
         checked.check()
 
 

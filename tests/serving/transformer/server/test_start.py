@@ -70,7 +70,9 @@ def test_a_registry_that_never_answers_is_given_up(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         registry = {"registry_type": "remote", "path": f"127.0.0.1:{silent.getsockname()[1]}"}
         store = store_with(registry, small_store, tmp_path)
-        with pytest.raises(Unavailable, match=r"feature registry: (no answer within the deadline of 1 s|UNAVAILABLE)"):
+        with pytest.raises(
+            Unavailable, match=r"feature registry: (no response within the deadline of 1 s|UNAVAILABLE)"
+        ):
             FeatureReader(store, small_scenario)
 
 

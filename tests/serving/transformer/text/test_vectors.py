@@ -87,7 +87,7 @@ def test_a_failed_call_leaves_nothing_behind():
 
 
 def test_a_deadline_that_passed_says_what_was_waited_for():
-    with pytest.raises(Unavailable, match="predictor: no answer within the deadline of 0 s"):
+    with pytest.raises(Unavailable, match="predictor: no response within the deadline of 0 s"):
         Deadline(0).remaining("predictor")
 
 
@@ -155,7 +155,7 @@ def test_a_call_waits_for_another_until_its_own_deadline():
         vectors = cache(encoder, 10)
         first = asyncio.create_task(vectors(["a"], Deadline(5)))
         await asyncio.sleep(0.01)
-        with pytest.raises(Unavailable, match=r"text vectors: no answer within the deadline of 0\.05 s"):
+        with pytest.raises(Unavailable, match=r"text vectors: no response within the deadline of 0\.05 s"):
             await vectors(["a"], Deadline(0.05))
         encoder.gate.set()
         assert (await first)[0][:, 0].tolist() == [1]
