@@ -1,4 +1,4 @@
-"""Ask about users, one and many: python ask.py host:port [user ...]"""
+"""Request recommendations for one and for many users: python ask.py host:port [user ...]"""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Ask about many users at once from one event loop: python ask_async.py host:port [user ...]"""
+"""Request recommendations for many users concurrently from one event loop: python ask_async.py host:port [user ...]"""
 
 import asyncio
 import sys
