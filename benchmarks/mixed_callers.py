@@ -59,7 +59,7 @@ class Outcome:
         return found
 
 
-def ask(target: str, message: bytes, seconds: float = 30.0) -> bytes:
+def send_request(target: str, message: bytes, seconds: float = 30.0) -> bytes:
     """Send one call and return its response as bytes."""
     import grpc
 

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.memory import Memory
-from benchmarks.mixed_callers import Callers, Outcome, ask
+from benchmarks.mixed_callers import Callers, Outcome, send_request
 from benchmarks.mixed_calls import Valid, tensors_of, valid_messages
 from benchmarks.redis_server import RedisServer
 from benchmarks.redis_store import fill_redis
@@ -66,7 +66,7 @@ def references(stack: LocalStack, bundle: Bundle, seed: int) -> list[Valid]:
     """Valid calls with their correct responses, requested one after the other while nothing else is in flight."""
     moment = int(time.time())
     return [
-        Valid(message, users, tensors_of(ask(stack.grpc_url, message)))
+        Valid(message, users, tensors_of(send_request(stack.grpc_url, message)))
         for message, users in valid_messages(bundle, REFERENCES, moment, seed)
     ]
 

@@ -74,15 +74,17 @@ def measure(bench: Workbench, rounds: int) -> list[Figure]:
 
 
 class Peer(ServerProcess):
-    """A module of `benchmarks.peer_servers` in a process of its own; `ask` raises while it does not answer."""
+    """A module of `benchmarks.peer_servers` in a process of its own; `send_request` raises while it does not answer."""
 
     poll_seconds = 0.2
 
-    def __init__(self, name: str, module: str, arguments: Sequence[str], logs: Path, ask: Callable[[], Any]) -> None:
+    def __init__(
+        self, name: str, module: str, arguments: Sequence[str], logs: Path, send_request: Callable[[], Any]
+    ) -> None:
         super().__init__(logs / f"{module}.log")
         self.name = name
         self._command = [sys.executable, "-m", f"benchmarks.peer_servers.{module}", *arguments]
-        self._ask = ask
+        self._send_request = send_request
 
     def command(self) -> list[str]:
         """The module and its arguments."""
@@ -95,7 +97,7 @@ class Peer(ServerProcess):
     def not_ready(self) -> str | None:
         """The error of a request, None where there is none."""
         try:
-            self._ask()
+            self._send_request()
         except (OSError, ServingError) as error:
             return str(error)
         return None

@@ -18,9 +18,9 @@ from polytask.contract.tensors import (
     ALLOWED,
     INPUT_IDS,
     TEXT_VECTOR,
-    answer_outputs,
     multitask_inputs,
     multitask_outputs,
+    response_outputs,
 )
 from polytask.scenario import Scenario
 from polytask.scenario.names import ITEMS, USERS
@@ -68,7 +68,7 @@ class OneTask:
 
         self._text, self._multitask = session(text, 1), session(multitask, 1)
         self._inputs = {tensor.name for tensor in self._multitask.get_inputs()}
-        self._outputs = [spec.name for spec in answer_outputs(scenario)]
+        self._outputs = [spec.name for spec in response_outputs(scenario)]
 
     def __call__(self, tensors: Tensors) -> list[Any]:
         """The task's outputs."""

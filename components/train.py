@@ -58,15 +58,15 @@ def train(
         from trainer.on_nodes import train_on_nodes
         from trainer.train_job import Nodes
 
-        asked = loaded.resources.node or loaded.resources.training
+        requested = loaded.resources.node or loaded.resources.training
         trained = train_on_nodes(
-            Nodes(num_nodes, nproc_per_node, IMAGE, asked, training_runtime),
+            Nodes(num_nodes, nproc_per_node, IMAGE, requested, training_runtime),
             Inputs(*inputs),
             Path(model.path),
             print,
             shared_storage=shared_storage,
             namespace=training_namespace,
-            hours=min(asked.timeout_hours, loaded.resources.training.timeout_hours),
+            hours=min(requested.timeout_hours, loaded.resources.training.timeout_hours),
         )
     else:
         from polytask.jobs.launch import train_together

@@ -56,8 +56,8 @@ class AsofDuckDBOfflineStore(OfflineStore):
         if not isinstance(entity_df, pd.DataFrame) or ENTITY_TIME not in entity_df:
             raise DataError(f"the entity rows are to be a data frame with the column {ENTITY_TIME!r}")
         if full_feature_names or any(kwargs.values()):
-            asked = [name for name, value in kwargs.items() if value] or ["full_feature_names"]
-            raise DataError(f"{', '.join(asked)}: not supported by the ASOF join")
+            requested = [name for name, value in kwargs.items() if value] or ["full_feature_names"]
+            raise DataError(f"{', '.join(requested)}: not supported by the ASOF join")
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
         return AsofJoin(entity_df, feature_views, feature_refs, on_demand)
 

@@ -23,13 +23,13 @@ class PointInTimeJoin:
         self._store = open_batch_store(store_folder)
         self._name = type(self._store._get_provider().offline_store).__name__
         service = self._store.get_feature_service(scenario.feature_service)
-        asked = [
+        requested = [
             (view.name_to_use(), field.name) for view in service.feature_view_projections for field in view.features
         ]
-        references = [f"{view}:{name}" for view, name in asked]
+        references = [f"{view}:{name}" for view, name in requested]
         self._on_demand = OnDemandFeatureView.get_requested_odfvs(references, self._store.project, self._store.registry)
         computed = {view.projection.name_to_use() for view in self._on_demand}
-        self._features = [f"{view}:{name}" for view, name in asked if view not in computed]
+        self._features = [f"{view}:{name}" for view, name in requested if view not in computed]
 
     def __call__(self, events: pd.DataFrame) -> pa.Table:
         """One row per event, in the order of `events`: event_id, the user's key and all features of the service.

@@ -41,8 +41,10 @@ def add_task(
     """
     data = data_steps(scenario, code_version, feature_store, feature_store_settings)
     rows = data.rows.outputs["training_set"]
-    grown = grow(scenario=scenario, task=task, registry_dir=registry_dir, training_set=rows, registry=registry)
+    updated = grow(scenario=scenario, task=task, registry_dir=registry_dir, training_set=rows, registry=registry)
     # Which model is live stands in no input.
-    step(grown, "Add the task", "training", cached=False)
-    judged = gate_steps(scenario, data, grown, registry_dir, namespace, registry, bundle=grown)
-    publish_steps(scenario, grown, grown, registry_dir, storage_uri, namespace, strategy, registry, after=judged.gate)
+    step(updated, "Add the task", "training", cached=False)
+    judged = gate_steps(scenario, data, updated, registry_dir, namespace, registry, bundle=updated)
+    publish_steps(
+        scenario, updated, updated, registry_dir, storage_uri, namespace, strategy, registry, after=judged.gate
+    )

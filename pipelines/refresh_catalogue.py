@@ -42,10 +42,12 @@ def refresh_catalogue(
     # The gate requires the test events, as the source has them now.
     data = data_steps(scenario, code_version, feature_store, feature_store_settings)
     rows = data.rows.outputs["training_set"]
-    grown = refresh_items(
+    updated = refresh_items(
         scenario=scenario, registry_dir=registry_dir, items=items, registry=registry, training_set=rows
     )
     # Neither which model is live nor what the source holds stands in an input.
-    step(grown, "Append new items", "model", again=True, cached=False)
-    judged = gate_steps(scenario, data, grown, registry_dir, namespace, registry, bundle=grown)
-    publish_steps(scenario, grown, grown, registry_dir, storage_uri, namespace, strategy, registry, after=judged.gate)
+    step(updated, "Append new items", "model", again=True, cached=False)
+    judged = gate_steps(scenario, data, updated, registry_dir, namespace, registry, bundle=updated)
+    publish_steps(
+        scenario, updated, updated, registry_dir, storage_uri, namespace, strategy, registry, after=judged.gate
+    )

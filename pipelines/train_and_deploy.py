@@ -12,7 +12,7 @@ from pipelines.steps.gate_steps import gate_steps
 from pipelines.steps.publish_steps import publish_steps
 
 
-class Trained(NamedTuple):
+class TrainOutputs(NamedTuple):
     """The artifacts of a run's steps, and the published folder."""
 
     tables: dsl.Dataset
@@ -45,7 +45,7 @@ def train_and_deploy(
     shared_storage: str = "",
     training_runtime: str = "torch-distributed",
     training_namespace: str = "",
-) -> Trained:
+) -> TrainOutputs:
     """Run the whole chain.
 
     Args:
@@ -102,7 +102,7 @@ def train_and_deploy(
     step(bundle, "Export", "model")
     bundle.after(judged.gate)
     deployed = publish_steps(scenario, bundle, model, registry_dir, storage_uri, namespace, strategy, registry)
-    return Trained(
+    return TrainOutputs(
         tables=tables.outputs["tables"],
         training_set=rows.outputs["training_set"],
         model=model.outputs["model"],

@@ -72,7 +72,7 @@ def _log_to(stream: TextIO, form: logging.Formatter) -> None:
         logger.setLevel(log_level())
 
 
-def every(seconds: float, say: Callable[[str], None], what: str) -> Callable[[int, int], None]:
+def every(seconds: float, log: Callable[[str], None], what: str) -> Callable[[int, int], None]:
     """A callback (done, total) that logs `what` at most once in `seconds`, and always at the end."""
     last = -seconds
 
@@ -80,6 +80,6 @@ def every(seconds: float, say: Callable[[str], None], what: str) -> Callable[[in
         nonlocal last
         if done == total or time.monotonic() - last >= seconds:
             last = time.monotonic()
-            say(f"{what} {done}/{total}")
+            log(f"{what} {done}/{total}")
 
     return report

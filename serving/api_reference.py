@@ -40,7 +40,7 @@ from polytask.scenario.names import USERS
 from serving.explainer.occlusion import MAX_PARTS, MAX_QUERY_GROUPS
 from serving.explainer.parse import FIELDS, MAX_INSTANCES
 from serving.transformer.api import parse
-from serving.transformer.api.answers import SLATE_TYPES, answer_names, answer_types
+from serving.transformer.api.answers import SLATE_TYPES, response_names, response_types
 from serving.transformer.api.filters import MAX_FILTERS, filterable
 from serving.transformer.observability.call_record import STAGES
 from serving.transformer.server.grpc.options import AGE_SECONDS, IDLE_SECONDS, KEEPALIVE_SECONDS, LEAST_PING_SECONDS
@@ -192,7 +192,7 @@ def _inputs(scenario: Scenario) -> Iterable[tuple[str, str, str, str]]:
 
 
 def _outputs(scenario: Scenario) -> Iterable[tuple[str, str, str, str]]:
-    owners, types = answer_names(scenario), answer_types(scenario)
+    owners, types = response_names(scenario), response_types(scenario)
     suffixes = {
         "ids": "external ids, best first",
         "titles": "titles of the ids",

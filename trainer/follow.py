@@ -11,7 +11,7 @@ from serving.rollout.errors import Refused, RolloutError
 from trainer.errors import JobFailed, JobGone
 from trainer.train_job import INDEX_OF_POD, JOB_OF_POD, NODE, TRAIN_JOB
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 COMPLETE, FAILED, SUSPENDED = "Complete", "Failed", "Suspended"
 # Retries end after the API server has been unavailable for this time.
@@ -25,7 +25,7 @@ def true_condition(job: Object, kind: str) -> dict[str, Any] | None:
     return next((one for one in conditions if one["type"] == kind and one["status"] == "True"), None)
 
 
-def follow(cluster: Cluster, name: str, say: Say, seconds: float, poll_seconds: float = 5.0) -> None:
+def follow(cluster: Cluster, name: str, log: Log, seconds: float, poll_seconds: float = 5.0) -> None:
     """Return once the TrainJob is complete.
 
     Raises JobFailed with the cause, JobGone where someone deleted it, TrainingError where it takes longer than
@@ -33,14 +33,14 @@ def follow(cluster: Cluster, name: str, say: Say, seconds: float, poll_seconds: 
     """
     now = time.monotonic()
     end, seen = now + seconds, now
-    news = _News(cluster, name, say)
+    news = _News(cluster, name, log)
     while True:
         try:
             job = cluster.get(TRAIN_JOB, name)
             seen = time.monotonic()
             if job is None:
                 raise JobGone(f"TrainJob {name}: was deleted while it was waited for")
-            news.tell(job)
+            news.print_line(job)
             if true_condition(job, COMPLETE):
                 return
             if condition := true_condition(job, FAILED):
@@ -50,7 +50,7 @@ def follow(cluster: Cluster, name: str, say: Say, seconds: float, poll_seconds: 
         except RolloutError as error:
             if time.monotonic() - seen > AWAY_SECONDS:
                 raise TrainingError(f"TrainJob {name}: {error}") from error
-            say(f"{name}: {error}")
+            log(f"{name}: {error}")
         if time.monotonic() >= end:
             raise TrainingError(f"TrainJob {name}: not complete within {seconds:g} s: {news.last}")
         time.sleep(poll_seconds)
@@ -59,28 +59,28 @@ def follow(cluster: Cluster, name: str, say: Say, seconds: float, poll_seconds: 
 class _News:
     """Reports what has changed since the last poll, once."""
 
-    def __init__(self, cluster: Cluster, name: str, say: Say) -> None:
+    def __init__(self, cluster: Cluster, name: str, log: Log) -> None:
         self.last = "it has no status yet"
-        self._cluster, self._name, self._say = cluster, name, say
+        self._cluster, self._name, self._log = cluster, name, log
         self._stamp = ""
         self._reads_log = True
 
-    def tell(self, job: Object) -> None:
+    def print_line(self, job: Object) -> None:
         """Report the state of the job, what its pods wait for, and the log of the first of them."""
         try:
             pods = self._cluster.labelled(POD, {JOB_OF_POD: self._name})
         except Refused as error:
             pods = []
             self._tell_log_is_closed(error)
-        told = "; ".join([*_state(job), *(line for pod in pods for line in _waiting(pod))])
-        if told and told != self.last:
-            self.last = told
-            self._say(f"{self._name}: {told}")
+        reported = "; ".join([*_state(job), *(line for pod in pods for line in _waiting(pod))])
+        if reported and reported != self.last:
+            self.last = reported
+            self._log(f"{self._name}: {reported}")
         for pod in pods:
             if (pod["metadata"].get("labels") or {}).get(INDEX_OF_POD) == "0" and self._reads_log and _has_begun(pod):
-                self._tell_log(pod["metadata"]["name"])
+                self.log_failure(pod["metadata"]["name"])
 
-    def _tell_log(self, pod: str) -> None:
+    def log_failure(self, pod: str) -> None:
         since = {"sinceTime": self._stamp} if self._stamp else {}
         try:
             text = self._cluster.log(pod, NODE, timestamps="true", **since)
@@ -92,11 +92,11 @@ class _News:
             # The API counts whole seconds: lines that were already logged come again.
             if stamp > self._stamp:
                 self._stamp = stamp
-                self._say(words)
+                self._log(words)
 
     def _tell_log_is_closed(self, error: Refused) -> None:
         if self._reads_log:
-            self._say(f"{self._name}: the pods' log is not shown: {error}")
+            self._log(f"{self._name}: the pods' log is not shown: {error}")
         self._reads_log = False
 
 
@@ -157,5 +157,5 @@ def _cause(cluster: Cluster, name: str) -> str:
     except RolloutError as error:
         return f"{place}; {error}"
     causes = [cause for line in lines if (cause := cause_in(line))]
-    said = causes[0] if causes else (lines[-1].strip() if lines else "")
-    return f"{place}: {said}" if said else place
+    logged = causes[0] if causes else (lines[-1].strip() if lines else "")
+    return f"{place}: {logged}" if logged else place

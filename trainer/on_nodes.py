@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from polytask.errors import PolytaskError, TrainingError
-from polytask.jobs.exchange import CameTo, Exchange, Inputs
+from polytask.jobs.exchange import Exchange, Inputs, TrainResult
 from serving.kubernetes.client import Cluster, connect
 from serving.rollout.errors import Refused
 from trainer.errors import JobFailed, JobGone, Stopped
-from trainer.follow import COMPLETE, FAILED, Say, follow, true_condition
+from trainer.follow import COMPLETE, FAILED, Log, follow, true_condition
 from trainer.train_job import MANAGER, TRAIN_JOB, Nodes, job_name, train_job
 
 OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -25,14 +25,14 @@ def train_on_nodes(
     nodes: Nodes,
     inputs: Inputs,
     target: Path,
-    say: Say,
+    log: Log,
     *,
     shared_storage: str,
     namespace: str = "",
     hours: float,
     poll_seconds: float = 5.0,
     cluster: Cluster | None = None,
-) -> CameTo:
+) -> TrainResult:
     """`train_model` (`polytask.jobs.train`) and what calibrates it, on several machines; writes the folder `target`.
 
     `shared_storage` is a folder or an address of object storage that this step and the nodes read and write; `hours`
@@ -46,13 +46,13 @@ def train_on_nodes(
         )
     name = job_name(inputs.scenario.name, nodes, inputs.content())
     place = Exchange(f"{shared_storage.rstrip('/')}/{name}")
-    if (done := _done_before(place, target, say)) is not None:
+    if (done := _done_before(place, target, log)) is not None:
         return done
     reached = cluster or connect(namespace or own_namespace())
     seconds = SHARE_OF_STEP * 3600 * hours
     try:
-        say(f"{place.address}: {place.put_inputs(inputs)} files written, all others were there")
-        _carry_out(reached, name, train_job(name, nodes, place.address, seconds), say, seconds, poll_seconds)
+        log(f"{place.address}: {place.put_inputs(inputs)} files written, all others were there")
+        _carry_out(reached, name, train_job(name, nodes, place.address, seconds), log, seconds, poll_seconds)
     except Refused as error:
         raise TrainingError(
             f"{error}; allowed: a cluster with Kubeflow Trainer 2.2 or newer, and the rights of "
@@ -61,10 +61,10 @@ def train_on_nodes(
     finally:
         if cluster is None:
             reached.close()
-    came_to = place.fetch_model(target)
-    if came_to is None:
+    result = place.fetch_model(target)
+    if result is None:
         raise TrainingError(f"TrainJob {name} is complete, but {place.address} has no model; does it mount the same?")
-    return came_to
+    return result
 
 
 def own_namespace() -> str:
@@ -77,25 +77,25 @@ def own_namespace() -> str:
         ) from error
 
 
-def _done_before(place: Exchange, target: Path, say: Say) -> CameTo | None:
+def _done_before(place: Exchange, target: Path, log: Log) -> TrainResult | None:
     try:
-        came_to = place.fetch_model(target)
+        result = place.fetch_model(target)
     except TrainingError as error:  # a model that was damaged since is trained again
-        say(f"{error}; training again")
+        log(f"{error}; training again")
         return None
-    if came_to is not None:
-        say(f"{place.address}: was trained before, with the same inputs and code")
-    return came_to
+    if result is not None:
+        log(f"{place.address}: was trained before, with the same inputs and code")
+    return result
 
 
 def _carry_out(
-    cluster: Cluster, name: str, document: dict[str, object], say: Say, seconds: float, poll_seconds: float
+    cluster: Cluster, name: str, document: dict[str, object], log: Log, seconds: float, poll_seconds: float
 ) -> None:
     """Create the TrainJob, or find the existing one, and wait for its end; delete it if the wait is interrupted."""
     with _told_to_end():
         live = cluster.get(TRAIN_JOB, name)
         if live is not None and (true_condition(live, FAILED) or true_condition(live, COMPLETE)):
-            say(f"TrainJob {name}: the one before has left no model; it is replaced")
+            log(f"TrainJob {name}: the one before has left no model; it is replaced")
             _remove(cluster, name, poll_seconds)
             live = None
         if live is not None and "deletionTimestamp" in live["metadata"]:
@@ -104,16 +104,16 @@ def _carry_out(
         try:
             if live is None:
                 cluster.apply(TRAIN_JOB, document, manager=MANAGER)
-            say(f"TrainJob {name} in {cluster.namespace}: {'made' if live is None else 'was there, and is followed'}")
-            follow(cluster, name, say, seconds, poll_seconds)
+            log(f"TrainJob {name} in {cluster.namespace}: {'made' if live is None else 'was there, and is followed'}")
+            follow(cluster, name, log, seconds, poll_seconds)
         except (JobFailed, JobGone):
             raise
         except BaseException:
-            say(f"TrainJob {name}: is deleted, as nobody waits for it")
+            log(f"TrainJob {name}: is deleted, as nobody waits for it")
             try:
                 cluster.delete(TRAIN_JOB, name)
             except PolytaskError as error:
-                say(f"TrainJob {name}: cannot be deleted: {error}")
+                log(f"TrainJob {name}: cannot be deleted: {error}")
             raise
 
 

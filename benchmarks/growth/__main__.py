@@ -47,7 +47,7 @@ def main(
 
 
 def grow(
-    events: list[int], rounds: int, out: Path, say: Callable[[str], None], measure: Measure, epoch: bool = True
+    events: list[int], rounds: int, out: Path, log: Callable[[str], None], measure: Measure, epoch: bool = True
 ) -> dict[str, Any]:
     """Every step at every size. What one size came to is written before the next one starts."""
     found: dict[str, Any] = {
@@ -61,11 +61,11 @@ def grow(
             size: dict[str, Any] = {}
             found["sizes"][str(count)] = size
             try:
-                one_size(count, Path(name), rounds, say, measure, epoch, size)
+                one_size(count, Path(name), rounds, log, measure, epoch, size)
             except StepKilled as killed:
                 # What was measured before it counts; how far a machine gets is a result too.
                 size["killed"] = str(killed)
-                say(f"[red]{count:,} events: {killed}[/]")
+                log(f"[red]{count:,} events: {killed}[/]")
         write_text(out, json.dumps(found, indent=2) + "\n")
         plot(found["sizes"], out.with_suffix(".svg"))
     return found
@@ -75,7 +75,7 @@ def one_size(
     count: int,
     folder: Path,
     rounds: int,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     measure: Measure,
     epoch: bool,
     steps: dict[str, Any],
@@ -85,10 +85,10 @@ def one_size(
     write_text(folder / "scenario.json", scenario.model_dump_json())
     for step in ONCE:
         steps[step] = measure(step, folder)
-        say(f"{count:,} events: {step}: {steps[step]['seconds']:.1f} s, {steps[step]['peak_gib']:.2f} GiB")
+        log(f"{count:,} events: {step}: {steps[step]['seconds']:.1f} s, {steps[step]['peak_gib']:.2f} GiB")
     steps["step_seconds"] = round(sum(steps[step].get("process_seconds", steps[step]["seconds"]) for step in ONCE), 1)
     steps["peak_gib"] = max(steps[step]["peak_gib"] for step in ONCE)
-    say(
+    log(
         f"{count:,} events: {steps['step_seconds']:.0f} s (bar {SECONDS_BAR} at 1,000,000), "
         f"{steps['peak_gib']:.1f} GiB (bar {GIB_BAR})"
     )
@@ -104,10 +104,10 @@ def one_size(
 
     seconds = interleaved(rounds, {step: side(step) for step in sides})
     steps["join_over_plain_asof"] = ratio = round(median(seconds["join"]) / median(seconds["plain_asof"]), 3)
-    say(f"{count:,} events: join {ratio:.2f} times a plain ASOF join (bar {JOIN_BAR:g})")
+    log(f"{count:,} events: join {ratio:.2f} times a plain ASOF join (bar {JOIN_BAR:g})")
     if epoch:
         steps["epoch"] = measure("epoch", folder)
-        say(f"{count:,} events: epoch: {steps['epoch']['epoch_seconds']:.0f} s in {steps['epoch']['batches']} batches")
+        log(f"{count:,} events: epoch: {steps['epoch']['epoch_seconds']:.0f} s in {steps['epoch']['batches']} batches")
 
 
 def in_own_process(step: str, folder: Path) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from pipelines.commands.update_base import (
     GateOption,
     ScenarioOption,
     WorkspaceOption,
-    ground,
-    tell,
-    teller,
+    line_printer,
+    print_line,
+    update_context,
     write_repository,
 )
 from pipelines.local_runner.workspace import WORKSPACE
@@ -41,19 +41,19 @@ def add_task(
     started = time.monotonic()
     console, progress = Console(file=sys.stdout), progress_console()
     entry = load_task(task)
-    base = ground(scenario, workspace, checkpoint, bundle)
+    base = update_context(scenario, workspace, checkpoint, bundle)
 
     from pipelines.local_runner.prepare import prepared
     from polytask.jobs.updates import add_task_job
 
     data = prepared(base.file, workspace, progress)
-    with base.workplace() as place:
-        done = add_task_job(base.previous, entry, data.training_set, place, teller(progress), write_repository)
+    with base.temporary_directory() as place:
+        done = add_task_job(base.previous, entry, data.training_set, place, line_printer(progress), write_repository)
         if gate:
             base.judge(place, data.tables, data.training_set, progress)
         published = base.publish(place, data.training_set)
     console.print(metric_table(f"{entry.title} ({entry.name})", done.metrics))
-    tell(progress, f"[green]✓[/] all old weights are the same: SHA-256 {done.weights_sha256[:16]}")
-    tell(progress, f"[green]✓[/] equal in every bit: {', '.join(done.same_outputs)}")
-    tell(console, f"version {done.contract.model_version} in {published}")
-    tell(progress, f"done in {time.monotonic() - started:.0f} s")
+    print_line(progress, f"[green]✓[/] all old weights are the same: SHA-256 {done.weights_sha256[:16]}")
+    print_line(progress, f"[green]✓[/] equal in every bit: {', '.join(done.same_outputs)}")
+    print_line(console, f"version {done.contract.model_version} in {published}")
+    print_line(progress, f"done in {time.monotonic() - started:.0f} s")

@@ -11,7 +11,7 @@ from polytask.scenario import load_scenario
 from polytask.storage.atomic import atomic_folder
 
 if TYPE_CHECKING:  # kfp takes a second to import
-    from pipelines.steps.definition import Cluster, Definition
+    from pipelines.steps.definition import ClusterSettings, Definition
 
 
 class CompileError(PolytaskError):
@@ -32,10 +32,10 @@ def compile_pipelines(
       polytask compile --scenario reviews --output pipelines-for-the-cluster
     """
     from pipelines.all_pipelines import PIPELINES
-    from pipelines.steps.definition import Cluster
+    from pipelines.steps.definition import ClusterSettings
 
     loaded = load_scenario(scenario)
-    cluster = Cluster(scenario, loaded.name, loaded.resources)
+    cluster = ClusterSettings(scenario, loaded.name, loaded.resources)
     with atomic_folder(output) as folder:
         for name, definition in PIPELINES.items():
             write_pipeline(definition, cluster, folder / f"{name}.yaml")
@@ -43,7 +43,7 @@ def compile_pipelines(
         progress_console().print(f"wrote {output / name}.yaml", highlight=False, soft_wrap=True)
 
 
-def write_pipeline(definition: "Definition", cluster: "Cluster", file: Path) -> None:
+def write_pipeline(definition: "Definition", cluster: "ClusterSettings", file: Path) -> None:
     """Compile one pipeline to a file. Raises CompileError for one that a cluster should not run."""
     from kfp import compiler
 

@@ -27,7 +27,7 @@ from polytask.storage.atomic import write_text
 from polytask.text.templates import fill
 
 if TYPE_CHECKING:
-    from polytask.client import Answer
+    from polytask.client import Recommendations
 
 USERS_ASKED = 3
 LIST_LENGTH = 5
@@ -71,7 +71,7 @@ def demo(
     bundle = run.outputs["published"]
     serving_started = time.monotonic()
     queries = loaded.examples.queries if query is None else (query,)
-    answers = _ask(loaded, bundle, places, queries, console, progress)
+    answers = _send_request(loaded, bundle, places, queries, console, progress)
     seconds = {**run.seconds, "serve": round(time.monotonic() - serving_started, 2)}
     seconds["pipeline_overhead"] = round(run.overhead, 2)
     seconds["total"] = round(time.monotonic() - started, 2)
@@ -139,21 +139,21 @@ def _print_metrics(console: Console, scenario: Scenario, evaluation: Any) -> Non
         console.print(metric_table(f"{task.title} ({task.name}): test split", methods))
 
 
-def _ask(
+def _send_request(
     scenario: Scenario, bundle: Path, places: Places, queries: Sequence[str], console: Console, progress: Console
 ) -> list[dict[str, Any]]:
     """Start the servers, request and print recommendations for a few users over gRPC, stop the servers."""
     from polytask.client import Question, RecommenderClient
-    from serving.commands.response_tables import render_answers
+    from serving.commands.response_tables import render_responses
     from serving.local.stack import LocalStack
 
     contract = load_contract(bundle, verify_files=False)
     users = load_catalogue(scenario, USERS, bundle / contract.catalogues[USERS].path)
-    asked = [cast("int | str", users.ids[position]) for position in _spread(len(users), USERS_ASKED)]
+    requested = [cast("int | str", users.ids[position]) for position in _spread(len(users), USERS_ASKED)]
     # A query replaces the profile: without a history, the response would not depend on the user at all.
-    asking = asked[0] if scenario.has_items else NOBODY[scenario.entities.users.key_type]
+    requesting = requested[0] if scenario.has_items else NOBODY[scenario.entities.users.key_type]
     titles = {task.name: task.title for task in scenario.tasks}
-    answers: list[Answer] = []
+    answers: list[Recommendations] = []
     with progress.status("starting Triton and the transformer"):
         stack = LocalStack(bundle, places.feature_store, logs=places.serving_logs)
         stack.start()
@@ -161,15 +161,15 @@ def _ask(
         progress.print(f"[green]✓[/] serving: gRPC {stack.grpc_url}, REST {stack.rest_url}", highlight=False)
         progress.print(f"  {stack.triton}", highlight=False, soft_wrap=True)
         with RecommenderClient(stack.grpc_url) as client:
-            questions = [Question(user) for user in asked]
-            questions += [Question(asked[0], context=words) for words in scenario.examples.contexts]
-            questions += [Question(asking, query=text) for text in queries]
+            questions = [Question(user) for user in requested]
+            questions += [Question(requested[0], context=words) for words in scenario.examples.contexts]
+            questions += [Question(requesting, query=text) for text in queries]
             for question in questions:
                 answer = client.recommend_many([question], k=LIST_LENGTH)[0]
                 answers.append(answer)
-                if question in questions[: len(asked)]:
+                if question in questions[: len(requested)]:
                     progress.print(_profile(scenario, users, question.user), style="dim", markup=False, highlight=False)
-                render_answers(console, answer, titles, LIST_LENGTH)
+                render_responses(console, answer, titles, LIST_LENGTH)
     finally:
         with progress.status("stopping the servers"):
             stack.stop()

@@ -71,7 +71,7 @@ def evaluate(
             seeds=chosen,
             ablation_seeds=chosen[:ablation_seeds] if ablations else (),
             previous=previous,
-            say=lambda line: status.update(line[: max(20, console.width - 4)]),
+            log=lambda line: status.update(line[: max(20, console.width - 4)]),
             done=lambda line: progress.print(f"[green]✓[/] {line}", highlight=False),
             seconds=seconds,
         ).run()

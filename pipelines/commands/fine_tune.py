@@ -14,9 +14,9 @@ from pipelines.commands.update_base import (
     GateOption,
     ScenarioOption,
     WorkspaceOption,
-    ground,
-    tell,
-    teller,
+    line_printer,
+    print_line,
+    update_context,
     write_repository,
 )
 from pipelines.local_runner.workspace import WORKSPACE
@@ -41,20 +41,20 @@ def fine_tune(
     """
     started = time.monotonic()
     console, progress = Console(file=sys.stdout), progress_console()
-    base = ground(scenario, workspace, checkpoint, bundle)
+    base = update_context(scenario, workspace, checkpoint, bundle)
 
     from pipelines.local_runner.prepare import prepared
     from polytask.data.tables import read_tables
     from polytask.jobs.updates import fine_tune_job
 
     data = prepared(base.file, workspace, progress)
-    with base.workplace() as place:
+    with base.temporary_directory() as place:
         done = fine_tune_job(
             base.previous,
             read_tables(data.tables),
             data.training_set,
             place,
-            teller(progress),
+            line_printer(progress),
             epochs,
             learning_rate,
             write_repository,
@@ -66,6 +66,6 @@ def fine_tune(
         rows = {"last version": done.before["test"][task.name], "this version": done.after["test"][task.name]}
         console.print(metric_table(f"{task.title} ({task.name}): test split", rows))
     appended = ", ".join(f"{count} {name}" for name, count in done.new_rows.items())
-    tell(console, f"appended: {appended}")
-    tell(console, f"version {done.contract.model_version} in {published}")
-    tell(progress, f"done in {time.monotonic() - started:.0f} s")
+    print_line(console, f"appended: {appended}")
+    print_line(console, f"version {done.contract.model_version} in {published}")
+    print_line(progress, f"done in {time.monotonic() - started:.0f} s")

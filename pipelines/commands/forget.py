@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pipelines.commands.evaluate import OUTPUT
 from pipelines.commands.paths import print_path_table, shown_path
-from pipelines.commands.update_base import ScenarioOption, teller
+from pipelines.commands.update_base import ScenarioOption, line_printer
 from pipelines.local_runner.workspace import WORKSPACE, Places
 from polytask.environment import stay_on_this_machine
 from polytask.errors import PolytaskError
@@ -80,7 +80,7 @@ def forget(
         registry=open_registry(registry, versions, loaded.name),
         registry_setting=registry,
         rewrite_sources=sources,
-        say=teller(progress_console()),
+        log=line_printer(progress_console()),
     )
     live = target.registry.live()
     found = planned(target) if dry_run else run(target)

@@ -14,9 +14,9 @@ from pipelines.commands.update_base import (
     GateOption,
     ScenarioOption,
     WorkspaceOption,
-    ground,
-    tell,
-    teller,
+    line_printer,
+    print_line,
+    update_context,
     write_repository,
 )
 from pipelines.local_runner.workspace import WORKSPACE
@@ -43,7 +43,7 @@ def refresh_catalogue(
     """
     started = time.monotonic()
     console, progress = Console(file=sys.stdout), progress_console()
-    base = ground(scenario, workspace, checkpoint, bundle)
+    base = update_context(scenario, workspace, checkpoint, bundle)
 
     from pipelines.local_runner.prepare import prepared
     from polytask.ingest import ingest_items
@@ -53,17 +53,17 @@ def refresh_catalogue(
     table = ingest_items(base.previous.contract().scenario, items)
     data = prepared(base.file, workspace, progress) if gate else None
     rows = None if data is None else data.training_set
-    with base.workplace() as place:
-        done = refresh_job(base.previous, table, place, teller(progress), write_repository, rows)
+    with base.temporary_directory() as place:
+        done = refresh_job(base.previous, table, place, line_printer(progress), write_repository, rows)
         if data is not None:
             base.judge(place, data.tables, data.training_set, progress)
         published = base.publish(place, place / "bundle" / done.contract.catalogues[ITEMS].path)
     if done.changed:
         shown = ", ".join(map(str, done.changed[:IDS_SHOWN])) + (", ..." if len(done.changed) > IDS_SHOWN else "")
-        tell(console, f"another text, and so another text vector: {shown}")
+        print_line(console, f"another text, and so another text vector: {shown}")
     if done.missing:
-        tell(console, f"{done.missing} items are no longer in the table; their rows stay")
+        print_line(console, f"{done.missing} items are no longer in the table; their rows stay")
     if done.same_outputs:
-        tell(progress, f"[green]✓[/] equal in every bit: {', '.join(done.same_outputs)}")
-    tell(console, f"{done.new} items appended; version {done.contract.model_version} in {published}")
-    tell(progress, f"done in {time.monotonic() - started:.0f} s")
+        print_line(progress, f"[green]✓[/] equal in every bit: {', '.join(done.same_outputs)}")
+    print_line(console, f"{done.new} items appended; version {done.contract.model_version} in {published}")
+    print_line(progress, f"done in {time.monotonic() - started:.0f} s")

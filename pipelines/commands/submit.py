@@ -85,13 +85,13 @@ def _compiled(pipeline: str, scenario: str, folder: Path) -> Path:
         return Path(pipeline)
     from pipelines.all_pipelines import PIPELINES
     from pipelines.commands.compile import write_pipeline
-    from pipelines.steps.definition import Cluster
+    from pipelines.steps.definition import ClusterSettings
 
     if pipeline not in PIPELINES:
         raise SubmitError(f"--pipeline {pipeline!r}; allowed: {', '.join(PIPELINES)}, or the path of a .yaml file")
     loaded = load_scenario(scenario)
     file = folder / f"{pipeline}.yaml"
-    write_pipeline(PIPELINES[pipeline], Cluster(scenario, loaded.name, loaded.resources), file)
+    write_pipeline(PIPELINES[pipeline], ClusterSettings(scenario, loaded.name, loaded.resources), file)
     return file
 
 

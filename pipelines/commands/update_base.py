@@ -38,7 +38,7 @@ GateOption = Annotated[
 
 
 @dataclass(frozen=True)
-class Ground:
+class UpdateContext:
     """What grows: the scenario's file, its places in the workspace, and the last version."""
 
     file: Path
@@ -63,15 +63,15 @@ class Ground:
         Raises GateError, with every task and number, where it is refused.
         """
         from polytask.evaluation.gate import GateError
-        from polytask.jobs.compare import judge_grown
+        from polytask.jobs.compare import judge_update
         from polytask.registry.trained import Version
 
         version = Version(made / "model", made / "bundle")
         scenario = load_scenario(self.file)
-        verdict = judge_grown(scenario, tables, training_set, version, self._rival(), made, teller(console))
+        verdict = judge_update(scenario, tables, training_set, version, self._rival(), made, line_printer(console))
         if not verdict.passed:
             raise GateError(verdict.line())
-        tell(console, f"[green]\N{CHECK MARK}[/] gate: {escape(verdict.line())}")
+        print_line(console, f"[green]\N{CHECK MARK}[/] gate: {escape(verdict.line())}")
 
     def _rival(self) -> ModelVersion:
         contract = self.previous.contract()
@@ -86,13 +86,13 @@ class Ground:
         )
 
     @contextmanager
-    def workplace(self) -> Iterator[Path]:
+    def temporary_directory(self) -> Iterator[Path]:
         """A folder for what is being made, on the same disk; it is removed in the end."""
         with temporary_folder(self.places.folder / "update") as folder:
             yield folder
 
 
-def ground(scenario: str, workspace: Path, checkpoint: Path | None, bundle: Path | None) -> Ground:
+def update_context(scenario: str, workspace: Path, checkpoint: Path | None, bundle: Path | None) -> UpdateContext:
     """Find the last version: the one given, or the published one of the workspace.
 
     Raises DataError where there is none, and ScenarioError where the scenario's file no longer fits it.
@@ -122,7 +122,7 @@ def ground(scenario: str, workspace: Path, checkpoint: Path | None, bundle: Path
             )
     if not (checkpoint / "model.safetensors").is_file():
         raise DataError(f"--checkpoint: {checkpoint} has no model.safetensors")
-    return Ground(file, places, Version(checkpoint, bundle))
+    return UpdateContext(file, places, Version(checkpoint, bundle))
 
 
 def write_repository(contract: Contract, folder: Path) -> None:
@@ -132,11 +132,11 @@ def write_repository(contract: Contract, folder: Path) -> None:
     write(contract, folder / REPOSITORY_FOLDER)
 
 
-def teller(console: Console) -> Callable[[str], None]:
+def line_printer(console: Console) -> Callable[[str], None]:
     """Shows progress as dim lines."""
     return lambda line: console.print(f"[dim]{escape(line)}[/]", highlight=False, soft_wrap=True)
 
 
-def tell(console: Console, line: str) -> None:
+def print_line(console: Console, line: str) -> None:
     """Print a line as it is: no colours of numbers, no break in the middle of a path."""
     console.print(line, highlight=False, soft_wrap=True)

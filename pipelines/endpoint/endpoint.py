@@ -87,7 +87,7 @@ class Endpoint:
                 yield
         except kfp_server_api.ApiException as error:
             passing = error.status in (429, 500, 502, 503, 504)
-            raise EndpointError(f"{self.url}: {error.status} {error.reason}{_said(error.body)}", passing) from error
+            raise EndpointError(f"{self.url}: {error.status} {error.reason}{_logged(error.body)}", passing) from error
         except urllib3.exceptions.HTTPError as error:
             reason = getattr(error, "reason", None) or error
             raise EndpointError(f"{self.url}: Kubeflow Pipelines cannot be reached: {reason}", True) from error
@@ -130,7 +130,7 @@ def _called(name: str) -> str:
     return json.dumps({"predicates": [predicate]})
 
 
-def _said(body: Any) -> str:
+def _logged(body: Any) -> str:
     """The server's message of an error, shortened."""
     text = body.decode(errors="replace") if isinstance(body, bytes) else str(body or "")
     try:

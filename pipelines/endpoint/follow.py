@@ -34,7 +34,7 @@ def follow(
     goes on when the time is up.
     """
     end, missed = clock() + seconds, 0
-    told: dict[str, str] = {}
+    reported: dict[str, str] = {}
     with console.status("starting") as status:
         while True:
             try:
@@ -47,10 +47,10 @@ def follow(
                 run = None
             if run is not None:
                 state = run.state or "PENDING"
-                running = _tell(run, titles, told, console)
+                running = _report(run, titles, reported, console)
                 status.update(f"{state}: {', '.join(running)}" if running else state)
                 if state in ENDED:
-                    return _end(run, state, told, console)
+                    return _end(run, state, reported, console)
             if clock() > end:
                 place = endpoint.page_of(run_id)
                 raise RunError(f"run {run_id} has not ended after {seconds:g} s; it goes on: {place}")
@@ -69,14 +69,14 @@ def step_titles(spec: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _tell(run: Any, titles: Mapping[str, str], told: dict[str, str], console: Console) -> list[str]:
+def _report(run: Any, titles: Mapping[str, str], reported: dict[str, str], console: Console) -> list[str]:
     """Print the steps that ended since the last time and return those that run."""
     running = []
     for title, state, seconds in _steps(run, titles):
         if state == "RUNNING":
             running.append(title)
-        if state in ENDED and title not in told:
-            told[title] = state
+        if state in ENDED and title not in reported:
+            reported[title] = state
             mark = {"SUCCEEDED": "[green]✓[/]", "SKIPPED": "[dim]-[/]"}.get(state, "[red]✗[/]")
             took = "" if seconds is None else f" in {seconds:.0f} s"
             console.print(f"{mark} {title}: {state.lower()}{took}", highlight=False)
@@ -92,11 +92,11 @@ def _steps(run: Any, titles: Mapping[str, str]) -> Iterator[tuple[str, str, floa
             yield titles[task.display_name], task.state, seconds
 
 
-def _end(run: Any, state: str, told: Mapping[str, str], console: Console) -> None:
+def _end(run: Any, state: str, reported: Mapping[str, str], console: Console) -> None:
     if state == "SUCCEEDED":
         console.print("[green]✓[/] the run succeeded")
         return
-    failed = [title for title, ended in told.items() if ended == "FAILED"]
+    failed = [title for title, ended in reported.items() if ended == "FAILED"]
     where = f" at {', '.join(failed)}" if failed else ""
     message = (run.error.message if run.error else "") or ""
     raise RunError(f"run {run.run_id} ended {state}{where}" + (f": {' '.join(message.split())}" if message else ""))

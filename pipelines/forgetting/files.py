@@ -6,7 +6,7 @@ All of it is made from the tables and can be made again, so what holds the user 
 import re
 from pathlib import Path
 
-from pipelines.forgetting.target import Finding, Handler, Target, counted
+from pipelines.forgetting.target import ForgetResult, Handler, Target, counted
 from pipelines.forgetting.versions import holding
 from polytask.data.tables import table_file
 from polytask.ingest.rejected import REJECTED
@@ -52,54 +52,56 @@ def _rows_of_runs(target: Target) -> int:
     return rejected + sum(_rows(path, target) for path in parquet_files(root))
 
 
-def _find_runs(target: Target) -> list[Finding]:
+def _find_runs(target: Target) -> list[ForgetResult]:
     rows = _rows_of_runs(target)
     if not rows:
         return []
     what = f"{counted(rows, 'row')}; deleted with all steps that are kept, the next run makes them again"
-    return [Finding(PIPELINE_RUNS, str(target.places.pipeline), what)]
+    return [ForgetResult(PIPELINE_RUNS, str(target.places.pipeline), what)]
 
 
-def _remove_runs(target: Target, findings: list[Finding]) -> list[Finding]:
+def _remove_runs(target: Target, findings: list[ForgetResult]) -> list[ForgetResult]:
     remove_folder(target.places.pipeline)
     return findings
 
 
-def _find_evaluations(target: Target) -> list[Finding]:
+def _find_evaluations(target: Target) -> list[ForgetResult]:
     if not target.evaluation.is_dir() or not user_is_known(target):
         return []
-    return [Finding(EVALUATIONS, str(target.evaluation), "deleted: trained models, metrics.json, report.html")]
+    return [ForgetResult(EVALUATIONS, str(target.evaluation), "deleted: trained models, metrics.json, report.html")]
 
 
-def _remove_evaluations(target: Target, findings: list[Finding]) -> list[Finding]:
+def _remove_evaluations(target: Target, findings: list[ForgetResult]) -> list[ForgetResult]:
     remove_folder(target.evaluation)
     return findings
 
 
-def _find_state(target: Target) -> list[Finding]:
+def _find_state(target: Target) -> list[ForgetResult]:
     path = state_file(target.scenario, target.places.folder)
     if not path.is_file() or not user_is_known(target):
         return []
-    return [Finding(TRAINING_STATE, str(path), "deleted: the training starts from its first epoch")]
+    return [ForgetResult(TRAINING_STATE, str(path), "deleted: the training starts from its first epoch")]
 
 
-def _remove_state(target: Target, findings: list[Finding]) -> list[Finding]:
+def _remove_state(target: Target, findings: list[ForgetResult]) -> list[ForgetResult]:
     return _unlinked(findings)
 
 
-def _find_summaries(target: Target) -> list[Finding]:
+def _find_summaries(target: Target) -> list[ForgetResult]:
     files = [path for path in (target.places.summary, target.places.last_summary) if path.is_file()]
     files = [path for path in files if field_names_user(path, ANSWERS, target.user)]
-    return [Finding(SUMMARIES, str(path), "written again without the recommendations of the demo") for path in files]
+    return [
+        ForgetResult(SUMMARIES, str(path), "written again without the recommendations of the demo") for path in files
+    ]
 
 
-def _remove_summaries(target: Target, findings: list[Finding]) -> list[Finding]:
+def _remove_summaries(target: Target, findings: list[ForgetResult]) -> list[ForgetResult]:
     for finding in findings:
         drop_from_json(Path(finding.where), ANSWERS)
     return findings
 
 
-def _find_logs(target: Target) -> list[Finding]:
+def _find_logs(target: Target) -> list[ForgetResult]:
     folders = [folder for folder in (target.places.serving_logs, target.serve_logs) if folder.is_dir()]
     if not folders or not user_is_known(target):
         return []
@@ -108,10 +110,10 @@ def _find_logs(target: Target) -> list[Finding]:
     key = re.compile(rf"(?<!\w){re.escape(str(target.user))}(?!\w)")
     logs = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
     named = [path for path in logs if key.search(path.read_text(encoding="utf-8", errors="replace"))]
-    return [Finding(SERVING_LOGS, str(path), "deleted: it names the key") for path in named]
+    return [ForgetResult(SERVING_LOGS, str(path), "deleted: it names the key") for path in named]
 
 
-def _unlinked(findings: list[Finding]) -> list[Finding]:
+def _unlinked(findings: list[ForgetResult]) -> list[ForgetResult]:
     for finding in findings:
         Path(finding.where).unlink(missing_ok=True)
     return findings

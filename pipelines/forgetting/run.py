@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines.forgetting import features, files, sources, text_vectors, versions
-from pipelines.forgetting.target import Finding, Handler, Target
+from pipelines.forgetting.target import ForgetResult, Handler, Target
 from polytask.errors import PolytaskError
 from polytask.ingest.forgotten import add_forgotten, forgotten_file, read_forgotten
 from polytask.personal.places import (
@@ -45,12 +45,12 @@ class ForgetError(PolytaskError):
     """The user was not forgotten, or not everywhere."""
 
 
-def search(target: Target) -> list[Finding]:
+def search(target: Target) -> list[ForgetResult]:
     """Where the user is, in the order in which the places are handled. Nothing is changed."""
     return [finding for handler in HANDLERS.values() for finding in handler.find(target)]
 
 
-def planned(target: Target) -> list[Finding]:
+def planned(target: Target) -> list[ForgetResult]:
     """What `forget` would do, and what it would leave to the team, in the same order. Nothing is changed."""
     found = search(target)
     if not found or read_forgotten(target.scenario).holds(target.user):
@@ -58,11 +58,11 @@ def planned(target: Target) -> list[Finding]:
     return [_listed(target), *found]
 
 
-def _listed(target: Target) -> Finding:
-    return Finding(FORGOTTEN, str(forgotten_file(target.scenario)), "user added, as a salted hash")
+def _listed(target: Target) -> ForgetResult:
+    return ForgetResult(FORGOTTEN, str(forgotten_file(target.scenario)), "user added, as a salted hash")
 
 
-def forget(target: Target) -> list[Finding]:
+def forget(target: Target) -> list[ForgetResult]:
     """Remove the user from every place, and search all of them again; returns what was done and what is left to do.
 
     Raises:
@@ -91,7 +91,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _forget(target: Target) -> list[Finding]:
+def _forget(target: Target) -> list[ForgetResult]:
     files.finish_interrupted(target)
     if not search(target):
         return []

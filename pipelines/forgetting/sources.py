@@ -5,7 +5,7 @@ They are removed only from the team's tables, and only if that is requested.
 
 from pathlib import Path
 
-from pipelines.forgetting.target import Finding, Handler, Target, counted, nothing_to_remove
+from pipelines.forgetting.target import ForgetResult, Handler, Target, counted, nothing_to_remove
 from polytask.ingest.run import SOURCES
 from polytask.ingest.widedeep import unpacked_data
 from polytask.personal.places import PACKAGED_DATA, SOURCE_TABLES
@@ -23,22 +23,22 @@ def _files(target: Target) -> dict[Path, int]:
     return {path: count for path, count in counts.items() if count}
 
 
-def _find(target: Target) -> list[Finding]:
+def _find(target: Target) -> list[ForgetResult]:
     rows = {path: counted(count, "row") for path, count in _files(target).items()}
     if target.rewrite_sources:
-        return [Finding(SOURCE_TABLES, str(path), f"{number} removed") for path, number in rows.items()]
+        return [ForgetResult(SOURCE_TABLES, str(path), f"{number} removed") for path, number in rows.items()]
     why = "kept: the tables are yours (--sources removes the rows); the next run leaves the user out"
-    return [Finding(SOURCE_TABLES, str(path), f"{number} {why}", "yours") for path, number in rows.items()]
+    return [ForgetResult(SOURCE_TABLES, str(path), f"{number} {why}", "yours") for path, number in rows.items()]
 
 
-def _remove(target: Target, findings: list[Finding]) -> list[Finding]:
+def _remove(target: Target, findings: list[ForgetResult]) -> list[ForgetResult]:
     if target.rewrite_sources:
         for path in _files(target):
             remove_source_rows(path, target.key, target.user)
     return findings
 
 
-def _find_packaged(target: Target) -> list[Finding]:
+def _find_packaged(target: Target) -> list[ForgetResult]:
     """Rows of a packaged data set that is unpacked already; nothing is downloaded or unpacked to look for them."""
     source = SOURCES[target.scenario.source.kind]
     folder = None if source.folder is None else unpacked_data(source.folder)
@@ -47,7 +47,7 @@ def _find_packaged(target: Target) -> list[Finding]:
     tables = source.read(target.scenario, None)
     count = sum(count_in_table(table, target.key, target.user) for table in (tables.users, tables.interactions))
     what = "kept: a copy of a published data set, which no run reads the user from; delete the folder to remove it"
-    return [Finding(PACKAGED_DATA, str(folder), f"{counted(count, 'row')} {what}", "yours")] if count else []
+    return [ForgetResult(PACKAGED_DATA, str(folder), f"{counted(count, 'row')} {what}", "yours")] if count else []
 
 
 HANDLER = Handler(_find, _remove)

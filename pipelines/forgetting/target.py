@@ -30,7 +30,7 @@ class Target:
     registry: ModelRegistry
     registry_setting: str
     rewrite_sources: bool
-    say: Callable[[str], None]
+    log: Callable[[str], None]
 
     @property
     def key(self) -> str:
@@ -39,7 +39,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Finding:
+class ForgetResult:
     """Where a user was found, what is or was done there, and whether this command does it."""
 
     place: str
@@ -55,8 +55,8 @@ class Handler:
     `remove` gets what `find` returned, and returns what was done. Each can be interrupted and run again.
     """
 
-    find: Callable[[Target], list[Finding]]
-    remove: Callable[[Target, list[Finding]], list[Finding]]
+    find: Callable[[Target], list[ForgetResult]]
+    remove: Callable[[Target, list[ForgetResult]], list[ForgetResult]]
 
 
 def counted(count: int, noun: str) -> str:
@@ -64,6 +64,6 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def nothing_to_remove(_: Target, findings: list[Finding]) -> list[Finding]:
+def nothing_to_remove(_: Target, findings: list[ForgetResult]) -> list[ForgetResult]:
     """For places that are only reported."""
     return findings

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipelines.forgetting.files import ingested_tables
-from pipelines.forgetting.target import Finding, Handler, Target, counted
+from pipelines.forgetting.target import ForgetResult, Handler, Target, counted
 from pipelines.forgetting.versions import profiles
 from polytask.data.tables import table_file
 from polytask.personal.places import TEXT_VECTORS
@@ -48,7 +48,7 @@ def _folders(cache: Path) -> list[Path]:
     return sorted(path for path in cache.glob("*") if path.is_dir())
 
 
-def _find(target: Target) -> list[Finding]:
+def _find(target: Target) -> list[ForgetResult]:
     from polytask.text.vector_store import VectorShards
 
     keys = _keys(target)
@@ -56,10 +56,10 @@ def _find(target: Target) -> list[Finding]:
         return []
     counts = {folder: VectorShards(folder, 1).holds(keys) for folder in _folders(cache_folder() / "text-vectors")}
     found = {path: counted(count, "vector") for path, count in counts.items() if count}
-    return [Finding(TEXT_VECTORS, str(path), f"{number} deleted") for path, number in found.items()]
+    return [ForgetResult(TEXT_VECTORS, str(path), f"{number} deleted") for path, number in found.items()]
 
 
-def _remove(target: Target, findings: list[Finding]) -> list[Finding]:
+def _remove(target: Target, findings: list[ForgetResult]) -> list[ForgetResult]:
     from polytask.text.vector_store import VectorShards
 
     keys = _keys(target)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipelines.commands.update_base import write_repository
-from pipelines.forgetting.target import Finding, Handler, Target
+from pipelines.forgetting.target import ForgetResult, Handler, Target
 from polytask.contract.contract import load_contract
 from polytask.errors import PolytaskError
 from polytask.personal.places import PUBLISHED
@@ -39,7 +39,7 @@ def _holds(target: Target, bundle: Path) -> bool:
     return catalogue is not None and count_rows(bundle / catalogue.path, target.key, target.user) > 0
 
 
-def _find(target: Target) -> list[Finding]:
+def _find(target: Target) -> list[ForgetResult]:
     found, elsewhere = holding(target), [v for v in target.registry.versions() if not Path(v.bundle).is_dir()]
     again = _to_rewrite(target, found)
     lines = []
@@ -50,9 +50,9 @@ def _find(target: Target) -> list[Finding]:
             action = CANNOT_REWRITE
         else:
             action = "exported again without the user, then deleted"
-        lines.append(Finding(PUBLISHED, f"version {version.version}", action))
+        lines.append(ForgetResult(PUBLISHED, f"version {version.version}", action))
     action = "not looked at: its files are not on this machine"
-    return lines + [Finding(PUBLISHED, v.bundle or f"version {v.version}", action, "yours") for v in elsewhere]
+    return lines + [ForgetResult(PUBLISHED, v.bundle or f"version {v.version}", action, "yours") for v in elsewhere]
 
 
 def _to_rewrite(target: Target, found: list[ModelVersion]) -> set[int]:
@@ -86,7 +86,7 @@ def _checkpoint(version: ModelVersion) -> Path | None:
     return None if version.checkpoint is None else Path(version.checkpoint)
 
 
-def _remove(target: Target, findings: list[Finding]) -> list[Finding]:
+def _remove(target: Target, findings: list[ForgetResult]) -> list[ForgetResult]:
     done = [finding for finding in findings if finding.fate == "yours"]
     found = holding(target)
     again = _to_rewrite(target, found)
@@ -98,10 +98,10 @@ def _remove(target: Target, findings: list[Finding]) -> list[Finding]:
         if version.version not in again or checkpoint is None:
             target.registry.remove(version.version)
             why = CANNOT_REWRITE if version.version in again else "deleted"
-            done.append(Finding(PUBLISHED, where, why))
+            done.append(ForgetResult(PUBLISHED, where, why))
             continue
         number = _rewritten(target, version, checkpoint)
-        done.append(Finding(PUBLISHED, where, f"deleted; version {number} took its place"))
+        done.append(ForgetResult(PUBLISHED, where, f"deleted; version {number} took its place"))
     return done
 
 
@@ -114,7 +114,7 @@ def _rewritten(target: Target, version: ModelVersion, checkpoint: Path) -> int:
 
     bundle = Path(version.bundle)
     with temporary_folder(bundle.parent / "forget") as made:
-        contract = forget_job(Version(checkpoint, bundle), target.user, made, target.say, write_repository)
+        contract = forget_job(Version(checkpoint, bundle), target.user, made, target.log, write_repository)
         lineage = {**version.lineage, "parent_model": str(version.version)}
         publish(made / BUNDLE, bundle.parent, made / MODEL, lineage, registry=target.registry_setting, live=False)
     target.registry.replace(version.version, contract.model_version)

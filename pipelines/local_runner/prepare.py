@@ -12,7 +12,7 @@ from pipelines.steps.data_steps import data_steps
 from polytask.scenario import load_scenario
 
 
-class Prepared(NamedTuple):
+class PreparedData(NamedTuple):
     """The ingest folder (see `polytask.data.tables`) and the training set's Parquet file."""
 
     tables: Path
@@ -33,7 +33,7 @@ def prepare(scenario: str, feature_store: str, code_version: str) -> Outputs:
     return Outputs(tables.outputs["tables"], rows.outputs["training_set"])
 
 
-def prepared(scenario_file: Path, workspace: Path, console: Console) -> Prepared:
+def prepared(scenario_file: Path, workspace: Path, console: Console) -> PreparedData:
     """Run what is not yet done of the three steps below `<workspace>/<scenario>`, as the demo does.
 
     Raises PipelineError when a step fails.
@@ -51,4 +51,4 @@ def prepared(scenario_file: Path, workspace: Path, console: Console) -> Prepared
         places.pipeline,
         console,
     )
-    return Prepared(run.outputs["tables"], run.outputs["training_set"])
+    return PreparedData(run.outputs["tables"], run.outputs["training_set"])

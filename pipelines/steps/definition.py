@@ -34,7 +34,7 @@ NAME = "{scenario}"
 
 
 @dataclass(frozen=True)
-class Cluster:
+class ClusterSettings:
     """What a pipeline is compiled for: the scenario that is its default, and what the steps request from the cluster.
 
     `scenario` is a name in the image or the path of a file; `name` is what that scenario calls itself.
@@ -45,7 +45,7 @@ class Cluster:
     resources: Resources
 
 
-_CLUSTER: ContextVar[Cluster | None] = ContextVar("cluster", default=None)
+_CLUSTER: ContextVar[ClusterSettings | None] = ContextVar("cluster", default=None)
 
 
 class Definition:
@@ -66,7 +66,7 @@ class Definition:
         """Its parameters by name."""
         return dict(inspect.signature(self._function).parameters)
 
-    def compiled_for(self, cluster: Cluster) -> GraphComponent:
+    def compiled_for(self, cluster: ClusterSettings) -> GraphComponent:
         """The pipeline with the cluster's settings on every step, and the report of its outcome at the end."""
 
         def steps(*positional: Any, **named: Any) -> None:
@@ -147,7 +147,7 @@ def on_a_cluster() -> bool:
 
 
 @contextmanager
-def _settings(cluster: Cluster) -> Iterator[None]:
+def _settings(cluster: ClusterSettings) -> Iterator[None]:
     token = _CLUSTER.set(cluster)
     try:
         yield

@@ -37,6 +37,6 @@ def publish_steps(
     step(deployed, "Deploy", "light", cached=False)
     if after is not None:
         deployed.after(after)
-    asked = smoke(published=deployed.output, storage_uri=storage_uri, namespace=namespace, strategy=strategy)
-    step(asked, "Smoke test", "light", again=True, cached=False)
+    requested = smoke(published=deployed.output, storage_uri=storage_uri, namespace=namespace, strategy=strategy)
+    step(requested, "Smoke test", "light", again=True, cached=False)
     return deployed

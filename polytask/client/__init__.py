@@ -1,6 +1,6 @@
 """Typed clients of the recommender: one call per user or batch of users, one list of entries per task."""
 
-from polytask.client.answers import Answer, Entry, Label, Ranked, SlateEntry, Value
+from polytask.client.answers import Entry, Ranked, Recommendations, ScoredLabel, SlateEntry, Value
 from polytask.client.calls import ServiceUnavailable
 from polytask.client.connection import Tls
 from polytask.client.explain import Explanation, TaskExplanation, explain
@@ -8,14 +8,14 @@ from polytask.client.grpc_clients import AsyncRecommenderClient, RecommenderClie
 from polytask.client.questions import Question
 
 __all__ = [
-    "Answer",
     "AsyncRecommenderClient",
     "Entry",
     "Explanation",
-    "Label",
     "Question",
     "Ranked",
+    "Recommendations",
     "RecommenderClient",
+    "ScoredLabel",
     "ServiceUnavailable",
     "SlateEntry",
     "TaskExplanation",

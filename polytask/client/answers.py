@@ -15,7 +15,7 @@ class Ranked:
 
 
 @dataclass(frozen=True)
-class Label:
+class ScoredLabel:
     """A class with its score. A binary task has one, named after the task."""
 
     label: str
@@ -29,7 +29,7 @@ class Value:
     value: float
 
 
-Entry = Ranked | Label | Value
+Entry = Ranked | ScoredLabel | Value
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class SlateEntry:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Recommendations:
     """The recommendations for one user: task name -> entries, best first.
 
     If the request has a slate, `slate` merges the tasks, best first, and `priority` is the weight of each task.

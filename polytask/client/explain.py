@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Unpack
 
-from polytask.client.answers import Entry, Label, Ranked, Value
+from polytask.client.answers import Entry, Ranked, ScoredLabel, Value
 from polytask.client.calls import Countdown, ServiceUnavailable, retry_rules, seconds_of
 from polytask.client.connection import Connection, Tls, Token
 from polytask.client.questions import Details, Question
@@ -189,7 +189,7 @@ def _explanation(user: int | str, content: Mapping[str, Any]) -> Explanation:
 def _entry(answer: Mapping[str, Any]) -> Entry:
     if "value" in answer:
         return Value(**answer)
-    return Label(**answer) if "label" in answer else Ranked(**answer)
+    return ScoredLabel(**answer) if "label" in answer else Ranked(**answer)
 
 
 def _message(response: "httpx.Response") -> str:

@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from polytask.client.answers import Answer
+from polytask.client.answers import Recommendations
 from polytask.client.calls import Countdown, retry_policy, translate
 from polytask.client.connection import CHANNEL_OPTIONS, Connection, Tls, Token
-from polytask.client.messages import answers_of, inputs_of
-from polytask.client.questions import Asked, Options, Question, one_question
+from polytask.client.messages import inputs_of, responses_of
+from polytask.client.questions import Options, Question, RequestFields, one_question
 from polytask.client.retry_budget import RetryBudget
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class RecommenderClient(_Client):
             self._opened.close()
             self._opened = None
 
-    def recommend(self, user: int | str, **asked: Unpack[Asked]) -> Answer:
+    def recommend(self, user: int | str, **requested: Unpack[RequestFields]) -> Recommendations:
         """Request recommendations for one user.
 
         Args:
@@ -123,10 +123,10 @@ class RecommenderClient(_Client):
         Examples:
             >>> answer = client.recommend(42, query="a light-hearted comedy", k=3, slate=4)
         """
-        question, options = one_question(user, asked)
+        question, options = one_question(user, requested)
         return self.recommend_many([question], **options)[0]
 
-    def recommend_many(self, questions: Sequence[Question], **options: Unpack[Options]) -> list[Answer]:
+    def recommend_many(self, questions: Sequence[Question], **options: Unpack[Options]) -> list[Recommendations]:
         """Request recommendations for a batch of users with one call.
 
         Args:
@@ -147,7 +147,7 @@ class RecommenderClient(_Client):
         if not questions:
             return []
         inputs = inputs_of(questions, **options)
-        return answers_of(questions, self._call(lambda seconds: self._infer(inputs, seconds)))
+        return responses_of(questions, self._call(lambda seconds: self._infer(inputs, seconds)))
 
     def input_types(self) -> dict[str, str]:
         """Request the inputs that the recommender accepts.
@@ -216,7 +216,7 @@ class AsyncRecommenderClient(_Client):
             opened, self._opened = self._opened, None
             await opened.close()
 
-    async def recommend(self, user: int | str, **asked: Unpack[Asked]) -> Answer:
+    async def recommend(self, user: int | str, **requested: Unpack[RequestFields]) -> Recommendations:
         """Request recommendations for one user.
 
         Args:
@@ -235,10 +235,10 @@ class AsyncRecommenderClient(_Client):
         Examples:
             >>> answer = await client.recommend(42, query="a light-hearted comedy", k=3, slate=4)
         """
-        question, options = one_question(user, asked)
+        question, options = one_question(user, requested)
         return (await self.recommend_many([question], **options))[0]
 
-    async def recommend_many(self, questions: Sequence[Question], **options: Unpack[Options]) -> list[Answer]:
+    async def recommend_many(self, questions: Sequence[Question], **options: Unpack[Options]) -> list[Recommendations]:
         """Request recommendations for a batch of users with one call.
 
         Args:
@@ -259,7 +259,7 @@ class AsyncRecommenderClient(_Client):
         if not questions:
             return []
         inputs = inputs_of(questions, **options)
-        return answers_of(questions, await self._call(lambda seconds: self._infer(inputs, seconds)))
+        return responses_of(questions, await self._call(lambda seconds: self._infer(inputs, seconds)))
 
     async def input_types(self) -> dict[str, str]:
         """Request the inputs that the recommender accepts.

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from polytask.client.answers import Answer, Entry, Label, Ranked, SlateEntry, Value
+from polytask.client.answers import Entry, Ranked, Recommendations, ScoredLabel, SlateEntry, Value
 from polytask.client.questions import Question
 from polytask.contract.names import (
     CONTEXT,
@@ -86,7 +86,7 @@ def inputs_of(
     return inputs
 
 
-def answers_of(questions: Sequence[Question], result: "triton.InferResult") -> list[Answer]:
+def responses_of(questions: Sequence[Question], result: "triton.InferResult") -> list[Recommendations]:
     """Decode the response of one call.
 
     Args:
@@ -107,7 +107,7 @@ def answers_of(questions: Sequence[Question], result: "triton.InferResult") -> l
         if name.endswith(MILLISECONDS)
     }
     return [
-        Answer(
+        Recommendations(
             user=question.user,
             tasks={task: entries_of(task, tensors, row) for task in names},
             **{name: bool(tensors[name][row, 0]) for name in FLAGS},
@@ -146,7 +146,7 @@ def entries_of(task: str, tensors: Mapping[str, "NDArray[Any]"], row: int) -> tu
             if score > MASKED_SCORE / 2
         )
     labels = tensors[f"{task}_labels"][row] if f"{task}_labels" in tensors else [task.encode()]
-    return tuple(Label(label.decode(), score) for label, score in zip(labels, scores, strict=True))
+    return tuple(ScoredLabel(label.decode(), score) for label, score in zip(labels, scores, strict=True))
 
 
 def _texts(name: str, values: Sequence[str]) -> "triton.InferInput":

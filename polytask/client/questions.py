@@ -48,16 +48,16 @@ class Details(TypedDict, total=False):
     context: Mapping[str, str]
 
 
-class Asked(Details, Options, total=False):
+class RequestFields(Details, Options, total=False):
     """The arguments of a request for one user: details and options."""
 
 
-def one_question(user: int | str, asked: Asked) -> tuple[Question, Options]:
+def one_question(user: int | str, requested: RequestFields) -> tuple[Question, Options]:
     """Split the keyword arguments of a call about one user.
 
     Args:
         user: Key of the user.
-        asked: Fields of a `Question` and of `Options`.
+        requested: Fields of a `Question` and of `Options`.
 
     Returns:
         The question, and the options of its call.
@@ -65,6 +65,6 @@ def one_question(user: int | str, asked: Asked) -> tuple[Question, Options]:
     Raises:
         TypeError: A name is neither a field nor an option.
     """
-    given = dict(asked)
+    given = dict(requested)
     options = cast(Options, {name: given.pop(name) for name in Options.__annotations__ if name in given})
     return Question(user, **cast(Details, given)), options

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from polytask.contract.tensors import TensorSpec, answer_outputs
+from polytask.contract.tensors import TensorSpec, response_outputs
 from polytask.errors import ContractError
 from polytask.scenario.schema import Scenario
 from polytask.storage.atomic import sha256_file, write_text
@@ -100,7 +100,7 @@ class Contract(BaseModel):
     @property
     def answers(self) -> list[TensorSpec]:
         """The outputs of the tasks: those of a request that names no outputs."""
-        names = {spec.name for spec in answer_outputs(self.scenario)}
+        names = {spec.name for spec in response_outputs(self.scenario)}
         return [spec for spec in self.outputs if spec.name in names]
 
     @property

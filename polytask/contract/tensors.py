@@ -34,10 +34,10 @@ __all__ = [
     "TEXT_VECTOR",
     "USER",
     "TensorSpec",
-    "answer_outputs",
     "encoded_text",
     "multitask_inputs",
     "multitask_outputs",
+    "response_outputs",
     "task_outputs",
     "text_inputs",
     "text_outputs",
@@ -103,7 +103,7 @@ def task_outputs(task: Task) -> list[TensorSpec]:
     return cast(OutputKind, kind_of(task)).outputs(task)
 
 
-def answer_outputs(scenario: Scenario) -> list[TensorSpec]:
+def response_outputs(scenario: Scenario) -> list[TensorSpec]:
     """The output tensors of all tasks, in the scenario's order."""
     return [spec for task in scenario.tasks for spec in task_outputs(task)]
 
@@ -118,4 +118,4 @@ def encoded_text(dim: int) -> TensorSpec:
 
 def multitask_outputs(scenario: Scenario, dim: int) -> list[TensorSpec]:
     """What the multi-task model returns: the tensors of all tasks, then the text vectors (B, `dim`)."""
-    return [*answer_outputs(scenario), encoded_text(dim)]
+    return [*response_outputs(scenario), encoded_text(dim)]

@@ -9,7 +9,7 @@ from polytask.data.evaluation_requests import split_requests
 from polytask.data.splits import Split
 from polytask.evaluation.calibration import calibration
 from polytask.evaluation.examples import examples
-from polytask.evaluation.query_check import Asked, query_report
+from polytask.evaluation.query_check import QueryRequests, query_report
 from polytask.evaluation.study import MODEL, Method, baseline_methods, model_method, study
 from polytask.evaluation.summary import summary_of
 from polytask.evaluation.tuning import Tuned
@@ -47,7 +47,9 @@ def candidate_results(
     return {
         **summary_of(scenario, [seed], studies, tuned, {}, resamples),
         "cold": {},
-        "queries": query_report([Asked(model, dataset, lambda texts: language_model.vectors(texts)[0], new_rows)]),
+        "queries": query_report(
+            [QueryRequests(model, dataset, lambda texts: language_model.vectors(texts)[0], new_rows)]
+        ),
         "calibration": calibration(requests["test"], {name: found[0] for name, found in methods.items()}),
         "examples": examples(model, dataset, new_rows),
         "training": {str(seed): epochs},

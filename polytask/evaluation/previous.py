@@ -50,8 +50,8 @@ def previous_method(
     sizes = {name: len(vectors) - 1 for name, vectors in model.catalogues().vectors.items()}
 
     def answer(requests: Requests) -> Mapping[str, Scores]:
-        asked = requests.dataset.catalogues
-        theirs = {name: _rows(catalogue, name, sizes, catalogues) for name, catalogue in asked.items()}
+        requested = requests.dataset.catalogues
+        theirs = {name: _rows(catalogue, name, sizes, catalogues) for name, catalogue in requested.items()}
         history, seen = requests.history, requests.seen
         if ITEMS in theirs:
             history, seen = theirs[ITEMS][history], theirs[ITEMS][seen]

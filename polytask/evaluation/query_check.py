@@ -28,7 +28,7 @@ WANTED = 0.8
 
 
 @dataclass(frozen=True)
-class Asked:
+class QueryRequests:
     """The model under test, the data set whose text vectors it reads, and the encoder of further texts.
 
     `new_rows` (n,) are item rows that were added after training, see `served_scores`.
@@ -40,26 +40,26 @@ class Asked:
     new_rows: IntArray = field(default_factory=lambda: NO_ROWS)
 
 
-def query_report(asked: Sequence[Asked]) -> list[dict[str, Any]]:
+def query_report(requested: Sequence[QueryRequests]) -> list[dict[str, Any]]:
     """One entry per query of `evaluation.queries`: shares of the top 10 that fit, over 30 users of the test split.
 
     `share` is the mean over users and models, `seeds` that of each model, `without_query` the share when the same users
     do not type anything, `catalogue` the share of all items that fit. `overlap` is the mean Jaccard overlap between the
     lists of two users: 1 where everybody gets the same list.
     """
-    dataset = asked[0].dataset
+    dataset = requested[0].dataset
     task = next((task for task in dataset.scenario.tasks if kind_of(task).follows_items), None)
     checks = dataset.scenario.evaluation.queries
     if task is None or not checks:
         return []
     requests = _some(split_requests(dataset, "test"))
     numbers = dataset.texts[requests.events]
-    without = [_lists(one, task, requests, one.dataset.text_vectors[numbers]) for one in asked]
+    without = [_lists(one, task, requests, one.dataset.text_vectors[numbers]) for one in requested]
     report: list[dict[str, Any]] = []
     for check in checks:
         fits = fitting_items(dataset, check)
         texts = query_texts(dataset, requests, check.query)
-        lists = [_lists(one, task, requests, one.encode(texts)) for one in asked]
+        lists = [_lists(one, task, requests, one.encode(texts)) for one in requested]
         shares = [float(fits[rows].mean()) for rows in lists]
         report.append(
             {
@@ -103,9 +103,9 @@ def _some(requests: Requests) -> Requests:
     return requests.at(chosen)
 
 
-def _lists(asked: Asked, task: Task, requests: Requests, texts: NDArray[np.float32]) -> IntArray:
-    scores = scores_with(asked.model, requests.history, texts)
-    listed = served_scores(scores, [task], requests.seen, asked.new_rows)[task.name]
+def _lists(requested: QueryRequests, task: Task, requests: Requests, texts: NDArray[np.float32]) -> IntArray:
+    scores = scores_with(requested.model, requests.history, texts)
+    listed = served_scores(scores, [task], requests.seen, requested.new_rows)[task.name]
     return listed_rows(requests, task, listed, LIST_LENGTH)
 
 

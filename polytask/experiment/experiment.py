@@ -16,7 +16,7 @@ from polytask.data.splits import Split
 from polytask.evaluation.calibration import calibration
 from polytask.evaluation.examples import examples
 from polytask.evaluation.previous import previous_method
-from polytask.evaluation.query_check import Asked, query_report
+from polytask.evaluation.query_check import QueryRequests, query_report
 from polytask.evaluation.study import (
     MODEL,
     PREVIOUS,
@@ -32,7 +32,7 @@ from polytask.evaluation.tuning import Tuned, tuned_baselines
 from polytask.experiment.held_out_items import cold_report
 from polytask.experiment.trainings import Trained, Trainings, data_sha256
 from polytask.experiment.variants import Variant, variants_of, with_seed
-from polytask.jobs.inputs import Say, item_vectors, load_dataset
+from polytask.jobs.inputs import Log, item_vectors, load_dataset
 from polytask.jobs.train import train_model
 from polytask.metrics.bootstrap import RESAMPLES
 from polytask.model.multitask import MultiTaskModel
@@ -60,15 +60,15 @@ class Experiment:
     ablation_seeds: Sequence[int] = ()
     previous: Path | None = None
     resamples: int = RESAMPLES
-    say: Say = print
-    done: Say = print
+    log: Log = print
+    done: Log = print
     seconds: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> dict[str, Any]:
         """Train what is not trained yet, measure everything, and return the content of metrics.json."""
         with self._timed("load"):
             language_model = LanguageModel(self.scenario)
-            dataset = load_dataset(self.scenario, self.tables, self.training_set, language_model, self.say)
+            dataset = load_dataset(self.scenario, self.tables, self.training_set, language_model, self.log)
         trainings = Trainings(self.output, [data_sha256(self.tables, self.training_set)])
         models = {seed: self._seed(trainings, seed, dataset, language_model) for seed in self.seeds}
         variants = self._variants(trainings, dataset, language_model)
@@ -84,7 +84,7 @@ class Experiment:
         with self._timed("cold"):
             cold = self._cold(trainings, first.dataset, language_model)
         with self._timed("queries"):
-            queries = query_report([Asked(s.trained.model, s.dataset, s.encode) for s in models.values()])
+            queries = query_report([QueryRequests(s.trained.model, s.dataset, s.encode) for s in models.values()])
         return {
             **summary_of(self.scenario, self.seeds, studies, tuned, _meanings(variants), self.resamples),
             "cold": cold,
@@ -117,7 +117,7 @@ class Experiment:
         if self.scenario.encoder.training != "frozen":
             self.done("no variants: they are trained on given text vectors, and here the language model is trained")
             return {}
-        items = item_vectors(dataset, language_model, self.say)
+        items = item_vectors(dataset, language_model, self.log)
         return {
             seed: [
                 (variant, self._variant(trainings, f"{variant.name}-{seed}", variant, language_model.sha256))
@@ -132,9 +132,9 @@ class Experiment:
         scenario = variant.dataset.scenario
 
         def run(target: Path) -> None:
-            say, epochs = self._prefixed(name), scenario.training.epochs
+            log, epochs = self._prefixed(name), scenario.training.epochs
             model, history = train(
-                variant.dataset, variant.item_vectors, lambda epoch: say(f"epoch {epoch.number}/{epochs}")
+                variant.dataset, variant.item_vectors, lambda epoch: log(f"epoch {epoch.number}/{epochs}")
             )
             save_checkpoint(model, history, encoder, target)
 
@@ -153,7 +153,7 @@ class Experiment:
             variant = Variant("held-out-items", "held-out-items", "a tenth of the items held out", held, items)
             return self._variant(trainings, f"{variant.name}-{self.seeds[0]}", variant, language_model.sha256).model
 
-        items = item_vectors(dataset, language_model, self.say)
+        items = item_vectors(dataset, language_model, self.log)
         return cold_report(with_scenario(dataset, scenario), _encode(language_model), trained, self.seeds[0])
 
     def _methods(
@@ -182,13 +182,13 @@ class Experiment:
         self.done(f"{trained.name}: {how} {trained.seconds} s")
         return trained
 
-    def _prefixed(self, name: str) -> Say:
-        return lambda line: self.say(f"{name}: {line}")
+    def _prefixed(self, name: str) -> Log:
+        return lambda line: self.log(f"{name}: {line}")
 
     @contextmanager
     def _timed(self, what: str) -> Iterator[None]:
         started = time.monotonic()
-        self.say(what)
+        self.log(what)
         yield
         self.seconds[what] = round(time.monotonic() - started, 1)
 

@@ -21,7 +21,7 @@ from polytask.storage.atomic import atomic_folder, sha256_file
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceReader:
     """Where tables come from: `read` (scenario, cache) -> raw tables in file order, and notes for the report.
 
     A packaged data set is unpacked into `folder` of the cache.
@@ -32,10 +32,10 @@ class Source:
     folder: str | None = None
 
 
-SOURCES: dict[str, Source] = {
-    "movielens": Source(movielens.read_movielens, folder=movielens.FOLDER),
-    "reviews": Source(reviews.read_reviews, reviews.NOTES, reviews.FOLDER),
-    "tables": Source(read_user_tables),
+SOURCES: dict[str, SourceReader] = {
+    "movielens": SourceReader(movielens.read_movielens, folder=movielens.FOLDER),
+    "reviews": SourceReader(reviews.read_reviews, reviews.NOTES, reviews.FOLDER),
+    "tables": SourceReader(read_user_tables),
 }
 
 

@@ -26,7 +26,7 @@ class BadRowsError(DataError):
         self.rejected = rejected
 
 
-class Checked(NamedTuple):
+class CheckedRows(NamedTuple):
     """The good rows of a table, its bad rows by reason, and the bad rows themselves, see `RowChecker.rejected`."""
 
     good: pd.DataFrame
@@ -87,7 +87,7 @@ class RowChecker:
                 # A check of whole rows reports every column of the row.
                 self.mark(f"{column}: {reason}" if context == "Column" else reason, found["index"].unique())
 
-    def good(self, columns: Mapping[str, Column], max_bad_share: float) -> Checked:
+    def good(self, columns: Mapping[str, Column], max_bad_share: float) -> CheckedRows:
         """The good rows, source positions as index, and the bad rows by reason.
 
         Raises BadRowsError when the bad rows are more than `max_bad_share` of the table, or all of it.
@@ -107,7 +107,7 @@ class RowChecker:
         table = self.table[~bad].copy()
         for column, spec in columns.items():
             table[column] = tighten(table[column], spec)
-        return Checked(table, reasons, self.rejected())
+        return CheckedRows(table, reasons, self.rejected())
 
     def rejected(self) -> pd.DataFrame:
         """The bad rows as the source has them, personal columns too: `row`, `reason`, and all columns of the table."""
@@ -129,7 +129,7 @@ class RowChecker:
         return [(row, {**record.to_dict(), **hidden}) for row, record in rows.iterrows()]
 
 
-def check_entities(scenario: Scenario, name: str, entity: Table, raw: pd.DataFrame) -> Checked:
+def check_entities(scenario: Scenario, name: str, entity: Table, raw: pd.DataFrame) -> CheckedRows:
     """The good rows of `users` or `items`, in file order: types, missing values, bounds, empty text, doubled keys."""
     import pandera.pandas as pa
 
@@ -147,7 +147,7 @@ def check_entities(scenario: Scenario, name: str, entity: Table, raw: pd.DataFra
 
 def check_interactions(
     scenario: Scenario, raw: pd.DataFrame, keys: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
-) -> Checked:
+) -> CheckedRows:
     """The good rows of `interactions`, in file order: as above, and references, possible times, doubled rows.
 
     `keys`: key column -> (raw table, good table) of the entity; a reference to a row that was dropped there has a

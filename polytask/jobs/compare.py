@@ -19,7 +19,7 @@ from polytask.evaluation.previous import previous_method
 from polytask.evaluation.served import without_rows
 from polytask.evaluation.study import MODEL, PREVIOUS, Method, Study, model_method, study
 from polytask.jobs.evaluate import evaluate_model
-from polytask.jobs.inputs import Say, candidate_dataset
+from polytask.jobs.inputs import Log, candidate_dataset
 from polytask.model.cold_start import load_cold_start
 from polytask.registry.trained import Version, scenario_of
 from polytask.registry.version import ModelVersion
@@ -44,7 +44,7 @@ def compare_with_live(
     evaluation: Path,
     live: ModelVersion | None,
     target: Path,
-    say: Say = print,
+    log: Log = print,
     live_note: str = "",
     bundle: Path | None = None,
 ) -> Verdict:
@@ -62,7 +62,7 @@ def compare_with_live(
         evaluation: JSON file that `evaluate_model` wrote for the candidate.
         live: The live version; None before the first.
         target: JSON file that is written with the verdict.
-        say: Called with each line of progress.
+        log: Called with each line of progress.
         live_note: Text for the verdict on how the live version was found.
         bundle: Bundle of a candidate that updates a version; see `candidate_dataset`.
 
@@ -75,7 +75,7 @@ def compare_with_live(
     content = json.loads(evaluation.read_text(encoding="utf-8"))
     if bundle is not None:
         scenario = scenario_of(Version(checkpoint, bundle), scenario)
-    differences, note = _differences(scenario, tables, training_set, checkpoint, bundle, live, say)
+    differences, note = _differences(scenario, tables, training_set, checkpoint, bundle, live, log)
     number = None if live is None else live.version
     notes = "; ".join(text for text in (live_note, note) if text)
     verdict = judge(scenario, content["test"], content["validation"], differences, number, notes)
@@ -83,15 +83,15 @@ def compare_with_live(
     return verdict
 
 
-def judge_grown(
-    scenario: Scenario, tables: Path, training_set: Path, made: Version, live: ModelVersion, folder: Path, say: Say
+def judge_update(
+    scenario: Scenario, tables: Path, training_set: Path, made: Version, live: ModelVersion, folder: Path, log: Log
 ) -> Verdict:
     """Evaluate an updated version and compare it with the live model; both results are written to `folder` as JSON."""
     evaluation = folder / "evaluation.json"
-    evaluate_model(scenario, tables, training_set, made.checkpoint, evaluation, bundle=made.bundle, say=say)
+    evaluate_model(scenario, tables, training_set, made.checkpoint, evaluation, bundle=made.bundle, log=log)
     verdict = folder / "verdict.json"
     return compare_with_live(
-        scenario, tables, training_set, made.checkpoint, evaluation, live, verdict, say, bundle=made.bundle
+        scenario, tables, training_set, made.checkpoint, evaluation, live, verdict, log, bundle=made.bundle
     )
 
 
@@ -102,7 +102,7 @@ def _differences(
     checkpoint: Path,
     bundle: Path | None,
     live: ModelVersion | None,
-    say: Say,
+    log: Log,
 ) -> tuple[dict[str, Difference], str]:
     """Candidate minus live model per task, and why there is no comparison where there is none."""
     if live is None:
@@ -115,7 +115,7 @@ def _differences(
     kept = Path(live.checkpoint)
     if checkpoint_sha256(kept) == checkpoint_sha256(checkpoint):
         return {}, f"the candidate has the weights of live model {live.version}"
-    dataset, language_model = candidate_dataset(scenario, tables, training_set, checkpoint, bundle, say)
+    dataset, language_model = candidate_dataset(scenario, tables, training_set, checkpoint, bundle, log)
     catalogues = Version(kept, Path(live.bundle)).catalogues()
     try:
         previous = previous_method(kept, dataset, language_model, catalogues)

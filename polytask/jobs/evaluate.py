@@ -10,7 +10,7 @@ from polytask.evaluation.candidate import candidate_results
 from polytask.evaluation.evaluate import evaluate_splits
 from polytask.evaluation.report import render_report
 from polytask.evaluation.tuning import tuned_baselines
-from polytask.jobs.inputs import Say, candidate_dataset
+from polytask.jobs.inputs import Log, candidate_dataset
 from polytask.model.cold_start import load_cold_start
 from polytask.scenario.schema import Scenario
 from polytask.storage.atomic import write_text
@@ -27,7 +27,7 @@ def evaluate_model(
     target: Path,
     report: Path | None = None,
     bundle: Path | None = None,
-    say: Say = print,
+    log: Log = print,
 ) -> Any:
     """Evaluate a checkpoint, as it is served, on the validation and the test split.
 
@@ -39,12 +39,12 @@ def evaluate_model(
         target: JSON file that is written with the returned content.
         report: HTML file that is written with the metrics, intervals, slices and examples; None writes none.
         bundle: Bundle of a candidate that updates a version; see `candidate_dataset`.
-        say: Called with each line of progress.
+        log: Called with each line of progress.
 
     Returns:
         Split name -> metrics of the model and of the baselines.
     """
-    dataset, language_model = candidate_dataset(scenario, tables, training_set, checkpoint, bundle, say)
+    dataset, language_model = candidate_dataset(scenario, tables, training_set, checkpoint, bundle, log)
     model = load_checkpoint(checkpoint, language_model.sha256)
     _, new_rows = load_cold_start(checkpoint)
     tuned = tuned_baselines(dataset, split_requests(dataset, "validation"))

@@ -20,7 +20,7 @@ from polytask.storage.object_storage import bring, fetch, file_system, read, wri
 JOB_FILE, RESULT_FILE = "job.json", "result.json"
 TABLES, TRAINING_SET, MODEL, STATE = "tables", "training_set", "model", "state"
 
-CameTo = dict[str, str | float]
+TrainResult = dict[str, str | float]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Exchange:
 
     def __init__(self, address: str) -> None:
         self.address = address.rstrip("/") if "://" in address else str(Path(address).resolve())
-        with self._told():
+        with self._reported():
             self._files, self._root = file_system(self.address)
 
     def put_inputs(self, inputs: Inputs) -> int:
@@ -61,24 +61,24 @@ class Exchange:
 
     def put_state(self, path: Path) -> None:
         """Keep the state of an interrupted training, which its name identifies."""
-        with self._told():
+        with self._reported():
             write(self._files, f"{self._root}/{STATE}/{path.name}", path)
 
     def fetch_state(self, path: Path) -> bool:
         """Copy the state of this name to `path`; whether there was one."""
         there = f"{self._root}/{STATE}/{path.name}"
-        with self._told():
+        with self._reported():
             if not self._files.get_file_info(there).is_file:
                 return False
             fetch(self._files, there, path)
             return True
 
-    def put_model(self, model: Path, came_to: CameTo) -> None:
+    def put_model(self, model: Path, result: TrainResult) -> None:
         """Bring the checkpoint folder `model` there, and what the training came to."""
         files = _files_of(model, MODEL)
-        self._put(files, RESULT_FILE, {"files": {n: sha256_file(p) for n, p in files.items()}, "came_to": came_to})
+        self._put(files, RESULT_FILE, {"files": {n: sha256_file(p) for n, p in files.items()}, "came_to": result})
 
-    def fetch_model(self, target: Path) -> CameTo | None:
+    def fetch_model(self, target: Path) -> TrainResult | None:
         """Copy the checkpoint to a folder of this machine.
 
         Args:
@@ -95,18 +95,18 @@ class Exchange:
             return None
         with atomic_folder(target) as temporary:
             self._fetch(content["files"], f"{MODEL}/", temporary)
-        came_to: CameTo = content["came_to"]
-        return came_to
+        result: TrainResult = content["came_to"]
+        return result
 
     def _put(self, files: Mapping[str, Path], last: str, content: Mapping[str, Any]) -> int:
-        with self._told(), TemporaryDirectory() as folder:
+        with self._reported(), TemporaryDirectory() as folder:
             written = sum(bring(self._files, f"{self._root}/{name}", path) for name, path in files.items())
             manifest = Path(folder) / last
             manifest.write_text(json.dumps(content), encoding="utf-8")
             return written + bring(self._files, f"{self._root}/{last}", manifest)
 
     def _manifest(self, name: str) -> Any:
-        with self._told():
+        with self._reported():
             there = read(self._files, f"{self._root}/{name}")
         try:
             return None if there is None else json.loads(there)
@@ -122,13 +122,13 @@ class Exchange:
             target = folder / place
             if target.is_file() and sha256_file(target) == wanted:
                 continue
-            with self._told():
+            with self._reported():
                 fetch(self._files, f"{self._root}/{name}", target)
             if (found := sha256_file(target)) != wanted:
                 raise TrainingError(f"{self.address}/{name}: has SHA-256 {found}, written was {wanted}")
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _reported(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

@@ -12,7 +12,7 @@ from polytask.contract.tensors import task_outputs
 from polytask.data.catalogue import PADDING_ROW, Catalogue, catalogue_of
 from polytask.data.request import RequestFeatures
 from polytask.errors import DataError
-from polytask.jobs.inputs import Say
+from polytask.jobs.inputs import Log
 from polytask.jobs.update_results import requests_on
 from polytask.jobs.updates import BUNDLE, MODEL, Finish
 from polytask.model.cold_start import load_cold_start, save_cold_start
@@ -21,10 +21,10 @@ from polytask.model.task_modules import module_name
 from polytask.registry.trained import Version
 from polytask.scenario.names import ITEMS, USERS
 from polytask.training.checkpoint import empty_model, language_model_of, load_checkpoint, save_checkpoint
-from polytask.updates.next_version import check_same_answers, export_next
+from polytask.updates.next_version import check_same_responses, export_next
 
 
-def forget_job(previous: Version, user: Hashable, target: Path, say: Say, finish: Finish | None = None) -> Contract:
+def forget_job(previous: Version, user: Hashable, target: Path, log: Log, finish: Finish | None = None) -> Contract:
     """Write the last version without a user to the folders `model` and `bundle` in `target`.
 
     The user's row is removed from the catalogue, the priorities, the table of user vectors and the biases; the users
@@ -36,7 +36,7 @@ def forget_job(previous: Version, user: Hashable, target: Path, say: Say, finish
         previous: Checkpoint and bundle of the last version.
         user: Key of the user.
         target: Folder in which `model` and `bundle` are written.
-        say: Called with each line of progress.
+        log: Called with each line of progress.
         finish: Called with the contract and the folder before the bundle gets its name.
 
     Returns:
@@ -64,8 +64,8 @@ def forget_job(previous: Version, user: Hashable, target: Path, say: Say, finish
     requests = _requests(old, catalogues)
     exported = export_next(previous, target / MODEL, catalogues, requests, old.metrics, target / BUNDLE, finish)
     listing = {spec.name for task in old.scenario.tasks if task.catalogue == USERS for spec in task_outputs(task)}
-    same = check_same_answers(previous.bundle, target / BUNDLE, requests, listing)
-    say(f"version {old.model_version}: exported again without the user, equal in every bit: {', '.join(same)}")
+    same = check_same_responses(previous.bundle, target / BUNDLE, requests, listing)
+    log(f"version {old.model_version}: exported again without the user, equal in every bit: {', '.join(same)}")
     return exported.contract
 
 

@@ -22,14 +22,14 @@ from polytask.text.language_model import LanguageModel
 from polytask.text.templates import item_text
 from polytask.training.checkpoint import language_model_of
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 # Requests that the exported graphs are compared with torch on.
 PARITY_REQUESTS = 64
 
 
 def load_dataset(
-    scenario: Scenario, tables: Path, training_set: Path, language_model: LanguageModel, say: Say
+    scenario: Scenario, tables: Path, training_set: Path, language_model: LanguageModel, log: Log
 ) -> Dataset:
     """Read a training set and encode the texts of its requests.
 
@@ -38,29 +38,29 @@ def load_dataset(
         tables: Folder of the clean tables that ingest wrote.
         training_set: Training set, one row per event.
         language_model: The language model that encodes the texts.
-        say: Called with each line of progress.
+        log: Called with each line of progress.
 
     Returns:
         The events (n,), ordered by user and time, and the vectors (T, D) float32 of their T distinct texts.
     """
-    return dataset_over(scenario, _catalogues(scenario, tables), training_set, language_model, say)
+    return dataset_over(scenario, _catalogues(scenario, tables), training_set, language_model, log)
 
 
 def dataset_over(
-    scenario: Scenario, catalogues: dict[str, Catalogue], training_set: Path, language_model: LanguageModel, say: Say
+    scenario: Scenario, catalogues: dict[str, Catalogue], training_set: Path, language_model: LanguageModel, log: Log
 ) -> Dataset:
     """`load_dataset` over given catalogues: those of a model that is there already."""
 
     def encode(texts: list[str]) -> Any:
-        vectors, reused = language_model.vectors(texts, every(5, say, "texts encoded:"))
-        say(f"request texts: {len(texts)}, {reused} of them from the cache")
+        vectors, reused = language_model.vectors(texts, every(5, log, "texts encoded:"))
+        log(f"request texts: {len(texts)}, {reused} of them from the cache")
         return vectors
 
     return Dataset(scenario, read_training_set(scenario, training_set), catalogues, encode)
 
 
 def candidate_dataset(
-    scenario: Scenario, tables: Path, training_set: Path, checkpoint: Path, bundle: Path | None, say: Say
+    scenario: Scenario, tables: Path, training_set: Path, checkpoint: Path, bundle: Path | None, log: Log
 ) -> tuple[Dataset, LanguageModel]:
     """Load what a candidate is measured on.
 
@@ -72,18 +72,18 @@ def candidate_dataset(
         bundle: Bundle of a candidate that updates a version: catalogues and tasks are then those of the bundle. None
             for
             a candidate that was trained from scratch.
-        say: Called with each line of progress.
+        log: Called with each line of progress.
 
     Returns:
         The data set, which has the candidate's scenario, and the language model.
     """
     if bundle is None:
         language_model = language_model_of(checkpoint, scenario)
-        return load_dataset(scenario, tables, training_set, language_model, say), language_model
-    grown = Version(checkpoint, bundle)
-    own = scenario_of(grown, scenario)
+        return load_dataset(scenario, tables, training_set, language_model, log), language_model
+    updated = Version(checkpoint, bundle)
+    own = scenario_of(updated, scenario)
     language_model = language_model_of(checkpoint, own)
-    return dataset_over(own, grown.catalogues(), training_set, language_model, say), language_model
+    return dataset_over(own, updated.catalogues(), training_set, language_model, log), language_model
 
 
 def item_texts(dataset: Dataset) -> list[str]:
@@ -94,13 +94,13 @@ def item_texts(dataset: Dataset) -> list[str]:
     return [item_text(dataset.scenario.text, items.record(row)) for row in range(1, len(items) + 1)]
 
 
-def item_vectors(dataset: Dataset, language_model: LanguageModel, say: Say) -> torch.Tensor | None:
+def item_vectors(dataset: Dataset, language_model: LanguageModel, log: Log) -> torch.Tensor | None:
     """The text vectors (N, D) of the catalogue's items; None for a scenario without items."""
     texts = item_texts(dataset)
     if not texts:
         return None
-    vectors, reused = language_model.vectors(texts, every(5, say, "item texts encoded:"))
-    say(f"item texts: {len(texts)}, {reused} of them from the cache")
+    vectors, reused = language_model.vectors(texts, every(5, log, "item texts encoded:"))
+    log(f"item texts: {len(texts)}, {reused} of them from the cache")
     return torch.from_numpy(vectors)
 
 

@@ -21,7 +21,7 @@ def train_together(
     tables: Path,
     training_set: Path,
     target: Path,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     work: Path | None = None,
     hours: float = DEADLINE_HOURS,
     keep_state: bool = False,
@@ -36,7 +36,7 @@ def train_together(
         tables: Folder of the clean tables that ingest wrote.
         training_set: Training set, one row per event.
         target: Folder of the checkpoint.
-        say: Called with each line of progress.
+        log: Called with each line of progress.
         work: Folder of the training state; None for the parent of `target`.
         hours: Limit of the training, in hours.
         keep_state: Whether the training state stays after the checkpoint is written.
@@ -60,12 +60,12 @@ def train_together(
         }
         job.write_text(json.dumps(content), encoding="utf-8")
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={nproc_per_node}"]
-        _follow([*command, "-m", "polytask.jobs.launch", str(job)], say, hours)
+        _follow([*command, "-m", "polytask.jobs.launch", str(job)], log, hours)
         found: dict[str, str | float] = json.loads(result.read_text(encoding="utf-8"))
         return found
 
 
-def _follow(command: list[str], say: Callable[[str], None], hours: float) -> None:
+def _follow(command: list[str], log: Callable[[str], None], hours: float) -> None:
     """Run a command, forward its output, and raise TrainingError with its first cause if it fails."""
     causes: list[str] = []
     late = threading.Event()
@@ -80,7 +80,7 @@ def _follow(command: list[str], say: Callable[[str], None], hours: float) -> Non
     try:
         assert running.stdout is not None
         for line in running.stdout:
-            say(line.rstrip("\n"))
+            log(line.rstrip("\n"))
             if cause := cause_in(line):
                 causes.append(cause)
         code = running.wait(timeout=60)

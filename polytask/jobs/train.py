@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from polytask.jobs.inputs import Say, item_texts, item_vectors, load_dataset
+from polytask.jobs.inputs import Log, item_texts, item_vectors, load_dataset
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Scenario
 from polytask.storage.atomic import sha256_file, sha256_folder
@@ -35,7 +35,7 @@ def train_model(
     tables: Path,
     training_set: Path,
     target: Path,
-    say: Say,
+    log: Log,
     work: Path | None = None,
     keep: Callable[[Path], None] | None = None,
     keep_state: bool = False,
@@ -53,7 +53,7 @@ def train_model(
         tables: Folder of the clean tables that ingest wrote.
         training_set: Training set, one row per event.
         target: Folder of the checkpoint.
-        say: Called with each line of progress.
+        log: Called with each line of progress.
         work: Folder of the training state; None for the parent of `target`.
         keep: Called with the file of the training state after each epoch.
         keep_state: Whether the state stays after the checkpoint is written.
@@ -65,11 +65,11 @@ def train_model(
     together = process_state()
     language_model = LanguageModel(scenario)
     inputs = [scenario.model_dump_json(), _sha256(tables), _sha256(training_set), language_model.sha256]
-    resume = TrainingState(state_file(scenario, work or target.parent), training_key(*inputs), say, keep)
+    resume = TrainingState(state_file(scenario, work or target.parent), training_key(*inputs), log, keep)
     # Of several processes the first of each machine encodes the texts, and the others read its cache.
     with together.local_main_process_first():
-        dataset = load_dataset(scenario, tables, training_set, language_model, say)
-        vectors = item_vectors(dataset, language_model, say)
+        dataset = load_dataset(scenario, tables, training_set, language_model, log)
+        vectors = item_vectors(dataset, language_model, log)
     tuning = None
     if scenario.encoder.training != "frozen":
         tuning = EncoderTuning(language_model, scenario, dataset.distinct_texts, item_texts(dataset))
@@ -77,14 +77,14 @@ def train_model(
     def on_epoch(epoch: Epoch) -> None:
         losses = ", ".join(f"{task} {loss:.3f}" for task, loss in epoch.losses.items())
         if together.is_main_process:
-            say(f"epoch {epoch.number}/{scenario.training.epochs}: loss {losses} ({epoch.seconds:.1f} s)")
+            log(f"epoch {epoch.number}/{scenario.training.epochs}: loss {losses} ({epoch.seconds:.1f} s)")
 
     model, history = train(dataset, vectors, on_epoch, resume, tuning)
     found: dict[str, str | float] = {}
     if together.is_main_process:
         _save(model, history, language_model, tuning, target)
         found = {"weights_sha256": checkpoint_sha256(target), "encoder_sha256": trained_on(target)}
-        say(f"trained in {sum(epoch.seconds for epoch in history):.1f} s")
+        log(f"trained in {sum(epoch.seconds for epoch in history):.1f} s")
     # The state of the last epoch leaves nothing to train: a process that reads it late would train alone, and wait.
     together.wait_for_everyone()
     if together.is_main_process and not keep_state:

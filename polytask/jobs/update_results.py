@@ -13,7 +13,7 @@ from polytask.data.evaluation_requests import split_requests
 from polytask.data.request import RequestFeatures
 from polytask.data.splits import Split
 from polytask.evaluation.evaluate import TaskMetrics, request_scores, task_metrics
-from polytask.jobs.inputs import Say
+from polytask.jobs.inputs import Log
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Scenario, Task
 from polytask.training.loop import Epoch
@@ -77,9 +77,9 @@ def requests_on(scenario: Scenario, items: Catalogue) -> list[RequestFeatures]:
     return [RequestFeatures(), *(RequestFeatures(history=history, seen=history) for history in histories)]
 
 
-def teller(say: Say) -> Callable[[Epoch], None]:
+def line_printer(log: Log) -> Callable[[Epoch], None]:
     """Return a function that logs each epoch's losses and time."""
-    return lambda epoch: say(f"epoch {epoch.number}: loss {words_of(epoch.losses)} ({epoch.seconds:.1f} s)")
+    return lambda epoch: log(f"epoch {epoch.number}: loss {words_of(epoch.losses)} ({epoch.seconds:.1f} s)")
 
 
 def words_of(values: TaskMetrics) -> str:

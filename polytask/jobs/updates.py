@@ -16,8 +16,16 @@ from polytask.data.dataset import Dataset
 from polytask.data.tables import Tables
 from polytask.errors import DataError
 from polytask.evaluation.follow_rates import learn_priorities
-from polytask.jobs.inputs import Say, dataset_over, item_vectors, load_dataset, parity_requests
-from polytask.jobs.update_results import AddedTask, FineTuned, RefreshedItems, metrics_of, requests_on, teller, words_of
+from polytask.jobs.inputs import Log, dataset_over, item_vectors, load_dataset, parity_requests
+from polytask.jobs.update_results import (
+    AddedTask,
+    FineTuned,
+    RefreshedItems,
+    line_printer,
+    metrics_of,
+    requests_on,
+    words_of,
+)
 from polytask.model.cold_start import load_cold_start, next_item_task, save_cold_start
 from polytask.model.multitask import MultiTaskModel
 from polytask.registry.trained import Version
@@ -27,8 +35,8 @@ from polytask.training.checkpoint import language_model_of, load_checkpoint, sav
 from polytask.updates.add_task import add_task, scenario_with, weights_sha256
 from polytask.updates.catalogues import extended
 from polytask.updates.cold_calibration import Measured, calibrated
-from polytask.updates.fine_tune import fine_tune, gentle, grown_for
-from polytask.updates.next_version import check_same_answers, export_next
+from polytask.updates.fine_tune import fine_tune, gentle, updated_for
+from polytask.updates.next_version import check_same_responses, export_next
 from polytask.updates.refresh import refresh
 
 Finish = Callable[[Contract, Path], None]
@@ -37,7 +45,7 @@ BUNDLE = "bundle"
 
 
 def add_task_job(
-    previous: Version, task: Task, training_set: Path, target: Path, say: Say, finish: Finish | None = None
+    previous: Version, task: Task, training_set: Path, target: Path, log: Log, finish: Finish | None = None
 ) -> AddedTask:
     """Add a task to the last version; its other weights stay as they are. See `add_task`.
 
@@ -46,7 +54,7 @@ def add_task_job(
         task: The new task.
         training_set: Training set, one row per event.
         target: Folder in which `model` and `bundle` are written.
-        say: Called with each line of progress.
+        log: Called with each line of progress.
         finish: Called with the contract and the folder before the bundle gets its name.
 
     Returns:
@@ -59,14 +67,14 @@ def add_task_job(
     scenario = scenario_with(old.scenario, task)
     language_model = language_model_of(previous.checkpoint, scenario)
     model = load_checkpoint(previous.checkpoint, language_model.sha256)
-    dataset = dataset_over(scenario, previous.catalogues(), training_set, language_model, say)
-    grown, history = add_task(model, dataset, teller(say))
+    dataset = dataset_over(scenario, previous.catalogues(), training_set, language_model, log)
+    updated, history = add_task(model, dataset, line_printer(log))
     before = weights_sha256(model)
-    assert weights_sha256(grown, list(model.state_dict())) == before, "a weight of the old model has moved"
+    assert weights_sha256(updated, list(model.state_dict())) == before, "a weight of the old model has moved"
     cold, new_rows = load_cold_start(previous.checkpoint)
-    metrics = {split: of_task[task.name] for split, of_task in metrics_of(grown, dataset, (task,), new_rows).items()}
-    say(f"test: {words_of(metrics['test'])}")
-    save_checkpoint(grown, history, language_model.sha256, target / MODEL, language_model.tuned)
+    metrics = {split: of_task[task.name] for split, of_task in metrics_of(updated, dataset, (task,), new_rows).items()}
+    log(f"test: {words_of(metrics['test'])}")
+    save_checkpoint(updated, history, language_model.sha256, target / MODEL, language_model.tuned)
     if cold is not None:
         save_cold_start(cold, new_rows, target / MODEL)
     requests = parity_requests(scenario, dataset.events)
@@ -80,7 +88,7 @@ def add_task_job(
         finish,
         dataset=dataset,
     )
-    same = check_same_answers(previous.bundle, target / BUNDLE, requests)
+    same = check_same_responses(previous.bundle, target / BUNDLE, requests)
     return AddedTask(exported.contract, metrics, same, before)
 
 
@@ -89,7 +97,7 @@ def fine_tune_job(
     tables: Tables,
     training_set: Path,
     target: Path,
-    say: Say,
+    log: Log,
     epochs: int,
     learning_rate: float,
     finish: Finish | None = None,
@@ -101,7 +109,7 @@ def fine_tune_job(
         tables: The clean tables that the training set was joined from.
         training_set: Training set, one row per event.
         target: Folder in which `model` and `bundle` are written.
-        say: Called with each line of progress.
+        log: Called with each line of progress.
         epochs: Number of epochs.
         learning_rate: Learning rate.
         finish: Called with the contract and the folder before the bundle gets its name.
@@ -114,21 +122,21 @@ def fine_tune_job(
     old = previous.catalogues()
     newer = {name: extended(scenario, catalogue, tables.named()[name]) for name, catalogue in old.items()}
     catalogues = {name: found.catalogue for name, found in newer.items()}
-    dataset = dataset_over(scenario, catalogues, training_set, language_model, say)
+    dataset = dataset_over(scenario, catalogues, training_set, language_model, log)
     model = load_checkpoint(previous.checkpoint, language_model.sha256)
     cold, new_rows = load_cold_start(previous.checkpoint)
-    grown = grown_for(model, dataset, item_vectors(dataset, language_model, say), cold)
+    updated = updated_for(model, dataset, item_vectors(dataset, language_model, log), cold)
     grows_items = next_item_task(scenario) is not None
     if grows_items:
         new_rows = np.union1d(new_rows, newer[ITEMS].new_rows)
-    before = metrics_of(grown, dataset, scenario.tasks, new_rows)
-    history = fine_tune(grown, dataset, teller(say))
-    save_checkpoint(grown, history, language_model.sha256, target / MODEL, language_model.tuned)
+    before = metrics_of(updated, dataset, scenario.tasks, new_rows)
+    history = fine_tune(updated, dataset, line_printer(log))
+    save_checkpoint(updated, history, language_model.sha256, target / MODEL, language_model.tuned)
     if grows_items:
         # Items that training events have seen by now are no longer new.
         new_rows = np.setdiff1d(new_rows, dataset.item_rows[dataset.train])
-        _calibrate(grown, dataset, new_rows, target / MODEL, say)
-    after = metrics_of(grown, dataset, scenario.tasks, new_rows)
+        _calibrate(updated, dataset, new_rows, target / MODEL, log)
+    after = metrics_of(updated, dataset, scenario.tasks, new_rows)
     requests = parity_requests(scenario, dataset.events)
     exported = export_next(
         previous,
@@ -138,7 +146,7 @@ def fine_tune_job(
         after["test"],
         target / BUNDLE,
         finish,
-        learn_priorities(grown, dataset),
+        learn_priorities(updated, dataset),
         dataset,
     )
     return FineTuned(exported.contract, before, after, {name: len(found.new_rows) for name, found in newer.items()})
@@ -148,7 +156,7 @@ def refresh_job(
     previous: Version,
     items: pd.DataFrame,
     target: Path,
-    say: Say,
+    log: Log,
     finish: Finish | None = None,
     training_set: Path | None = None,
 ) -> RefreshedItems:
@@ -158,7 +166,7 @@ def refresh_job(
         previous: Checkpoint and bundle of the last version.
         items: The clean table of items.
         target: Folder in which `model` and `bundle` are written.
-        say: Called with each line of progress.
+        log: Called with each line of progress.
         finish: Called with the contract and the folder before the bundle gets its name.
         training_set: Training set on whose test events the metrics are computed again; None keeps those of the last
             version.
@@ -179,7 +187,7 @@ def refresh_job(
     done = refresh(model, catalogues[ITEMS], items, lambda texts: language_model.vectors(texts)[0], cold)
     if not len(done.new_rows) and not len(done.changed_rows):
         raise DataError(f"{ITEMS}: all {len(items)} are known with the same texts; there is nothing to refresh")
-    say(f"{len(done.new_rows)} new items, {len(done.changed_rows)} with another text")
+    log(f"{len(done.new_rows)} new items, {len(done.changed_rows)} with another text")
     save_checkpoint(done.model, [], language_model.sha256, target / MODEL, language_model.tuned)
     if cold is not None:
         new_rows = np.union1d(new_rows, done.new_rows)
@@ -189,7 +197,7 @@ def refresh_job(
     catalogues[ITEMS] = done.items
     metrics = old.metrics
     if training_set is not None:
-        dataset = dataset_over(old.scenario, catalogues, training_set, language_model, say)
+        dataset = dataset_over(old.scenario, catalogues, training_set, language_model, log)
         metrics = metrics_of(done.model, dataset, old.scenario.tasks, new_rows)["test"]
     exported = export_next(
         previous,
@@ -204,12 +212,12 @@ def refresh_job(
     if not len(done.changed_rows):
         lists_items = [task for task in old.scenario.tasks if task.catalogue == ITEMS]
         changing = {spec.name for task in lists_items for spec in task_outputs(task)}
-        same = check_same_answers(previous.bundle, target / BUNDLE, requests, changing)
+        same = check_same_responses(previous.bundle, target / BUNDLE, requests, changing)
     changed: list[object] = [done.items.external(int(row)) for row in done.changed_rows]
     return RefreshedItems(exported.contract, len(done.new_rows), changed, done.missing, same)
 
 
-def calibrate_job(scenario: Scenario, tables: Path, training_set: Path, checkpoint: Path, say: Say) -> Measured | None:
+def calibrate_job(scenario: Scenario, tables: Path, training_set: Path, checkpoint: Path, log: Log) -> Measured | None:
     """Learn the initial vectors of new items from a trained model, calibrate their score offset, and add both to the
     checkpoint.
 
@@ -218,7 +226,7 @@ def calibrate_job(scenario: Scenario, tables: Path, training_set: Path, checkpoi
         tables: Folder of the clean tables that ingest wrote.
         training_set: Training set, one row per event.
         checkpoint: Folder of the checkpoint, to which the result is written.
-        say: Called with each line of progress.
+        log: Called with each line of progress.
 
     Returns:
         The measured quality; None for a scenario without a list that new items could join.
@@ -226,17 +234,17 @@ def calibrate_job(scenario: Scenario, tables: Path, training_set: Path, checkpoi
     if next_item_task(scenario) is None:
         return None
     language_model = language_model_of(checkpoint, scenario)
-    dataset = load_dataset(scenario, tables, training_set, language_model, say)
+    dataset = load_dataset(scenario, tables, training_set, language_model, log)
     model = load_checkpoint(checkpoint, language_model.sha256)
-    return _calibrate(model, dataset, np.zeros(0, dtype=np.int64), checkpoint, say)
+    return _calibrate(model, dataset, np.zeros(0, dtype=np.int64), checkpoint, log)
 
 
 def _calibrate(
-    model: MultiTaskModel, dataset: Dataset, new_rows: NDArray[np.int64], checkpoint: Path, say: Say
+    model: MultiTaskModel, dataset: Dataset, new_rows: NDArray[np.int64], checkpoint: Path, log: Log
 ) -> Measured:
     cold, found = calibrated(model, dataset)
     save_cold_start(cold, new_rows, checkpoint)
-    say(
+    log(
         f"new items: offset {float(cold.offset):.2f}, {found.share:.1%} of the first ten, "
         f"which costs the others {found.warm_loss:.1%} of NDCG@10 (validation)"
     )

@@ -30,14 +30,14 @@ def main(address: str) -> None:
         if together.is_local_main_process:
             exchange.fetch_state(state_file(inputs.scenario, folder))
 
-    def say(line: str) -> None:
+    def log(line: str) -> None:
         print(line, flush=True)  # noqa: T201 - the log of the training
 
     read = inputs.scenario, inputs.tables, inputs.training_set
-    came_to = train_model(*read, folder / "model", say, folder, exchange.put_state, keep_state=True)
+    result = train_model(*read, folder / "model", log, folder, exchange.put_state, keep_state=True)
     if together.is_main_process:
-        calibrate_job(*read, folder / "model", say)
-        exchange.put_model(folder / "model", came_to)
+        calibrate_job(*read, folder / "model", log)
+        exchange.put_model(folder / "model", result)
         remove_state(inputs.scenario, folder)
 
 

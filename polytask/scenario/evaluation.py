@@ -28,7 +28,7 @@ class QueryCheck(Section):
         return (self.value,) if isinstance(self.value, str) else self.value
 
 
-class Evaluation(Section):
+class EvaluationSettings(Section):
     """What evaluation measures in addition to the metrics of the tasks."""
 
     queries: tuple[QueryCheck, ...] = Field(

@@ -66,7 +66,7 @@ class Text(Section):
     )
 
 
-class Features(Section):
+class FeatureSettings(Section):
     """The features of a user and of a request. Feast serves profile and history as `<scenario>_v<version>`."""
 
     version: int = Field(

@@ -84,7 +84,7 @@ class LightSteps(StepResources):
     timeout_hours: Hours = 1.0
 
 
-class DataSteps(StepResources):
+class DataStepResources(StepResources):
     """Resources of steps that read all events: ingest, features and training set."""
 
     cpu: CpuRequest = "2"
@@ -116,8 +116,8 @@ class Resources(Section):
         description="Resources of short steps: fingerprint, gate, deploy, smoke test and report.",
         examples=[{"memory": "4Gi"}],
     )
-    data: DataSteps = Field(
-        default=DataSteps(),
+    data: DataStepResources = Field(
+        default=DataStepResources(),
         description="Resources of steps that read all events: ingest, features and training set.",
         examples=[{"cpu": "4", "memory": "16Gi"}],
     )

@@ -20,8 +20,8 @@ from polytask.scenario.data import (
     Split,
     Table,
 )
-from polytask.scenario.evaluation import Evaluation, Examples, QueryCheck
-from polytask.scenario.features import Features, Text
+from polytask.scenario.evaluation import EvaluationSettings, Examples, QueryCheck
+from polytask.scenario.features import FeatureSettings, Text
 from polytask.scenario.learning import Encoder, Export, Lora, Model, Precision, Training
 from polytask.scenario.names import CONTEXT_WORDS, INTERACTIONS
 from polytask.scenario.resources import Resources, StepResources
@@ -35,10 +35,10 @@ __all__ = [
     "DataValidation",
     "Encoder",
     "Entities",
-    "Evaluation",
+    "EvaluationSettings",
     "Examples",
     "Export",
-    "Features",
+    "FeatureSettings",
     "Interactions",
     "Label",
     "Lora",
@@ -118,7 +118,7 @@ class Scenario(Section):
         description="Templates that format rows as texts for the language model.",
         examples=[{"profile": "{age} years old", "request": "{profile}", "request_with_query": "{query}"}],
     )
-    features: Features = Field(
+    features: FeatureSettings = Field(
         description="Features of a user and of a request.",
         examples=[{"profile": ["age"], "profile_ttl_days": 30, "history_ttl_days": 90}],
     )
@@ -155,8 +155,8 @@ class Scenario(Section):
         description="Settings of the training.",
         examples=[{"epochs": 20, "learning_rate": 0.003}],
     )
-    evaluation: Evaluation = Field(
-        default=Evaluation(),
+    evaluation: EvaluationSettings = Field(
+        default=EvaluationSettings(),
         description="Additional measurements of the evaluation.",
         examples=[{"queries": [{"query": "a light-hearted comedy", "column": "genres", "value": "Comedy"}]}],
     )

@@ -12,7 +12,7 @@ from polytask.metrics import ranking
 from polytask.metrics.weighted import Statistic, coverage_of, mean_of
 from polytask.scenario.names import USERS
 from polytask.scenario.schema import Task
-from polytask.tasks.metrics import OF_PLACES, Metrics, Scores
+from polytask.tasks.metrics import OF_PLACES, KindMetrics, Scores
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -20,7 +20,7 @@ BoolArray = NDArray[np.bool_]
 LIST_LENGTH = 10
 
 
-class ListMetrics(Metrics):
+class ListMetrics(KindMetrics):
     """What all ranked lists have in common."""
 
     units: ClassVar[Mapping[str, str]] = {

@@ -26,7 +26,7 @@ OF_PLACES = "share of the places"
 DESCRIPTIVE = frozenset({"novelty", "popularity_share"})
 
 
-class Metrics:
+class KindMetrics:
     """The metrics of one kind. An instance has no state.
 
     Scores are what the model and the baselines return for m requests: logits (m, N + 1) of a catalogue, logits (m, C)
@@ -84,12 +84,12 @@ class Metrics:
 
 
 @cache
-def _metrics(name: str) -> Metrics:
-    metrics: Metrics = resolve_name(name)()
+def _metrics(name: str) -> KindMetrics:
+    metrics: KindMetrics = resolve_name(name)()
     return metrics
 
 
-def metrics_of(task: Task) -> Metrics:
+def metrics_of(task: Task) -> KindMetrics:
     """Return the metrics of the kind of `task`."""
     return _metrics(kind_of(task).metrics)
 

@@ -46,12 +46,12 @@ class TrainingState:
         self,
         path: Path,
         key: str,
-        say: Callable[[str], None] = print,
+        log: Callable[[str], None] = print,
         keep: Callable[[Path], None] | None = None,
     ) -> None:
         self.path = path
         self.key = key
-        self._say = say
+        self._log = log
         self._keep = keep
 
     def load(self, progress: Progress, processes: Processes) -> None:
@@ -64,12 +64,12 @@ class TrainingState:
                 saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         except (SafetensorError, TypeError, KeyError, ValueError) as error:
             # A writer to object storage that was stopped midway may leave a part of a file.
-            self._say(f"{self.path}: is no resume state ({error}); starting from scratch")
+            self._log(f"{self.path}: is no resume state ({error}); starting from scratch")
             return
         key = self._key(processes)
         if header["key"] != key:
             found, expected = header["key"][:12], key[:12]
-            self._say(f"{self.path}: belongs to a different run (key {found}, not {expected}); starting from scratch")
+            self._log(f"{self.path}: belongs to a different run (key {found}, not {expected}); starting from scratch")
             return
         with torch.no_grad():
             for name, tensor in progress.weights.items():
@@ -81,7 +81,7 @@ class TrainingState:
         progress.random.bit_generator.state = header["random"]
         processes.set_random_state(saved["random_states"])
         progress.epochs.extend(header["epochs"])
-        self._say(f"resumed after epoch {len(progress.epochs)} from {self.path}")
+        self._log(f"resumed after epoch {len(progress.epochs)} from {self.path}")
 
     def save(self, progress: Progress, processes: Processes) -> None:
         """Replace the file by the present state."""

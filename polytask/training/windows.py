@@ -66,11 +66,11 @@ class WindowSampler:
         real = events >= 0
         inputs = np.where(real, dataset.previous_rows[events], PADDING_ROW)
         texts = np.where(real, dataset.texts[events], 0)
-        asked = real & (random.random(events.shape) < dataset.scenario.training.query_probability)
-        query = dataset.queries.draw(dataset.item_rows[events[asked]], random)
-        chosen, fits = texts[asked], query >= 0
-        chosen[fits] = dataset.query_texts[query[fits], dataset.contexts[events[asked]][fits]]
-        texts[asked] = chosen
+        requested = real & (random.random(events.shape) < dataset.scenario.training.query_probability)
+        query = dataset.queries.draw(dataset.item_rows[events[requested]], random)
+        chosen, fits = texts[requested], query >= 0
+        chosen[fits] = dataset.query_texts[query[fits], dataset.contexts[events[requested]][fits]]
+        texts[requested] = chosen
         return Windows(events, inputs, texts)
 
 

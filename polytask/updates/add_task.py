@@ -44,18 +44,18 @@ def scenario_with(scenario: Scenario, task: Task) -> Scenario:
         ) from error
 
 
-def grown_model(model: MultiTaskModel, scenario: Scenario) -> MultiTaskModel:
+def updated_model(model: MultiTaskModel, scenario: Scenario) -> MultiTaskModel:
     """A model for `scenario` (see `scenario_with`) with all weights of `model` and a fresh tower and head."""
     weights = model.state_dict()
-    grown = empty_model(scenario, weights)
-    fresh = grown.load_state_dict(weights, strict=False)
+    updated = empty_model(scenario, weights)
+    fresh = updated.load_state_dict(weights, strict=False)
     name = scenario.tasks[-1].name
     expected = (f"added_towers.{module_name(name)}.", f"heads.{module_name(name)}.")
     others = [*(key for key in fresh.missing_keys if not key.startswith(expected)), *fresh.unexpected_keys]
     if others:
         # For example a task that lists users where no other does: the vectors it needs were never trained.
         raise ScenarioError(f"task {name!r} needs weights that the trained model does not have: {', '.join(others)}")
-    return grown.eval()
+    return updated.eval()
 
 
 def add_task(
@@ -72,17 +72,17 @@ def add_task(
     labelled = dataset.labels[task.name].mask & dataset.train
     if not labelled.any():
         raise DataError(f"task {task.name!r}: no training event has a label")
-    grown = grown_model(model, dataset.scenario).requires_grad_(False)
-    new = nn.ModuleList([grown.added_towers[task.name], grown.heads[task.name]]).requires_grad_(True)
-    start_head(grown, dataset, task.name)
-    frozen = frozen_states(grown, dataset, labelled, PASSES)
-    history = _fit(grown, new, task, dataset, frozen, epochs, on_epoch)
-    grown.requires_grad_(True)
-    return grown.eval(), history
+    updated = updated_model(model, dataset.scenario).requires_grad_(False)
+    new = nn.ModuleList([updated.added_towers[task.name], updated.heads[task.name]]).requires_grad_(True)
+    start_head(updated, dataset, task.name)
+    frozen = frozen_states(updated, dataset, labelled, PASSES)
+    history = _fit(updated, new, task, dataset, frozen, epochs, on_epoch)
+    updated.requires_grad_(True)
+    return updated.eval(), history
 
 
 def _fit(
-    grown: MultiTaskModel,
+    updated: MultiTaskModel,
     new: nn.ModuleList,
     task: Task,
     dataset: Dataset,
@@ -98,7 +98,7 @@ def _fit(
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=epochs * batches + 1)
     batch_losses = TaskLosses(dataset)
-    catalogues = grown.catalogues()
+    catalogues = updated.catalogues()
     history: list[Epoch] = []
     new.train()
     for number in range(1, epochs + 1):
@@ -106,7 +106,7 @@ def _fit(
         for chosen in np.array_split(random.permutation(len(frozen.events)), batches):
             text = batch_losses.text_vectors[torch.from_numpy(frozen.texts[chosen])]
             histories = frozen.histories.at(torch.from_numpy(chosen))
-            logits = grown.logits(histories, text, catalogues, [task])[task.name]
+            logits = updated.logits(histories, text, catalogues, [task])[task.name]
             loss = batch_losses.task_loss(task, logits, frozen.events[chosen])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]

@@ -14,7 +14,7 @@ from polytask.updates.fine_tuning_defaults import EPOCHS, LEARNING_RATE
 from polytask.updates.rows import with_rows
 
 
-def grown_for(
+def updated_for(
     model: MultiTaskModel, dataset: Dataset, item_vectors: torch.Tensor | None, cold: ColdStart | None = None
 ) -> MultiTaskModel:
     """The model with rows for the entries that the data set's catalogues have beyond its own.
@@ -31,7 +31,7 @@ def grown_for(
 
 
 def fine_tune(model: MultiTaskModel, dataset: Dataset, on_epoch: Callable[[Epoch], None] | None = None) -> list[Epoch]:
-    """Train all of `model`, whose rows are those of the data set (see `grown_for`), in place. Returns its losses.
+    """Train all of `model`, whose rows are those of the data set (see `updated_for`), in place. Returns its losses.
 
     The settings are those of the data set's scenario; see `gentle`.
     """

@@ -56,7 +56,7 @@ def export_next(
     )
 
 
-def check_same_answers(old: Path, new: Path, requests: list[RequestFeatures], but: Collection[str] = ()) -> list[str]:
+def check_same_responses(old: Path, new: Path, requests: list[RequestFeatures], but: Collection[str] = ()) -> list[str]:
     """Run two bundles on the same requests: every output of `old`, except `but`, must be in `new`, bit-identical.
 
     Returns the names of these outputs. Raises ContractError naming the first output, request and both values.

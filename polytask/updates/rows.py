@@ -41,9 +41,9 @@ def with_rows(
             _append(weights, name, weights[name][PADDING_ROW + 1 :].mean().expand(more[task.catalogue]))
     if cold is not None and more[ITEMS]:
         _start(weights, model.scenario, cold, more[ITEMS])
-    grown = empty_model(model.scenario, weights)
-    grown.load_state_dict(weights)
-    return grown.eval()
+    updated = empty_model(model.scenario, weights)
+    updated.load_state_dict(weights)
+    return updated.eval()
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from polytask.contract.names import DISLIKED_ITEMS, EXCLUDE_ITEMS, RECENT_ITEMS,
 from polytask.errors import RequestError, ServingError
 from polytask.name_value import name_value
 from serving.commands.bearer_token import bearer_token
-from serving.commands.response_tables import SHOWN, render_answers, task_titles
+from serving.commands.response_tables import SHOWN, render_responses, task_titles
 
 if TYPE_CHECKING:
     pass
@@ -95,7 +95,7 @@ def recommend(
     if as_json:
         typer.echo(json.dumps(answer.to_dict(), ensure_ascii=False, indent=2))
     else:
-        render_answers(console, answer, task_titles(Path(state["bundle"])) if state else None, k)
+        render_responses(console, answer, task_titles(Path(state["bundle"])) if state else None, k)
 
 
 def _weights(texts: list[str]) -> dict[str, float]:

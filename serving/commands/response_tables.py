@@ -12,7 +12,7 @@ from polytask.contract.contract import load_contract
 from polytask.errors import ContractError
 
 if TYPE_CHECKING:
-    from polytask.client import Answer, Entry
+    from polytask.client import Entry, Recommendations
 
 SHOWN = 5
 
@@ -25,8 +25,8 @@ def task_titles(bundle: Path) -> dict[str, str] | None:
         return None
 
 
-def render_answers(
-    console: Console, answer: "Answer", titles: Mapping[str, str] | None = None, limit: int = SHOWN
+def render_responses(
+    console: Console, answer: "Recommendations", titles: Mapping[str, str] | None = None, limit: int = SHOWN
 ) -> None:
     """Print one table per task of a user's response, at most `limit` entries each; a single number as one line."""
     flags = {
@@ -60,14 +60,14 @@ def render_answers(
 
 def _is_one_number(task: str, entries: Sequence["Entry"]) -> bool:
     """Whether a prediction is a regression's value or a binary task's probability, which has no label but the task."""
-    from polytask.client import Label, Value
+    from polytask.client import ScoredLabel, Value
 
     return len(entries) == 1 and (
-        isinstance(entries[0], Value) or (isinstance(entries[0], Label) and entries[0].label == task)
+        isinstance(entries[0], Value) or (isinstance(entries[0], ScoredLabel) and entries[0].label == task)
     )
 
 
-def _print_slate(console: Console, answer: "Answer") -> None:
+def _print_slate(console: Console, answer: "Recommendations") -> None:
     shares = ", ".join(f"{name} {share:.2f}" for name, share in answer.priority.items())
     table = Table(title=f"All of it, by priority: {shares}", title_justify="left")
     table.add_column("#", justify="right", width=2)
@@ -83,14 +83,14 @@ def _print_slate(console: Console, answer: "Answer") -> None:
 
 
 def _cells(entry: "Entry") -> tuple[str, str]:
-    from polytask.client import Label, Ranked
+    from polytask.client import Ranked, ScoredLabel
 
     match entry:
         case Ranked(external, title, score):
             return f"{escape(title)} [dim]({escape(str(external))})[/dim]" if title else escape(
                 str(external)
             ), f"{score:.2f}"
-        case Label(label, score):
+        case ScoredLabel(label, score):
             return escape(label), f"{score:.2f}"
         case _:
             return "", f"{entry.value:.2f}"

@@ -20,7 +20,7 @@ from polytask.client import Explanation
 from polytask.errors import RequestError
 from polytask.presentation.style_sheet import STYLE_SHEET
 from serving.console.directory import Directory, Person
-from serving.console.explanation import Explainer, reasons, title
+from serving.console.explanation import ExplainerClient, reasons, title
 from serving.console.page import slate_rows, sliders, stages, task_views
 from serving.console.service import Reply, Service, Trouble
 from serving.console.state import View, read_view
@@ -50,7 +50,7 @@ class Console:
     service: Service
     other: Service | None = None
     checksum: str = ""
-    explainer: Explainer | None = None
+    explainer: ExplainerClient | None = None
 
 
 def build_app(console: Console) -> Starlette:
@@ -101,9 +101,9 @@ async def gather(console: Console, view: View) -> dict[str, Any]:
 
     async with anyio.create_task_group() as group:
         group.start_soon(run, "person", _person, console.directory, view)
-        group.start_soon(run, "first", console.service.ask, view, console.directory)
+        group.start_soon(run, "first", console.service.send_request, view, console.directory)
         if console.other is not None and view.compare:
-            group.start_soon(run, "second", console.other.ask, view, console.directory)
+            group.start_soon(run, "second", console.other.send_request, view, console.directory)
         if console.explainer is not None and (view.why or view.targets):
             group.start_soon(run, "why", console.explainer.explain, view, console.directory)
     first, second, person, why = found["first"], found["second"], found["person"], found["why"]

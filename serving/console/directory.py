@@ -26,7 +26,7 @@ SUGGESTIONS = 12
 MOST_CHOICES = 60
 
 
-class Features(Protocol):
+class UserColumns(Protocol):
     """Where the features of users come from."""
 
     def read(self, users: Sequence[int | str], moments: Sequence[int]) -> list[OnlineFeatures]:
@@ -66,16 +66,16 @@ class Choice:
         """Names of the form fields and query parameters that hold the choice."""
         return (f"filter.{self.name}",) if self.values is not None else (f"from.{self.name}", f"to.{self.name}")
 
-    def text(self, said: Mapping[str, str]) -> str | None:
+    def text(self, logged: Mapping[str, str]) -> str | None:
         """The filter as the recommender reads it; None where its fields are empty."""
-        words = [said.get(name, "") for name in self.fields]
+        words = [logged.get(name, "") for name in self.fields]
         return f"{self.name}={'..'.join(words)}" if any(words) else None
 
 
 class Directory:
     """Looks up users and items. `features` None: only the catalogues are known, no profile and no history."""
 
-    def __init__(self, scenario: Scenario, catalogues: Mapping[str, Catalogue], features: Features | None) -> None:
+    def __init__(self, scenario: Scenario, catalogues: Mapping[str, Catalogue], features: UserColumns | None) -> None:
         self.scenario = scenario
         self._catalogues = catalogues
         self._features = features
@@ -117,9 +117,9 @@ class Directory:
             if values is None or 1 < len(values) <= MOST_CHOICES
         )
 
-    def filters(self, said: Mapping[str, str]) -> list[str]:
+    def filters(self, logged: Mapping[str, str]) -> list[str]:
         """The filters that the fields of the page hold, as the recommender reads them."""
-        return [text for text in (choice.text(said) for choice in self.choices) if text is not None]
+        return [text for text in (choice.text(logged) for choice in self.choices) if text is not None]
 
     def suggest(self, name: str, text: str) -> list[Thing]:
         """Entities whose key starts with a text, and items whose title holds it, in catalogue order; keys first."""
@@ -164,9 +164,9 @@ class Directory:
 
     def _about(self, catalogue: Catalogue, row: int) -> str:
         """The values of an item's columns, without its title."""
-        said = {catalogue.key, self.scenario.items.title_column}
+        logged = {catalogue.key, self.scenario.items.title_column}
         record = catalogue.record(row)
-        words = [value_words(self.scenario.text, name, value) for name, value in record.items() if name not in said]
+        words = [value_words(self.scenario.text, name, value) for name, value in record.items() if name not in logged]
         return " · ".join(word for word in words if word)
 
     @cached_property

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from polytask.client import Explanation, Label, Ranked, TaskExplanation, explain
+from polytask.client import Explanation, Ranked, ScoredLabel, TaskExplanation, explain
 from polytask.client.explain import ItemContribution, WordsContribution
 from polytask.contract.names import QUERY
 from polytask.errors import PolytaskError
@@ -30,19 +30,19 @@ class Reason:
     raises: bool
 
 
-class Explainer:
+class ExplainerClient:
     """The explainer at `address`, its REST endpoint. Tests replace the client function that calls it."""
 
-    def __init__(self, address: str, ask: Callable[..., Explanation] = explain) -> None:
+    def __init__(self, address: str, send_request: Callable[..., Explanation] = explain) -> None:
         self.address = address
-        self._ask = ask
+        self._send_request = send_request
 
     def explain(self, view: View, directory: Directory) -> Explanation | Trouble:
         """Explain the predictions that the state names, and where `why` is on the first one of every other task."""
         try:
-            asked = asdict(question_of(view, directory))
-            user = asked.pop("user")
-            details = {name: value for name, value in asked.items() if value}
+            requested = asdict(question_of(view, directory))
+            user = requested.pop("user")
+            details = {name: value for name, value in requested.items() if value}
             asked_tasks = [task for task in directory.scenario.tasks if not view.tasks or task.name in view.tasks]
             targets = {
                 task.name: _key(directory, task, view.targets[task.name])
@@ -50,7 +50,7 @@ class Explainer:
                 if task.name in view.targets
             }
             tasks = [task.name for task in asked_tasks if view.why or task.name in targets]
-            return self._ask(
+            return self._send_request(
                 self.address,
                 user,
                 tasks=tasks,
@@ -68,7 +68,7 @@ def title(explanation: TaskExplanation) -> str:
     match explanation.answer:
         case Ranked(external, named, _):
             return named or str(external)
-        case Label(label, _):
+        case ScoredLabel(label, _):
             return label
         case _:
             return ""
@@ -95,11 +95,11 @@ def reasons(explanation: TaskExplanation, text: Text) -> tuple[Reason, ...]:
 def _reason(one: ItemContribution | WordsContribution, widest: float, text: Text) -> Reason:
     share = 50 * abs(one.contribution) / widest
     if isinstance(one, ItemContribution):
-        kind, said = "history", one.title or str(one.id)
+        kind, logged = "history", one.title or str(one.id)
     elif one.part == QUERY:
-        kind, said = QUERY, one.text
+        kind, logged = QUERY, one.text
     else:
-        kind, said = str(one.name).replace("_", " "), value_words(text, str(one.name), one.text)
+        kind, logged = str(one.name).replace("_", " "), value_words(text, str(one.name), one.text)
     number = f"{'≥ ' if one.at_least else ''}{one.contribution:+.2f}"
     raises = one.contribution > 0
-    return Reason(kind, said, number, 50.0 if raises else 50 - share, share, raises)
+    return Reason(kind, logged, number, 50.0 if raises else 50 - share, share, raises)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from polytask.client import Answer, Entry, Label, Ranked, Value
+from polytask.client import Entry, Ranked, Recommendations, ScoredLabel, Value
 from polytask.scenario.names import ITEMS
 from polytask.scenario.schema import Task
 from polytask.tasks.kind import kind_of
@@ -45,7 +45,7 @@ class Row:
     task: str = ""
     item: str | None = None
     move: Move | None = None
-    asks: tuple[str, str] | None = None
+    requests: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def task_views(directory: Directory, view: View, reply: Reply, other: Reply | No
     return views
 
 
-def slate_rows(directory: Directory, answer: Answer) -> list[Row]:
+def slate_rows(directory: Directory, answer: Recommendations) -> list[Row]:
     """The merged list; its bars are shares of the best."""
     best = max((entry.score for entry in answer.slate), default=0.0)
     rows = []
@@ -111,7 +111,7 @@ def slate_rows(directory: Directory, answer: Answer) -> list[Row]:
                 share,
                 task.title,
                 entry.id if is_item else None,
-                asks=(entry.task, entry.id),
+                requests=(entry.task, entry.id),
             )
         )
     return rows
@@ -169,7 +169,7 @@ def _listing(
                 100 * strength(task, entry, entries[0]),
                 item=item,
                 move=None if places is None else _move(place, places.get(key), len(places)),
-                asks=(task.name, key) if prefix == task.name else None,
+                requests=(task.name, key) if prefix == task.name else None,
             )
         )
     return Listing(tuple(rows))
@@ -207,7 +207,7 @@ def _key(entry: Entry) -> str:
     match entry:
         case Ranked(external, _, _):
             return str(external)
-        case Label(label, _):
+        case ScoredLabel(label, _):
             return label
         case _:
             return ""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from polytask.client import Answer, Question, RecommenderClient, ServiceUnavailable
+from polytask.client import Question, Recommendations, RecommenderClient, ServiceUnavailable
 from polytask.errors import PolytaskError, RequestError
 from serving.console.directory import Directory
 from serving.console.state import View
@@ -15,7 +15,7 @@ DEADLINE_SECONDS = 3.0
 SLATE_LENGTH = 10
 
 
-class Recommender(Protocol):
+class ConsoleService(Protocol):
     """Returns recommendations: the client, or in tests an object with fixed responses."""
 
     def recommend_many(
@@ -27,7 +27,7 @@ class Recommender(Protocol):
         slate: int | None = None,
         task_weights: Mapping[str, float] | None = None,
         filters: Sequence[str] | None = None,
-    ) -> list[Answer]:
+    ) -> list[Recommendations]:
         """The responses to some questions, in their order."""
 
 
@@ -43,24 +43,24 @@ class Trouble:
 class Reply:
     """A response, and the same user's without query or session, from one call that took `milliseconds` from here."""
 
-    answer: Answer
-    unasked: Answer
+    answer: Recommendations
+    unasked: Recommendations
     milliseconds: float
 
 
 class Service:
     """One recommender, at `address` (host:port of its gRPC endpoint). Safe to call from several threads."""
 
-    def __init__(self, address: str, recommender: Recommender | None = None) -> None:
+    def __init__(self, address: str, recommender: ConsoleService | None = None) -> None:
         self.address = address
         self._client = recommender or RecommenderClient(address, deadline_seconds=DEADLINE_SECONDS)
 
-    def ask(self, view: View, directory: Directory) -> Reply | Trouble:
+    def send_request(self, view: View, directory: Directory) -> Reply | Trouble:
         """The response to the state's request, with whole lists, so that the page can show an entry's former place."""
         try:
             question = question_of(view, directory)
             questions = [Question(question.user), question] if view.asks_more else [question]
-            tasks = _asked(directory, view)
+            tasks = _requested(directory, view)
             began = time.monotonic()
             answers = self._client.recommend_many(
                 questions,
@@ -94,7 +94,7 @@ def question_of(view: View, directory: Directory) -> Question:
     )
 
 
-def _asked(directory: Directory, view: View) -> list[str]:
+def _requested(directory: Directory, view: View) -> list[str]:
     return [task.name for task in directory.scenario.tasks if not view.tasks or task.name in view.tasks]
 
 
@@ -106,6 +106,6 @@ def _longest_list(directory: Directory, tasks: Sequence[str]) -> int | None:
 
 def _weights(directory: Directory, view: View) -> dict[str, float] | None:
     """The chosen weights of the tasks that are merged; None, which means the user's own, where none is above 0."""
-    merged = mergeable(directory.scenario, _asked(directory, view))
+    merged = mergeable(directory.scenario, _requested(directory, view))
     weights = {task: weight for task, weight in view.weights.items() if task in merged}
     return weights if any(weights.values()) else None

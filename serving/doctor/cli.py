@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from polytask.scenario import scenario_path
-from serving.doctor.finding import Finding
+from serving.doctor.finding import CheckResult
 
 SIGNS = {"ok": "[green]✓[/]", "note": "[yellow]·[/]", "fault": "[red]✗[/]"}
 
@@ -32,7 +32,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-def examine(demo: Path) -> list[Finding]:
+def examine(demo: Path) -> list[CheckResult]:
     """All checks, over what the demo left in a folder."""
     from serving.doctor import cluster, machine, project
     from serving.local.stack import STATE_FILE, read_state
@@ -56,7 +56,7 @@ def examine(demo: Path) -> list[Finding]:
     ]
 
 
-def show(console: Console, findings: list[Finding]) -> None:
+def show(console: Console, findings: list[CheckResult]) -> None:
     """Print a table, and one line with the result."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("", "check", "found", "what to do"):

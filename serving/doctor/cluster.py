@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from serving.doctor.finding import Finding, fault, note, ok
+from serving.doctor.finding import CheckResult, fault, note, ok
 
 CALL_SECONDS = 5
 NEEDED = "inferenceservices.serving.kserve.io"
@@ -29,7 +29,7 @@ def kubeconfig() -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def check_cluster(config: Path | None, look: Callable[[Path], tuple[str, set[str]]] | None = None) -> Finding:
+def check_cluster(config: Path | None, look: Callable[[Path], tuple[str, set[str]]] | None = None) -> CheckResult:
     """A cluster is needed by `polytask rollout` only. `look` gives the server's version and the names of its CRDs."""
     if config is None:
         return note("cluster", "no kubeconfig", "only polytask rollout needs one; see docs/deploy.md")
@@ -61,7 +61,7 @@ def _look(config: Path) -> tuple[str, set[str]]:
     return version, {definition.metadata.name for definition in found.items}
 
 
-def check_storage_containers(config: Path | None, look: Callable[[Path], Objects] | None = None) -> Finding:
+def check_storage_containers(config: Path | None, look: Callable[[Path], Objects] | None = None) -> CheckResult:
     """The containers in which KServe copies models run in namespaces that enforce `restricted`.
 
     Args:

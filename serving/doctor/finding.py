@@ -7,7 +7,7 @@ Status = Literal["ok", "note", "fault"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """`found` describes the state, `advice` what to do. A note is not an error; a fault is."""
 
     name: str
@@ -16,16 +16,16 @@ class Finding:
     advice: str = ""
 
 
-def ok(name: str, found: str) -> Finding:
+def ok(name: str, found: str) -> CheckResult:
     """All is well."""
-    return Finding(name, "ok", found)
+    return CheckResult(name, "ok", found)
 
 
-def note(name: str, found: str, advice: str) -> Finding:
+def note(name: str, found: str, advice: str) -> CheckResult:
     """Something is missing that only some commands need, or that a command makes itself."""
-    return Finding(name, "note", found, advice)
+    return CheckResult(name, "note", found, advice)
 
 
-def fault(name: str, found: str, advice: str) -> Finding:
+def fault(name: str, found: str, advice: str) -> CheckResult:
     """Something is wrong that keeps the project from working."""
-    return Finding(name, "fault", found, advice)
+    return CheckResult(name, "fault", found, advice)

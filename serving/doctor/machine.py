@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 
 from polytask.contract.triton_image import STUB_PYTHONS
 from polytask.errors import ServingError
-from serving.doctor.finding import Finding, fault, note, ok
+from serving.doctor.finding import CheckResult, fault, note, ok
 from serving.local.console import PORT
 from serving.local.install import find_libpython
 from serving.local.triton import HOST, choose_ports
@@ -28,7 +28,7 @@ GB = 1e9
 
 def check_system(
     system: str = platform.system(), machine: str = platform.machine(), libc: tuple[str, str] = platform.libc_ver()
-) -> Finding:
+) -> CheckResult:
     """Triton comes from a wheel for Linux on x86-64 or arm64 with glibc 2.35 or newer."""
     found = f"{system} on {machine}, {' '.join(libc) or 'no libc known'}"
     version = tuple(int(part) for part in libc[1].split(".") if part.isdigit())
@@ -48,7 +48,7 @@ def check_system(
 
 def check_python(
     version: Sequence[int] = sys.version_info[:3], library: Callable[[], Path] = find_libpython
-) -> Finding:
+) -> CheckResult:
     """A Python that Triton's stub process has a build for (`STUB_PYTHONS`), with the shared library it embeds."""
     found = ".".join(map(str, version))
     if f"{version[0]}.{version[1]}" not in STUB_PYTHONS:
@@ -63,7 +63,7 @@ def check_python(
 def check_packages(
     requirements: Callable[[], list[str] | None] = lambda: metadata.requires("polytask"),
     version: Callable[[str], str] = metadata.version,
-) -> Finding:
+) -> CheckResult:
     """What serving needs is installed, in the versions that are allowed."""
     try:
         wanted = [Requirement(text) for text in requirements() or []]
@@ -91,7 +91,7 @@ def check_packages(
     return ok("packages", f"{right} needed ones in allowed versions")
 
 
-def check_disk(folder: Path, free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free) -> Finding:
+def check_disk(folder: Path, free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free) -> CheckResult:
     """Room for environment, downloads and models."""
     gigabytes = free(folder) / GB
     found = f"{gigabytes:.1f} GB free in {folder}"
@@ -104,7 +104,7 @@ def check_disk(folder: Path, free: Callable[[Path], int] = lambda path: shutil.d
     return ok("disk", found)
 
 
-def check_memory(text: Callable[[], str] = lambda: MEMINFO.read_text(encoding="utf-8")) -> Finding:
+def check_memory(text: Callable[[], str] = lambda: MEMINFO.read_text(encoding="utf-8")) -> CheckResult:
     """Memory that is available now."""
     try:
         lines = dict(line.split(":", 1) for line in text().splitlines() if ":" in line)
@@ -117,7 +117,7 @@ def check_memory(text: Callable[[], str] = lambda: MEMINFO.read_text(encoding="u
     return ok("memory", found)
 
 
-def check_ports(choose: Callable[..., list[int]] = choose_ports) -> Finding:
+def check_ports(choose: Callable[..., list[int]] = choose_ports) -> CheckResult:
     """Servers can listen on this machine; the console has its usual port."""
     try:
         choose(None)
@@ -132,7 +132,7 @@ def check_ports(choose: Callable[..., list[int]] = choose_ports) -> Finding:
     return ok("ports", f"{HOST} can be listened on, {PORT} is free")
 
 
-def check_cores(cores: int = len(os.sched_getaffinity(0))) -> Finding:
+def check_cores(cores: int = len(os.sched_getaffinity(0))) -> CheckResult:
     """Two cores are what the project is made for."""
     if cores < 2:
         return note("cores", str(cores), "it works, slowly: training and serving are made for two cores or more")

@@ -10,7 +10,7 @@ from polytask.contract.triton_image import ONNX_RUNTIME, TRITON_IMAGE
 from polytask.errors import ContractError, DataError, PolytaskError
 from polytask.scenario.schema import Scenario
 from polytask.storage.wheels import cache_folder, package_path
-from serving.doctor.finding import Finding, fault, note, ok
+from serving.doctor.finding import CheckResult, fault, note, ok
 from serving.local.install import PYTRITON, TritonInstallation, install_triton
 from serving.triton.onnxruntime_backend import VARIABLE, named_backend
 
@@ -21,7 +21,7 @@ PACKAGE = "package:"
 def check_triton(
     installed: Callable[[], bool] = lambda: (cache_folder() / "triton" / "server" / ".complete").is_file(),
     install: Callable[[], TritonInstallation] = install_triton,
-) -> Finding:
+) -> CheckResult:
     """Triton is installed and finds its libraries. What was never installed is not installed here.
 
     Which backend runs the models is part of what is found; an ONNX Runtime that is not the supported one is noted.
@@ -43,7 +43,7 @@ def check_triton(
     return ok("triton", found)
 
 
-def check_language_model(scenario: Scenario | None) -> Finding:
+def check_language_model(scenario: Scenario | None) -> CheckResult:
     """The language model's package or folder. Other references are names on a hub, which nothing here fetches."""
     if scenario is None:
         return note("language model", "no bundle that names one", DEMO)
@@ -57,7 +57,7 @@ def check_language_model(scenario: Scenario | None) -> Finding:
     return ok("language model", reference)
 
 
-def check_bundle(bundle: Path) -> tuple[Finding, Scenario | None]:
+def check_bundle(bundle: Path) -> tuple[CheckResult, Scenario | None]:
     """The published bundle: every file is there and has the contract's checksum."""
     if not bundle.is_dir():
         return note("model", f"{bundle} is not there", DEMO), None
@@ -71,7 +71,7 @@ def check_bundle(bundle: Path) -> tuple[Finding, Scenario | None]:
 
 def check_features(
     store: Path, scenario: Scenario | None, reader: Callable[[Path, Scenario], Any] | None = None
-) -> Finding:
+) -> CheckResult:
     """The feature store opens, has the features of the contract, and returns values."""
     if not (store / "feature_store.yaml").is_file():
         return note("feast", f"{store} holds no feature_store.yaml", DEMO)
@@ -89,17 +89,17 @@ def check_features(
     return ok("feast", f"{scenario.feature_service} is readable from {store}")
 
 
-def check_running(state: Mapping[str, Any] | None, ask: Callable[[str], str] | None = None) -> Finding:
+def check_running(state: Mapping[str, Any] | None, send_request: Callable[[str], str] | None = None) -> CheckResult:
     """Where a recommender was started here: whether it is ready."""
     if state is None:
         return note("recommender", "none runs here", "make serve starts it")
     try:
-        said = (ask or _ready)(state["rest"])
+        logged = (send_request or _ready)(state["rest"])
     except OSError as error:
-        said = str(error)
-    if said:
+        logged = str(error)
+    if logged:
         logs = ", ".join(state.get("logs", []))
-        return fault("recommender", f"{state['grpc']} is not ready: {said}", f"restart it; logs: {logs}")
+        return fault("recommender", f"{state['grpc']} is not ready: {logged}", f"restart it; logs: {logs}")
     served = [f"gRPC {state['grpc']}, REST {state['rest']}", state.get("triton")]
     return ok("recommender", "; ".join(filter(None, served)))
 

@@ -59,7 +59,7 @@ def explain(
       polytask explain --user 42 --task item --query 'a scary ghost story' --json
     """
     from polytask.client import Tls
-    from polytask.client import explain as ask
+    from polytask.client import explain as send_request
     from serving.commands.bearer_token import bearer_token
     from serving.local.stack import STATE_FILE, read_state
 
@@ -68,7 +68,7 @@ def explain(
         raise ServingError(
             "no explainer runs here; start one with polytask serve, or name one with --url http://host:port"
         )
-    found = ask(
+    found = send_request(
         address,
         _key(user, text_keys),
         tasks=task or None,
@@ -87,14 +87,14 @@ def explain(
 
 def render_explanation(console: Console, found: "Explanation", limit: int = SHOWN) -> None:
     """Print one table per task: the `limit` items that raised its prediction most, and all groups of words."""
-    from polytask.client import Label, Ranked, Value
+    from polytask.client import Ranked, ScoredLabel, Value
 
     console.print(f"User {found.user}", style="bold", markup=False, highlight=False)
     for name, task in found.tasks.items():
         match task.answer:
             case Ranked(external, title, score):
                 answer = f"{title or external} ({external}), score {score:.2f}"
-            case Label(label, score):
+            case ScoredLabel(label, score):
                 answer = f"{label}, score {score:.2f}"
             case Value(value):
                 answer = f"{value:.2f}"

@@ -25,7 +25,7 @@ from polytask.scenario.schema import Task
 from polytask.tasks.kind import kind_of
 from serving.explainer.occlusion import HISTORY, Part, Titles, as_read, parts_of
 from serving.explainer.parse import Wanted
-from serving.transformer.api.answers import AnswerWriter, model_outputs
+from serving.transformer.api.answers import ResponseWriter, model_outputs
 from serving.transformer.api.filters import ItemFilters, Mask
 from serving.transformer.api.parse import Call, Request
 from serving.transformer.bundle import Bundle
@@ -47,7 +47,7 @@ class Explainer:
         self._scenario = bundle.contract.scenario
         self._predictor = predictor
         self._vectors = TextVectors(bundle.tokenizer, self._encode, bundle.contract.text_dim, text_cache)
-        self._writer = AnswerWriter(self._scenario, bundle.catalogues)
+        self._writer = ResponseWriter(self._scenario, bundle.catalogues)
         self._look_up = FeatureLookup(features)
         items = bundle.catalogues.get(ITEMS)
         self._filters = None if items is None else ItemFilters(self._scenario, items)

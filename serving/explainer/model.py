@@ -69,7 +69,7 @@ class ExplainerModel(ServedModel[ExplainerRelease]):
                     async def work(release: ExplainerRelease) -> Any:
                         return await call((body, record, release), headers, **options)
 
-                    return await self.answer_with(release, deadline, record, work)
+                    return await self.respond_with(release, deadline, record, work)
         except BaseException as error:
             record.code = status_of(error, deadline)
             log_refusal(record, error)

@@ -40,7 +40,7 @@ def run(
 
     from serving.console.app import Console, build_app
     from serving.console.directory import Directory
-    from serving.console.explanation import Explainer
+    from serving.console.explanation import ExplainerClient
     from serving.console.service import Service
     from serving.transformer.bundle import load_bundle
     from serving.transformer.features.reader import FeatureReader
@@ -53,7 +53,7 @@ def run(
         Service(url),
         None if compare is None else Service(compare),
         loaded.checksum,
-        None if explainer is None else Explainer(explainer),
+        None if explainer is None else ExplainerClient(explainer),
     )
     config = uvicorn.Config(
         build_app(console),

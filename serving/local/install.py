@@ -19,7 +19,7 @@ from pathlib import Path
 from polytask.contract.triton_image import STUB_PYTHONS
 from polytask.errors import ServingError
 from polytask.storage.wheels import Wheel, cache_folder, extract_wheel
-from serving.local.known_answer import write_known_answer
+from serving.local.known_response import write_known_response
 from serving.triton.onnxruntime_backend import (
     INSTALL_DEADLINE_SECONDS,
     MARKER,
@@ -88,7 +88,7 @@ def install_triton(cache: Path | None = None) -> TritonInstallation:
             backend = cpp_backend(named, root)
         else:
             backend = python_backend(root, PYTRITON.sha256, triton / "backends" / "python", stub, reused)
-        guard = write_known_answer(root)
+        guard = write_known_response(root)
     return TritonInstallation(server, backend, (*libraries, *backend.libraries), guard, tuple(reused))
 
 

@@ -37,7 +37,7 @@ class ModelProcess(ServerProcess):
 
     def not_ready(self) -> str | None:
         """Request the server's readiness. Raises ContractError where its model has another contract."""
-        status, content = self._ask("GET", "/v2/health/ready", self.readiness_seconds)
+        status, content = self._send_request("GET", "/v2/health/ready", self.readiness_seconds)
         if status == http.client.OK:
             return None
         if content.get("contract_mismatch"):
@@ -46,12 +46,12 @@ class ModelProcess(ServerProcess):
 
     def load(self, seconds: float) -> None:
         """Let it serve the next release. Raises ServingError with the reason where it cannot."""
-        status, content = self._ask("POST", f"/v2/repository/models/{MODEL_NAME}/load", seconds)
+        status, content = self._send_request("POST", f"/v2/repository/models/{MODEL_NAME}/load", seconds)
         if status != http.client.OK:
             reason = content.get("error", "it does not answer")
             raise ServingError(f"{self.name} cannot load the bundle: {reason} (log: {self.log})")
 
-    def _ask(self, method: str, path: str, timeout: float) -> tuple[int, dict[str, Any]]:
+    def _send_request(self, method: str, path: str, timeout: float) -> tuple[int, dict[str, Any]]:
         """Status and content; 0 where there is no response."""
         connection = http.client.HTTPConnection(HOST, self.port, timeout=timeout)
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from polytask.errors import ServingError
 from serving.local.install import TritonInstallation
-from serving.local.known_answer import KNOWN_ANSWER, call, check_known_answer, triton_version
+from serving.local.known_response import KNOWN_RESPONSE, call, check_known_response, triton_version
 from serving.local.server_process import ServerProcess
 
 HOST = "127.0.0.1"
@@ -75,8 +75,8 @@ class TritonServer(ServerProcess):
             super().start()
             self.wait_until_ready(self.ready_seconds)
             self.version = triton_version(self.http_port)
-            check_known_answer(self.http_port, str(self))
-            self._unload_known_answer()
+            check_known_response(self.http_port, str(self))
+            self._unload_known_response()
         except BaseException:
             self.stop()
             raise
@@ -145,11 +145,11 @@ class TritonServer(ServerProcess):
         found = super().errors(lines)
         return [line.split(r"\n\nAt:")[0] for line in found if "CudaDriverHelper" not in line]
 
-    def _unload_known_answer(self) -> None:
-        path = f"/v2/repository/models/{KNOWN_ANSWER}/unload"
+    def _unload_known_response(self) -> None:
+        path = f"/v2/repository/models/{KNOWN_RESPONSE}/unload"
         status, content = call(self.http_port, "POST", path, {}, timeout=self.ready_seconds)
         if status != HTTPStatus.OK:
-            raise ServingError(f"Triton cannot unload {KNOWN_ANSWER}: {content.decode(errors='replace')}")
+            raise ServingError(f"Triton cannot unload {KNOWN_RESPONSE}: {content.decode(errors='replace')}")
         # While the model unloads, the server as a whole says that it is not ready.
         self.wait_until_ready(self.ready_seconds)
 

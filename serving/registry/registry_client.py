@@ -42,7 +42,7 @@ class RegistryClient:
         except TimeoutError as error:
             raise RegistryError(f"{self.url}: the model registry did not respond in {self._seconds:g} s") from error
         except ApiException as error:
-            raise RegistryError(f"{self.url}: {error.status} {error.reason}{_said(error.body)}") from error
+            raise RegistryError(f"{self.url}: {error.status} {error.reason}{_logged(error.body)}") from error
         except aiohttp.ClientError as error:
             raise RegistryError(f"{self.url}: the model registry cannot be reached: {error}") from error
 
@@ -107,7 +107,7 @@ def _import(url: str) -> None:
     logging.root.handlers[:] = handlers
 
 
-def _said(body: str | None) -> str:
+def _logged(body: str | None) -> str:
     """A short form of the server's error message."""
     if not body:
         return ""

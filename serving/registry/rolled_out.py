@@ -15,7 +15,7 @@ def check_registered(registry: ModelRegistry, version: int) -> None:
         )
 
 
-def tell_registry(registry: ModelRegistry, version: int) -> str:
+def notify_registry(registry: ModelRegistry, version: int) -> str:
     """Make the version that was rolled out the live one, and return a line that describes the change.
 
     A version that was promoted before the live one is rolled back to: when it was promoted stays as it is, and the one

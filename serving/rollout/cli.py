@@ -51,7 +51,7 @@ def rollout(
     """
     from polytask.contract.contract import load_contract
     from serving.registry.address import open_registry
-    from serving.registry.rolled_out import check_registered, tell_registry
+    from serving.registry.rolled_out import check_registered, notify_registry
     from serving.rollout.deploy import deploy
 
     opened, version = None, 0
@@ -77,10 +77,10 @@ def rollout(
         lease_timeout=lease_timeout,
         upload=upload,
     )
-    told = "no registry was updated; --registry names one"
+    reported = "no registry was updated; --registry names one"
     if outcome.action == "shadowing":
-        told = "a shadow is not live; no registry was updated"
+        reported = "a shadow is not live; no registry was updated"
     elif opened is not None:
-        told = tell_registry(opened, version)
-    for line in (str(outcome), told):
+        reported = notify_registry(opened, version)
+    for line in (str(outcome), reported):
         Console().print(line, highlight=False, soft_wrap=True)

@@ -14,7 +14,7 @@ SCHEMES = ("s3://", "gs://", PVC, "https://", "http://", "oci://", "hdfs://", "a
 
 
 @dataclass(frozen=True)
-class Release:
+class RolloutRelease:
     """A verified bundle. `uri` is where KServe finds its folder; `repository_sha256` that of the list SHA256SUMS."""
 
     contract: Contract
@@ -55,7 +55,7 @@ class Release:
         return claim, path
 
 
-def load_release(bundle: Path, storage_uri: str) -> Release:
+def load_release(bundle: Path, storage_uri: str) -> RolloutRelease:
     """The bundle in the folder `bundle`, which is `<storage_uri>/<model version>` for the cluster.
 
     Raises ContractError where a file is not as it was exported, RolloutError for an address that KServe does not know.
@@ -64,4 +64,4 @@ def load_release(bundle: Path, storage_uri: str) -> Release:
         raise RolloutError(f"storage_uri {storage_uri!r}; allowed: an address that starts with {', '.join(SCHEMES)}")
     contract = load_contract(bundle)
     checksum = check_sums(bundle / REPOSITORY_FOLDER)
-    return Release(contract, checksum, f"{storage_uri.rstrip('/')}/{contract.model_version}")
+    return RolloutRelease(contract, checksum, f"{storage_uri.rstrip('/')}/{contract.model_version}")

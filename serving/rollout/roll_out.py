@@ -17,7 +17,7 @@ import yaml
 
 from serving.kubernetes.client import INFERENCE_SERVICE, KUBECTL, Cluster, Object
 from serving.rollout.errors import RolloutError, RolloutStopped
-from serving.rollout.release import Release
+from serving.rollout.release import RolloutRelease
 from serving.rollout.service import routes
 from serving.rollout.service.lease import Lease
 from serving.rollout.service.readiness import is_ready
@@ -37,7 +37,7 @@ STANDARD = "Standard"
 class Rollout:
     """One rollout of one release."""
 
-    def __init__(self, cluster: Cluster, release: Release, settings: Settings) -> None:
+    def __init__(self, cluster: Cluster, release: RolloutRelease, settings: Settings) -> None:
         self._cluster = cluster
         self._release = release
         self._settings = settings
@@ -126,6 +126,6 @@ class Rollout:
         raise RolloutError(f"{settings.manifest}: holds no InferenceService called {settings.name}")
 
 
-def roll_out(cluster: Cluster, release: Release, settings: Settings) -> Outcome:
+def roll_out(cluster: Cluster, release: RolloutRelease, settings: Settings) -> Outcome:
     """Put `release` into service. Twice the same release changes nothing the second time."""
     return Rollout(cluster, release, settings).run()

@@ -15,7 +15,7 @@ from polytask.errors import ContractError
 from polytask.scenario.names import ITEMS, USERS
 from polytask.scenario.schema import Task
 from serving.rollout.settings import Settings
-from serving.rollout.smoke_service import Endpoint, Expected, wait_for_answers
+from serving.rollout.smoke_service import Expected, ServiceEndpoint, wait_for_responses
 from serving.transformer.bundle import Bundle, load_bundle
 
 ASKED = 16
@@ -48,10 +48,10 @@ def smoke_through_service(folder: Path, name: str, namespace: str, seconds: floa
     """
     contract = load_contract(folder, verify_files=False)
     tasks = [task.name for task in contract.scenario.tasks]
-    endpoint = Endpoint(Settings.url.format(name=name, namespace=namespace))
+    endpoint = ServiceEndpoint(Settings.url.format(name=name, namespace=namespace))
     try:
         expected = Expected(str(contract.model_version), contract.checksum, tasks)
-        wait_for_answers(endpoint, expected, seconds=seconds, poll_seconds=Settings.poll_seconds)
+        wait_for_responses(endpoint, expected, seconds=seconds, poll_seconds=Settings.poll_seconds)
     finally:
         endpoint.close()
     return f"{endpoint.url} serves {', '.join(tasks)} with model {contract.model_version}"

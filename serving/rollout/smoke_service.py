@@ -24,7 +24,7 @@ class Expected:
     tasks: Sequence[str]
 
 
-class Endpoint:
+class ServiceEndpoint:
     """A transformer's REST address. Every call has a deadline."""
 
     def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
@@ -36,7 +36,7 @@ class Endpoint:
         """Close the connections."""
         self._client.close()
 
-    def ask(self, task: str | None) -> dict[str, Any]:
+    def send_request(self, task: str | None) -> dict[str, Any]:
         """The response to a request for one unknown user, for one task or for all. Raises NotServing."""
         inputs = list(self._question())
         if task is not None:
@@ -67,15 +67,15 @@ class Endpoint:
         except ValueError:
             content = None
         if response.status_code != httpx.codes.OK or not isinstance(content, dict):
-            said = content.get("error") if isinstance(content, dict) else response.text[:200]
-            raise NotServing(f"{self.url}{path}: {response.status_code}: {said}")
+            logged = content.get("error") if isinstance(content, dict) else response.text[:200]
+            raise NotServing(f"{self.url}{path}: {response.status_code}: {logged}")
         return content
 
 
-def check_answers(endpoint: Endpoint, expected: Expected) -> None:
+def check_responses(endpoint: ServiceEndpoint, expected: Expected) -> None:
     """Request every task once. Raises NotServing for a missing, empty or not finite prediction, or another model."""
     for task in expected.tasks or (None,):
-        answer = endpoint.ask(task)
+        answer = endpoint.send_request(task)
         stamp = answer.get("parameters") or {}
         found = (stamp.get("model_version"), stamp.get("contract_checksum"))
         if found != (expected.model_version, expected.contract_sha256):
@@ -94,8 +94,8 @@ def check_answers(endpoint: Endpoint, expected: Expected) -> None:
                 raise NotServing(f"{endpoint.url}: {name} is not finite")
 
 
-def wait_for_answers(
-    endpoint: Endpoint, expected: Expected, *, seconds: float, poll_seconds: float, rounds: int = 3
+def wait_for_responses(
+    endpoint: ServiceEndpoint, expected: Expected, *, seconds: float, poll_seconds: float, rounds: int = 3
 ) -> None:
     """Repeat the requests until every task has passed `rounds` times in a row.
 
@@ -106,7 +106,7 @@ def wait_for_answers(
     right = 0
     while True:
         try:
-            check_answers(endpoint, expected)
+            check_responses(endpoint, expected)
             right += 1
             if right >= rounds:
                 return

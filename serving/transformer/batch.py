@@ -17,7 +17,7 @@ from polytask.errors import DataError
 from polytask.scenario.names import USERS
 from polytask.scenario.schema import Scenario, Task
 from polytask.storage.atomic import atomic_file
-from serving.transformer.api.answers import AnswerWriter, model_outputs
+from serving.transformer.api.answers import ResponseWriter, model_outputs
 from serving.transformer.bundle import load_bundle
 from serving.transformer.features.reader import FeatureReader, online_tensors
 
@@ -61,7 +61,7 @@ def recommend_to_all(
         raise DataError(f"k {k}, users at once {users_at_once}; allowed: 1 or more")
     names = model_outputs(scenario, [task.name for task in chosen])
     reader, models = FeatureReader(feature_store, scenario), BundleModels(bundle, contract)
-    writer = AnswerWriter(scenario, loaded.catalogues)
+    writer = ResponseWriter(scenario, loaded.catalogues)
     when = moment or datetime.now(UTC)
     users: list[Any] = loaded.catalogues[USERS].ids
     stamps = {
@@ -75,14 +75,14 @@ def recommend_to_all(
     rows = 0
     with atomic_file(output) as temporary, pq.ParquetWriter(temporary, schema) as file:
         for start in range(0, len(users), users_at_once):
-            asked = users[start : start + users_at_once]
-            moments = [int(when.timestamp())] * len(asked)
-            _, tensors = online_tensors(reader, loaded.encoder, loaded.tokenizer, asked, moments)
+            requested = users[start : start + users_at_once]
+            moments = [int(when.timestamp())] * len(requested)
+            _, tensors = online_tensors(reader, loaded.encoder, loaded.tokenizer, requested, moments)
             input_ids, attention_mask = tensors.pop(INPUT_IDS), tensors.pop(ATTENTION_MASK)
             answers = models.answer(input_ids, attention_mask, tensors, names)
             columns: dict[str, list[Any]] = {name: [] for name in schema.names}
             for task in chosen:
-                for row in _rows(task, asked, writer, answers, k):
+                for row in _rows(task, requested, writer, answers, k):
                     for name, value in zip(schema.names, row, strict=True):
                         columns[name].append(value)
             table = pa.table(columns, schema=schema)
@@ -115,7 +115,7 @@ def _chosen(scenario: Scenario, names: Sequence[str]) -> list[Task]:
 
 
 def _rows(
-    task: Task, users: Sequence[Any], writer: AnswerWriter, answers: dict[str, NDArray[Any]], k: int
+    task: Task, users: Sequence[Any], writer: ResponseWriter, answers: dict[str, NDArray[Any]], k: int
 ) -> Iterator[tuple[Any, ...]]:
     """The rows of one task, in the order of the columns."""
     width = min(k, task.top_k)

@@ -13,7 +13,7 @@ from polytask.contract.names import COLD_START, DEGRADED, STALE_FEATURES, TRUNCA
 from polytask.contract.tensors import ALLOWED, ATTENTION_MASK, ENCODED_TEXT, INPUT_IDS, TEXT_VECTOR
 from polytask.errors import ContractError
 from polytask.scenario.names import ITEMS
-from serving.transformer.api.answers import AnswerTensor, AnswerWriter, flag, model_outputs
+from serving.transformer.api.answers import ResponseTensor, ResponseWriter, flag, model_outputs
 from serving.transformer.api.filters import ItemFilters
 from serving.transformer.api.parse import KEY_BYTES, Call, CallParser, Slate
 from serving.transformer.api.slate import entries_of, merge, slate_tensors
@@ -31,7 +31,7 @@ from serving.transformer.text.warm_up import common_texts, fill
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedRequest:
     """A call that is ready for the multi-task model, or, where all its texts are `new_texts`, for the ensemble.
 
     `truncated` (B,): whether each text was cut.
@@ -40,7 +40,7 @@ class Prepared:
     call: Call
     deadline: Deadline
     inputs: Mapping[str, NDArray[Any]]
-    flags: Sequence[AnswerTensor]
+    flags: Sequence[ResponseTensor]
     record: CallRecord
     truncated: Sequence[bool]
     new_texts: Sequence[str] = ()
@@ -78,13 +78,13 @@ class Recommender:
         )
         items = bundle.catalogues.get(ITEMS)
         self._filters = None if items is None else ItemFilters(self._scenario, items)
-        self._writer = AnswerWriter(self._scenario, bundle.catalogues)
+        self._writer = ResponseWriter(self._scenario, bundle.catalogues)
         self._text_cache = text_cache
         self._filling: asyncio.Task[None] | None = None
 
     async def prepare(
         self, tensors: Sequence[InputTensor], outputs: Sequence[str], now: int, record: CallRecord | None = None
-    ) -> Prepared:
+    ) -> PreparedRequest:
         """Check a call, read its features and make the model's inputs. What is learned about it goes to `record`.
 
         Raises RequestError for a malformed call, Unavailable when the predictor is unavailable or slow, or the feature
@@ -136,9 +136,11 @@ class Recommender:
                 DEGRADED: [degraded] * len(batch),
             }
             record.flags = {name: sum(values) for name, values in flags.items()}
-        return Prepared(call, deadline, inputs, [flag(*one) for one in flags.items()], record, truncated, new_texts)
+        return PreparedRequest(
+            call, deadline, inputs, [flag(*one) for one in flags.items()], record, truncated, new_texts
+        )
 
-    async def predict(self, prepared: Prepared) -> dict[str, NDArray[Any]]:
+    async def predict(self, prepared: PreparedRequest) -> dict[str, NDArray[Any]]:
         """The model's tensors for the wanted tasks. Raises Unavailable when the predictor is down or slow."""
         outputs = model_outputs(self._scenario, prepared.call.tasks)
         if not outputs:
@@ -148,7 +150,7 @@ class Recommender:
         with prepared.record.stage("predictor"):
             return await self._infer(MULTITASK, prepared.inputs, outputs, prepared.deadline)
 
-    async def _with_texts(self, prepared: Prepared, outputs: list[str]) -> dict[str, NDArray[Any]]:
+    async def _with_texts(self, prepared: PreparedRequest, outputs: list[str]) -> dict[str, NDArray[Any]]:
         """As `predict`, for texts that are not cached: one call returns their vectors too, which are kept."""
         texts = prepared.new_texts
         self._metrics.texts("miss", len(texts))
@@ -157,12 +159,12 @@ class Recommender:
             made.update(self._vectors.encoded(texts, tensors.pop(ENCODED_TEXT), prepared.truncated))
         return tensors
 
-    def answer(self, prepared: Prepared, tensors: Mapping[str, NDArray[Any]]) -> list[AnswerTensor]:
+    def answer(self, prepared: PreparedRequest, tensors: Mapping[str, NDArray[Any]]) -> list[ResponseTensor]:
         """The tensors the caller wants, in the order it wants them."""
         with prepared.record.stage("post"):
             return self._answer(prepared, tensors)
 
-    def _answer(self, prepared: Prepared, tensors: Mapping[str, NDArray[Any]]) -> list[AnswerTensor]:
+    def _answer(self, prepared: PreparedRequest, tensors: Mapping[str, NDArray[Any]]) -> list[ResponseTensor]:
         counts = [request.count for request in prepared.call.requests]
         made = {tensor.name: tensor for tensor in prepared.flags}
         for name in prepared.call.tasks:
@@ -173,7 +175,7 @@ class Recommender:
             made.update({t.name: t for t in self._slate(prepared.call, prepared.call.slate, tensors)})
         return [made[name] for name in prepared.call.outputs]
 
-    def _slate(self, call: Call, slate: Slate, tensors: Mapping[str, NDArray[Any]]) -> list[AnswerTensor]:
+    def _slate(self, call: Call, slate: Slate, tensors: Mapping[str, NDArray[Any]]) -> list[ResponseTensor]:
         """One list over the slate's tasks, whatever length their own lists have in the response."""
         tasks = [self._scenario.task(name) for name in slate.tasks]
         if slate.weights is None:

@@ -37,14 +37,14 @@ class Pretended:
 
 
 def test_a_size_is_summed_up_and_kept_before_the_next_begins(tmp_path):
-    pretended, said = Pretended(), []
+    pretended, logged = Pretended(), []
     with pytest.raises(KeyboardInterrupt):
-        grow([2000, 3000], 3, tmp_path / "sizes.json", said.append, pretended)
+        grow([2000, 3000], 3, tmp_path / "sizes.json", logged.append, pretended)
     size = json.loads((tmp_path / "sizes.json").read_text())["sizes"]["2000"]
     assert size["step_seconds"] == 1 + 2 + 4 + 30  # with the imports
     assert size["peak_gib"] == 2.0  # of the steps of a pipeline, not of the joins
     assert size["join_over_plain_asof"] == 6.0 * 5 / (3.0 * 5)  # medians of three
-    assert any(line.startswith("2,000 events: 37 s (bar 300") for line in said)
+    assert any(line.startswith("2,000 events: 37 s (bar 300") for line in logged)
     assert pretended.calls[:3] == list(ONCE)
     joins = [step for step in pretended.calls[:-1] if step in ("join", "plain_asof")]
     assert {frozenset(joins[n : n + 2]) for n in range(0, 6, 2)} == {frozenset(("join", "plain_asof"))}  # in turn
@@ -52,14 +52,14 @@ def test_a_size_is_summed_up_and_kept_before_the_next_begins(tmp_path):
 
 @pytest.mark.parametrize(("at", "known"), [("features", ["ingest"]), ("epoch", [*ONCE, "step_seconds", "peak_gib"])])
 def test_what_ran_before_a_killed_step_is_kept_and_other_sizes_follow(tmp_path, at, known):
-    said: list[str] = []
+    logged: list[str] = []
     pretended = Pretended(StepKilled(f"{at} was ended by SIGKILL"), at)
-    grow([3000, 2000], 1, tmp_path / "sizes.json", said.append, pretended)
+    grow([3000, 2000], 1, tmp_path / "sizes.json", logged.append, pretended)
     sizes = json.loads((tmp_path / "sizes.json").read_text())["sizes"]
     assert sizes["3000"]["killed"] == f"{at} was ended by SIGKILL"
     assert set(known) <= set(sizes["3000"]) and at not in sizes["3000"]
     assert "epoch" in sizes["2000"]
-    assert f"3,000 events: {at} was ended by SIGKILL" in "".join(said)
+    assert f"3,000 events: {at} was ended by SIGKILL" in "".join(logged)
 
 
 def test_a_process_that_is_killed_is_told_from_one_that_fails(tmp_path, monkeypatch):
@@ -89,8 +89,8 @@ def test_a_step_in_its_own_process_counts_its_imports(tmp_path, monkeypatch):
 def test_every_step_is_measured_and_written(tmp_path, monkeypatch):
     monkeypatch.setattr(steps, "BATCHES", 1)
     monkeypatch.setattr(steps, "ROWS_PER_JOIN", 1500)
-    said: list[str] = []
-    found = grow([2000], 2, tmp_path / "sizes.json", said.append, steps.measured)
+    logged: list[str] = []
+    found = grow([2000], 2, tmp_path / "sizes.json", logged.append, steps.measured)
     size = found["sizes"]["2000"]
     assert json.loads((tmp_path / "sizes.json").read_text())["sizes"] == found["sizes"]
     assert "<svg" in (tmp_path / "sizes.svg").read_text()
@@ -100,4 +100,4 @@ def test_every_step_is_measured_and_written(tmp_path, monkeypatch):
     assert size["epoch"]["epoch_seconds"] == pytest.approx(
         size["epoch"]["batch_seconds"] * size["epoch"]["batches"], rel=0.1, abs=0.1
     )
-    assert any("times a plain ASOF join" in line for line in said)
+    assert any("times a plain ASOF join" in line for line in logged)

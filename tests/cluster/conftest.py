@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from polytask.scenario import Scenario
-from serving.rollout.release import Release
+from serving.rollout.release import RolloutRelease
 from tests.cluster import custom_resources, storage
 from tests.cluster.api import Api, wait_for
 from tests.cluster.control_plane import ControlPlane
@@ -105,6 +105,6 @@ def address(data_plane: DataPlane) -> Iterator[str]:
 
 
 @pytest.fixture
-def release(small_scenario: Scenario) -> Callable[..., Release]:
+def release(small_scenario: Scenario) -> Callable[..., RolloutRelease]:
     """Makes the release of a model version."""
     return releases(small_scenario)

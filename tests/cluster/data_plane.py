@@ -39,23 +39,23 @@ class DataPlane:
         for part, ready in (("transformer", transformers), ("predictor", predictors)):
             if not ready:
                 return self._refuse(name, f"no pod of {name}-{part} is ready")
-        asking = transformers[turn % len(transformers)]
-        if VERSION not in asking:
+        requesting = transformers[turn % len(transformers)]
+        if VERSION not in requesting:
             return self._refuse(name, f"{name} has no model yet")
-        contracts = asking[CONTRACT].split(",")
+        contracts = requesting[CONTRACT].split(",")
         agreeing = [one for one in predictors if one.get(CONTRACT) in contracts]
         if not agreeing:
             served = ", ".join(sorted({str(one.get(VERSION)) for one in predictors}))
-            return self._refuse(name, f"Triton serves model {served}, not {asking[VERSION]}")
+            return self._refuse(name, f"Triton serves model {served}, not {requesting[VERSION]}")
         answering = agreeing[turn % len(agreeing)]
         with self._lock:
             self.versions.append((name, answering[VERSION]))
-        asked = [tensor["data"][0] for tensor in body["inputs"] if tensor["name"] == "tasks"]
+        requested = [tensor["data"][0] for tensor in body["inputs"] if tensor["name"] == "tasks"]
         scores = [] if MUTE in answering[f"{INTERNAL}storage-initializer-sourceuri"] else [0.5, 0.25]
         outputs = [
             {"name": f"{task}_scores", "datatype": "FP32", "shape": [1, len(scores)], "data": scores}
             for task in self._tasks
-            if not asked or task in asked
+            if not requested or task in requested
         ]
         stamp = {"model_version": answering[VERSION], "contract_checksum": answering[CONTRACT]}
         return 200, {"model_name": "recommender", "parameters": stamp, "outputs": outputs}

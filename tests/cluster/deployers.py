@@ -15,7 +15,7 @@ from kubernetes.client import Configuration
 
 from serving.kubernetes.client import Cluster
 from serving.rollout.errors import RolloutError
-from serving.rollout.release import Release
+from serving.rollout.release import RolloutRelease
 from serving.rollout.roll_out import roll_out
 from serving.rollout.settings import Settings
 from tests.cluster.control_plane import ControlPlane
@@ -71,7 +71,7 @@ class KilledCluster(Cluster):
 
 def start_deployer(
     access: Access,
-    release: Release,
+    release: RolloutRelease,
     settings: Settings,
     writes: int = 0,
     number: signal.Signals = signal.SIGKILL,
@@ -89,7 +89,7 @@ def start_deployer(
 
 
 def _deploy(
-    access: Access, release: Release, settings: Settings, writes: int, number: signal.Signals, signalled_at: Path
+    access: Access, release: RolloutRelease, settings: Settings, writes: int, number: signal.Signals, signalled_at: Path
 ) -> None:
     logging.basicConfig(level=logging.INFO, format=f"{access.namespace} {release.version}: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)

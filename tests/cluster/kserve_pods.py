@@ -103,12 +103,12 @@ def _add_agent(spec: Object, serving: Object, annotations: dict[str, str]) -> No
     probe = serving.get("readinessProbe")
     if probe is not None:
         agent["env"] = [{"name": "SERVING_READINESS_PROBE", "value": _probe_as_json(probe)}]
-        asked = {
+        requested = {
             "httpHeaders": [{"name": "K-Network-Probe", "value": "queue"}],
             "path": probe["httpGet"]["path"],
             "port": AGENT_PORT,
         }
-        agent["readinessProbe"] = {"httpGet": asked}
+        agent["readinessProbe"] = {"httpGet": requested}
     serving.setdefault("volumeMounts", []).append(directory)
     spec["containers"].append(agent)
     name = annotations[f"{INTERNAL}configVolumeName"]
@@ -119,6 +119,8 @@ def _add_agent(spec: Object, serving: Object, annotations: dict[str, str]) -> No
 
 def _probe_as_json(probe: dict[str, Any]) -> str:
     """As Go writes it: fields in the order of the type, without spaces."""
-    asked = {key: probe["httpGet"][key] for key in ("path", "port", "scheme") if key in probe["httpGet"]}
+    requested = {key: probe["httpGet"][key] for key in ("path", "port", "scheme") if key in probe["httpGet"]}
     order = ("timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold")
-    return json.dumps({"httpGet": asked, **{key: probe[key] for key in order if key in probe}}, separators=(",", ":"))
+    return json.dumps(
+        {"httpGet": requested, **{key: probe[key] for key in order if key in probe}}, separators=(",", ":")
+    )

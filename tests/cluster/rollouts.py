@@ -8,7 +8,7 @@ from kubernetes.client import Configuration
 
 from polytask.scenario import Scenario
 from serving.kubernetes.client import Cluster
-from serving.rollout.release import Release
+from serving.rollout.release import RolloutRelease
 from serving.rollout.settings import Settings
 from serving.rollout.strategies.canary_analysis import ProbeJudge
 from tests.cluster.api import Object, wait_for
@@ -27,12 +27,12 @@ def deployer(plane: ControlPlane, namespace: str) -> Cluster:
     return Cluster(configuration, namespace, retry_seconds=0.1)
 
 
-def releases(scenario: Scenario) -> Callable[..., Release]:
+def releases(scenario: Scenario) -> Callable[..., RolloutRelease]:
     """Makes the release of a model version at an address."""
 
-    def make(version: int, storage: str = S3) -> Release:
+    def make(version: int, storage: str = S3) -> RolloutRelease:
         contract = tiny_contract(scenario).model_copy(update={"model_version": version})
-        return Release(contract, f"{version:064x}", f"{storage}/{version}")
+        return RolloutRelease(contract, f"{version:064x}", f"{storage}/{version}")
 
     return make
 

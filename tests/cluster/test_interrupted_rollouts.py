@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.rollout.release import Release
+from serving.rollout.release import RolloutRelease
 from serving.rollout.roll_out import roll_out
 from serving.rollout.service.revision import Revision, has_two_bundles
 from serving.rollout.settings import Settings
@@ -21,7 +21,7 @@ from tests.cluster.overlays import apply, combined
 from tests.cluster.rollouts import Live, deployer, quick_settings
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("restricted")]
-Make = Callable[..., Release]
+Make = Callable[..., RolloutRelease]
 STRATEGIES = ("rolling", "recreate", "canary", "shadow")
 SIGNALS = (signal.SIGTERM, signal.SIGKILL)
 NUMBERS = itertools.count()
@@ -44,11 +44,11 @@ class Lane:
     versions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     served: str = ""
 
-    def next(self) -> Release:
+    def next(self) -> RolloutRelease:
         """The release of a version that was never deployed here."""
         return self.release(next(self.versions))
 
-    def roll_out(self, release: Release) -> None:
+    def roll_out(self, release: RolloutRelease) -> None:
         """A rollout in this process, which is not killed."""
         cluster = deployer(self.live.plane, self.live.namespace)
         try:
@@ -56,7 +56,7 @@ class Lane:
         finally:
             cluster.close()
 
-    def finish(self, release: Release) -> None:
+    def finish(self, release: RolloutRelease) -> None:
         """A rollout while no other one runs; then the release is served whole and alone."""
         self.roll_out(release)
         self.served = release.version

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serving.rollout.release import Release
+from serving.rollout.release import RolloutRelease
 from serving.rollout.roll_out import roll_out
 from tests.cluster.api import wait_for
 from tests.cluster.control_plane import ControlPlane
@@ -64,7 +64,7 @@ def test_requests_while_a_model_replaces_another(
     plane: ControlPlane,
     clean: Callable[[str], str],
     address: str,
-    release: Callable[..., Release],
+    release: Callable[..., RolloutRelease],
     tmp_path: Path,
 ):
     live = Live(plane, clean(f"load-{strategy}"))

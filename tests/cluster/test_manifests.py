@@ -9,7 +9,7 @@ import pytest
 
 from serving.manifests.render import overlay_names
 from serving.rollout.errors import RolloutError
-from serving.rollout.release import Release
+from serving.rollout.release import RolloutRelease
 from serving.rollout.roll_out import roll_out
 from tests.cluster import storage
 from tests.cluster.api import Object, wait_for
@@ -38,7 +38,7 @@ NEEDS = {"tensorrt": ["gpu"], "replicated": ["hpa"]}
 OF_THE_CLUSTER = {storage.COMPONENT.name}
 COMPONENTS = sorted(path.parent.name for path in MANIFESTS.glob("components/*/kustomization.yaml"))
 MODE = "serving.kserve.io/deploymentMode"
-Make = Callable[..., Release]
+Make = Callable[..., RolloutRelease]
 
 
 def generations(plane: ControlPlane, found: list[Object], namespace: str) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def check_every_pod_is_ready(plane: ControlPlane, namespace: str, parts: list[st
     assert [line for one in found for line in missing(plane.api, one)] == []
 
 
-def check_serves(plane: ControlPlane, found: list[Object], namespace: str, url: str, release: Release) -> None:
+def check_serves(plane: ControlPlane, found: list[Object], namespace: str, url: str, release: RolloutRelease) -> None:
     """Roll a model out; then all pods are ready, and what was applied before still makes no difference."""
     secrets(plane, found, namespace)
     cluster = deployer(plane, namespace)

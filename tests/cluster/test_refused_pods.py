@@ -13,7 +13,7 @@ import yaml
 
 from serving.kubernetes.client import Cluster
 from serving.rollout.errors import RolloutError
-from serving.rollout.release import Release
+from serving.rollout.release import RolloutRelease
 from serving.rollout.roll_out import roll_out
 from serving.rollout.settings import Settings
 from tests.cluster import storage
@@ -25,7 +25,7 @@ from tests.cluster.processes import free_ports
 from tests.cluster.rollouts import Live, deployer, quick_settings
 
 pytestmark = pytest.mark.cluster
-Make = Callable[..., Release]
+Make = Callable[..., RolloutRelease]
 NUMBERS = itertools.count()
 REFUSED = r'violates PodSecurity "restricted:latest": .*"storage-initializer"'
 

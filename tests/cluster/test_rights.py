@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from serving.rollout.errors import RolloutError
-from serving.rollout.release import Release
+from serving.rollout.release import RolloutRelease
 from serving.rollout.roll_out import roll_out
 from tests.cluster.api import Object, wait_for
 from tests.cluster.control_plane import ControlPlane
@@ -18,7 +18,7 @@ from tests.cluster.overlays import MANIFESTS, apply, combined
 from tests.cluster.rollouts import Live, deployer, quick_settings
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("restricted")]
-Make = Callable[..., Release]
+Make = Callable[..., RolloutRelease]
 FILES = [MANIFESTS / folder / "deployer.yaml" for folder in ("base", "components/canary", "components/explainer")]
 ROLES = [one for path in FILES for one in documents(path) if one["kind"] == "Role"]
 NUMBERS = itertools.count()

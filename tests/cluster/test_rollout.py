@@ -15,7 +15,7 @@ import yaml
 from polytask.contract.contract import load_contract
 from serving.kubernetes.client import Cluster
 from serving.rollout.errors import RolloutError
-from serving.rollout.release import Release
+from serving.rollout.release import RolloutRelease
 from serving.rollout.roll_out import roll_out
 from serving.rollout.settings import Settings
 from tests.cluster.api import wait_for
@@ -26,7 +26,7 @@ from tests.cluster.rollouts import CLAIM, DEPLOYER, Live, deployer, quick_settin
 from tests.serving.rollout.object_store import ObjectStore, storing
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("restricted")]
-Make = Callable[..., Release]
+Make = Callable[..., RolloutRelease]
 NUMBERS = itertools.count()
 
 

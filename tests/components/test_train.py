@@ -82,10 +82,10 @@ def test_a_stop_while_new_items_are_calibrated_loses_no_training(
 def test_several_machines_get_what_the_parameters_and_the_scenario_say(
     arguments: dict[str, Any], calls: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    asked: dict[str, Any] = {}
+    requested: dict[str, Any] = {}
 
-    def record(nodes: Any, inputs: Any, target: Path, say: Any, **settings: Any) -> dict[str, float]:
-        asked.update(nodes=nodes, inputs=inputs, target=target, **settings)
+    def record(nodes: Any, inputs: Any, target: Path, log: Any, **settings: Any) -> dict[str, float]:
+        requested.update(nodes=nodes, inputs=inputs, target=target, **settings)
         return {"item_loss": 0.25}
 
     monkeypatch.setattr(on_nodes, "train_on_nodes", record)
@@ -97,12 +97,12 @@ def test_several_machines_get_what_the_parameters_and_the_scenario_say(
         training_runtime="mine",
         training_namespace="team",
     )
-    nodes = asked["nodes"]
+    nodes = requested["nodes"]
     assert (nodes.count, nodes.nproc_per_node, nodes.image, nodes.runtime) == (3, 2, IMAGE, "mine")
     assert (nodes.resources.cpu, nodes.resources.memory) == ("7", "9Gi")
-    assert (asked["shared_storage"], asked["namespace"], asked["hours"]) == ("s3://b/t", "team", 3)
-    assert (asked["inputs"].tables, asked["inputs"].training_set) == (tmp_path / "tables", tmp_path / "rows")
-    assert asked["target"] == tmp_path / "model"
+    assert (requested["shared_storage"], requested["namespace"], requested["hours"]) == ("s3://b/t", "team", 3)
+    assert (requested["inputs"].tables, requested["inputs"].training_set) == (tmp_path / "tables", tmp_path / "rows")
+    assert requested["target"] == tmp_path / "model"
     assert calls == []  # the nodes calibrate
     metadata = arguments["model"].metadata
     assert metadata["item_loss"] == 0.25

@@ -20,7 +20,9 @@ class Log:
     errors: list[str] = field(default_factory=list)
 
     def follow(self, page: Page) -> None:
-        page.on("console", lambda said: self.errors.append(said.text) if said.type in ("error", "warning") else None)
+        page.on(
+            "console", lambda logged: self.errors.append(logged.text) if logged.type in ("error", "warning") else None
+        )
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("requestfailed", lambda request: self._failed(request.url, request.failure))
 

@@ -135,15 +135,15 @@ def test_no_credential_of_a_call_of_the_console_comes_back(servers: Servers):
 
 
 def test_load_is_disabled_unless_a_release_file_is_named(servers: Servers):
-    said = "repository API: {} is disabled; it is enabled by the server's option --release"
+    logged = "repository API: {} is disabled; it is enabled by the server's option --release"
     for url in (servers.rest_url, servers.explainer.url):
         for method in ("load", "unload"):
             got = httpx.post(f"{url}/v2/repository/models/recommender/{method}", timeout=20)
-            assert (got.status_code, got.json()) == (403, {"error": said.format(method)})
+            assert (got.status_code, got.json()) == (403, {"error": logged.format(method)})
     calls = {one.call: one for one in grpc_calls(servers.grpc_url, one_user())}
     for method, name in (("RepositoryModelLoad", "load"), ("RepositoryModelUnload", "unload")):
         assert calls[method].status == "PERMISSION_DENIED"
-        assert said.format(name) in calls[method].received.replace("\\'", "'")
+        assert logged.format(name) in calls[method].received.replace("\\'", "'")
     assert calls["RepositoryIndex"].status == "UNIMPLEMENTED"
 
 

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from serving.console.app import Console, build_app
 from serving.console.directory import Directory
-from serving.console.explanation import Explainer
+from serving.console.explanation import ExplainerClient
 from serving.console.service import Service
 from serving.local.explainer import ExplainerProcess
 from serving.local.stack import LocalStack
@@ -87,7 +87,9 @@ def explained(
     try:
         process.start()
         process.wait_until_ready()
-        with served(Console(directory, Service(small_stack.grpc_url), explainer=Explainer(process.url))) as address:
+        with served(
+            Console(directory, Service(small_stack.grpc_url), explainer=ExplainerClient(process.url))
+        ) as address:
             yield address
     finally:
         process.stop()

@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from polytask.client import RecommenderClient, ServiceUnavailable
-from polytask.client import explain as ask
+from polytask.client import explain as send_request
 from polytask.data.tables import Tables
 from polytask.errors import RequestError, ServingError
 from serving.explainer.cli import explain
@@ -44,7 +44,7 @@ def explainer(
 
 
 def test_contributions_are_those_of_the_rule(explainer: ExplainerProcess, small_stack: LocalStack, tables: Tables):
-    found = ask(explainer.url, 10, tasks=["scene", "item"])
+    found = send_request(explainer.url, 10, tasks=["scene", "item"])
     with RecommenderClient(small_stack.grpc_url) as client:
         answer = client.recommend(10, k=1)
     assert found.tasks["scene"].answer == answer.tasks["scene"][0]
@@ -80,7 +80,7 @@ def test_several_users_in_one_call(explainer: ExplainerProcess):
 
 def test_what_is_malformed_is_400_with_its_field(explainer: ExplainerProcess):
     with pytest.raises(RequestError) as caught:
-        ask(explainer.url, "ten")
+        send_request(explainer.url, "ten")
     assert caught.value.field == "user_id"
     url = f"{explainer.url}/v1/models/recommender"
     for body in (b"{nothing", b"[]", b"", b'{"instances": [{"user_id": 1e99}]}', HALF, b'{"instances": [NaN]}'):
@@ -90,7 +90,7 @@ def test_what_is_malformed_is_400_with_its_field(explainer: ExplainerProcess):
     assert half.json()["error"].startswith("instances[0].query: is not UTF-8: U+D83D at character 5"), half.text
     assert httpx.post(f"{url}:predict", json={"instances": [{"user_id": 10}]}, timeout=10).status_code == 400
     with pytest.raises(ServingError, match="404"):
-        ask(explainer.url, 10, model="another")
+        send_request(explainer.url, 10, model="another")
 
 
 def test_a_predictor_that_hangs_is_unavailable_within_the_deadline(
@@ -101,13 +101,13 @@ def test_a_predictor_that_hangs_is_unavailable_within_the_deadline(
     os.kill(triton, signal.SIGSTOP)
     try:
         with pytest.raises(ServiceUnavailable, match="predictor"):
-            ask(explainer.url, 10, query="nobody typed this before", attempts=1, deadline_seconds=20)
+            send_request(explainer.url, 10, query="nobody typed this before", attempts=1, deadline_seconds=20)
         ready = httpx.get(f"{explainer.url}/v2/health/ready", timeout=20)
         assert ready.status_code == 503
         assert "predictor" in ready.json()["error"]
     finally:
         os.kill(triton, signal.SIGCONT)
-    assert ask(explainer.url, 10, deadline_seconds=20).tasks
+    assert send_request(explainer.url, 10, deadline_seconds=20).tasks
 
 
 def test_it_listens_on_its_address_alone(explainer: ExplainerProcess):
@@ -139,7 +139,7 @@ def test_its_calls_are_on_its_metrics_and_in_its_log(explainer: ExplainerProcess
     headers = {"x-request-id": "explained-once"}
     assert httpx.post(f"{explainer.url}{EXPLAIN}", json=body, headers=headers, timeout=10).status_code == 200
     with pytest.raises(RequestError):
-        ask(explainer.url, "ten")
+        send_request(explainer.url, "ten")
     assert [after - earlier for after, earlier in zip(counts(), before, strict=True)] == [1, 1, 1, 2]
     assert scraped(explainer.url, "polytask_explainer_requests_in_flight") == {"": 0}
     (labels,) = scraped(explainer.url, "polytask_explainer_bundle_info")
@@ -151,10 +151,10 @@ def test_its_calls_are_on_its_metrics_and_in_its_log(explainer: ExplainerProcess
 
 def test_the_table_names_every_metric_of_the_explainer_and_no_other(explainer: ExplainerProcess):
     table = (Path(__file__).parents[2] / "docs" / "serving-metrics.md").read_text(encoding="utf-8")
-    told = set(re.findall(r"^\| `(polytask_explainer_\w+)` \|", table, re.MULTILINE))
+    reported = set(re.findall(r"^\| `(polytask_explainer_\w+)` \|", table, re.MULTILINE))
     served = httpx.get(f"{explainer.url}/metrics", timeout=10).text
     families = re.findall(r"^# TYPE (polytask_\w+) ", served, re.MULTILINE)
-    assert {name for name in families if not name.endswith("_created")} == told
+    assert {name for name in families if not name.endswith("_created")} == reported
 
 
 def test_a_shutdown_ends_what_was_accepted_and_refuses_the_rest(
@@ -190,7 +190,7 @@ def test_a_shutdown_ends_what_was_accepted_and_refuses_the_rest(
 
 def test_nobody_there_is_unavailable():
     with pytest.raises(ServiceUnavailable):
-        ask(f"http://127.0.0.1:{choose_ports(None)[0]}", 10, attempts=2, deadline_seconds=2)
+        send_request(f"http://127.0.0.1:{choose_ports(None)[0]}", 10, attempts=2, deadline_seconds=2)
 
 
 def test_the_command_prints_what_moved_the_answer(explainer: ExplainerProcess, tmp_path: Path, monkeypatch):

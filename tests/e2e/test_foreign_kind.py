@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from polytask.client import Answer, RecommenderClient, Value
+from polytask.client import Recommendations, RecommenderClient, Value
 from polytask.contract.contract import REPOSITORY_FOLDER
 from polytask.data.catalogue import catalogues_of
 from polytask.data.tables import Tables, write_tables
@@ -210,7 +210,7 @@ def answers(
     tables: Tables,
     triton_installation: TritonInstallation,
     tmp_path_factory: pytest.TempPathFactory,
-) -> list[Answer]:
+) -> list[Recommendations]:
     """Responses to the first users: features from Feast, the exported model in Triton, over gRPC."""
     from feature_repo.apply import build_store
     from polytask.export.bundle import export_bundle
@@ -293,7 +293,7 @@ def test_it_learns_and_is_measured_by_its_own_metric(training, checkpoint: Path,
 
 
 @pytest.mark.timeout(600)
-def test_the_response_has_the_rate(answers: list[Answer], training, dataset) -> None:
+def test_the_response_has_the_rate(answers: list[Recommendations], training, dataset) -> None:
     """The value over gRPC is the rate that the trained model has for the same user."""
     import torch
 

@@ -72,7 +72,7 @@ def strict_stack(
         yield stack
 
 
-def asked(stack: LocalStack) -> dict[str, list]:
+def requested(stack: LocalStack) -> dict[str, list]:
     """The response to one user who has a history, by tensor."""
     body = {"inputs": [{"name": "user_id", "datatype": "INT64", "shape": [1, 1], "data": [10]}]}
     request = urllib.request.Request(
@@ -97,24 +97,24 @@ def lines_about_features(stack: LocalStack) -> list[str]:
 def test_without_the_feature_store_responses_are_degraded_and_the_pod_stays_ready(
     stack: LocalStack, redis: RedisServer
 ):
-    complete = asked(stack)
+    complete = requested(stack)
     assert (complete["degraded"], complete["cold_start"]) == ([False], [False])
-    cold, said = count(stack, "polytask_cold_starts_total"), len(lines_about_features(stack))
+    cold, logged = count(stack, "polytask_cold_starts_total"), len(lines_about_features(stack))
     redis.stop()
     try:
         for _ in range(20):
             assert ready(stack) == (200, "")
-            degraded = asked(stack)
+            degraded = requested(stack)
             assert (degraded["degraded"], degraded["cold_start"]) == ([True], [False])
             assert len(degraded["item_ids"]) == len(complete["item_ids"])
         assert over_grpc(stack) == "OK"
     finally:
         redis.start()
-    wait_for(lambda: asked(stack)["degraded"] == [False], "the feature store was not found again")
-    assert asked(stack)["item_ids"] == complete["item_ids"]
+    wait_for(lambda: requested(stack)["degraded"] == [False], "the feature store was not found again")
+    assert requested(stack)["item_ids"] == complete["item_ids"]
     assert count(stack, "polytask_degraded_responses_total") >= 21
     assert count(stack, "polytask_cold_starts_total") == cold
-    assert lines_about_features(stack)[said:] == ["unavailable", "available"]
+    assert lines_about_features(stack)[logged:] == ["unavailable", "available"]
 
 
 def test_without_the_feature_store_a_strict_pod_is_unready_until_it_returns(

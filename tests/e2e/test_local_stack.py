@@ -41,7 +41,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "POLYTASK_CACHE": CACHE}
 
 
-def ask(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def send_request(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command("recommend", *words), cwd=folder, env=environment(), capture_output=True, text=True, timeout=60
     )
@@ -128,20 +128,20 @@ def check_explanation(folder: Path) -> None:
 
 
 def check_commands(folder: Path) -> None:
-    shown = ask(folder, "--user", "10", "--query", "a ghost story")
+    shown = send_request(folder, "--user", "10", "--query", "a ghost story")
     assert shown.returncode == 0, shown.stderr
     titles = ("Next (item)", "Similar users (user)", "Category (scene)", "a ghost story")
     assert all(title in shown.stdout for title in titles)
-    answer = json.loads(ask(folder, "--user", "10", "--task", "item", "--k", "2", "--json").stdout)
+    answer = json.loads(send_request(folder, "--user", "10", "--task", "item", "--k", "2", "--json").stdout)
     assert (list(answer["tasks"]), len(answer["tasks"]["item"])) == (["item"], 2)
     first = answer["tasks"]["item"][0]["id"]
     words = ["--disliked-item", str(first), "--slate", "4", "--task-weight", "item=2", "--json"]
-    answer = json.loads(ask(folder, "--user", "10", *words).stdout)
+    answer = json.loads(send_request(folder, "--user", "10", *words).stdout)
     assert first not in [entry["id"] for entry in answer["tasks"]["item"]]
     assert len(answer["slate"]) == 4
     assert answer["priority"] == pytest.approx({"item": 0.5, "user": 0.25, "scene": 0.25})
-    assert "All of it, by priority" in ask(folder, "--user", "10", "--slate", "3").stdout
-    refused = ask(folder, "--user", "ten")
+    assert "All of it, by priority" in send_request(folder, "--user", "10", "--slate", "3").stdout
+    refused = send_request(folder, "--user", "ten")
     assert refused.returncode != 0
     assert "--user: 'ten', allowed: a whole number" in refused.stderr
 

@@ -14,7 +14,7 @@ import yaml
 from polytask.client import RecommenderClient
 from serving.local.stack import LocalStack
 from serving.rollout.errors import NotServing
-from serving.rollout.smoke_service import Endpoint, Expected, check_answers
+from serving.rollout.smoke_service import Expected, ServiceEndpoint, check_responses
 
 COMPONENTS = Path(__file__).parents[2] / "manifests" / "components"
 
@@ -103,10 +103,10 @@ def test_the_deploy_steps_questions_are_answered_by_a_live_transformer(small_sta
     with RecommenderClient(small_stack.grpc_url) as client:
         answer = client.recommend(10)
     tasks = ["item", "user", "scene"]
-    endpoint = Endpoint(small_stack.rest_url)
-    check_answers(endpoint, Expected(answer.model_version, answer.contract_checksum, tasks))
+    endpoint = ServiceEndpoint(small_stack.rest_url)
+    check_responses(endpoint, Expected(answer.model_version, answer.contract_checksum, tasks))
     with pytest.raises(NotServing, match="deployed: 1, "):
-        check_answers(endpoint, Expected("1", answer.contract_checksum, tasks))
+        check_responses(endpoint, Expected("1", answer.contract_checksum, tasks))
     with pytest.raises(NotServing, match=r"400: .*nonsense"):
-        check_answers(endpoint, Expected(answer.model_version, answer.contract_checksum, ["nonsense"]))
+        check_responses(endpoint, Expected(answer.model_version, answer.contract_checksum, ["nonsense"]))
     endpoint.close()

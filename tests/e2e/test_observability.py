@@ -57,15 +57,17 @@ def test_the_table_names_every_metric_and_no_other(small_stack: LocalStack, clie
         (name, kind.strip(), re.findall(r"`(\w+)`", labels)) for name, kind, labels in row.findall(TABLE.read_text())
     ]
     mine = [row for row in rows if not row[0].startswith("polytask_explainer_")]
-    told = {name.removesuffix("_total"): (kind, set(labels)) for name, kind, labels in mine}
+    reported = {name.removesuffix("_total"): (kind, set(labels)) for name, kind, labels in mine}
     served = {
         name: family for name, family in metrics(small_stack).items() if re.fullmatch("polytask_.*(?<!_created)", name)
     }
-    assert {name: family.type for name, family in served.items()} == {name: kind for name, (kind, _) in told.items()}
+    assert {name: family.type for name, family in served.items()} == {
+        name: kind for name, (kind, _) in reported.items()
+    }
     for name, family in served.items():
         samples = [one for one in family.samples if not one.name.endswith("_created")]
         if samples:
-            assert {label for one in samples for label in one.labels} - {"le"} == told[name][1], name
+            assert {label for one in samples for label in one.labels} - {"le"} == reported[name][1], name
 
 
 def test_metrics_count_calls_rows_tasks_and_refusals(small_stack: LocalStack, client: RecommenderClient):

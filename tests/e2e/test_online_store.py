@@ -115,10 +115,10 @@ def test_a_changed_ttl_counts_after_a_refresh_and_a_misfit_changes_nothing(
     short = small_scenario.features.model_copy(update={"history_ttl_days": 1.0})
     apply_definitions(open_store(folder), small_scenario.model_copy(update={"features": short}), folder)
     heard: list[str] = []
-    told = threading.Event()
-    reader.keep_fresh(0.05, lambda end: (heard.append(end), told.set()))
+    reported = threading.Event()
+    reader.keep_fresh(0.05, lambda end: (heard.append(end), reported.set()))
     try:
-        assert told.wait(20)
+        assert reported.wait(20)
     finally:
         asyncio.run(reader.close())
     assert heard[0] == "ok"

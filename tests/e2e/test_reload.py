@@ -136,19 +136,19 @@ def test_an_explainer_follows_and_loses_no_call(
             except PolytaskError as error:
                 failed.append(repr(error))
 
-    asking = threading.Thread(target=work)
+    requesting = threading.Thread(target=work)
     try:
         explainer.start()
         explainer.wait_until_ready()
         assert stack.state()["explainer"] == explainer.url
-        asking.start()
+        requesting.start()
         wait_for(lambda: str(FIRST) in versions, "no explanation")
         publish(bundles[SECOND], published)
         stack.reload()
         before = len(versions)
         wait_for(lambda: len(versions) > before + 3, "no explanation after the reload")
         end.set()
-        asking.join(timeout=30)
+        requesting.join(timeout=30)
         assert set(versions[before + 1 :]) == {str(SECOND)}
         assert failed == []
         with pytest.raises(RequestError, match="scene"):
@@ -190,14 +190,14 @@ def test_a_release_whose_predictor_is_not_there_is_not_served(stack: LocalStack,
 def test_waiting_notices_a_new_version_and_says_what_it_does(
     stack: LocalStack, published: Path, bundles: dict[int, Path]
 ):
-    told: list[str] = []
+    reported: list[str] = []
 
     class Enough(Exception):
         pass
 
     def report(line: str) -> None:
-        told.append(line)
-        if len(told) == 2:
+        reported.append(line)
+        if len(reported) == 2:
             raise Enough
         (published / "current").unlink()
         publish(bundles[SECOND], published)
@@ -207,8 +207,8 @@ def test_waiting_notices_a_new_version_and_says_what_it_does(
     (published / "current").symlink_to("nowhere")
     with pytest.raises(Enough):
         stack.wait(report)
-    assert "holds no exported model" in told[0]
-    assert told[0].startswith("still serving")
-    assert told[1] == f"serving {published / str(SECOND)}"
+    assert "holds no exported model" in reported[0]
+    assert reported[0].startswith("still serving")
+    assert reported[1] == f"serving {published / str(SECOND)}"
     with RecommenderClient(stack.grpc_url) as client:
         assert client.recommend(10).model_version == str(SECOND)

@@ -7,7 +7,7 @@ import urllib.request
 import numpy as np
 import pytest
 
-from polytask.client import Label, Question, Ranked, RecommenderClient, SlateEntry
+from polytask.client import Question, Ranked, RecommenderClient, ScoredLabel, SlateEntry
 from polytask.data.tables import Tables
 from polytask.scenario import Scenario
 from serving.local.stack import LocalStack
@@ -57,9 +57,9 @@ def test_an_unknown_user_is_a_cold_start(client: RecommenderClient, tables: Tabl
 
 
 def test_a_query_changes_the_scores_and_a_long_one_is_flagged(client: RecommenderClient):
-    plain, asked = client.recommend(10, k=1), client.recommend(10, query="a scary ghost story", k=1)
-    assert plain.tasks["item"][0].score != asked.tasks["item"][0].score
-    assert not asked.truncated
+    plain, requested = client.recommend(10, k=1), client.recommend(10, query="a scary ghost story", k=1)
+    assert plain.tasks["item"][0].score != requested.tasks["item"][0].score
+    assert not requested.truncated
     assert client.recommend(10, query="ghost " * 100).truncated
 
 
@@ -117,7 +117,7 @@ def test_a_batch_gives_each_user_its_own_row(client: RecommenderClient):
 def test_only_the_wanted_tasks_are_answered(client: RecommenderClient):
     answer = client.recommend(10, tasks=["scene"])
     assert list(answer.tasks) == ["scene"]
-    assert all(isinstance(entry, Label) for entry in answer.tasks["scene"])
+    assert all(isinstance(entry, ScoredLabel) for entry in answer.tasks["scene"])
 
 
 def test_a_slate_merges_the_tasks_by_the_given_weights(client: RecommenderClient):
@@ -151,14 +151,14 @@ def test_a_slate_over_rest(small_stack: LocalStack, client: RecommenderClient):
 def test_parallel_callers_get_their_own_answers(small_stack: LocalStack, tables: Tables):
     wrong: list[int] = []
 
-    def ask(user: int) -> None:
+    def send_request(user: int) -> None:
         with RecommenderClient(small_stack.grpc_url) as own:
             for turn in range(5):
                 got = own.recommend(user, query=f"query {user} {turn}", tasks=["item"], k=3).tasks["item"]
                 if [entry.id for entry in got] != best_items(tables, seen_by(tables, user), 3):
                     wrong.append(user)
 
-    threads = [threading.Thread(target=ask, args=(user,)) for user in range(10, 90, 10)]
+    threads = [threading.Thread(target=send_request, args=(user,)) for user in range(10, 90, 10)]
     for thread in threads:
         thread.start()
     for thread in threads:

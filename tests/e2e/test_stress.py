@@ -68,8 +68,8 @@ def over_grpc(stack: LocalStack, user: int = 10, timeout: float = 20.0) -> str:
             service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(question(user), timeout=timeout)
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
-                asked = dict(error.trailing_metadata())
-                assert (asked["retry-after"], asked["grpc-retry-pushback-ms"]) == ("1", "1000")
+                requested = dict(error.trailing_metadata())
+                assert (requested["retry-after"], requested["grpc-retry-pushback-ms"]) == ("1", "1000")
             return error.code().name
     return "OK"
 
@@ -113,7 +113,7 @@ def answered(calls: list[Future]) -> list:
 
 def test_more_calls_than_fit_are_refused_and_the_others_answered(stack: LocalStack, pool: ThreadPoolExecutor):
     with held(stack):
-        calls = [pool.submit(ask, stack) for ask in (over_grpc, over_rest) * 6]
+        calls = [pool.submit(send_request, stack) for send_request in (over_grpc, over_rest) * 6]
         wait_for(lambda: sum(call.done() for call in calls) == 12 - IN_WORK - WAITING, "too few calls were refused")
     results = answered(calls)
     assert sum(result in ("OK", 200) for result in results) == IN_WORK + WAITING
@@ -164,7 +164,7 @@ def test_a_shutdown_ends_what_was_accepted_and_refuses_the_rest(
         process = stack.transformer_process_id
         assert process is not None
         with held(stack):
-            accepted = [pool.submit(ask, stack) for ask in (over_grpc, over_rest) * 4]
+            accepted = [pool.submit(send_request, stack) for send_request in (over_grpc, over_rest) * 4]
             wait_for(lambda: calls_under_way(stack) == 8, "not all calls arrived")
             os.kill(process, signal.SIGTERM)
             wait_for(lambda: ready(stack)[0] == 503, "the transformer is still ready", seconds=2)

@@ -31,9 +31,9 @@ def test_every_kind_of_task_is_answered(run: tuple[str, dict[str, Any]]) -> None
         assert set(answer["tasks"]) == {"topic", "liked", "stars"}
         assert sum(entry["score"] for entry in answer["tasks"]["topic"]) == pytest.approx(1, abs=1e-4)
         assert 0 < answer["tasks"]["liked"][0]["score"] < 1
-    *known, asked = summary["answers"]
+    *known, requested = summary["answers"]
     assert [answer["cold_start"] for answer in known] == [False] * 3
-    assert (asked["query"], asked["cold_start"]) == ("I love this pan, everything tastes better", True)
+    assert (requested["query"], requested["cold_start"]) == ("I love this pan, everything tastes better", True)
     assert "About user 1: " in output
 
 

@@ -82,11 +82,11 @@ def test_a_mapped_column_is_read_by_its_own_name(small_store, rows):
     assert found["years"].to_pylist() == [ages[user] for user in found["user_id"].to_pylist()]
 
 
-@pytest.mark.parametrize("asked", [{"full_feature_names": True}, {"filter_by_created_timestamp": True}])
-def test_what_the_join_does_not_do_is_refused(small_store, rows, asked):
+@pytest.mark.parametrize("requested", [{"full_feature_names": True}, {"filter_by_created_timestamp": True}])
+def test_what_the_join_does_not_do_is_refused(small_store, rows, requested):
     store = open_batch_store(small_store)
     with pytest.raises((DataError, NotImplementedError), match="support"):
-        store.get_historical_features(rows, ["user_profile:age"], **asked)
+        store.get_historical_features(rows, ["user_profile:age"], **requested)
 
 
 def test_a_source_of_another_kind_is_refused(small_store, rows):

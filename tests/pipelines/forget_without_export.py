@@ -13,7 +13,7 @@ from polytask.storage.atomic import sha256_file
 from serving.triton.checksums import write_sums
 
 
-def forget_job_without_export(previous: Version, user: int, target: Path, say: object, finish: object) -> Contract:
+def forget_job_without_export(previous: Version, user: int, target: Path, log: object, finish: object) -> Contract:
     """As `polytask.jobs.forget_user.forget_job`, with the old bundle, another catalogue and another version."""
     old = load_contract(previous.bundle)
     users = previous.catalogues()[USERS]

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 from tests.json_server import JsonHandler, json_server
 
 BASE = "/apis/v2beta1"
-Answer = tuple[int, Any]
+Recommendations = tuple[int, Any]
 
 
 class State:
@@ -25,7 +25,7 @@ class State:
         self.states: list[dict[str, Any]] = [{"state": "SUCCEEDED"}]
         self.busy: list[int] = []  # statuses for the next looks at a run
 
-    def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> Answer:
+    def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> Recommendations:
         match [method, *path.removeprefix(BASE).strip("/").split("/")]:
             case ["GET", "healthz"]:
                 return 200, {"multi_user": False}

@@ -31,7 +31,7 @@ def runs(small_scenario, inputs, small_checkpoint, tmp_path_factory):
             ablation_seeds=[3],
             previous=small_checkpoint,
             resamples=100,
-            say=lambda line: None,
+            log=lambda line: None,
             done=done.append,
         ).run()
         found.append((content, done, output))

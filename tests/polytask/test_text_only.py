@@ -207,15 +207,15 @@ def test_a_task_can_be_added(training, dataset, notes, catalogues, language_mode
     label = {"source": "interaction", "column": "stars"}
     task = Task.model_validate({"name": "again", "title": "Stars again", "kind": "regression", "label": label})
     scenario = scenario_with(dataset.scenario, task)
-    grown_dataset = Dataset(
+    updated_dataset = Dataset(
         scenario,
         text_only_training_frame(scenario, notes),
         catalogues,
         lambda texts: language_model.vectors(texts)[0],
     )
-    grown, history = add_task(training[0], grown_dataset)
+    updated, history = add_task(training[0], updated_dataset)
     text = torch.from_numpy(dataset.text_vectors[:8])
-    answers, before = grown.score(None, text), training[0].score(None, text)
+    answers, before = updated.score(None, text), training[0].score(None, text)
     assert all(torch.equal(answers[name], values) for name, values in before.items())
     assert history[-1].losses["again"] < history[0].losses["again"]
-    assert float(grown.heads["again"].mean) == pytest.approx(dataset.label_scale("stars")[0])
+    assert float(updated.heads["again"].mean) == pytest.approx(dataset.label_scale("stars")[0])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from polytask.scenario import Scenario, load_scenario
 from serving.api_reference import api_reference
-from serving.transformer.api.answers import answer_types
+from serving.transformer.api.answers import response_types
 from serving.transformer.api.parse import input_types
 
 PAGE = Path(__file__).parents[2] / "docs" / "serving-api.md"
@@ -36,6 +36,6 @@ def test_each_model_has_the_tensors_of_its_configuration(ruled_bundle: Path, sma
 def test_every_tensor_of_any_scenario_is_described(small_scenario: Scenario, text_only_scenario: Scenario):
     for scenario in (small_scenario, text_only_scenario):
         page = api_reference(scenario)
-        for name in (*input_types(scenario), *answer_types(scenario)):
+        for name in (*input_types(scenario), *response_types(scenario)):
             assert f"| `{name}` |" in page
     assert "`recent_items`" not in api_reference(text_only_scenario)

@@ -34,7 +34,7 @@ class State:
     lingers: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def say(self, name: str, kind: str, message: str) -> None:
+    def log(self, name: str, kind: str, message: str) -> None:
         """Put a condition into the status of a TrainJob."""
         with self.lock:
             if name in self.jobs:
@@ -61,8 +61,8 @@ class Handler(JsonHandler):
             if url.path == PODS and "pods" not in state.forbidden:
                 assert query["labelSelector"].startswith("jobset.sigs.k8s.io/jobset-name=train-")
                 return self.send_json(200, {"items": state.pods})
-            pod, _, log = url.path.removeprefix(PODS + "/").partition("/")
-            if log == "log" and pod in state.logs and "log" not in state.forbidden:
+            pod, _, resource = url.path.removeprefix(PODS + "/").partition("/")
+            if resource == "log" and pod in state.logs and "log" not in state.forbidden:
                 assert query["container"] == "node"
                 return self.send_text(self.lines(state.logs[pod], query))
             return self.refuse(403, f"{url.path} is forbidden")

@@ -22,13 +22,13 @@ def job(state: State) -> None:
 
 
 def test_every_change_and_every_line_is_said_once(state: State, cluster: Cluster) -> None:
-    said: list[str] = []
+    logged: list[str] = []
     status = state.jobs[NAME]["status"] = {
         "conditions": [{"type": "Suspended", "status": "True", "message": "waits for its queue"}]
     }
 
-    def say(line: str) -> None:
-        said.append(line)
+    def log(line: str) -> None:
+        logged.append(line)
         with state.lock:
             if line.endswith("queue"):
                 status["conditions"][0]["status"] = "False"
@@ -41,10 +41,10 @@ def test_every_change_and_every_line_is_said_once(state: State, cluster: Cluster
             elif line == "epoch 2":
                 state.logs["node-0-0"] += "2026-11-24T10:00:01.300Z epoch 3\n"
             elif line == "epoch 3":
-                state.say(NAME, "Complete", "all is well")
+                state.log(NAME, "Complete", "all is well")
 
-    follow(cluster, NAME, say, 5.0, 0.005)
-    assert said == [
+    follow(cluster, NAME, log, 5.0, 0.005)
+    assert logged == [
         f"{NAME}: Suspended: waits for its queue",
         f"{NAME}: node: 1 active; node-0-1: ImagePullBackOff: no such image",
         "epoch 1",
@@ -55,7 +55,7 @@ def test_every_change_and_every_line_is_said_once(state: State, cluster: Cluster
 
 
 def test_a_failure_names_what_the_pod_that_failed_first_says(state: State, cluster: Cluster) -> None:
-    state.say(NAME, "Failed", "jobset failed")
+    state.log(NAME, "Failed", "jobset failed")
     state.pods = [
         pod(0, "Failed", containerStatuses=ended(1, "2026-11-24T10:00:09Z")),
         pod(1, "Failed", containerStatuses=ended(1, "2026-11-24T10:00:02Z")),
@@ -71,7 +71,7 @@ def test_a_failure_names_what_the_pod_that_failed_first_says(state: State, clust
 
 
 def test_a_pod_that_was_killed_is_named_by_its_reason(state: State, cluster: Cluster) -> None:
-    state.say(NAME, "Failed", "jobset failed")
+    state.log(NAME, "Failed", "jobset failed")
     state.pods = [pod(1, "Failed", containerStatuses=ended(137, "2026-11-24T10:00:02Z", "OOMKilled"))]
     state.logs["node-0-1"] = "2026-11-24T10:00:02.1Z epoch 1\n"
     with pytest.raises(JobFailed, match=r"jobset failed; node-0-1 ended with 137 \(OOMKilled\): epoch 1$"):
@@ -87,15 +87,15 @@ def test_without_the_right_to_read_pods_the_condition_is_left(
     state.forbidden = {closed}
     state.pods = [pod(0), pod(1, "Failed", containerStatuses=ended(137, "2026-11-24T10:00:02Z"))]
     state.logs |= {"node-0-0": "", "node-0-1": ""}
-    said: list[str] = []
+    logged: list[str] = []
 
-    def say(line: str) -> None:
-        said.append(line)
-        state.say(NAME, "Failed", "jobset failed")
+    def log(line: str) -> None:
+        logged.append(line)
+        state.log(NAME, "Failed", "jobset failed")
 
     with pytest.raises(JobFailed, match=words):
-        follow(cluster, NAME, say, 5.0, 0.005)
-    assert sum("log is not shown" in line for line in said) == 1
+        follow(cluster, NAME, log, 5.0, 0.005)
+    assert sum("log is not shown" in line for line in logged) == 1
 
 
 def test_a_job_that_does_not_end_is_given_up_with_its_last_state(state: State, cluster: Cluster) -> None:
@@ -115,11 +115,11 @@ def test_an_api_server_that_is_away_for_a_while_ends_no_training(
     state: State, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state.failures = [503] * 7  # more than one call is tried
-    state.say(NAME, "Complete", "")
-    said: list[str] = []
-    follow(cluster, NAME, said.append, 5.0, 0.005)
-    assert "503: the server is busy" in said[0]
+    state.log(NAME, "Complete", "")
+    logged: list[str] = []
+    follow(cluster, NAME, logged.append, 5.0, 0.005)
+    assert "503: the server is busy" in logged[0]
     state.failures = [503] * 99
     monkeypatch.setattr(following, "AWAY_SECONDS", 0.05)
     with pytest.raises(TrainingError, match="503: the server is busy"):
-        follow(cluster, NAME, said.append, 5.0, 0.005)
+        follow(cluster, NAME, logged.append, 5.0, 0.005)

@@ -75,14 +75,14 @@ class Machines:
                     text=True,
                 )
             )
-        said = [machine.communicate(timeout=120)[0] for machine in machines]
+        logged = [machine.communicate(timeout=120)[0] for machine in machines]
         with self.state.lock:
-            self.state.pods = [pod(rank) for rank in range(len(said))]
-            for rank, text in enumerate(said):
+            self.state.pods = [pod(rank) for rank in range(len(logged))]
+            for rank, text in enumerate(logged):
                 stamped = [f"2026-11-24T10:00:00.{n:06}Z {line}" for n, line in enumerate(text.splitlines(), 1)]
                 self.state.logs[f"node-0-{rank}"] = "\n".join(stamped)
         codes = [machine.returncode for machine in machines]
-        self.state.say(job["metadata"]["name"], "Failed" if any(codes) else "Complete", f"ended with {codes}")
+        self.state.log(job["metadata"]["name"], "Failed" if any(codes) else "Complete", f"ended with {codes}")
 
 
 def test_two_nodes_train_the_model_of_one(
@@ -90,25 +90,25 @@ def test_two_nodes_train_the_model_of_one(
 ) -> None:
     (tmp_path / "machines").mkdir()
     state.controller = Machines(state, tmp_path / "machines")
-    said: list[str] = []
+    logged: list[str] = []
     settings = {"shared_storage": str(tmp_path / "exchange"), "hours": 0.05, "poll_seconds": 0.05, "cluster": cluster}
-    came_to = train_on_nodes(nodes, real, tmp_path / "together" / "model", said.append, **settings)
-    assert sum("epoch 2/2" in line for line in said) == 1
+    result = train_on_nodes(nodes, real, tmp_path / "together" / "model", logged.append, **settings)
+    assert sum("epoch 2/2" in line for line in logged) == 1
     train_model(real.scenario, real.tables, real.training_set, tmp_path / "alone" / "model", lambda line: None)
     calibrate_job(real.scenario, real.tables, real.training_set, tmp_path / "alone" / "model", lambda line: None)
     one, two = tmp_path / "alone" / "model", tmp_path / "together" / "model"
     assert {path.name for path in one.iterdir()} == {path.name for path in two.iterdir()}
     losses = [json.loads((folder / HISTORY_FILE).read_text())["epochs"][-1]["losses"] for folder in (one, two)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
-    assert {name: came_to[f"{name}_loss"] for name in losses[1]} == losses[1]
+    assert {name: result[f"{name}_loss"] for name in losses[1]} == losses[1]
     assert load_file(two / WEIGHTS_FILE).keys() == load_file(one / WEIGHTS_FILE).keys()
     (name,) = state.made()
     assert (
         tmp_path / "exchange" / name / "state" / "small.resume.safetensors"
     ).is_file()  # for a job that is restarted
 
-    again = train_on_nodes(nodes, real, tmp_path / "again", said.append, **settings)
-    assert again == came_to
+    again = train_on_nodes(nodes, real, tmp_path / "again", logged.append, **settings)
+    assert again == result
     assert (tmp_path / "again" / WEIGHTS_FILE).read_bytes() == (two / WEIGHTS_FILE).read_bytes()
     assert state.made() == [name]  # and no second TrainJob
 
@@ -118,12 +118,14 @@ class Step:
 
     def __init__(self, nodes: Nodes, inputs: Inputs, cluster: Cluster, folder: Path) -> None:
         self.nodes, self.inputs, self.cluster, self.folder = nodes, inputs, cluster, folder
-        self.said: list[str] = []
+        self.logged: list[str] = []
 
     def run(self, hours: float = 1.0, **changed: Any) -> dict[str, str | float]:
         settings = {"shared_storage": str(self.folder / "exchange"), "cluster": self.cluster, "poll_seconds": 0.005}
         settings |= changed
-        return train_on_nodes(self.nodes, self.inputs, self.folder / "model", self.said.append, hours=hours, **settings)
+        return train_on_nodes(
+            self.nodes, self.inputs, self.folder / "model", self.logged.append, hours=hours, **settings
+        )
 
     def finish(self, job: Job) -> None:
         model = self.folder / "made"
@@ -140,13 +142,13 @@ def step(nodes: Nodes, inputs: Inputs, cluster: Cluster, tmp_path: Path) -> Step
 def complete(state: State, step: Step) -> None:
     def controller(job: Job) -> None:
         step.finish(job)
-        state.say(job["metadata"]["name"], "Complete", "")
+        state.log(job["metadata"]["name"], "Complete", "")
 
     state.controller = controller
 
 
 def test_a_failed_job_stays_and_is_replaced_by_the_next_run(state: State, step: Step) -> None:
-    state.controller = lambda job: state.say(job["metadata"]["name"], "Failed", "out of memory")
+    state.controller = lambda job: state.log(job["metadata"]["name"], "Failed", "out of memory")
     with pytest.raises(JobFailed, match="out of memory"):
         step.run()
     (name,) = state.jobs
@@ -186,11 +188,11 @@ def test_a_running_job_is_followed_and_not_made_again(state: State, step: Step) 
     other.start()
     assert made.wait(10)
     (name,) = state.jobs
-    step.said.clear()
-    threading.Timer(0.1, lambda: (step.finish(state.jobs[name]), state.say(name, "Complete", ""))).start()
+    step.logged.clear()
+    threading.Timer(0.1, lambda: (step.finish(state.jobs[name]), state.log(name, "Complete", ""))).start()
     assert step.run() == {"item_loss": 0.5}
     other.join(10)
-    assert any("was there, and is followed" in line for line in step.said)
+    assert any("was there, and is followed" in line for line in step.logged)
     assert (state.made(), state.deleted()) == ([name], [])
 
 
@@ -219,16 +221,16 @@ def test_a_model_that_is_not_what_was_written_is_trained_anew(state: State, step
     stored.write_bytes(b"damaged")
     (step.folder / "model" / "model.safetensors").unlink()
     assert step.run() == {"item_loss": 0.5}
-    assert any("has SHA-256" in line and line.endswith("training again") for line in step.said)
+    assert any("has SHA-256" in line and line.endswith("training again") for line in step.logged)
     assert state.made() == [name, name]
-    state.controller = lambda job: state.say(name, "Complete", "")  # and leaves it as it is
+    state.controller = lambda job: state.log(name, "Complete", "")  # and leaves it as it is
     stored.write_bytes(b"damaged")
     with pytest.raises(TrainingError, match=r"model\.safetensors: has SHA-256"):
         step.run()
 
 
 def test_a_job_without_a_model_is_no_success(state: State, step: Step) -> None:
-    state.controller = lambda job: state.say(job["metadata"]["name"], "Complete", "")
+    state.controller = lambda job: state.log(job["metadata"]["name"], "Complete", "")
     with pytest.raises(TrainingError, match=r"is complete, but .*/exchange/train-small-\w+ has no model"):
         step.run()
 

@@ -14,12 +14,12 @@ from polytask.data.evaluation_requests import Requests
 from polytask.metrics.classification import Classification, confusion, roc_of
 from polytask.metrics.weighted import Statistic, auc_of, calibration_error_of, mean_of
 from polytask.scenario.schema import Task
-from polytask.tasks.metrics import OF_REQUESTS, Labels, Metrics, Scores
+from polytask.tasks.metrics import OF_REQUESTS, KindMetrics, Labels, Scores
 
 YES_OR_NO = ("no", "yes")
 
 
-class BinaryMetrics(Metrics):
+class BinaryMetrics(KindMetrics):
     """Whether yes is more probable where the label is yes."""
 
     primary = "auc"

@@ -15,12 +15,12 @@ from polytask.metrics.classification import Classification, confusion, roc_of
 from polytask.metrics.weighted import Statistic, macro_f1_of, mean_of
 from polytask.scenario.schema import Task
 from polytask.tasks.classes import likely_classes
-from polytask.tasks.metrics import OF_ONE, OF_REQUESTS, Labels, Metrics, Scores
+from polytask.tasks.metrics import OF_ONE, OF_REQUESTS, KindMetrics, Labels, Scores
 
 IntArray = NDArray[np.int64]
 
 
-class MulticlassMetrics(Metrics):
+class MulticlassMetrics(KindMetrics):
     """Whether the class is right."""
 
     primary = "macro_f1"

@@ -17,12 +17,12 @@ from polytask.metrics.weighted import Statistic, mean_of
 from polytask.scenario.schema import Task
 from polytask.tasks.classes import likely_classes
 from polytask.tasks.lists import LIST_LENGTH, overlap
-from polytask.tasks.metrics import OF_ONE, OF_REQUESTS, Labels, Metrics, Scores
+from polytask.tasks.metrics import OF_ONE, OF_REQUESTS, KindMetrics, Labels, Scores
 
 SHELF_LENGTH = 5
 
 
-class MultilabelMetrics(Metrics):
+class MultilabelMetrics(KindMetrics):
     """How high the true classes rank."""
 
     primary = f"ndcg@{SHELF_LENGTH}"

@@ -11,12 +11,12 @@ from polytask.data.dataset import Dataset
 from polytask.data.evaluation_requests import Requests
 from polytask.metrics.weighted import Statistic, mean_of, root_mean_of
 from polytask.scenario.schema import Task
-from polytask.tasks.metrics import Metrics, Scores
+from polytask.tasks.metrics import KindMetrics, Scores
 
 OF_LABEL = "in the unit of the label"
 
 
-class RegressionMetrics(Metrics):
+class RegressionMetrics(KindMetrics):
     """How far the number is from the label."""
 
     primary = "mae"

@@ -54,8 +54,10 @@ def failing(cluster: Cluster, name: str, document: Mapping[str, Any]) -> str | N
                 waiting = (container.get("state") or {}).get("waiting") or {}
                 if waiting.get("reason") == "CrashLoopBackOff" and container.get("restartCount", 0) >= RESTARTS:
                     last = (container.get("lastState") or {}).get("terminated") or {}
-                    said = str(last.get("message") or f"exit code {last.get('exitCode')}").strip()
-                    return f"{part}: container {container['name']} of pod {pod['metadata']['name']} ends: {said[-500:]}"
+                    logged = str(last.get("message") or f"exit code {last.get('exitCode')}").strip()
+                    return (
+                        f"{part}: container {container['name']} of pod {pod['metadata']['name']} ends: {logged[-500:]}"
+                    )
     return None
 
 

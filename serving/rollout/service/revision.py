@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
 from serving.kubernetes.client import INFERENCE_SERVICE, Object
-from serving.rollout.release import PVC, Release
+from serving.rollout.release import PVC, RolloutRelease
 from serving.rollout.strategies.first_model import STOP
 
 PREFIX = "polytask.dev/"
@@ -46,7 +46,7 @@ class Revision:
     explainer: bool = False
 
     @classmethod
-    def of_release(cls, release: Release, replacement: Replacement | None, explainer: bool = False) -> Self:
+    def of_release(cls, release: RolloutRelease, replacement: Replacement | None, explainer: bool = False) -> Self:
         """The revision that serves a release."""
         return cls(
             model_version=release.version,

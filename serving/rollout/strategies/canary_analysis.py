@@ -14,13 +14,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from serving.rollout.errors import NotServing, RolloutError
-from serving.rollout.smoke_service import Endpoint
+from serving.rollout.smoke_service import ServiceEndpoint
 
 SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CanaryEndpoint:
     """A canary and the service that it may replace: names of InferenceServices, and addresses of their transformers.
 
     A response is judged only if its contract checksum is the expected one.
@@ -29,8 +29,8 @@ class Candidate:
     stable: str
     canary: str
     namespace: str
-    stable_endpoint: Endpoint
-    canary_endpoint: Endpoint
+    stable_endpoint: ServiceEndpoint
+    canary_endpoint: ServiceEndpoint
     tasks: Sequence[str]
     stable_contract: str
     canary_contract: str
@@ -39,7 +39,7 @@ class Candidate:
 class Judge(Protocol):
     """Finds reasons to reject a canary."""
 
-    def objections(self, candidate: Candidate) -> list[str]:
+    def objections(self, candidate: CanaryEndpoint) -> list[str]:
         """One sentence for each task and measure that is not met; none means: go on."""
         ...
 
@@ -56,7 +56,7 @@ class ProbeJudge:
     slower: float = 1.5
     slack_seconds: float = 0.05
 
-    def objections(self, candidate: Candidate) -> list[str]:
+    def objections(self, candidate: CanaryEndpoint) -> list[str]:
         """See `Judge`."""
         found = []
         for task in candidate.tasks:
@@ -71,11 +71,11 @@ class ProbeJudge:
                 found.append(f"task {task}: median {1e3 * after:.0f} ms, at most {1e3 * limit:.0f} ms")
         return found
 
-    def _median(self, endpoint: Endpoint, task: str, contract: str) -> float:
+    def _median(self, endpoint: ServiceEndpoint, task: str, contract: str) -> float:
         times = []
         for _ in range(self.probes):
             start = time.perf_counter()
-            answer = endpoint.ask(task)
+            answer = endpoint.send_request(task)
             times.append(time.perf_counter() - start)
             answered = str((answer.get("parameters") or {}).get("contract_checksum"))
             if answered != contract:
@@ -103,7 +103,7 @@ class PrometheusJudge:
     rules: tuple[Rule, ...]
     transport: httpx.BaseTransport | None = field(default=None, repr=False)
 
-    def objections(self, candidate: Candidate) -> list[str]:
+    def objections(self, candidate: CanaryEndpoint) -> list[str]:
         """See `Judge`. Raises RolloutError where Prometheus is unavailable."""
         found = []
         with httpx.Client(timeout=SECONDS, transport=self.transport) as client:
@@ -115,7 +115,7 @@ class PrometheusJudge:
                         found.append(f"task {task}: {rule.name}: {objection}")
         return found
 
-    def _values(self, client: httpx.Client, rule: Rule, task: str, candidate: Candidate) -> list[float]:
+    def _values(self, client: httpx.Client, rule: Rule, task: str, candidate: CanaryEndpoint) -> list[float]:
         names = {"task": task, "canary": candidate.canary, "stable": candidate.stable}
         query = Template(rule.query).substitute(names, namespace=candidate.namespace)
         try:

@@ -9,14 +9,14 @@ from typing import Any
 
 from serving.kubernetes.client import INFERENCE_SERVICE, Cluster, Object
 from serving.rollout.errors import RolloutError
-from serving.rollout.release import Release
+from serving.rollout.release import RolloutRelease
 from serving.rollout.service.lease import Lease
 from serving.rollout.service.readiness import wait_ready
 from serving.rollout.service.revision import Revision
 from serving.rollout.settings import Settings
-from serving.rollout.smoke_service import Endpoint, Expected, wait_for_answers
+from serving.rollout.smoke_service import Expected, ServiceEndpoint, wait_for_responses
 from serving.rollout.strategies import first_model
-from serving.rollout.strategies.canary_analysis import Candidate
+from serving.rollout.strategies.canary_analysis import CanaryEndpoint
 
 LOGGER = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ LOGGER = logging.getLogger(__name__)
 class Steps:
     """The steps of the rollout of one release, under the Lease. All raise RolloutError with the reason."""
 
-    def __init__(self, cluster: Cluster, release: Release, settings: Settings, lease: Lease) -> None:
+    def __init__(self, cluster: Cluster, release: RolloutRelease, settings: Settings, lease: Lease) -> None:
         self.cluster = cluster
         self.release = release
         self.settings = settings
@@ -66,9 +66,9 @@ class Steps:
             failing_seconds=settings.failing_seconds,
         )
 
-    def endpoint(self, name: str) -> Endpoint:
+    def endpoint(self, name: str) -> ServiceEndpoint:
         """The transformer of an InferenceService."""
-        return Endpoint(self.settings.url.format(name=name, namespace=self.cluster.namespace))
+        return ServiceEndpoint(self.settings.url.format(name=name, namespace=self.cluster.namespace))
 
     def answers(self, name: str, revision: Revision, rounds: int = 3, seconds: float | None = None) -> None:
         """Wait until `name` serves the revision's model: every task of a release, any of an earlier one.
@@ -79,7 +79,7 @@ class Steps:
         tasks: Sequence[str] = self.tasks if ours else ()
         endpoint = self.endpoint(name)
         try:
-            wait_for_answers(
+            wait_for_responses(
                 endpoint,
                 Expected(revision.model_version, revision.contract_sha256, tasks),
                 seconds=self.settings.response_timeout if seconds is None else seconds,
@@ -95,7 +95,7 @@ class Steps:
         until = time.monotonic() + settings.step_seconds
         with_stable, with_canary = self.endpoint(stable), self.endpoint(canary)
         try:
-            candidate = Candidate(
+            candidate = CanaryEndpoint(
                 stable=stable,
                 canary=canary,
                 namespace=self.cluster.namespace,

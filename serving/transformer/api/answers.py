@@ -33,7 +33,7 @@ TITLES_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
-class AnswerTensor:
+class ResponseTensor:
     """One tensor of the response. `datatype` is INT64, FP32, BOOL or BYTES (then `values` holds str objects)."""
 
     name: str
@@ -41,7 +41,7 @@ class AnswerTensor:
     values: NDArray[Any]
 
 
-def answer_names(scenario: Scenario) -> dict[str, str | None]:
+def response_names(scenario: Scenario) -> dict[str, str | None]:
     """Name of every tensor of the answer, those of a slate left out -> its task, None for the flags."""
     names: dict[str, str | None] = {
         f"{task.name}_{suffix}": task.name for task in scenario.tasks for suffix in kind_of(task).response
@@ -49,7 +49,7 @@ def answer_names(scenario: Scenario) -> dict[str, str | None]:
     return {**names, **dict.fromkeys(FLAGS)}
 
 
-def answer_types(scenario: Scenario) -> dict[str, tuple[str, list[int]]]:
+def response_types(scenario: Scenario) -> dict[str, tuple[str, list[int]]]:
     """Name -> (datatype, shape) of every tensor of the response; -1 is the batch, or a length chosen by the caller."""
     types: dict[str, tuple[str, list[int]]] = {}
     for task in scenario.tasks:
@@ -59,7 +59,7 @@ def answer_types(scenario: Scenario) -> dict[str, tuple[str, list[int]]]:
         types[f"{task.name}_scores"] = types[f"{task.name}_values"] = ("FP32", [-1, width])
     types.update(dict.fromkeys(FLAGS, ("BOOL", [-1, 1])))
     slate = {name: (datatype, [-1, -1]) for name, datatype in SLATE_TYPES.items()}
-    return {**{name: types[name] for name in answer_names(scenario)}, **slate}
+    return {**{name: types[name] for name in response_names(scenario)}, **slate}
 
 
 def model_outputs(scenario: Scenario, tasks: Sequence[str]) -> list[str]:
@@ -67,7 +67,7 @@ def model_outputs(scenario: Scenario, tasks: Sequence[str]) -> list[str]:
     return [spec.name for task in scenario.tasks if task.name in tasks for spec in task_outputs(task)]
 
 
-class AnswerWriter:
+class ResponseWriter:
     """Writes responses with the catalogues of one contract."""
 
     def __init__(self, scenario: Scenario, catalogues: Mapping[str, Catalogue]) -> None:
@@ -76,7 +76,7 @@ class AnswerWriter:
         self._titles: BoundedCache[tuple[str, int], str] = BoundedCache(TITLES_BYTES)
         self._ids = cache(self._make_ids)
 
-    def task(self, task: Task, tensors: Mapping[str, NDArray[Any]], counts: Sequence[int]) -> list[AnswerTensor]:
+    def task(self, task: Task, tensors: Mapping[str, NDArray[Any]], counts: Sequence[int]) -> list[ResponseTensor]:
         """The response tensors of one task from the model's: (B, K) rows and scores, (B, C) scores or (B, 1) values.
 
         `counts` (B,) are the wanted lengths of the lists; a shorter list is padded with -1 or '' and `MASKED_SCORE`.
@@ -85,13 +85,13 @@ class AnswerWriter:
             return self._retrieval(task, tensors[f"{task.name}_ids"], tensors[f"{task.name}_scores"], counts)
         values = kind_of(task).respond(task, tensors)
         return [
-            AnswerTensor(f"{task.name}_{suffix}", "BYTES" if found.dtype == np.object_ else "FP32", found)
+            ResponseTensor(f"{task.name}_{suffix}", "BYTES" if found.dtype == np.object_ else "FP32", found)
             for suffix, found in values.items()
         ]
 
     def _retrieval(
         self, task: Task, rows: NDArray[Any], scores: NDArray[Any], counts: Sequence[int]
-    ) -> list[AnswerTensor]:
+    ) -> list[ResponseTensor]:
         assert task.catalogue is not None
         catalogue = self._catalogues[task.catalogue]
         rows, kept = _front(rows, scores, counts)
@@ -105,9 +105,11 @@ class AnswerWriter:
         titles.ravel()[:] = [self._title(task.catalogue, row) for row in rows.ravel().tolist()]
         integer = _key_datatype(self._scenario, task) == "INT64"
         return [
-            AnswerTensor(f"{task.name}_ids", "INT64" if integer else "BYTES", self._ids(task.catalogue, integer)[rows]),
-            AnswerTensor(f"{task.name}_scores", "FP32", kept),
-            AnswerTensor(f"{task.name}_titles", "BYTES", titles),
+            ResponseTensor(
+                f"{task.name}_ids", "INT64" if integer else "BYTES", self._ids(task.catalogue, integer)[rows]
+            ),
+            ResponseTensor(f"{task.name}_scores", "FP32", kept),
+            ResponseTensor(f"{task.name}_titles", "BYTES", titles),
         ]
 
     def _make_ids(self, name: str, integer: bool) -> NDArray[Any]:
@@ -154,9 +156,9 @@ def title_of(scenario: Scenario, catalogue: Catalogue, row: int) -> str:
     return value if isinstance(value, str) else ""
 
 
-def flag(name: str, values: Sequence[bool]) -> AnswerTensor:
+def flag(name: str, values: Sequence[bool]) -> ResponseTensor:
     """A flag of each row as a BOOL tensor (B, 1)."""
-    return AnswerTensor(name, "BOOL", np.array(values, dtype=np.bool_)[:, None])
+    return ResponseTensor(name, "BOOL", np.array(values, dtype=np.bool_)[:, None])
 
 
 def _key_datatype(scenario: Scenario, task: Task) -> str:

@@ -8,7 +8,7 @@ from kserve.constants.constants import GRPC_CONTENT_DATATYPE_MAPPINGS
 from kserve.errors import InvalidInput
 from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest, ModelInferResponse
 
-from serving.transformer.api.answers import AnswerTensor
+from serving.transformer.api.answers import ResponseTensor
 from serving.transformer.api.wire import MAX_DIMENSIONS, InputTensor
 from serving.transformer.concurrency.bounded_cache import BoundedCache
 from serving.transformer.server.limits import MAX_ID_BYTES, MAX_INPUTS, MAX_OUTPUTS, MAX_PARAMETERS
@@ -36,11 +36,15 @@ def input_tensors(request: ModelInferRequest) -> list[InputTensor]:
 
 
 def response_message(
-    request: ModelInferRequest, identifier: str, version: str, answer: Sequence[AnswerTensor], told: Mapping[str, str]
+    request: ModelInferRequest,
+    identifier: str,
+    version: str,
+    answer: Sequence[ResponseTensor],
+    reported: Mapping[str, str],
 ) -> ModelInferResponse:
     """The response to a message, with the given parameters. A request in raw bytes gets raw bytes."""
     response = ModelInferResponse(model_name=request.model_name, model_version=version, id=identifier)
-    for name, text in told.items():
+    for name, text in reported.items():
         response.parameters[name].string_param = text
     raw = bool(request.raw_input_contents)
     for tensor in answer:
@@ -54,7 +58,7 @@ def response_message(
     return response
 
 
-def raw_bytes(tensor: AnswerTensor) -> bytes:
+def raw_bytes(tensor: ResponseTensor) -> bytes:
     """The elements in row-major order, little endian; each text is led by its length as 4 bytes."""
     if tensor.datatype == "BYTES":
         return b"".join(map(_led, tensor.values.ravel().tolist()))

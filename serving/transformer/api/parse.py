@@ -22,7 +22,7 @@ from polytask.contract.names import (
 from polytask.errors import RequestError
 from polytask.name_value import name_value
 from polytask.scenario.schema import Scenario
-from serving.transformer.api.answers import SLATE_TYPES, answer_names
+from serving.transformer.api.answers import SLATE_TYPES, response_names
 from serving.transformer.api.filters import MAX_FILTER_CHARACTERS, MAX_FILTERS, filterable
 from serving.transformer.api.input_reader import InputReader
 from serving.transformer.api.slate import mergeable
@@ -110,7 +110,7 @@ class CallParser:
         self._inputs = input_types(scenario)
         self._tasks = tuple(task.name for task in scenario.tasks)
         # Which task an output belongs to, None for the flags; and how long a list each task can give.
-        self._owners = answer_names(scenario)
+        self._owners = response_names(scenario)
         self._longest = {task.name: task.top_k for task in scenario.tasks if task.catalogue is not None}
 
     def parse(self, tensors: Sequence[InputTensor], outputs: Sequence[str], now: int) -> Call:

@@ -10,7 +10,7 @@ from polytask.contract.names import PRIORITY, PRIORITY_TASKS, SLATE_IDS, SLATE_S
 from polytask.contract.tensors import MASKED_SCORE
 from polytask.scenario.schema import Scenario, Task
 from polytask.tasks.kind import kind_of
-from serving.transformer.api.answers import SLATE_TYPES, AnswerTensor
+from serving.transformer.api.answers import SLATE_TYPES, ResponseTensor
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def _strengths(task: Task, entries: Sequence[Entry]) -> NDArray[np.float64]:
     return kind_of(task).strengths(np.array([entry.score for entry in entries], dtype=np.float64))
 
 
-def entries_of(task: Task, tensors: Mapping[str, AnswerTensor], row: int) -> list[Entry]:
+def entries_of(task: Task, tensors: Mapping[str, ResponseTensor], row: int) -> list[Entry]:
     """The entries of one row of a task's response tensors."""
     scores = tensors[f"{task.name}_scores"].values[row].tolist()
     if task.catalogue is not None:
@@ -66,7 +66,7 @@ def entries_of(task: Task, tensors: Mapping[str, AnswerTensor], row: int) -> lis
 
 def slate_tensors(
     slates: Sequence[Sequence[Entry]], sizes: Sequence[int], tasks: Sequence[str], priority: NDArray[np.float64]
-) -> list[AnswerTensor]:
+) -> list[ResponseTensor]:
     """The slates (B,) cut to `sizes` (B,), padded with '' and `MASKED_SCORE`, and the priorities (B, k) of `tasks`."""
     shape = (len(slates), max(sizes))
     texts = {name: np.full(shape, "", dtype=object) for name in (SLATE_TASKS, SLATE_IDS, SLATE_TITLES)}
@@ -78,4 +78,4 @@ def slate_tensors(
             scores[row, place] = entry.score
     names = np.array([list(tasks)] * len(slates), dtype=object)
     made = {**texts, SLATE_SCORES: scores, PRIORITY_TASKS: names, PRIORITY: priority.astype(np.float32)}
-    return [AnswerTensor(name, SLATE_TYPES[name], values) for name, values in made.items()]
+    return [ResponseTensor(name, SLATE_TYPES[name], values) for name, values in made.items()]

@@ -24,7 +24,7 @@ SHOWN = ("connection_string", "path", "host", "port", "database", "db_schema")
 SECRET = ("password", "username")
 
 
-class Checked(Protocol):
+class KnownUsersCheck(Protocol):
     """A release that may have a check."""
 
     bundle: Bundle
@@ -71,7 +71,7 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_known_users(releases: Sequence[Checked], arguments: argparse.Namespace) -> None:
+def check_known_users(releases: Sequence[KnownUsersCheck], arguments: argparse.Namespace) -> None:
     """Make the first releases check their users. Later ones read the same store, and must not stop the service."""
     for release in releases:
         release.known_users = None if arguments.allow_unknown_users else KnownUsers(release.bundle)

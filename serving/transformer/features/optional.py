@@ -17,7 +17,7 @@ from serving.transformer.observability.metrics import STORE_READ, Metrics
 FEATURE_SHARE = 0.25
 
 
-class Asked(Protocol):
+class FeatureRequest(Protocol):
     """What a read needs of a request."""
 
     @property
@@ -53,11 +53,13 @@ class OptionalFeatures:
         self._policy = policy
         self._probe_seconds = seconds * (1 if policy.strict else policy.share)
         self._outage = FeatureOutage()
-        self._reads: Batcher[Sequence[Asked], list[OnlineFeatures]] = Batcher(
+        self._reads: Batcher[Sequence[FeatureRequest], list[OnlineFeatures]] = Batcher(
             self._read_all, STORE, rerun=metrics.batches_rerun.labels(STORE_READ).inc
         )
 
-    async def __call__(self, requests: Sequence[Asked], deadline: Deadline) -> tuple[list[OnlineFeatures], bool]:
+    async def __call__(
+        self, requests: Sequence[FeatureRequest], deadline: Deadline
+    ) -> tuple[list[OnlineFeatures], bool]:
         """The features of each request, and whether they are missing because the store is unavailable or slow.
 
         Raises Unavailable instead where the policy is strict.
@@ -99,10 +101,12 @@ class OptionalFeatures:
         """Take no more work."""
         self._look_up.close()
 
-    def _without(self, requests: Sequence[Asked]) -> list[OnlineFeatures]:
+    def _without(self, requests: Sequence[FeatureRequest]) -> list[OnlineFeatures]:
         return no_features(self._scenario, [request.timestamp for request in requests])
 
-    async def _read_all(self, calls: Sequence[Sequence[Asked]], deadline: Deadline) -> list[list[OnlineFeatures]]:
+    async def _read_all(
+        self, calls: Sequence[Sequence[FeatureRequest]], deadline: Deadline
+    ) -> list[list[OnlineFeatures]]:
         """The features of the requests of several calls, from one look-up."""
         requests = [request for call in calls for request in call]
         users, moments = [request.user_id for request in requests], [request.timestamp for request in requests]

@@ -185,7 +185,7 @@ class FeatureReader:
         self.reads = reads
         return changed
 
-    def keep_fresh(self, seconds: float, told: Callable[[str], None]) -> None:
+    def keep_fresh(self, seconds: float, reported: Callable[[str], None]) -> None:
         """`refresh` each `seconds` in the background until `close`; the callback gets `ok`, `mismatch` or `error`."""
 
         def run() -> None:
@@ -194,14 +194,14 @@ class FeatureReader:
                     changed = self.refresh()
                 except ContractError as error:
                     LOGGER.warning("features: the registry no longer fits, going on as before: %s", error)
-                    told("mismatch")
+                    reported("mismatch")
                 except Exception as error:  # noqa: BLE001 - each kind of registry raises errors of its own
                     LOGGER.warning("features: the registry cannot be read, going on as before: %s", error)
-                    told("error")
+                    reported("error")
                 else:
                     if changed:
                         LOGGER.info("features: the registry has changed")
-                    told("ok")
+                    reported("ok")
 
         threading.Thread(target=run, name="feature-registry", daemon=True).start()
 

@@ -40,7 +40,7 @@ def configure_logs(level: str = "INFO") -> None:
         ],
     }
     logging.captureWarnings(True)
-    said = {"level": level, "handlers": [], "propagate": True}
+    logged = {"level": level, "handlers": [], "propagate": True}
     logging.config.dictConfig(
         {
             "version": 1,
@@ -57,9 +57,9 @@ def configure_logs(level: str = "INFO") -> None:
             },
             "root": {"handlers": ["json"], "level": level},
             "loggers": {
-                **dict.fromkeys(("kserve", "uvicorn", "uvicorn.error"), said),
+                **dict.fromkeys(("kserve", "uvicorn", "uvicorn.error"), logged),
                 # A line per call, and per probe, with less information than ours.
-                **{name: {**said, "level": "WARNING"} for name in ("kserve.trace", "uvicorn.access", "httpx")},
+                **{name: {**logged, "level": "WARNING"} for name in ("kserve.trace", "uvicorn.access", "httpx")},
             },
         }
     )

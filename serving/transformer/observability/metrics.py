@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from polytask.contract.contract import MULTITASK, RECOMMENDER, TEXT_ENCODER
 from polytask.contract.names import COLD_START, DEGRADED, STALE_FEATURES, TRUNCATED
 from polytask.contract.tensors import MASKED_SCORE
-from serving.transformer.api.answers import AnswerTensor
+from serving.transformer.api.answers import ResponseTensor
 from serving.transformer.observability.call_record import STAGES
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Metrics:
         elif count:
             self._source(source).inc(count)
 
-    def answered(self, task: str, tensors: Mapping[str, AnswerTensor]) -> None:
+    def answered(self, task: str, tensors: Mapping[str, ResponseTensor]) -> None:
         """Count the rows of one task and their best scores: (B, K) scores best first, or (B, 1) values."""
         made = tensors.get(f"{task}_scores") or tensors[f"{task}_values"]
         rows, top_score = self._task(task)

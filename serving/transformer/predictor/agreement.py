@@ -12,7 +12,7 @@ MODELS = (TEXT_ENCODER, MULTITASK, RECOMMENDER)
 
 
 @dataclass(frozen=True)
-class ServedModel:
+class PredictorModel:
     """A model as the predictor describes it: versions, and name -> (datatype, shape with the batch axis)."""
 
     name: str
@@ -21,7 +21,7 @@ class ServedModel:
     outputs: Mapping[str, tuple[str, Sequence[int]]]
 
 
-def check_agreement(contract: Contract, served: ServedModel) -> None:
+def check_agreement(contract: Contract, served: PredictorModel) -> None:
     """Raises ContractError with both values when a model the predictor serves is not the one of the contract."""
     version = str(contract.model_version)
     if version not in served.versions:

@@ -153,11 +153,11 @@ class GrpcPredictor:
         outcomes = await asyncio.gather(
             *(self._pods[address].ready(deadline) for address in found), return_exceptions=True
         )
-        said = dict(zip(found, outcomes, strict=True))
-        agreed = _largest_family([address for address, outcome in said.items() if outcome is None])
+        logged = dict(zip(found, outcomes, strict=True))
+        agreed = _largest_family([address for address, outcome in logged.items() if outcome is None])
         self._agreeing = len(agreed)
         # Where every pod is too slow for its probe, those in use are still tried.
-        slow = [address for address in self._used if isinstance(said.get(address), DeadlineExceeded)]
+        slow = [address for address in self._used if isinstance(logged.get(address), DeadlineExceeded)]
         await self._use(agreed or slow, deadline)
         if not agreed:
             raise _reason(outcomes)
@@ -192,5 +192,5 @@ def _reason(outcomes: Sequence[BaseException | None]) -> BaseException:
     for outcome in outcomes:
         if not isinstance(outcome, PolytaskError):
             return outcome or Unavailable("no pod")
-    said = "; ".join(dict.fromkeys(str(one) for one in outcomes))
-    return ContractError(said) if mismatch else Unavailable(said)
+    logged = "; ".join(dict.fromkeys(str(one) for one in outcomes))
+    return ContractError(logged) if mismatch else Unavailable(logged)

@@ -4,7 +4,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
 
 from polytask.contract.contract import Contract
 from serving.transformer.concurrency.deadline import Deadline, Unavailable
-from serving.transformer.predictor.agreement import MODELS, ServedModel, check_agreement
+from serving.transformer.predictor.agreement import MODELS, PredictorModel, check_agreement
 from serving.transformer.predictor.channel import Channel
 
 
@@ -53,7 +53,7 @@ class Pod:
             served = await self._channel.call("ModelMetadata", request, what, self._host, deadline)
             check_agreement(
                 self._contract,
-                ServedModel(
+                PredictorModel(
                     name=model,
                     versions=list(served.versions),
                     inputs={tensor.name: (tensor.datatype, list(tensor.shape)) for tensor in served.inputs},

@@ -20,11 +20,11 @@ class Health:
     def __init__(self, probes: Sequence[Probe]) -> None:
         self._probes = probes
         self._errors: list[PolytaskError] = [Unavailable("the transformer has just started")]
-        self._asked = time.monotonic()
+        self._requested = time.monotonic()
 
     def check(self) -> None:
         """Raises the error of the last round; ContractError where waiting will not help."""
-        age = time.monotonic() - self._asked
+        age = time.monotonic() - self._requested
         if age > STALE_SECONDS:
             raise Unavailable(f"last dependency health check was {age:.0f} s ago")
         if self._errors:
@@ -35,10 +35,10 @@ class Health:
     async def watch(self) -> None:
         """Run the checks for ever, one round at a time."""
         while True:
-            await self.ask()
+            await self.send_request()
             await asyncio.sleep(RETRY_SECONDS if self._errors else PROBE_SECONDS)
 
-    async def ask(self) -> None:
+    async def send_request(self) -> None:
         """One round: all probes at once."""
         deadline = Deadline(PROBE_SECONDS)
         outcomes = await asyncio.gather(*(probe(deadline) for probe in self._probes), return_exceptions=True)
@@ -50,4 +50,4 @@ class Health:
                 # Even CancelledError: a probe of the last release ends with it when a reload closes its connection.
                 # Where this task itself is cancelled, `gather` raises.
                 errors.append(Unavailable(f"{type(outcome).__name__}: {outcome}"))
-        self._errors, self._asked = errors, time.monotonic()
+        self._errors, self._requested = errors, time.monotonic()

@@ -12,7 +12,7 @@ from kserve.metrics import POST_HIST_TIME, PRE_HIST_TIME, PREDICT_HIST_TIME
 from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest, ModelInferResponse
 
 from polytask.contract.contract import Contract
-from serving.transformer.api.answers import answer_types
+from serving.transformer.api.answers import response_types
 from serving.transformer.api.messages import input_tensors, response_message
 from serving.transformer.api.parse import input_types
 from serving.transformer.api.wire import InputTensor
@@ -22,7 +22,7 @@ from serving.transformer.observability.call_record import CallRecord, current_re
 from serving.transformer.observability.logs import log_call, log_refusal, request_id
 from serving.transformer.observability.metrics import Metrics
 from serving.transformer.observability.traces import call_span
-from serving.transformer.recommender import Prepared
+from serving.transformer.recommender import PreparedRequest
 from serving.transformer.release import Release, Releases
 from serving.transformer.server.rest.body import RestCall
 from serving.transformer.server.served_model import ServedModel, TensorTypes, status_of, statuses
@@ -98,7 +98,7 @@ class RecommenderModel(ServedModel[Release]):
                                 result = await step(result, headers)
                         return result
 
-                    return await (work(release) if named else self.answer_with(release, deadline, record, work))
+                    return await (work(release) if named else self.respond_with(release, deadline, record, work))
         except BaseException as error:
             record.code = status_of(error, deadline)
             log_refusal(record, error)
@@ -114,7 +114,7 @@ class RecommenderModel(ServedModel[Release]):
         self._metrics.called(record)
         log_call(record)
 
-    async def preprocess(self, payload: Any, headers: Any = None) -> tuple[Payload, Prepared]:
+    async def preprocess(self, payload: Any, headers: Any = None) -> tuple[Payload, PreparedRequest]:
         """A request, as a gRPC message or as the body of a REST request -> the model's inputs."""
         if isinstance(payload, RestCall):
             payload = payload.parse()
@@ -149,13 +149,13 @@ class RecommenderModel(ServedModel[Release]):
         answer = release.recommender.answer(prepared, tensors)
         identifier = request.id or prepared.record.request_id
         version = str(release.bundle.contract.model_version)
-        told = {
+        reported = {
             "model_version": version,
             "contract_checksum": release.bundle.checksum,
             **prepared.record.timings(),
         }
         if isinstance(request, ModelInferRequest):
-            return response_message(request, identifier, version, answer, told)
+            return response_message(request, identifier, version, answer, reported)
         outputs = []
         for tensor in answer:
             output = InferOutput(tensor.name, list(tensor.values.shape), tensor.datatype)
@@ -166,11 +166,11 @@ class RecommenderModel(ServedModel[Release]):
             model_name=self.name,
             infer_outputs=outputs,
             model_version=version,
-            parameters=told,
+            parameters=reported,
             use_binary_outputs=bool(request.use_binary_outputs),
             requested_outputs=request.request_outputs,
         )
 
     def tensors_of(self, contract: Contract) -> tuple[TensorTypes, TensorTypes]:
         """See `ServedModel`."""
-        return input_types(contract.scenario), answer_types(contract.scenario)
+        return input_types(contract.scenario), response_types(contract.scenario)

@@ -100,13 +100,13 @@ class ServedModel(Model, Generic[AnyRelease]):
 
     def begin(self) -> None:
         """Called in the event loop when the server starts."""
-        self._tell()
+        self._report()
         self._releases.begin()
 
     async def probe_predictor(self, deadline: Deadline) -> None:
         """Raises Unavailable or ContractError when the predictor is unavailable or serves other models only."""
         await self._releases.ready(deadline)
-        self._tell()
+        self._report()
 
     async def probe_features(self, deadline: Deadline) -> None:
         """Raises Unavailable when the feature store is unavailable. In a thread of its own: no call waits for it."""
@@ -116,7 +116,7 @@ class ServedModel(Model, Generic[AnyRelease]):
         """Serve the next release. Raises NotAvailable with the reason when it cannot be; the last one then still is."""
         with statuses():
             await self._releases.switch()
-        self._tell()
+        self._report()
 
     def check_place(self, headers: Mapping[str, str]) -> None:
         """Raises Overloaded or NotAvailable where a call that comes now would be refused: its body need not be read.
@@ -170,7 +170,7 @@ class ServedModel(Model, Generic[AnyRelease]):
         """Datatypes and shapes of inputs and outputs by name; a model without an inference protocol has none."""
         return {}, {}
 
-    async def answer_with(
+    async def respond_with(
         self,
         release: AnyRelease,
         deadline: Deadline,
@@ -188,7 +188,7 @@ class ServedModel(Model, Generic[AnyRelease]):
             record.model_version = str(other.bundle.contract.model_version)
             return await work(other)
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         """Report the contract that is served now."""
         self._served(self._releases.current.bundle.contract)
 

@@ -43,9 +43,9 @@ def common_texts(bundle: Bundle, moment: int, count: int) -> list[str]:
 
     columns = list(scenario.features.profile)
     rows = bundle.catalogues[USERS].table[columns].itertuples(index=False, name=None)
-    asked = Counter(text({name: _stored(value) for name, value in zip(columns, row, strict=True)}) for row in rows)
+    requested = Counter(text({name: _stored(value) for name, value in zip(columns, row, strict=True)}) for row in rows)
     unknown = text(dict.fromkeys(columns))
-    return list(dict.fromkeys([unknown, *(found for found, _ in asked.most_common(count))]))[:count]
+    return list(dict.fromkeys([unknown, *(found for found, _ in requested.most_common(count))]))[:count]
 
 
 def _stored(value: object) -> object:

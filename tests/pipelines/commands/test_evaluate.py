@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from pipelines.commands.evaluate import evaluate
-from pipelines.local_runner.prepare import Prepared
+from pipelines.local_runner.prepare import PreparedData
 from polytask.data.tables import Tables, write_tables
 from polytask.errors import DataError
 from polytask.scenario import Scenario
@@ -29,7 +29,7 @@ def evaluated(
     write_tables(tables, folder / "tables")
     training_frame(small_scenario, tables).to_parquet(folder / "training_set.parquet")
     with pytest.MonkeyPatch.context() as patch:
-        inputs = Prepared(folder / "tables", folder / "training_set.parquet")
+        inputs = PreparedData(folder / "tables", folder / "training_set.parquet")
         patch.setattr("pipelines.local_runner.prepare.prepared", lambda *_: inputs)
         output = folder / "eval"
         result = run(

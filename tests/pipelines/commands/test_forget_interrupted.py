@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipelines.forgetting.run import HANDLERS
-from pipelines.forgetting.target import Finding, Handler, Target
+from pipelines.forgetting.target import ForgetResult, Handler, Target
 from polytask.contract.contract import load_contract
 from polytask.registry.folder import FolderRegistry
 from polytask.storage.temporary_names import machine
@@ -32,7 +32,7 @@ def test_an_interrupted_run_is_finished_by_the_next(place: Path, monkeypatch: py
     handler = HANDLERS[stop_at]
     (place / "eval").mkdir()
 
-    def stopped(target: Target, found: list[Finding]) -> list[Finding]:
+    def stopped(target: Target, found: list[ForgetResult]) -> list[ForgetResult]:
         handler.remove(target, found)
         raise Stopped
 

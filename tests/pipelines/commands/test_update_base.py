@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from pipelines.commands.add_task import add_task
 from pipelines.commands.fine_tune import fine_tune
 from pipelines.commands.refresh_catalogue import refresh_catalogue
-from pipelines.commands.update_base import ground
-from pipelines.local_runner.prepare import Prepared
+from pipelines.commands.update_base import update_context
+from pipelines.local_runner.prepare import PreparedData
 from polytask.contract.contract import load_contract
 from polytask.data.request import RequestEncoder, RequestFeatures
 from polytask.data.tables import write_tables
@@ -67,7 +67,7 @@ def prepared_data(small_scenario, tables, tmp_path, monkeypatch) -> None:
     """The first steps of the pipeline in plain pandas; the last user is not there yet when the model is trained."""
     write_tables(tables, tmp_path / "tables")
     training_frame(small_scenario, tables).to_parquet(tmp_path / "training_set.parquet")
-    data = Prepared(tmp_path / "tables", tmp_path / "training_set.parquet")
+    data = PreparedData(tmp_path / "tables", tmp_path / "training_set.parquet")
     monkeypatch.setattr("pipelines.local_runner.prepare.prepared", lambda *_: data)
 
 
@@ -202,18 +202,21 @@ def test_a_task_that_is_wrong(small_scenario_file, workspace, tmp_path, content,
 
 def test_no_version_to_start_from(small_scenario_file, small_checkpoint, small_bundle, tmp_path):
     with pytest.raises(DataError, match="no last version"):
-        ground(str(small_scenario_file), tmp_path, None, None)
+        update_context(str(small_scenario_file), tmp_path, None, None)
     with pytest.raises(DataError, match=r"--checkpoint: .* has no model.safetensors"):
-        ground(str(small_scenario_file), tmp_path, tmp_path, small_bundle)
+        update_context(str(small_scenario_file), tmp_path, tmp_path, small_bundle)
     # A model of another run in the workspace is not taken for that of the bundle.
     shutil.copytree(small_checkpoint, tmp_path / "small" / "pipeline" / "run" / "train" / "model")
     with pytest.raises(DataError, match=r"--checkpoint: is not given, and .*checkpoints/\d+ is missing; allowed: the"):
-        ground(str(small_scenario_file), tmp_path, None, small_bundle)
-    assert ground(str(small_scenario_file), tmp_path, small_checkpoint, small_bundle).previous.bundle == small_bundle
+        update_context(str(small_scenario_file), tmp_path, None, small_bundle)
+    assert (
+        update_context(str(small_scenario_file), tmp_path, small_checkpoint, small_bundle).previous.bundle
+        == small_bundle
+    )
 
 
 def test_a_scenario_that_has_changed(small_scenario_file, workspace, tmp_path):
     changed = tmp_path / "small.yaml"
     changed.write_text(small_scenario_file.read_text().replace("dim: 16", "dim: 24"), encoding="utf-8")
     with pytest.raises(ScenarioError, match=r"model differs from what version .* trained with.*'dim': 24.*'dim': 16"):
-        ground(str(changed), workspace, None, None)
+        update_context(str(changed), workspace, None, None)

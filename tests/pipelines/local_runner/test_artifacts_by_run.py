@@ -164,8 +164,8 @@ def test_the_summary_of_the_demo_is_of_the_run_that_published(tmp_path: Path, mo
         content = {"test": {"metrics": metrics, "baselines": {task: {} for task in metrics}}}
         outputs["evaluation"].write_text(json.dumps(content), encoding="utf-8")
         made[seed] = Run(log=tmp_path / "log", outputs=outputs)
-    asked: list[Path] = []
-    monkeypatch.setattr(module, "_ask", lambda scenario, bundle, *_: asked.append(bundle) or [])
+    requested: list[Path] = []
+    monkeypatch.setattr(module, "_send_request", lambda scenario, bundle, *_: requested.append(bundle) or [])
     monkeypatch.setattr(module, "_version_of", lambda bundle: int(bundle.name))
     for seed in (7, 8, 7):
         monkeypatch.setattr(module, "run_pipeline", lambda *_, seed=seed: made[seed])
@@ -173,6 +173,6 @@ def test_the_summary_of_the_demo_is_of_the_run_that_published(tmp_path: Path, mo
         summary = json.loads((tmp_path / "ws" / "small" / "summary.json").read_text(encoding="utf-8"))
         assert summary["metrics"]["item"] == {"ndcg@10": seed / 100}
         assert summary["model_version"] == seed
-        assert asked[-1] == made[seed].outputs["published"]
+        assert requested[-1] == made[seed].outputs["published"]
         for name in ("tables", "training_set", "model", "evaluation", "report"):
             assert summary["artifacts"][name] == str(made[seed].outputs[name])

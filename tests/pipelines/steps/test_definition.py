@@ -8,7 +8,7 @@ from rich.console import Console
 
 from components.fingerprint import fingerprint
 from pipelines.local_runner.local import PipelineError, run_pipeline
-from pipelines.steps.definition import Cluster, pipeline, step
+from pipelines.steps.definition import ClusterSettings, pipeline, step
 from polytask.scenario import Scenario
 
 
@@ -24,7 +24,7 @@ def look(scenario: str = "movielens", place: str = "/mnt/{scenario}/{scenario}")
 
 
 def reported(scenario: Scenario, file: str, root: Path) -> str:
-    built = look.compiled_for(Cluster(file, scenario.name, scenario.resources))
+    built = look.compiled_for(ClusterSettings(file, scenario.name, scenario.resources))
     console = Console(file=io.StringIO())
     try:
         run_pipeline(built, {"scenario": file}, root, console)
@@ -52,6 +52,6 @@ def test_on_this_machine_nothing_is_reported_or_tried_again(tmp_path: Path) -> N
 
 
 def test_defaults_name_the_scenario(small_scenario: Scenario) -> None:
-    inputs = look.compiled_for(Cluster("a.yaml", "mine", small_scenario.resources)).component_spec.inputs
+    inputs = look.compiled_for(ClusterSettings("a.yaml", "mine", small_scenario.resources)).component_spec.inputs
     assert inputs["scenario"].default == "a.yaml"
     assert inputs["place"].default == "/mnt/mine/mine"

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from components.image import IMAGE
 from pipelines.local_runner.local import run_pipeline
-from pipelines.steps.definition import Cluster, _settings
+from pipelines.steps.definition import ClusterSettings, _settings
 from pipelines.steps.task_charts import task_charts
 from polytask.scenario import load_scenario
 
@@ -32,7 +32,7 @@ def evaluated(evaluation: dsl.Output[dsl.Artifact]) -> list:
 
 
 def test_each_task_has_artefacts_of_its_own(tmp_path: Path) -> None:
-    with _settings(Cluster("movielens", "movielens", load_scenario("movielens").resources)):
+    with _settings(ClusterSettings("movielens", "movielens", load_scenario("movielens").resources)):
 
         @dsl.pipeline(name="charts")
         def charts() -> None:

@@ -10,21 +10,21 @@ import grpc
 import pytest
 import trustme
 
-from polytask.client import Answer, AsyncRecommenderClient, RecommenderClient, ServiceUnavailable, Tls, Value
+from polytask.client import AsyncRecommenderClient, Recommendations, RecommenderClient, ServiceUnavailable, Tls, Value
 from polytask.errors import RequestError, ServingError
 from tests.polytask.client.fake_server import FakeServer, running
 
-Ask = Callable[..., Answer]
+Ask = Callable[..., Recommendations]
 
 
-def ask_and_wait(url: str, **options: Any) -> Answer:
+def ask_and_wait(url: str, **options: Any) -> Recommendations:
     with RecommenderClient(url, **options) as client:
         assert client.recommend_many([]) == []
         return client.recommend(5, k=1)
 
 
-def ask_in_a_loop(url: str, **options: Any) -> Answer:
-    async def go() -> Answer:
+def ask_in_a_loop(url: str, **options: Any) -> Recommendations:
+    async def go() -> Recommendations:
         async with AsyncRecommenderClient(url, **options) as client:
             assert await client.recommend_many([]) == []
             return await client.recommend(5, k=1)
@@ -33,7 +33,7 @@ def ask_in_a_loop(url: str, **options: Any) -> Answer:
 
 
 @pytest.fixture(params=[ask_and_wait, ask_in_a_loop], ids=["sync", "asyncio"])
-def ask(request: pytest.FixtureRequest) -> Ask:
+def send_request(request: pytest.FixtureRequest) -> Ask:
     return request.param  # type: ignore[no-any-return]
 
 
@@ -43,8 +43,8 @@ def server() -> Iterator[FakeServer]:
         yield fake
 
 
-def test_the_answer_is_typed_and_carries_the_timings(ask: Ask, server: FakeServer):
-    answer = ask(server.url)
+def test_the_answer_is_typed_and_carries_the_timings(send_request: Ask, server: FakeServer):
+    answer = send_request(server.url)
     assert answer.tasks == {"stars": (Value(4.5),)}
     assert (answer.model_version, answer.contract_checksum) == ("3", "c" * 64)
     assert answer.timings == {"features": 1.5, "predictor": 2.25}
@@ -63,11 +63,11 @@ def test_the_answer_is_typed_and_carries_the_timings(ask: Ask, server: FakeServe
     ],
 )
 def test_only_what_was_not_begun_is_tried_again(
-    ask: Ask, server: FakeServer, refusal: grpc.StatusCode, calls: int, raised: type[Exception]
+    send_request: Ask, server: FakeServer, refusal: grpc.StatusCode, calls: int, raised: type[Exception]
 ):
     server.refusals = [refusal] * 5
     with pytest.raises(raised) as caught:
-        ask(server.url, attempts=3)
+        send_request(server.url, attempts=3)
     assert type(caught.value) is raised
     assert len(server.seconds_left) == calls
     # All attempts share one deadline. (gRPC rounds it up to a tenth of a second: neighbours may look alike.)
@@ -75,23 +75,23 @@ def test_only_what_was_not_begun_is_tried_again(
     assert calls == 1 or server.seconds_left[-1] < server.seconds_left[0]
 
 
-def test_a_server_that_has_room_again_answers(ask: Ask, server: FakeServer):
+def test_a_server_that_has_room_again_answers(send_request: Ask, server: FakeServer):
     server.refusals = [grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE]
-    assert ask(server.url).tasks
+    assert send_request(server.url).tasks
     assert len(server.seconds_left) == 3
 
 
-def test_a_retry_waits_for_as_long_as_the_server_asks(ask: Ask, server: FakeServer):
+def test_a_retry_waits_for_as_long_as_the_server_asks(send_request: Ask, server: FakeServer):
     server.refusals, server.retry_after = [grpc.StatusCode.RESOURCE_EXHAUSTED], "1"
-    assert ask(server.url).tasks
+    assert send_request(server.url).tasks
     first, second = server.times
     assert second - first >= 1.0
 
 
-def test_a_wait_beyond_the_deadline_is_not_begun(ask: Ask, server: FakeServer):
+def test_a_wait_beyond_the_deadline_is_not_begun(send_request: Ask, server: FakeServer):
     server.refusals, server.retry_after = [grpc.StatusCode.UNAVAILABLE] * 3, "60"
     with pytest.raises(ServiceUnavailable):
-        ask(server.url, deadline_seconds=5.0)
+        send_request(server.url, deadline_seconds=5.0)
     assert len(server.times) == 1
 
 
@@ -114,32 +114,32 @@ def test_a_failing_server_soon_gets_no_retries(server: FakeServer):
         assert len(server.times) == before + 72
 
 
-def test_no_attempt_begins_after_the_deadline(ask: Ask, server: FakeServer):
+def test_no_attempt_begins_after_the_deadline(send_request: Ask, server: FakeServer):
     server.refusals = [grpc.StatusCode.UNAVAILABLE] * 100
     with pytest.raises(ServiceUnavailable):
-        ask(server.url, attempts=100, deadline_seconds=0.4)
+        send_request(server.url, attempts=100, deadline_seconds=0.4)
     assert 2 <= len(server.seconds_left) < 10
     assert len(server.refusals) + len(server.seconds_left) == 100
 
 
-def test_a_server_that_is_not_there_is_unavailable_within_the_deadline(ask: Ask):
+def test_a_server_that_is_not_there_is_unavailable_within_the_deadline(send_request: Ask):
     start = time.monotonic()
     with pytest.raises(ServiceUnavailable, match=r"cannot connect; check that it is running and that the address is"):
-        ask("127.0.0.1:9", deadline_seconds=1.0)
+        send_request("127.0.0.1:9", deadline_seconds=1.0)
     assert time.monotonic() - start < 3.0
 
 
-def test_a_token_goes_with_every_call(ask: Ask, server: FakeServer):
+def test_a_token_goes_with_every_call(send_request: Ask, server: FakeServer):
     tokens = iter(["first", "second"])
     server.refusals = [grpc.StatusCode.UNAVAILABLE]
-    ask(server.url, token=lambda: next(tokens))
+    send_request(server.url, token=lambda: next(tokens))
     assert [headers["authorization"] for headers in server.headers] == ["Bearer first", "Bearer second"]
 
 
 @pytest.mark.parametrize("token", ["", "two words", "line\nbreak", "süß"])
-def test_a_token_that_no_header_can_carry_is_refused(ask: Ask, server: FakeServer, token: str):
+def test_a_token_that_no_header_can_carry_is_refused(send_request: Ask, server: FakeServer, token: str):
     with pytest.raises(ServingError, match="the token is empty or holds") as caught:
-        ask(server.url, token=token)
+        send_request(server.url, token=token)
     assert not token or token not in str(caught.value)
     assert server.headers == []
 
@@ -179,21 +179,23 @@ def secure_server(authority: trustme.CA) -> Iterator[FakeServer]:
         yield fake
 
 
-def test_tls_with_certificates_on_both_sides(ask: Ask, secure_server: FakeServer, files: Tls):
-    assert ask(secure_server.url, tls=files, token="secret").tasks
+def test_tls_with_certificates_on_both_sides(send_request: Ask, secure_server: FakeServer, files: Tls):
+    assert send_request(secure_server.url, tls=files, token="secret").tasks
     assert secure_server.headers[0]["authorization"] == "Bearer secret"
 
 
-def test_whoever_cannot_show_a_certificate_is_not_served(ask: Ask, secure_server: FakeServer, files: Tls):
+def test_whoever_cannot_show_a_certificate_is_not_served(send_request: Ask, secure_server: FakeServer, files: Tls):
     with pytest.raises(ServiceUnavailable):
-        ask(secure_server.url, tls=Tls(files.root_certificates), attempts=1)
+        send_request(secure_server.url, tls=Tls(files.root_certificates), attempts=1)
     assert secure_server.headers == []
 
 
-def test_a_server_of_another_authority_is_not_trusted(ask: Ask, secure_server: FakeServer, files: Tls, tmp_path: Path):
+def test_a_server_of_another_authority_is_not_trusted(
+    send_request: Ask, secure_server: FakeServer, files: Tls, tmp_path: Path
+):
     trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
     with pytest.raises(ServiceUnavailable, match=r"(?i)certificate|handshake"):
-        ask(secure_server.url, tls=Tls(tmp_path / "other.pem", files.certificate, files.key), attempts=1)
+        send_request(secure_server.url, tls=Tls(tmp_path / "other.pem", files.certificate, files.key), attempts=1)
     assert secure_server.headers == []
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from polytask.client import Label, Question, Ranked, Value
+from polytask.client import Question, Ranked, ScoredLabel, Value
 from polytask.client.messages import entries_of, inputs_of
 from polytask.client.questions import one_question
 from polytask.contract.tensors import MASKED_SCORE
@@ -50,8 +50,8 @@ def test_a_key_of_another_type_is_refused(user: object):
 
 
 def test_the_words_of_a_question_and_of_a_call_are_told_apart():
-    asked = {"query": "a western", "recent_items": [7], "k": 3, "filters": ["genres=Western"]}
-    question, options = one_question(5, asked)  # type: ignore[arg-type]
+    requested = {"query": "a western", "recent_items": [7], "k": 3, "filters": ["genres=Western"]}
+    question, options = one_question(5, requested)  # type: ignore[arg-type]
     assert question == Question(5, "a western", recent_items=[7])
     assert options == {"k": 3, "filters": ["genres=Western"]}
     with pytest.raises(TypeError, match="kk"):
@@ -69,6 +69,6 @@ def test_each_kind_of_task_is_read():
         "stars_values": np.array([[3.5]], np.float32),
     }
     assert entries_of("item", tensors, 0) == (Ranked(7, "Heat", 2.0),)
-    assert entries_of("scene", tensors, 0) == (Label("Drama", 0.75), Label("Horror", 0.5))
-    assert entries_of("clicked", tensors, 0) == (Label("clicked", 0.25),)
+    assert entries_of("scene", tensors, 0) == (ScoredLabel("Drama", 0.75), ScoredLabel("Horror", 0.5))
+    assert entries_of("clicked", tensors, 0) == (ScoredLabel("clicked", 0.25),)
     assert entries_of("stars", tensors, 0) == (Value(3.5),)

@@ -3,9 +3,9 @@
 import pytest
 
 from polytask.contract.tensors import (
-    answer_outputs,
     multitask_inputs,
     multitask_outputs,
+    response_outputs,
     task_outputs,
     text_inputs,
     text_outputs,
@@ -39,7 +39,7 @@ def test_outputs_in_the_order_of_the_tasks(small_scenario):
         ("scene_scores", "FP32", (4,)),
         ("encoded_text", "FP32", (384,)),
     ]
-    assert flat(answer_outputs(small_scenario)) == flat(multitask_outputs(small_scenario, 384))[:-1]
+    assert flat(response_outputs(small_scenario)) == flat(multitask_outputs(small_scenario, 384))[:-1]
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,8 @@ def test_texts_tell_the_context_of_the_event(small_scenario, tables):
         words = ", ".join([row["weather"], row["daypart"]] if isinstance(row["weather"], str) else [row["daypart"]])
         text = dataset.distinct_texts[dataset.texts[event]]
         assert text == encoder.text(request) == f"{row['age']} year old {row['occupation']}, {words}"
-        asked = dataset.distinct_texts[dataset.query_texts[0, dataset.contexts[event]]]
-        assert asked == f"{dataset.queries.queries[0]}, {words}"
+        requested = dataset.distinct_texts[dataset.query_texts[0, dataset.contexts[event]]]
+        assert requested == f"{dataset.queries.queries[0]}, {words}"
     # Missing words are one context, not one each.
     kinds = dataset.events[["weather", "daypart", "weekpart"]].fillna("-").drop_duplicates()
     assert len(np.unique(dataset.contexts)) == dataset.query_texts.shape[1] == len(kinds)

@@ -45,11 +45,11 @@ def test_no_title_reaches_a_query(small_scenario, tables):
 
 def test_what_evaluation_asks_is_in_no_template():
     scenario = load_scenario("movielens")
-    asked = {check.query for check in scenario.evaluation.queries}
+    requested = {check.query for check in scenario.evaluation.queries}
     shown = item_queries(scenario.text, {"genres": list(scenario.task("scene").classes)})
-    assert asked
+    assert requested
     assert shown
-    assert asked.isdisjoint(shown)
+    assert requested.isdisjoint(shown)
 
 
 @pytest.fixture(scope="module")

@@ -80,8 +80,8 @@ def test_ease_is_the_closed_form(dataset, requests):
         others = [row for row in range(6) if row != item]
         design = matrix[:, others]
         weights = np.linalg.solve(design.T @ design + 300 * np.eye(5), design.T @ matrix[:, item])
-        asked = np.isin(others, [1, 2, 3]).astype(float)
-        assert scores[2, item] == pytest.approx(asked @ weights, abs=1e-5)
+        requested = np.isin(others, [1, 2, 3]).astype(float)
+        assert scores[2, item] == pytest.approx(requested @ weights, abs=1e-5)
 
 
 def test_ials_lists_what_similar_users_have(small_scenario):

@@ -6,8 +6,8 @@ import torch
 
 from polytask.data.evaluation_requests import split_requests
 from polytask.data.request import RequestFeatures
-from polytask.evaluation.query_check import Asked, fitting_items, query_report, query_texts
-from polytask.scenario.schema import Evaluation
+from polytask.evaluation.query_check import QueryRequests, fitting_items, query_report, query_texts
+from polytask.scenario.schema import EvaluationSettings
 
 
 class ByRule:
@@ -33,7 +33,7 @@ def encode(texts):
 
 
 def report(dataset, fits, personal):
-    changed = Asked(ByRule(fits, personal), dataset, encode)
+    changed = QueryRequests(ByRule(fits, personal), dataset, encode)
     dataset.text_vectors = np.full((len(dataset.distinct_texts), 1), -1.0, dtype=np.float32)
     return query_report([changed, changed])
 
@@ -70,8 +70,8 @@ def test_the_text_is_the_one_that_serving_reads(small_dataset):
 
 
 def test_without_queries_there_is_nothing_to_report(dataset):
-    dataset.scenario = dataset.scenario.model_copy(update={"evaluation": Evaluation()})
-    assert query_report([Asked(ByRule(np.zeros(61), personal=False), dataset, encode)]) == []
+    dataset.scenario = dataset.scenario.model_copy(update={"evaluation": EvaluationSettings()})
+    assert query_report([QueryRequests(ByRule(np.zeros(61), personal=False), dataset, encode)]) == []
 
 
 def test_any_of_the_values_fits(small_dataset):

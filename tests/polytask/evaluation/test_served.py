@@ -12,7 +12,7 @@ from polytask.evaluation.evaluate import evaluate_splits, request_scores
 from polytask.evaluation.examples import examples
 from polytask.evaluation.measures import listed_rows
 from polytask.evaluation.previous import previous_method
-from polytask.evaluation.query_check import Asked, query_report
+from polytask.evaluation.query_check import QueryRequests, query_report
 from polytask.evaluation.study import model_method
 from polytask.export.serving_graph import ServingGraph
 from polytask.model.cold_start import WARM_FIRST, ColdStart, save_cold_start
@@ -70,8 +70,8 @@ def test_evaluation_report_and_queries_score_alike(small_training, small_dataset
     assert not titles & first(new_rows)
 
     def shares(rows):
-        asked = Asked(model, small_dataset, lambda texts: language_model.vectors(texts)[0], rows)
-        return [(entry["without_query"], entry["share"], entry["overlap"]) for entry in query_report([asked])]
+        requested = QueryRequests(model, small_dataset, lambda texts: language_model.vectors(texts)[0], rows)
+        return [(entry["without_query"], entry["share"], entry["overlap"]) for entry in query_report([requested])]
 
     every = np.arange(1, 61)
     assert shares(every[::2]) != shares(every[:0])

@@ -86,13 +86,13 @@ def test_examples_name_titles_and_what_was_right(small_training, small_dataset):
 
 
 def test_a_previous_model_knows_no_appended_rows(small_dataset, small_checkpoint, language_model):
-    grown = SimpleNamespace(**vars(small_dataset))
-    grown.catalogues = {"items": range(63), "users": range(30)}
+    updated = SimpleNamespace(**vars(small_dataset))
+    updated.catalogues = {"items": range(63), "users": range(30)}
     requests = split_requests(small_dataset, "test")
     history = requests.history.copy()
     history[:, -1] = 62
-    asked = Requests(grown, requests.events, history, requests.seen)
-    scores = previous_method(small_checkpoint, small_dataset, language_model)(asked)
+    requested = Requests(updated, requests.events, history, requests.seen)
+    scores = previous_method(small_checkpoint, small_dataset, language_model)(requested)
     assert scores["item"].shape == (30, 64)
     assert np.isneginf(scores["item"][:, 61:]).all()
     assert np.isfinite(scores["item"][:, :61]).all()

@@ -6,7 +6,7 @@ import torch
 
 from polytask.experiment.trainings import Trainings
 from polytask.experiment.variants import variants_of, with_seed
-from polytask.scenario.schema import Evaluation
+from polytask.scenario.schema import EvaluationSettings
 from polytask.training.checkpoint import save_checkpoint
 
 
@@ -41,7 +41,9 @@ def test_it_is_trained_anew_when_something_changed(small_scenario, train, tmp_pa
     assert again(encoder="other encoder")
     assert not again(encoder="other encoder")
     # Settings of the evaluation do not change the model.
-    assert not again(scenario=small_scenario.model_copy(update={"evaluation": Evaluation()}), encoder="other encoder")
+    assert not again(
+        scenario=small_scenario.model_copy(update={"evaluation": EvaluationSettings()}), encoder="other encoder"
+    )
 
 
 def test_a_training_that_failed_is_not_taken_for_done(small_scenario, train, tmp_path):

@@ -38,9 +38,9 @@ def test_requests_are_asked_with_profile_and_with_query(small_dataset):
     half = len(validation)
     assert len(requests) == len(texts) == 2 * half
     assert np.array_equal(requests.events[:half], requests.events[half:])
-    asked = [small_dataset.distinct_texts[text] for text in texts]
-    assert asked[:half] == validation.texts
-    for event, text in zip(requests.events[half:], asked[half:], strict=True):
+    requested = [small_dataset.distinct_texts[text] for text in texts]
+    assert requested[:half] == validation.texts
+    for event, text in zip(requests.events[half:], requested[half:], strict=True):
         genres = small_dataset.catalogues["items"].record(small_dataset.item_rows[event])["genres"]
         assert any(text.startswith(f"a {genre} film") for genre in (", ".join(genres), *genres))
 

@@ -35,7 +35,7 @@ def graph_of(scenario):
 
 
 @torch.inference_mode()
-def answers_of(graph, text, history, seen, user, disliked=None, allowed=None):
+def responses_of(graph, text, history, seen, user, disliked=None, allowed=None):
     names = [spec.name for spec in multitask_outputs(graph.model.scenario, TEXT)]
     return dict(zip(names, graph(text, history, seen, user, disliked, allowed), strict=True))
 
@@ -59,7 +59,7 @@ def feed():
 
 
 def test_shapes_and_types_are_those_of_the_contract(small_scenario, graph, feed):
-    answers = answers_of(graph, **feed)
+    answers = responses_of(graph, **feed)
     types = {"INT64": torch.int64, "FP32": torch.float32}
     for spec in multitask_outputs(small_scenario, TEXT):
         assert answers[spec.name].shape == (BATCH, *spec.shape)
@@ -67,11 +67,11 @@ def test_shapes_and_types_are_those_of_the_contract(small_scenario, graph, feed)
 
 
 def test_the_text_vectors_are_told_as_they_came(graph, feed):
-    torch.testing.assert_close(answers_of(graph, **feed)["encoded_text"], feed["text"], rtol=0, atol=0)
+    torch.testing.assert_close(responses_of(graph, **feed)["encoded_text"], feed["text"], rtol=0, atol=0)
 
 
 def test_best_rows_of_the_models_own_scores(graph, feed):
-    answers = answers_of(graph, **feed)
+    answers = responses_of(graph, **feed)
     logits = graph.model.score(feed["history"], feed["text"])
     for name in ("item", "user"):
         expected = logits[name][:, 1:].sort(dim=1, descending=True)
@@ -81,40 +81,40 @@ def test_best_rows_of_the_models_own_scores(graph, feed):
 
 
 def test_seen_items_are_left_out_and_the_rest_move_up(graph, feed):
-    before = answers_of(graph, **feed)["item_ids"]
+    before = responses_of(graph, **feed)["item_ids"]
     feed["seen"][:, :3] = before[:, [0, 4, 9]]
-    after = answers_of(graph, **feed)["item_ids"]
+    after = responses_of(graph, **feed)["item_ids"]
     kept = [position for position in range(10) if position not in (0, 4, 9)]
     assert (after[:, :7] == before[:, kept]).all()
 
 
 def test_items_that_are_not_allowed_are_left_out_and_no_score_changes(graph, feed):
     feed["seen"][:, :3] = torch.tensor([4, 8, 12])
-    every = answers_of(graph_with_whole_lists(graph), **feed)
+    every = responses_of(graph_with_whole_lists(graph), **feed)
     allowed = torch.rand(BATCH, ITEMS + 1) < 0.3
     feed["allowed"] = allowed
-    answers = answers_of(graph, **feed)
+    answers = responses_of(graph, **feed)
     for row in range(BATCH):
         kept = allowed[row, every["item_ids"][row]] & (every["item_ids"][row] > 0)
         ids, scores = every["item_ids"][row][kept][:10], every["item_scores"][row][kept][:10]
         assert len(ids) == 10
         assert answers["item_ids"][row].tolist() == ids.tolist()
         torch.testing.assert_close(answers["item_scores"][row], scores, rtol=0, atol=0)
-    others = answers_of(graph, **{**feed, "allowed": None})
+    others = responses_of(graph, **{**feed, "allowed": None})
     for name in ("user_ids", "user_scores", "scene_scores"):
         torch.testing.assert_close(answers[name], others[name], rtol=0, atol=0)
 
 
 def test_one_true_for_a_request_allows_every_item(graph, feed):
-    expected = answers_of(graph, **feed)
+    expected = responses_of(graph, **feed)
     feed["allowed"] = torch.ones(BATCH, 1, dtype=torch.bool)
-    for name, value in answers_of(graph, **feed).items():
+    for name, value in responses_of(graph, **feed).items():
         torch.testing.assert_close(value, expected[name], rtol=0, atol=0)
 
 
 def test_a_list_of_which_nothing_is_allowed_is_empty(graph, feed):
     feed["allowed"] = torch.zeros(BATCH, ITEMS + 1, dtype=torch.bool)
-    answers = answers_of(graph, **feed)
+    answers = responses_of(graph, **feed)
     assert not answers["item_ids"].any()
     assert (answers["item_scores"] == MASKED_SCORE).all()
 
@@ -129,16 +129,16 @@ def graph_with_whole_lists(graph):
 
 
 def test_the_user_itself_is_left_out(graph, feed):
-    before = answers_of(graph, **feed)["user_ids"]
+    before = responses_of(graph, **feed)["user_ids"]
     feed["user"] = before[:, :1].clone()
-    after = answers_of(graph, **feed)
+    after = responses_of(graph, **feed)
     assert (after["user_ids"][:, :9] == before[:, 1:]).all()
-    assert (after["item_ids"] == answers_of(graph, **feed | {"user": feed["user"] * 0})["item_ids"]).all()
+    assert (after["item_ids"] == responses_of(graph, **feed | {"user": feed["user"] * 0})["item_ids"]).all()
 
 
 def test_full_list_of_seen_items_leaves_padding_masked(graph, feed):
     feed["seen"] = torch.stack([torch.randperm(ITEMS)[:48] + 1 for _ in range(BATCH)])
-    ids = answers_of(graph, **feed)["item_ids"]
+    ids = responses_of(graph, **feed)["item_ids"]
     assert (ids > 0).all()
     assert not (ids[:, :, None] == feed["seen"][:, None, :]).any()
 
@@ -148,10 +148,10 @@ def test_full_list_of_seen_items_leaves_padding_masked(graph, feed):
 def test_rows_out_of_range_are_padding(graph, feed, name, wild):
     rows = USERS + 1 if name == "user" else ITEMS + 1
     feed[name][2, 0] = 0
-    expected = answers_of(graph, **feed)
+    expected = responses_of(graph, **feed)
     for number in (wild, rows):
         feed[name][2, 0] = number
-        for output, value in answers_of(graph, **feed).items():
+        for output, value in responses_of(graph, **feed).items():
             torch.testing.assert_close(value, expected[output], rtol=0, atol=0)
 
 
@@ -159,7 +159,7 @@ def test_list_longer_than_the_catalogue(small_scenario, feed):
     mapping = small_scenario.model_dump()
     for task in mapping["tasks"]:
         task["top_k"] = 70
-    answers = answers_of(graph_of(Scenario.model_validate(mapping)), **feed | {"user": feed["user"] + 3})
+    answers = responses_of(graph_of(Scenario.model_validate(mapping)), **feed | {"user": feed["user"] + 3})
     for name, count in (("item", ITEMS), ("user", USERS - 1)):
         ids, scores = answers[f"{name}_ids"], answers[f"{name}_scores"]
         assert ids.shape == scores.shape == (BATCH, 70)
@@ -170,7 +170,7 @@ def test_list_longer_than_the_catalogue(small_scenario, feed):
 
 
 def test_empty_request(graph):
-    answers = answers_of(
+    answers = responses_of(
         graph,
         torch.zeros(1, TEXT),
         torch.zeros(1, 10, dtype=torch.int64),
@@ -182,18 +182,18 @@ def test_empty_request(graph):
 
 
 def test_without_disliked_items_every_bit_stays(graph, feed):
-    expected = answers_of(graph, **feed | {"disliked": None})
-    for name, value in answers_of(graph, **feed).items():
+    expected = responses_of(graph, **feed | {"disliked": None})
+    for name, value in responses_of(graph, **feed).items():
         torch.testing.assert_close(value, expected[name], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("padded", [True, False])
 def test_items_are_lowered_by_their_likeness_to_the_nearest_negative_item(graph, feed, padded):
-    best = answers_of(graph, **feed)["item_ids"][:, 0]
+    best = responses_of(graph, **feed)["item_ids"][:, 0]
     feed["disliked"][:, :3] = torch.stack([best, best * 0, best % ITEMS + 1], dim=1)
     if not padded:
         feed["disliked"][:, 1], feed["disliked"][:, 3:] = best, best[:, None]
-    answers = answers_of(graph, **feed)
+    answers = responses_of(graph, **feed)
     unit = torch.nn.functional.normalize(graph.items[1:], dim=1)
     logits = graph.model.score(feed["history"], feed["text"])["item"][:, 1:]
     rows = torch.stack([best - 1, best % ITEMS], dim=1)
@@ -211,7 +211,7 @@ def test_classes_of_disliked_items_are_lowered(graph, feed):
     logits = graph.model.score(feed["history"], feed["text"])["scene"]
     likeness = torch.tensor([1.0, 0.0, 2**-0.5, 2**-0.5])
     expected = (logits - 0.5 * logits.std(dim=1, correction=0, keepdim=True) * likeness).softmax(dim=1)
-    torch.testing.assert_close(answers_of(graph, **feed)["scene_scores"], expected)
+    torch.testing.assert_close(responses_of(graph, **feed)["scene_scores"], expected)
 
 
 def test_item_classes_of_lists_texts_and_missing_values(small_scenario):
@@ -222,9 +222,9 @@ def test_item_classes_of_lists_texts_and_missing_values(small_scenario):
 
 
 def test_disliked_items_leave_the_list_of_users_alone(graph, feed):
-    expected = answers_of(graph, **feed)
+    expected = responses_of(graph, **feed)
     feed["disliked"][:, 0] = 5
-    answers = answers_of(graph, **feed)
+    answers = responses_of(graph, **feed)
     assert (answers["item_ids"] != expected["item_ids"]).any()
     for name in ("user_ids", "user_scores"):
         torch.testing.assert_close(answers[name], expected[name], rtol=0, atol=0)

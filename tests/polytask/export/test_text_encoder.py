@@ -116,10 +116,10 @@ def test_a_token_id_outside_of_the_vocabulary_is_clipped(trained, precision, tmp
     np.testing.assert_array_equal(vectors(wild), vectors([[5, last], [0, 7], [last, 0]]))
 
 
-@pytest.mark.parametrize("asked", ["auto", "int8"])
-def test_float32_replaces_what_fails_the_gate(trained, asked, tmp_path, monkeypatch):
+@pytest.mark.parametrize("requested", ["auto", "int8"])
+def test_float32_replaces_what_fails_the_gate(trained, requested, tmp_path, monkeypatch):
     monkeypatch.setattr("polytask.export.quantise_int8.PAIR", 2)  # steps far too large
-    written = writer(trained, asked).write(tmp_path / "text.onnx")
+    written = writer(trained, requested).write(tmp_path / "text.onnx")
     assert written.precision == "fp32"
     assert written.reason.startswith("int8 fails the gate: ")
     assert "agreement 0." in written.reason

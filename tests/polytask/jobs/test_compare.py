@@ -100,11 +100,11 @@ def test_a_worse_candidate_is_refused(
     shutil.rmtree(live.checkpoint)
     shutil.copytree(candidate, live.checkpoint)
     evaluation = data[2]
-    asked = []
+    requested = []
 
     def without_scenes(kept, dataset, language_model, catalogues):
         method = previous_method(kept, dataset, language_model, catalogues)
-        asked.append(catalogues)
+        requested.append(catalogues)
         return lambda requests: {name: s for name, s in method(requests).items() if name != "scene"}
 
     monkeypatch.setattr("polytask.jobs.compare.previous_method", without_scenes)
@@ -112,7 +112,7 @@ def test_a_worse_candidate_is_refused(
     assert other.passed
     assert other.tasks[0].live.verdict == "better"
     # It is scored by the rows of its own bundle; the note names the tasks that it does not have.
-    assert [(name, len(found)) for found in asked for name, found in sorted(found.items())] == [
+    assert [(name, len(found)) for found in requested for name, found in sorted(found.items())] == [
         ("items", 60),
         ("users", 30),
     ]

@@ -70,14 +70,14 @@ def test_a_new_node_goes_on_where_another_was_killed(
     shutil.rmtree(tmp_path / "node" / "place-0")  # another machine has nothing of it
     monkeypatch.setattr(Exchange, "put_state", put_state)
     worker.main(place.address)
-    said = capsys.readouterr().out
-    assert "resumed after epoch 1" in said
-    assert said.count("epoch 1/2") == 0
-    assert said.count("epoch 2/2") == 1
-    came_to = place.fetch_model(tmp_path / "model")
-    assert "trained in " in said
+    logged = capsys.readouterr().out
+    assert "resumed after epoch 1" in logged
+    assert logged.count("epoch 1/2") == 0
+    assert logged.count("epoch 2/2") == 1
+    result = place.fetch_model(tmp_path / "model")
+    assert "trained in " in logged
     # The model artifact records neither the interruption nor the time that it took.
-    assert came_to == train_model(
+    assert result == train_model(
         inputs.scenario, inputs.tables, inputs.training_set, tmp_path / "alone" / "model", lambda line: None
     )
     assert (tmp_path / "model" / "cold_start.safetensors").is_file()

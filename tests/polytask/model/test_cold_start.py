@@ -57,11 +57,11 @@ def test_it_learns_what_items_are_like(small_training, small_dataset, learned):
     requests = split_requests(small_dataset, "train")
     playing = np.setdiff1d(np.arange(1, 61), kept)
     target = torch.from_numpy(small_dataset.item_rows[requests.events])
-    asked = torch.from_numpy(~np.isin(target.numpy(), kept))
+    requested = torch.from_numpy(~np.isin(target.numpy(), kept))
     losses = []
     for start in (ColdStart(model.item_table.text_vectors.shape[1], 16).eval(), cold):
         logits = torch.from_numpy(logits_with_new(model, start, requests, playing))
-        losses.append(float(torch.nn.functional.cross_entropy(logits[asked], target[asked])))
+        losses.append(float(torch.nn.functional.cross_entropy(logits[requested], target[requested])))
     assert losses[1] < losses[0] - 0.01
 
 

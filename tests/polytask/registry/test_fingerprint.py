@@ -63,10 +63,10 @@ def test_it_follows_the_files_of_the_language_model(small_scenario: Scenario, sc
 
 
 def test_a_model_of_the_hub_is_known_by_its_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[list[str]] = []
+    requested: list[list[str]] = []
 
     def snapshot_download(reference: str, allow_patterns: list[str]) -> str:
-        asked.append(allow_patterns)
+        requested.append(allow_patterns)
         return f"/cache/models--{reference.replace('/', '--')}/snapshots/{revision}"
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
@@ -74,7 +74,7 @@ def test_a_model_of_the_hub_is_known_by_its_revision(tmp_path: Path, monkeypatch
     first = language_model_version("someone/model")
     revision = "4567def"
     assert language_model_version("someone/model") != first
-    assert asked == [["config.json"]] * 2  # the weights are not fetched to find out
+    assert requested == [["config.json"]] * 2  # the weights are not fetched to find out
 
 
 def test_files_of_a_table_in_parts_are_source_files(small_scenario: Scenario, tmp_path: Path) -> None:

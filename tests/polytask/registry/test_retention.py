@@ -70,9 +70,9 @@ def test_pruning_removes_the_files_and_a_dry_run_none(small_scenario: Scenario, 
         registry.promote(number)
     assert [found.version.version for found in prune(registry, keep=1, dry_run=True)] == [1, 2]
     assert len(registry.versions()) == 4
-    said: list[int] = []
-    prune(registry, keep=1, on_removed=lambda pruned: said.append(pruned.version.version))
-    assert said == [1, 2]
+    logged: list[int] = []
+    prune(registry, keep=1, on_removed=lambda pruned: logged.append(pruned.version.version))
+    assert logged == [1, 2]
     assert [found.version for found in registry.versions()] == [3, 4]
     assert sorted(path.name for path in (registry.folder / "checkpoints").iterdir()) == ["3", "4"]
     assert sorted(path.name for path in (registry.folder / "records").iterdir()) == ["3.json", "4.json"]

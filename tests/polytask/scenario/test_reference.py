@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from polytask.scenario import load_scenario
 from polytask.scenario.reference import scenario_reference
-from polytask.scenario.schema import DEFAULT_LANGUAGE_MODEL, Encoder, Features, Label, Scenario, Task, Training
+from polytask.scenario.schema import DEFAULT_LANGUAGE_MODEL, Encoder, FeatureSettings, Label, Scenario, Task, Training
 
 PAGE = Path(__file__).parents[3] / "docs" / "scenario-file.md"
 
@@ -37,7 +37,7 @@ def test_the_page_is_current():
         ("The whole", Scenario),
         ("tasks[]", Task),
         ("tasks[].label", Label),
-        ("features", Features),
+        ("features", FeatureSettings),
         ("encoder", Encoder),
         ("training", Training),
     ],

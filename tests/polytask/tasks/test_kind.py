@@ -10,7 +10,7 @@ from polytask.scenario import kinds
 from polytask.scenario.schema import Task
 from polytask.tasks.kind import KINDS, TaskKind
 from polytask.tasks.learning import Learning, learning_of
-from polytask.tasks.metrics import Metrics, lower_is_better, metrics_of, units
+from polytask.tasks.metrics import KindMetrics, lower_is_better, metrics_of, units
 
 
 def task_of(kind: TaskKind) -> Task:
@@ -30,7 +30,7 @@ def test_the_three_parts_of_a_kind_fit(name: str) -> None:
     task = task_of(kind)
     assert isinstance(learning_of(task), Learning)
     metrics = metrics_of(task)
-    assert isinstance(metrics, Metrics)
+    assert isinstance(metrics, KindMetrics)
     assert metrics.primary in units()
     assert metrics.follow is None or metrics.follow in units()
     # What can be merged into a slate has a rate at which users follow it.

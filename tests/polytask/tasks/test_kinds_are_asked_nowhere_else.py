@@ -19,10 +19,12 @@ IN_A_TEMPLATE = re.compile(r"kind\w*\s*(?:[!=]==?|in)\s*[\[(]?\s*[\"'](?:" + "|"
 
 def comparisons(source: str) -> list[int]:
     """Lines that compare the kind of a task or the source of a label, or have a table by kind."""
-    return sorted({node.lineno for node in ast.walk(ast.parse(source)) if isinstance(node, ast.expr) and asks(node)})
+    return sorted(
+        {node.lineno for node in ast.walk(ast.parse(source)) if isinstance(node, ast.expr) and requests(node)}
+    )
 
 
-def asks(node: ast.expr) -> bool:
+def requests(node: ast.expr) -> bool:
     match node:
         case ast.Compare():
             operands = list(parts([node.left, *node.comparators]))

@@ -92,16 +92,16 @@ def test_an_interrupted_run_goes_on_and_what_was_kept_changes_no_bit(
     whole, _ = LanguageModel(small_scenario, cache=tmp_path / "whole").vectors(texts)
     monkeypatch.setattr(vector_store, "SHARD_BYTES", 16 * 4 * whole.shape[1])
     stopped = LanguageModel(small_scenario, cache=tmp_path / "shards")
-    asked: list[tuple[int, int]] = []
+    requested: list[tuple[int, int]] = []
 
     def interrupt(done: int, total: int) -> None:
-        asked.append((done, total))
+        requested.append((done, total))
         if done > 32:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         stopped.vectors(texts, interrupt)
-    assert asked == [(16, 40), (32, 40), (40, 40)]
+    assert requested == [(16, 40), (32, 40), (40, 40)]
     vectors, reused = LanguageModel(small_scenario, cache=tmp_path / "shards").vectors(texts)
     assert reused == 32
     np.testing.assert_allclose(vectors, whole, rtol=0, atol=1e-5)

@@ -51,10 +51,10 @@ def test_two_processes_train_like_one(scenario, tables, tmp_path, monkeypatch):
     inputs = scenario, tmp_path / "tables", tmp_path / "rows.parquet"
     train_model(*inputs, tmp_path / "alone" / "model", lambda line: None)
 
-    said = []
-    came_to = train_together(2, *inputs, tmp_path / "together" / "model", said.append)
-    assert sum("epoch 2/2" in line for line in said) == 1  # one of them speaks
-    assert came_to["weights_sha256"] == checkpoint_sha256(tmp_path / "together" / "model")
+    logged = []
+    result = train_together(2, *inputs, tmp_path / "together" / "model", logged.append)
+    assert sum("epoch 2/2" in line for line in logged) == 1  # one of them speaks
+    assert result["weights_sha256"] == checkpoint_sha256(tmp_path / "together" / "model")
     assert [path.name for path in (tmp_path / "together").iterdir()] == ["model"]
 
     def read(name):
@@ -78,12 +78,12 @@ def test_a_failed_process_is_named_by_its_first_cause():
     """As printed by torchrun: the traceback of a process, then its own summary."""
     script = "import sys; print('epoch 1'); print('polytask.errors.DataError: no rows', file=sys.stderr)"
     script += "; print('torch.distributed.ChildFailedError: x'); sys.exit(3)"
-    said = []
+    logged = []
     with pytest.raises(TrainingError, match=r"ended with 3: polytask\.errors\.DataError: no rows$"):
-        _follow([sys.executable, "-u", "-c", script], said.append, 1.0)
-    assert said[0] == "epoch 1"
+        _follow([sys.executable, "-u", "-c", script], logged.append, 1.0)
+    assert logged[0] == "epoch 1"
     with pytest.raises(TrainingError, match="ended with -9: killed, without a word"):
-        _follow([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], said.append, 1.0)
+        _follow([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], logged.append, 1.0)
 
 
 def test_processes_that_do_not_end_are_ended():
@@ -152,11 +152,11 @@ def test_a_state_is_of_one_number_of_processes(of_two, small_scenario, tmp_path,
 
 
 def test_whoever_waits_for_the_first_process_waits_long(monkeypatch):
-    asked = {}
-    monkeypatch.setattr(distributed, "PartialState", lambda **settings: asked.update(settings))
+    requested = {}
+    monkeypatch.setattr(distributed, "PartialState", lambda **settings: requested.update(settings))
     distributed.process_state()
-    assert asked["timeout"].total_seconds() >= 3600
-    assert asked["cpu"] is not torch.cuda.is_available()
+    assert requested["timeout"].total_seconds() >= 3600
+    assert requested["cpu"] is not torch.cuda.is_available()
 
 
 def test_parts_of_a_batch_weighed_by_their_counts_are_the_batch(small_dataset):

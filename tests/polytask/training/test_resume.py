@@ -36,14 +36,14 @@ def dataset(request, small_dataset, tables):
 
 
 @pytest.fixture
-def said():
+def logged():
     return []
 
 
 @pytest.fixture
-def interrupted(dataset, tmp_path, said):
+def interrupted(dataset, tmp_path, logged):
     """The state of a training that an error stopped after two of four epochs."""
-    resume = TrainingState(tmp_path / "state.safetensors", "key", said.append)
+    resume = TrainingState(tmp_path / "state.safetensors", "key", logged.append)
     with pytest.raises(Stopped):
         train(dataset, ITEM_VECTORS, stop_after(2), resume)
     return resume
@@ -53,7 +53,7 @@ def same_weights(one, other):
     return all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in one.state_dict().items())
 
 
-def test_resumed_training_reaches_the_same_weights(dataset, interrupted, said):
+def test_resumed_training_reaches_the_same_weights(dataset, interrupted, logged):
     whole, history = train(dataset, ITEM_VECTORS)
     epochs = []
     torch.rand(7)  # the generators' state after the interruption is anything
@@ -62,25 +62,25 @@ def test_resumed_training_reaches_the_same_weights(dataset, interrupted, said):
     assert same_weights(whole, resumed)
     for field in ("losses", "weights"):
         assert [getattr(e, field) for e in resumed_history] == [getattr(e, field) for e in history]
-    assert said == [f"resumed after epoch 2 from {interrupted.path}"]
+    assert logged == [f"resumed after epoch 2 from {interrupted.path}"]
 
 
-def test_state_of_another_training_is_left_alone(dataset, interrupted, said):
-    resume = TrainingState(interrupted.path, "another key", said.append)
+def test_state_of_another_training_is_left_alone(dataset, interrupted, logged):
+    resume = TrainingState(interrupted.path, "another key", logged.append)
     epochs = []
     model, _ = train(dataset, ITEM_VECTORS, epochs.append, resume)
     assert len(epochs) == 4
     assert same_weights(model, train(dataset, ITEM_VECTORS)[0])
-    assert "belongs to a different run (key key-1, not another key-" in said[0]
+    assert "belongs to a different run (key key-1, not another key-" in logged[0]
 
 
-def test_a_part_of_a_state_is_not_resumed_from(dataset, interrupted, said):
+def test_a_part_of_a_state_is_not_resumed_from(dataset, interrupted, logged):
     whole = interrupted.path.read_bytes()
     interrupted.path.write_bytes(whole[: len(whole) // 2])
     epochs = []
     train(dataset, ITEM_VECTORS, epochs.append, interrupted)
     assert len(epochs) == 4
-    assert "is no resume state" in said[0]
+    assert "is no resume state" in logged[0]
 
 
 def test_state_is_one_safetensors_file(interrupted):
@@ -126,10 +126,10 @@ def test_killed_job_goes_on_and_removes_its_state(inputs, tmp_path):
     command = [sys.executable, "-c", KILLED, str(tmp_path)]
     killed = subprocess.run(command, timeout=120, check=False)
     assert killed.returncode == -signal.SIGKILL
-    target, said = tmp_path / "killed" / "model", []
+    target, logged = tmp_path / "killed" / "model", []
     assert not target.exists()
     assert [path.name for path in target.parent.iterdir()] == ["small.resume.safetensors"]
-    train_model(*inputs, target, said.append)
-    assert f"resumed after epoch 2 from {target.parent / 'small.resume.safetensors'}" in said
+    train_model(*inputs, target, logged.append)
+    assert f"resumed after epoch 2 from {target.parent / 'small.resume.safetensors'}" in logged
     assert checkpoint_sha256(target) == checkpoint_sha256(tmp_path / "whole" / "model")
     assert [path.name for path in target.parent.iterdir()] == ["model"]

@@ -61,7 +61,7 @@ def test_cuts_move_and_the_newest_events_always_have_a_whole_window(small_datase
 
 def test_texts_are_the_profile_or_a_query_that_fits(small_dataset, epochs):
     dataset = small_dataset
-    asked = real = 0
+    requested = real = 0
     for batch in (batch for epoch in epochs[1] for batch in epoch):
         for event, text in zip(batch.events.ravel(), batch.texts.ravel(), strict=True):
             if event < 0:
@@ -69,9 +69,9 @@ def test_texts_are_the_profile_or_a_query_that_fits(small_dataset, epochs):
             real += 1
             if text == dataset.texts[event]:
                 continue
-            asked += 1
+            requested += 1
             [number], [context] = np.nonzero(dataset.query_texts == text)
             names = dataset.catalogues["items"].record(int(dataset.item_rows[event]))["genres"]
             assert dataset.queries.queries[number] in {f"a {name} film" for name in names}
             assert context == dataset.contexts[event]
-    assert abs(asked / real - dataset.scenario.training.query_probability) < 0.05
+    assert abs(requested / real - dataset.scenario.training.query_probability) < 0.05

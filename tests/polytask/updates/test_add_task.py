@@ -14,7 +14,7 @@ from polytask.registry.trained import Version
 from polytask.scenario.schema import Task
 from polytask.training.checkpoint import save_checkpoint
 from polytask.updates.add_task import add_task, scenario_with, weights_sha256
-from polytask.updates.next_version import check_same_answers, export_next
+from polytask.updates.next_version import check_same_responses, export_next
 from tests.small import training_frame
 
 LIKED = Task.model_validate(
@@ -73,14 +73,14 @@ def added(request, small_training, small_dataset, tables, language_model):
 
 
 def test_old_weights_and_old_answers_keep_every_bit(added, small_training, small_dataset):
-    old, (grown, _, dataset) = small_training[0], added
+    old, (updated, _, dataset) = small_training[0], added
     names = list(old.state_dict())
-    assert weights_sha256(grown, names) == weights_sha256(old)
-    new = [name for name in grown.state_dict() if name not in names]
+    assert weights_sha256(updated, names) == weights_sha256(old)
+    new = [name for name in updated.state_dict() if name not in names]
     task = dataset.scenario.tasks[-1].name
     assert new
     assert all(name.startswith((f"added_towers.{task}.", f"heads.{task}.")) for name in new)
-    before, after = scores_of(old, small_dataset), scores_of(grown, dataset)
+    before, after = scores_of(old, small_dataset), scores_of(updated, dataset)
     assert list(after) == [*before, task]
     for name, scores in before.items():
         np.testing.assert_array_equal(after[name], scores)
@@ -107,11 +107,11 @@ def test_the_new_task_learns(added):
 
 
 def test_a_second_task_reads_nothing_of_the_first(added, small_training, small_dataset, tables, language_model):
-    grown, _, dataset = added
+    updated, _, dataset = added
     name = dataset.scenario.tasks[-1].name
     other = next(task for task in (LIKED, SHELF) if task.name != name)
     scenario = scenario_with(dataset.scenario, other)
-    twice, _ = add_task(grown, dataset_of(scenario, tables, small_dataset, language_model), epochs=1)
+    twice, _ = add_task(updated, dataset_of(scenario, tables, small_dataset, language_model), epochs=1)
     before = scores_of(twice, dataset)
     with torch.no_grad():
         for parameter in twice.added_towers[name].parameters():
@@ -147,8 +147,8 @@ def test_the_served_graph_keeps_every_bit(
 ):
     scenario = scenario_with(small_dataset.scenario, LIKED)
     dataset = dataset_of(scenario, tables, small_dataset, language_model)
-    grown, history = add_task(small_training[0], dataset, epochs=2)
-    save_checkpoint(grown, history, language_model.sha256, tmp_path / "model")
+    updated, history = add_task(small_training[0], dataset, epochs=2)
+    save_checkpoint(updated, history, language_model.sha256, tmp_path / "model")
     requests = small_dataset.requests(np.flatnonzero(small_dataset.split == "test"))
     previous = Version(small_checkpoint, small_bundle)
     exported = export_next(previous, tmp_path / "model", previous.catalogues(), requests, {}, tmp_path / "bundle")
@@ -156,11 +156,11 @@ def test_the_served_graph_keeps_every_bit(
     assert new.model_version != old.model_version
     assert new.models[TEXT_ENCODER].sha256 == old.models[TEXT_ENCODER].sha256
     assert [spec.name for spec in new.answers] == [*(spec.name for spec in old.answers), "liked_scores"]
-    names = check_same_answers(small_bundle, tmp_path / "bundle", requests)
+    names = check_same_responses(small_bundle, tmp_path / "bundle", requests)
     assert names == [spec.name for spec in old.outputs]
 
     with pytest.raises(ContractError, match=r"liked_scores: is not an output of .*"):
-        check_same_answers(tmp_path / "bundle", small_bundle, requests)
+        check_same_responses(tmp_path / "bundle", small_bundle, requests)
 
 
 def test_one_bit_is_a_difference(small_bundle, small_dataset, monkeypatch):
@@ -174,4 +174,4 @@ def test_one_bit_is_a_difference(small_bundle, small_dataset, monkeypatch):
 
     monkeypatch.setattr("polytask.updates.next_version.bundle_outputs", moved)
     with pytest.raises(ContractError, match=r"scene_scores: .* returns 0\.\d+, .* returns 0\.\d+ \(request 3\)"):
-        check_same_answers(small_bundle, small_bundle, requests)
+        check_same_responses(small_bundle, small_bundle, requests)

@@ -49,8 +49,8 @@ def test_nothing_new_changes_nothing(small_scenario, tables, items):
 def test_appended_rows(small_training, language_model):
     model = small_training[0]
     vectors = torch.from_numpy(language_model.vectors(["Comedy number 500", "Horror"])[0])
-    grown = with_rows(model, vectors, users=3)
-    before, after = model.state_dict(), grown.state_dict()
+    updated = with_rows(model, vectors, users=3)
+    before, after = model.state_dict(), updated.state_dict()
     for name, weights in before.items():
         assert torch.equal(after[name][: len(weights)] if weights.ndim else after[name], weights), name
     longer = {name: len(after[name]) - len(weights) for name, weights in before.items() if weights.ndim}
@@ -58,7 +58,7 @@ def test_appended_rows(small_training, language_model):
     tables = [name for name, module in model.named_modules() if isinstance(module, ItemTable)]
     of_items = {f"{name}.{part}": 2 for name in tables for part in ("text_vectors", "residual.weight")}
     assert rows == {**of_items, "heads.item.bias": 2, "user_table.weight": 3, "heads.user.bias": 3}
-    table = grown.item_table
+    table = updated.item_table
     expected = (vectors - table.standardise.mean) / table.standardise.scale
     torch.testing.assert_close(table.text_vectors[-2:], expected)
     assert not table.residual.weight[-2:].any()

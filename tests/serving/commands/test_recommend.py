@@ -12,10 +12,10 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from polytask.client import Answer, Label, Ranked, SlateEntry, Value
+from polytask.client import Ranked, Recommendations, ScoredLabel, SlateEntry, Value
 from polytask.errors import RequestError, ServingError
 from serving.commands.recommend import _context, _weights, recommend
-from serving.commands.response_tables import render_answers, task_titles
+from serving.commands.response_tables import render_responses, task_titles
 from serving.commands.serve import _start_explainer, serve
 from serving.console.cli import console as console_command
 from tests.polytask.client.fake_server import running
@@ -23,11 +23,11 @@ from tests.polytask.client.fake_server import running
 app = typer.Typer()
 app.command()(recommend)
 
-ANSWER = Answer(
+ANSWER = Recommendations(
     user=42,
     tasks={
         "item": (Ranked(7, "Alien [1979]", 2.5), Ranked(8, "Heat", 1.25)),
-        "scene": (Label("Horror", 0.75),),
+        "scene": (ScoredLabel("Horror", 0.75),),
         "stars": (Value(3.5),),
     },
     cold_start=True,
@@ -42,7 +42,7 @@ ANSWER = Answer(
 
 def rendered(limit: int = 5) -> str:
     console = Console(file=io.StringIO(), width=100)
-    render_answers(console, ANSWER, {"item": "Films to watch next"}, limit)
+    render_responses(console, ANSWER, {"item": "Films to watch next"}, limit)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -58,7 +58,7 @@ def test_one_block_per_task_with_titles_as_they_are():
 def test_the_slate_is_a_table_of_its_own():
     slate = (SlateEntry("item", "7", "Alien [1979]", 0.625), SlateEntry("scene", "Horror", "Horror", 0.375))
     console = Console(file=io.StringIO(), width=100)
-    render_answers(console, replace(ANSWER, tasks={}, slate=slate, priority={"item": 0.625, "scene": 0.375}))
+    render_responses(console, replace(ANSWER, tasks={}, slate=slate, priority={"item": 0.625, "scene": 0.375}))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "item 0.62, scene 0.38" in text
     assert [line.split("│")[2:4] for line in text.splitlines() if "│" in line] == [
@@ -148,9 +148,9 @@ class SlowExplainer:
 
 
 def test_answers_do_without_an_explainer_that_is_slow():
-    told = io.StringIO()
-    _start_explainer(Console(file=told, width=200), SlowExplainer())
-    assert told.getvalue() == (
+    reported = io.StringIO()
+    _start_explainer(Console(file=reported, width=200), SlowExplainer())
+    assert reported.getvalue() == (
         "No explanations yet, recommendations work without: "
         "the explainer did not become ready within 60 s (log: explainer.log)\n"
     )
@@ -176,9 +176,9 @@ def test_a_port_that_cannot_be_one_is_refused_before_anything_starts(option: str
 
 
 def test_a_single_number_is_one_line():
-    tasks = {"rating": (Value(4.256),), "liked": (Label("liked", 0.87),), "scene": (Label("Comedy", 1.0),)}
+    tasks = {"rating": (Value(4.256),), "liked": (ScoredLabel("liked", 0.87),), "scene": (ScoredLabel("Comedy", 1.0),)}
     console = Console(record=True, width=100, file=io.StringIO())
-    render_answers(console, replace(ANSWER, tasks=tasks), {"liked": "Likes it"})
+    render_responses(console, replace(ANSWER, tasks=tasks), {"liked": "Likes it"})
     lines = console.export_text().splitlines()
     assert "rating: 4.26" in lines
     assert "Likes it (liked): 0.87" in lines

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from polytask.client import Answer, Label, Question, Ranked, SlateEntry
+from polytask.client import Question, Ranked, Recommendations, ScoredLabel, SlateEntry
 from polytask.errors import PolytaskError
 from serving.transformer.features.reader import OnlineFeatures
 
@@ -27,23 +27,23 @@ class KnownRecommender:
         slate: int | None = None,
         task_weights: Mapping[str, float] | None = None,
         filters: Sequence[str] | None = None,
-    ) -> list[Answer]:
+    ) -> list[Recommendations]:
         call = {"questions": questions, "tasks": tasks, "k": k, "slate": slate, "task_weights": task_weights}
         self.calls.append({**call, "filters": filters})
         if self.error is not None:
             raise self.error
         return [self._answer(question, list(tasks or ()), k or 10) for question in questions]
 
-    def _answer(self, question: Question, tasks: list[str], k: int) -> Answer:
+    def _answer(self, question: Question, tasks: list[str], k: int) -> Recommendations:
         ids = [key for key in range(7, 7 * 13, 7) if key not in {*question.disliked_items, *question.recent_items}]
         if question.query:
             ids.reverse()
         lists = {
             "item": tuple(Ranked(key, f"<Film {key}>", 2.0 - place) for place, key in enumerate(ids[:k])),
             "user": (Ranked(20, "30 year old doctor", 1.0),),
-            "scene": (Label("Comedy", 0.8), Label("Drama", 0.2)),
+            "scene": (ScoredLabel("Comedy", 0.8), ScoredLabel("Drama", 0.2)),
         }
-        return Answer(
+        return Recommendations(
             question.user,
             {name: lists[name] for name in tasks},
             cold_start=False,

@@ -10,7 +10,7 @@ from polytask.client.explain import ItemContribution, WordsContribution
 from polytask.scenario.schema import Text
 from serving.console.app import Console, build_app
 from serving.console.directory import Directory
-from serving.console.explanation import SHOWN, Explainer, reasons
+from serving.console.explanation import SHOWN, ExplainerClient, reasons
 from serving.console.service import Service
 from tests.serving.console.known import CHECKSUM, KnownRecommender
 
@@ -24,8 +24,10 @@ def explanation(tasks: dict) -> Explanation:
     return Explanation(10, tasks, False, False, False, "5", CHECKSUM)
 
 
-def page_of(directory: Directory, ask, address: str) -> str:
-    console = Console(directory, Service("one:1", KnownRecommender()), explainer=Explainer("http://why:1", ask))
+def page_of(directory: Directory, send_request, address: str) -> str:
+    console = Console(
+        directory, Service("one:1", KnownRecommender()), explainer=ExplainerClient("http://why:1", send_request)
+    )
     return TestClient(build_app(console), base_url="http://127.0.0.1").get(address).text
 
 
@@ -65,15 +67,17 @@ def test_values_are_called_by_their_column_and_said_in_words():
 
 
 def test_it_asks_what_the_page_asks(directory: Directory):
-    asked = {}
+    requested = {}
 
-    def ask(address: str, user: int, **details) -> Explanation:
-        asked.update(address=address, user=user, **details)
+    def send_request(address: str, user: int, **details) -> Explanation:
+        requested.update(address=address, user=user, **details)
         return explanation({"item": ITEM})
 
-    page = page_of(directory, ask, "/?user=10&query=a+ghost&less=7&recent=14&task=item&filter.genres=Horror&why=on")
-    assert asked.pop("deadline_seconds") > 0
-    assert asked == {
+    page = page_of(
+        directory, send_request, "/?user=10&query=a+ghost&less=7&recent=14&task=item&filter.genres=Horror&why=on"
+    )
+    assert requested.pop("deadline_seconds") > 0
+    assert requested == {
         "address": "http://why:1",
         "user": 10,
         "query": "a ghost",
@@ -86,35 +90,35 @@ def test_it_asks_what_the_page_asks(directory: Directory):
     assert "Why Film 7?" in page
     assert "&lt;Film 14&gt;" in page
     assert re.search(r'class="against" x="37.5%" width="12.5%"', page)
-    asked.clear()
-    assert "Why Film 7?" not in page_of(directory, ask, "/?user=10")
-    assert asked == {}
+    requested.clear()
+    assert "Why Film 7?" not in page_of(directory, send_request, "/?user=10")
+    assert requested == {}
 
 
 def test_every_entry_can_be_asked_about(directory: Directory):
-    asked = {}
+    requested = {}
 
-    def ask(address: str, user: int, **details) -> Explanation:
-        asked.update(details)
+    def send_request(address: str, user: int, **details) -> Explanation:
+        requested.update(details)
         return explanation({"item": ITEM})
 
-    page = page_of(directory, ask, "/?user=10")
+    page = page_of(directory, send_request, "/?user=10")
     assert 'href="/?user=10&amp;why.item=14"' in page
     assert 'href="/?user=10&amp;why.scene=Comedy"' in page
     assert page.count('aria-label="why: &lt;Film 14&gt;"') == 1
-    page = page_of(directory, ask, "/?user=10&why.item=14&why.user=20")
-    assert (asked["tasks"], asked["targets"]) == (["item", "user"], {"item": 14, "user": 20})
-    page_of(directory, ask, "/?user=10&why=on&why.scene=Comedy&task=item&task=scene")
-    assert (asked["tasks"], asked["targets"]) == (["item", "scene"], {"scene": "Comedy"})
-    assert "item: &#39;x&#39;, allowed: the key" in page_of(directory, ask, "/?user=10&why.item=x")
+    page = page_of(directory, send_request, "/?user=10&why.item=14&why.user=20")
+    assert (requested["tasks"], requested["targets"]) == (["item", "user"], {"item": 14, "user": 20})
+    page_of(directory, send_request, "/?user=10&why=on&why.scene=Comedy&task=item&task=scene")
+    assert (requested["tasks"], requested["targets"]) == (["item", "scene"], {"scene": "Comedy"})
+    assert "item: &#39;x&#39;, allowed: the key" in page_of(directory, send_request, "/?user=10&why.item=x")
 
 
 @pytest.mark.parametrize("error", [ServiceUnavailable("explainer at http://why:1: refused")])
 def test_answers_stand_without_it(directory: Directory, error: Exception):
-    def ask(address: str, user: int, **details) -> Explanation:
+    def send_request(address: str, user: int, **details) -> Explanation:
         raise error
 
-    page = page_of(directory, ask, "/?user=10&why=on")
+    page = page_of(directory, send_request, "/?user=10&why=on")
     assert "explainer at http://why:1: refused" in page
     assert 'data-key="item-7"' in page
 

@@ -47,10 +47,10 @@ def test_links_add_once_and_take_out():
     view = View(user="1", less=("7", "9"))
     assert read(view.with_("less", "7")).less == ("9", "7")
     assert read(view.without("less", "7")).less == ("9",)
-    asked = View(user="1", filters={"to.year": "1990"}, targets={"item": "7"})
-    assert read(asked.why_of("scene", "Film Noir")).targets == {"item": "7", "scene": "Film Noir"}
+    requested = View(user="1", filters={"to.year": "1990"}, targets={"item": "7"})
+    assert read(requested.why_of("scene", "Film Noir")).targets == {"item": "7", "scene": "Film Noir"}
     # Another request has other recommendations: the explained ones may not be among them.
-    assert read(asked.with_("less", "7")) == View(user="1", less=("7",), filters={"to.year": "1990"})
+    assert read(requested.with_("less", "7")) == View(user="1", less=("7",), filters={"to.year": "1990"})
     assert read(view.url(query="", less=())) == View(user="1")
 
 

@@ -17,7 +17,7 @@ from polytask.errors import ScenarioError, ServingError
 from polytask.scenario import Scenario
 from serving.doctor import cluster, machine, project
 from serving.doctor.cli import doctor, show
-from serving.doctor.finding import Finding, fault, note, ok
+from serving.doctor.finding import CheckResult, fault, note, ok
 from serving.local.install import TritonInstallation
 from serving.manifests import builtin_kinds
 from serving.transformer.concurrency.deadline import Unavailable
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[3]
 STATE = {"grpc": "127.0.0.1:1", "rest": "http://127.0.0.1:1", "logs": ["a.log", "b.log"]}
 
 
-def is_fault(finding: Finding, *words: str) -> bool:
+def is_fault(finding: CheckResult, *words: str) -> bool:
     assert finding.status == "fault", finding
     assert finding.advice
     assert all(word in finding.found + finding.advice for word in words), finding
@@ -144,7 +144,7 @@ def test_the_language_model(small_scenario: Scenario):
     assert project.check_language_model(small_scenario).status == "ok"
     assert project.check_language_model(None).status == "note"
 
-    def of(model: str) -> Finding:
+    def of(model: str) -> CheckResult:
         encoder = small_scenario.encoder.model_copy(update={"model": model})
         return project.check_language_model(small_scenario.model_copy(update={"encoder": encoder}))
 
@@ -229,7 +229,7 @@ def test_the_storage_containers_of_the_cluster(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("findings", "code"), [([ok("a", "b"), note("c", "d", "e")], 0), ([fault("a", "b", "c")], 1)])
-def test_the_exit_code_follows_the_faults(monkeypatch: pytest.MonkeyPatch, findings: list[Finding], code: int):
+def test_the_exit_code_follows_the_faults(monkeypatch: pytest.MonkeyPatch, findings: list[CheckResult], code: int):
     monkeypatch.setattr("serving.doctor.cli.examine", lambda demo: findings)
     app = typer.Typer()
     app.command()(doctor)

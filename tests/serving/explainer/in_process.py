@@ -61,7 +61,7 @@ class Memory:
         return [self._rows.get(int(user), nobody) for user in users]
 
 
-def ask(
+def send_request(
     explainer: Any,
     *requests: Request,
     tasks: Sequence[str] = ("item", "user", "scene"),

@@ -16,7 +16,7 @@ from serving.explainer.occlusion import MAX_PARTS, parts_of
 from serving.transformer.api.parse import Request
 from serving.transformer.bundle import Bundle, load_bundle
 from serving.transformer.concurrency.deadline import Deadline
-from tests.serving.explainer.in_process import Memory, OnnxPredictor, ask
+from tests.serving.explainer.in_process import Memory, OnnxPredictor, send_request
 
 NOW = 1_711_000_000
 
@@ -57,7 +57,9 @@ def score(explainer: Explainer, features: RequestFeatures, item: int) -> float:
 
 
 def test_a_contribution_is_the_difference_to_the_request_without_the_part(explainer: Explainer, bundle: Bundle):
-    (found,) = ask(explainer, Request(10, NOW, "a western film", recent_items=(7, 14)), tasks=["item", "scene"])
+    (found,) = send_request(
+        explainer, Request(10, NOW, "a western film", recent_items=(7, 14)), tasks=["item", "scene"]
+    )
     answer = found["tasks"]["item"]["answer"]
     online = explainer._look_up.features.read([10], [NOW])[0]
     features = RequestFeatures(
@@ -94,7 +96,7 @@ def test_any_answer_of_a_list_can_be_explained(explainer: Explainer, predictor: 
     request = Request(10, NOW, recent_items=(7, 14))
     online = explainer._look_up.features.read([10], [NOW])[0]
     features = RequestFeatures(10, online.profile, online.context, (*online.history, 7, 14), (*online.seen, 7, 14))
-    first = ask(explainer, request)[0]["tasks"]
+    first = send_request(explainer, request)[0]["tasks"]
     bundle = explainer._bundle
     rows = bundle.encoder.rows([features])
     vector = asyncio.run(explainer._vectors([bundle.encoder.text(features)], Deadline(60)))[0]
@@ -104,7 +106,7 @@ def test_any_answer_of_a_list_can_be_explained(explainer: Explainer, predictor: 
     order = np.argsort(-got["scene_scores"][0], kind="stable")
     classes = bundle.contract.scenario.task("scene").classes
     assert first["item"]["answer"]["id"] == bundle.catalogues["items"].external(int(got["item_ids"][0, 0]))
-    (found,) = ask(explainer, request, targets={"item": third, "scene": classes[order[1]]})
+    (found,) = send_request(explainer, request, targets={"item": third, "scene": classes[order[1]]})
     item, scene = found["tasks"]["item"], found["tasks"]["scene"]
     assert (item["answer"]["id"], scene["answer"]["label"]) == (third, classes[order[1]])
     assert item["answer"]["score"] == pytest.approx(float(got["item_scores"][0, 2]), abs=1e-5)
@@ -124,7 +126,7 @@ def test_with_filters_the_best_that_pass_are_explained_exactly(explainer: Explai
     for genre in ("Comedy", "Western"):
         left = [item for item in genres.index if genre in genres[item] and item not in online.seen]
         best = max(left, key=lambda item: score(explainer, features, item))
-        (found,) = ask(explainer, request, tasks=["item", "scene"], filters=[f"genres={genre}"])
+        (found,) = send_request(explainer, request, tasks=["item", "scene"], filters=[f"genres={genre}"])
         item = found["tasks"]["item"]
         assert item["answer"]["id"] == best
         assert not any(one["at_least"] for one in item["history"])
@@ -132,14 +134,14 @@ def test_with_filters_the_best_that_pass_are_explained_exactly(explainer: Explai
             rest = [other for other in features.history[-10:] if other != one["id"]]
             without = score(explainer, replace(features, history=rest), best)
             assert one["contribution"] == pytest.approx(item["answer"]["score"] - without, abs=1e-5)
-        assert found["tasks"]["scene"] == ask(explainer, request, tasks=["scene"])[0]["tasks"]["scene"]
+        assert found["tasks"]["scene"] == send_request(explainer, request, tasks=["scene"])[0]["tasks"]["scene"]
     filtered_out = next(item for item in genres.index if "Western" not in genres[item])
     with pytest.raises(RequestError, match=f"{filtered_out} is not among the"):
-        ask(explainer, request, tasks=["item"], filters=["genres=Western"], targets={"item": filtered_out})
+        send_request(explainer, request, tasks=["item"], filters=["genres=Western"], targets={"item": filtered_out})
 
 
 def test_filters_that_leave_nothing_leave_nothing_to_explain(explainer: Explainer):
-    (found,) = ask(explainer, Request(10, NOW), tasks=["item"], filters=["genres=Western", "year=1..2"])
+    (found,) = send_request(explainer, Request(10, NOW), tasks=["item"], filters=["genres=Western", "year=1..2"])
     assert found["tasks"]["item"] == {"answer": None, "history": [], "words": []}
 
 
@@ -147,19 +149,19 @@ def test_what_is_no_answer_is_refused_with_its_place(explainer: Explainer):
     requests = (Request(10, NOW), Request(20, NOW))
     seen = explainer._look_up.features.read([10], [NOW])[0].seen[0]
     with pytest.raises(RequestError, match=rf"{seen} is not among the 10 predictions") as caught:
-        ask(explainer, *requests, targets={"item": seen})
+        send_request(explainer, *requests, targets={"item": seen})
     assert caught.value.field == "instances[0].targets.item"
 
 
 def test_an_explanation_takes_one_call_of_each_model(explainer: Explainer, predictor: OnnxPredictor):
     predictor.calls.clear()
-    ask(explainer, Request(20, NOW, "something that nobody typed before"))
+    send_request(explainer, Request(20, NOW, "something that nobody typed before"))
     # The request itself, ten items, two words of the moment and five of the query; texts repeat without an item.
     assert predictor.calls == [(TEXT_ENCODER, 8), (MULTITASK, 18)]
 
 
 def test_a_profile_is_explained_by_its_fields(explainer: Explainer):
-    (found,) = ask(explainer, Request(10, NOW), tasks=["scene"])
+    (found,) = send_request(explainer, Request(10, NOW), tasks=["scene"])
     assert {(one["part"], one["name"]) for one in found["tasks"]["scene"]["words"]} == {
         ("profile", "age"),
         ("profile", "occupation"),
@@ -169,7 +171,7 @@ def test_a_profile_is_explained_by_its_fields(explainer: Explainer):
 
 
 def test_an_unknown_user_without_a_query_has_the_moment_only(explainer: Explainer):
-    (found,) = ask(explainer, Request(999_999, NOW), tasks=["item"])
+    (found,) = send_request(explainer, Request(999_999, NOW), tasks=["item"])
     assert found["cold_start"]
     assert found["tasks"]["item"]["history"] == []
     assert {one["part"] for one in found["tasks"]["item"]["words"]} == {"context"}
@@ -224,7 +226,7 @@ def test_explanations_are_faithful(explainer: Explainer, tables: Tables):
         requests.append(Request(1_000_000 + stranger, NOW, recent_items=recent))
     first, chance = [], []
     for request in requests:
-        (found,) = ask(explainer, request, tasks=["item"])
+        (found,) = send_request(explainer, request, tasks=["item"])
         task = found["tasks"]["item"]
         online = explainer._look_up.features.read([request.user_id], [NOW])[0]
         history = ((*online.history, *request.recent_items))[-10:]

@@ -165,7 +165,7 @@ class Load:
         self._turns = itertools.count()
         self._limit = limit
         self._end = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(callers)]
+        self._threads = [threading.Thread(target=self._send_request, daemon=True) for _ in range(callers)]
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -207,7 +207,7 @@ class Load:
         start = seen()
         wait_for(lambda: seen() >= start + count, f"{count} responses of {version}: {self.failed[:3]}", seconds)
 
-    def _ask(self) -> None:
+    def _send_request(self) -> None:
         channels: dict[str, grpc.Channel] = {}
         try:
             while not self._end.is_set():

@@ -86,8 +86,8 @@ def test_transformers_first(rollout: Rollout):
         alone = [rollout.transformer(OLD), rollout.transformer(OLD)]
         wait_for(lambda: alone[0].ready()[0] == 503, "it does not respond", READY_SECONDS)
         load.see(100, str(NEW))
-        status, said = alone[0].ready()
-        assert (status, f"serves version {NEW}, the contract requires {OLD}" in said) == (503, True)
+        status, logged = alone[0].ready()
+        assert (status, f"serves version {NEW}, the contract requires {OLD}" in logged) == (503, True)
         rollout.replace_triton(load, OLD)
         load.replace_all(rollout.transformers, alone)
         rollout.replace_triton(load, OLD)

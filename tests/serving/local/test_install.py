@@ -19,7 +19,7 @@ def test_a_second_installation_reuses_everything(triton_installation: TritonInst
     assert again.server == triton_installation.server
     assert again.backend == triton_installation.backend
     assert os.access(again.server, os.X_OK)
-    assert (again.guard / "known_answer" / "1" / "model.onnx").is_file()
+    assert (again.guard / "known_response" / "1" / "model.onnx").is_file()
 
 
 def test_a_missing_libpython_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,10 +24,10 @@ def test_a_store_that_is_down_is_named_with_its_file(
 ):
     process = TransformerProcess(dict, tmp_path / "transformer.log", 9, 1.0)
 
-    def ask(*words: Any) -> tuple[int, dict[str, str]]:
+    def send_request(*words: Any) -> tuple[int, dict[str, str]]:
         return 503, {"error": reason}
 
-    monkeypatch.setattr(process, "_ask", ask)
+    monkeypatch.setattr(process, "_send_request", send_request)
     with pytest.raises(ServingError) as caught:
         process.wait_until_ready(0.05, lambda: None)
     assert f"0.05 s: {reason}{fix} (log: " in str(caught.value)

@@ -23,7 +23,7 @@ from polytask.scenario import Scenario
 from serving.local.install import TritonInstallation
 from serving.local.triton import TritonServer
 from serving.triton.repository import write_repository
-from tests.serving.triton.tiny import VERSION, Arrays, tiny_answers, tiny_contract, tiny_inputs, write_models
+from tests.serving.triton.tiny import VERSION, Arrays, tiny_contract, tiny_inputs, tiny_responses, write_models
 
 TIMEOUT = 20.0
 DTYPES = {np.dtype(np.int64): "INT64", np.dtype(np.float32): "FP32", np.dtype(np.bool_): "BOOL"}
@@ -68,7 +68,7 @@ def infer(
 
 
 def assert_right(contract: Contract, inputs: Arrays, result: triton.InferResult) -> None:
-    right = tiny_answers(contract, inputs)
+    right = tiny_responses(contract, inputs)
     for name in [spec.name for spec in contract.answers]:  # what the ensemble offers
         actual, values = result.as_numpy(name), right[name]
         assert actual.dtype == values.dtype
@@ -113,7 +113,7 @@ def test_only_requested_outputs_come(contract: Contract, client: triton.Inferenc
     inputs = tiny_inputs(contract, 2, tokens=8, seed=1)
     result = infer(client, "recommender", inputs, ["scene_scores", "item_ids"])
     assert {output.name for output in result.get_response().outputs} == {"scene_scores", "item_ids"}
-    np.testing.assert_array_equal(result.as_numpy("item_ids"), tiny_answers(contract, inputs)["item_ids"])
+    np.testing.assert_array_equal(result.as_numpy("item_ids"), tiny_responses(contract, inputs)["item_ids"])
 
 
 def test_concurrent_clients_share_batches_and_get_their_own_rows(
@@ -137,7 +137,7 @@ def test_concurrent_clients_share_batches_and_get_their_own_rows(
 def test_a_malformed_request_is_refused_and_its_mates_are_answered(
     contract: Contract, client: triton.InferenceServerClient
 ) -> None:
-    def ask(number: int) -> None:
+    def send_request(number: int) -> None:
         inputs = tiny_inputs(contract, 1, tokens=8, seed=number)
         if number % 4 == 0:
             inputs["history"] = inputs["history"][:, 1:]
@@ -151,7 +151,7 @@ def test_a_malformed_request_is_refused_and_its_mates_are_answered(
             assert_right(contract, inputs, infer(client, "recommender", inputs))
 
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(ask, range(80)))
+        list(pool.map(send_request, range(80)))
 
 
 def test_a_request_that_onnx_runtime_refuses_harms_no_later_one(
@@ -245,7 +245,7 @@ def test_a_model_that_does_not_fit_its_configuration_stops_the_start(
     assert server.process_id is None
 
 
-def test_the_known_answer_catches_a_backend_that_corrupts_tensors(
+def test_the_known_response_catches_a_backend_that_corrupts_tensors(
     repository: Path, triton_installation: TritonInstallation, tmp_path: Path
 ) -> None:
     if triton_installation.backend.kind == "C++":

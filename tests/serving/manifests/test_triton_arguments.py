@@ -22,7 +22,7 @@ class ServerOfAManifest(TritonServer):
         local = ("address", "port", "backend-", "--model-repository", "--allow-gpu-metrics")
         kept = [word for word in mine if any(part in word for part in local) or not word.startswith("--")]
         given = [word for word in self.arguments if not word.startswith("--metrics-port")]
-        return [*kept, "--load-model=known_answer", *given]
+        return [*kept, "--load-model=known_response", *given]
 
 
 def server(

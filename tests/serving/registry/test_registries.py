@@ -9,7 +9,7 @@ import pytest
 from polytask.registry.version import ModelRegistry, RegistryError
 from polytask.scenario import Scenario
 from serving.registry.address import open_registry
-from serving.registry.rolled_out import check_registered, tell_registry
+from serving.registry.rolled_out import check_registered, notify_registry
 from tests.serving.registry.published import checkpoint, published
 from tests.serving.registry.registry_server import State, serving
 
@@ -113,19 +113,19 @@ def test_what_is_not_there(registry: ModelRegistry, tmp_path: Path) -> None:
 def test_a_rollout_by_hand_is_told(registry: ModelRegistry, small_scenario: Scenario, tmp_path: Path) -> None:
     """Back to the second of three, forward to the third again, and on to one that was never live."""
     promoted = [version.promoted for version in registry.versions()]
-    assert tell_registry(registry, 3) == f"registry {registry}: version 3 is live already"
-    assert tell_registry(registry, 2) == f"registry {registry}: version 2 is live again, rolled back from 3"
+    assert notify_registry(registry, 3) == f"registry {registry}: version 3 is live already"
+    assert notify_registry(registry, 2) == f"registry {registry}: version 2 is live again, rolled back from 3"
     live = registry.live()
     assert live is not None
     assert live.version == 2
     assert "to 2: polytask rollout" in registry.versions()[2].tags["rolled_back"]
     assert [version.promoted for version in registry.versions()] == promoted
-    assert tell_registry(registry, 3) == f"registry {registry}: version 3 is live"
+    assert notify_registry(registry, 3) == f"registry {registry}: version 3 is live"
     with pytest.raises(RegistryError, match=r"version 4 is not registered; allowed: 1, 2, 3, or no --registry"):
         check_registered(registry, 4)
     registry.register(published(small_scenario, tmp_path / "published", 4), None, {})
     check_registered(registry, 4)
-    assert tell_registry(registry, 4).endswith("version 4 is live")
+    assert notify_registry(registry, 4).endswith("version 4 is live")
     live = registry.live()
     assert live is not None
     assert live.version == 4

@@ -12,7 +12,7 @@ from serving.kubernetes.client import INFERENCE_SERVICE, KUBECTL, Cluster
 from serving.registry import served
 from serving.registry.served import find_live, version_in
 from serving.rollout.errors import RolloutError
-from serving.rollout.release import Release
+from serving.rollout.release import RolloutRelease
 from serving.rollout.service.revision import Revision
 from tests.serving.registry.published import published
 from tests.serving.rollout.api_server import Cluster as State
@@ -34,7 +34,7 @@ def registry(small_scenario: Scenario, tmp_path: Path) -> FolderRegistry:
 
 @pytest.fixture
 def serve(
-    server: Server, cluster: Cluster, release: Callable[..., Release], monkeypatch: pytest.MonkeyPatch
+    server: Server, cluster: Cluster, release: Callable[..., RolloutRelease], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., None]:
     """Makes the InferenceService serve a version, or an address; None for a service without a model."""
     monkeypatch.setattr(

@@ -42,7 +42,7 @@ class Cluster:
         self.tokens: set[str | None] = set()
         self.contracts: dict[str, str] = {}  # model version -> contract checksum of what its transformer loads
         self.tasks = ["item", "user", "scene"]
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         self._reads: dict[str, int] = {}
         self.running: dict[str, dict[str, Any]] = {}
         self.made: dict[str, dict[str, Any]] = {}  # the specs that Deployments were made of
@@ -172,12 +172,12 @@ class Cluster:
         if spec is None:
             return 503, {"error": "no pod is ready"}
         version = spec["predictor"]["annotations"]["polytask.dev/model-version"]
-        asked = [tensor["data"][0] for tensor in body["inputs"] if tensor["name"] == "tasks"]
-        self.asked.append(name)
+        requested = [tensor["data"][0] for tensor in body["inputs"] if tensor["name"] == "tasks"]
+        self.requested.append(name)
         outputs = [
             {"name": f"{task}_scores", "datatype": "FP32", "shape": [1, 2], "data": [0.5, 0.25]}
             for task in self.tasks
-            if not asked or task in asked
+            if not requested or task in requested
         ]
         if "mute" in spec["predictor"]["model"]["storageUri"]:
             outputs = [{**output, "data": []} for output in outputs]

@@ -12,7 +12,7 @@ from kubernetes.client import Configuration
 
 from polytask.scenario import Scenario
 from serving.kubernetes.client import GRPC_ROUTE, HTTP_ROUTE, INFERENCE_SERVICE, KUBECTL, Cluster, Resource
-from serving.rollout.release import Release
+from serving.rollout.release import RolloutRelease
 from serving.rollout.roll_out import roll_out
 from serving.rollout.settings import Settings
 from serving.rollout.strategies.canary_analysis import ProbeJudge
@@ -120,13 +120,13 @@ def settings(server: Server) -> Settings:
 
 
 @pytest.fixture
-def release(small_scenario: Scenario, state: State) -> Callable[..., Release]:
+def release(small_scenario: Scenario, state: State) -> Callable[..., RolloutRelease]:
     """Makes the release of a model version; the transformers of the tests know its contract."""
 
-    def make(version: int, storage: str = "s3://models/small") -> Release:
+    def make(version: int, storage: str = "s3://models/small") -> RolloutRelease:
         contract = tiny_contract(small_scenario).model_copy(update={"model_version": version})
         state.contracts[str(version)] = contract.checksum
-        return Release(contract, f"{version:064x}", f"{storage}/{version}")
+        return RolloutRelease(contract, f"{version:064x}", f"{storage}/{version}")
 
     return make
 
@@ -161,7 +161,7 @@ def reasons(state: State) -> list[str]:
 def die(server: Server, settings: Settings) -> Callable[..., None]:
     """A rollout that is killed once `ends` is true of a write: method and path."""
 
-    def die(release: Release, ends: Callable[[str, str], bool], **changes: Any) -> None:
+    def die(release: RolloutRelease, ends: Callable[[str, str], bool], **changes: Any) -> None:
         cluster = Dying(server.url, ends)
         with pytest.raises(Died):
             roll_out(cluster, release, replace(settings, **changes))

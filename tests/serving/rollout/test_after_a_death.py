@@ -13,7 +13,7 @@ import pytest
 
 from serving.kubernetes.client import ATTEMPTS, INFERENCE_SERVICE, KUBECTL, Cluster
 from serving.rollout.errors import RolloutError, RolloutStopped
-from serving.rollout.release import Release
+from serving.rollout.release import RolloutRelease
 from serving.rollout.roll_out import roll_out
 from serving.rollout.service.revision import BUNDLE, Revision
 from serving.rollout.settings import Settings
@@ -21,7 +21,7 @@ from serving.rollout.strategies.first_model import FIRST, stopped
 from tests.serving.rollout.conftest import NAMESPACE, SERVICE, State, address, live
 from tests.serving.rollout.dying import MODEL, patches
 
-Make = Callable[..., Release]
+Make = Callable[..., RolloutRelease]
 
 
 @pytest.fixture

@@ -9,15 +9,15 @@ import pytest
 from serving.kubernetes.client import GRPC_ROUTE, HTTP_ROUTE, INFERENCE_SERVICE, KUBECTL, Cluster
 from serving.manifests.route_rules import check_routes
 from serving.rollout.errors import RolloutError
-from serving.rollout.release import Release
+from serving.rollout.release import RolloutRelease
 from serving.rollout.roll_out import roll_out
 from serving.rollout.service import routes
 from serving.rollout.service.revision import Revision, second_service
 from serving.rollout.settings import Settings
-from serving.rollout.strategies.canary_analysis import Candidate
+from serving.rollout.strategies.canary_analysis import CanaryEndpoint
 from tests.serving.rollout.conftest import SERVICE, State, address, live, reasons
 
-Make = Callable[..., Release]
+Make = Callable[..., RolloutRelease]
 
 
 class Objecting:
@@ -26,7 +26,7 @@ class Objecting:
     def __init__(self, state: State) -> None:
         self.state = state
 
-    def objections(self, candidate: Candidate) -> list[str]:
+    def objections(self, candidate: CanaryEndpoint) -> list[str]:
         assert (candidate.stable, candidate.canary) == ("recommender", "recommender-canary")
         return ["task item: ndcg@10: 0.01, at least 0.1"] if 50 in self.state.weights[-1].values() else []
 
@@ -46,7 +46,7 @@ def test_a_canary_gets_more_and_more_and_then_its_model_replaces_the_old(
     ]
     assert address(state) == "s3://models/small/2/repository"
     assert not any("canary" in path for path in state.objects)
-    assert {"recommender", "recommender-canary"} <= set(state.asked)
+    assert {"recommender", "recommender-canary"} <= set(state.requested)
     assert reasons(state) == ["ModelDeployed", "CanaryStep", "CanaryStep", "ModelDeployed", "CanaryPromoted"]
     ports = [entry["port"] for entry in live(state, kind=GRPC_ROUTE.plural)["spec"]["rules"][0]["backendRefs"]]
     assert ports == [8081]
@@ -60,7 +60,7 @@ def test_the_canary_is_the_service_with_another_model_and_one_pod(
     seen: list[dict[str, Any]] = []
 
     class Looking:
-        def objections(self, candidate: Candidate) -> list[str]:
+        def objections(self, candidate: CanaryEndpoint) -> list[str]:
             seen.append(live(state, "recommender-canary"))
             return []
 
@@ -110,7 +110,7 @@ def test_a_canary_that_does_not_load_gets_no_request(
 
 def test_an_interrupted_canary_is_ended_too(installed: Cluster, state: State, settings: Settings, release: Make):
     class Interrupting:
-        def objections(self, candidate: Candidate) -> list[str]:
+        def objections(self, candidate: CanaryEndpoint) -> list[str]:
             raise KeyboardInterrupt
 
     settings = replace(settings, strategy="canary")

@@ -9,13 +9,13 @@ import pytest
 
 from serving.kubernetes.client import Cluster
 from serving.rollout.errors import RolloutError
-from serving.rollout.release import Release
+from serving.rollout.release import RolloutRelease
 from serving.rollout.roll_out import roll_out
 from serving.rollout.service.readiness import wait_ready
 from serving.rollout.settings import Settings
 from tests.serving.rollout.conftest import State
 
-Make = Callable[..., Release]
+Make = Callable[..., RolloutRelease]
 
 REFUSED = (
     'pods "recommender-predictor-7d9-x" is forbidden: violates PodSecurity "restricted:latest": '

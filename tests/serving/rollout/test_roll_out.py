@@ -10,12 +10,12 @@ import pytest
 
 from serving.kubernetes.client import INFERENCE_SERVICE, KUBECTL, Cluster
 from serving.rollout.errors import Conflicting, Refused, RolloutError
-from serving.rollout.release import Release
+from serving.rollout.release import RolloutRelease
 from serving.rollout.roll_out import roll_out
 from serving.rollout.settings import Settings
 from tests.serving.rollout.conftest import SERVICE, State, address, live, reasons, set_address
 
-Make = Callable[..., Release]
+Make = Callable[..., RolloutRelease]
 
 
 def test_a_service_that_is_not_there_is_created_and_kubectl_can_go_on_with_it(

@@ -8,13 +8,13 @@ import pytest
 
 from serving.kubernetes.client import Cluster
 from serving.rollout.errors import RolloutError
-from serving.rollout.release import Release
+from serving.rollout.release import RolloutRelease
 from serving.rollout.roll_out import roll_out
 from serving.rollout.settings import Settings
 from tests.serving.rollout.conftest import State, address, live
 from tests.serving.rollout.dying import MODEL, patches, promotion, requests_go_to, served
 
-Make = Callable[..., Release]
+Make = Callable[..., RolloutRelease]
 
 
 @pytest.fixture

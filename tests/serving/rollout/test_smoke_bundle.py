@@ -80,16 +80,16 @@ def test_a_wrong_answer_is_refused(small_scenario: Scenario, catalogues: dict[st
 
 
 def test_the_step_asks_whoever_serves(small_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    asked: list[tuple[Any, ...]] = []
+    requested: list[tuple[Any, ...]] = []
     monkeypatch.setattr(
-        "serving.rollout.smoke_bundle.smoke_through_service", lambda *where: asked.append(where) or "passed"
+        "serving.rollout.smoke_bundle.smoke_through_service", lambda *where: requested.append(where) or "passed"
     )
     monkeypatch.setattr("serving.rollout.smoke_bundle.smoke_in_process", lambda folder: [f"in process: {folder}"])
     smoke.python_func(published="/p/7", storage_uri="s3://models", namespace="shop")
-    assert asked == [(Path("/p/7"), "recommender", "shop")]
+    assert requested == [(Path("/p/7"), "recommender", "shop")]
     smoke.python_func(published="/p/7", storage_uri="s3://models", namespace="shop", strategy="shadow")
     smoke.python_func(published="/p/7")
-    assert len(asked) == 1
+    assert len(requested) == 1
     assert capsys.readouterr().out == "passed\nin process: /p/7\nin process: /p/7\n"
 
 

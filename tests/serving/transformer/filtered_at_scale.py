@@ -44,7 +44,7 @@ async def longest_block(stop: asyncio.Event) -> float:
     return longest
 
 
-async def ask(
+async def send_request(
     recommender: Recommender, filters: Sequence[str], rows: int = ROWS, query: str = ""
 ) -> np.ndarray[Any, Any]:
     """The listed item ids, (rows, 10)."""
@@ -68,8 +68,8 @@ async def main(bundle: Path, address: str, out: Path) -> None:
         loaded, Nobody(), predictor, Metrics(CollectorRegistry()), deadline_seconds=DEADLINE_SECONDS, text_cache=100
     )
     try:
-        await ask(recommender, [], 1)
-        await ask(recommender, ["year=1950..1979"], 1)
+        await send_request(recommender, [], 1)
+        await send_request(recommender, ["year=1950..1979"], 1)
         stop = asyncio.Event()
         watching = asyncio.ensure_future(longest_block(stop))
         await asyncio.sleep(0.05)
@@ -77,7 +77,7 @@ async def main(bundle: Path, address: str, out: Path) -> None:
         # A new set of filters, with values of both kinds.
         wanted = ["year=1960..1969", "genres=Horror"]
         # A text that is in the cache is sent to the multi-task model, a new one to the ensemble.
-        found = await asyncio.gather(*(ask(recommender, wanted, query=query) for query in ("", "a ghost")))
+        found = await asyncio.gather(*(send_request(recommender, wanted, query=query) for query in ("", "a ghost")))
         seconds = time.perf_counter() - started
         stop.set()
         report = {"ids": [answer.tolist() for answer in found], "seconds": seconds, "longest_block": await watching}

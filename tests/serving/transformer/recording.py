@@ -42,13 +42,13 @@ class RecordingPredictor:
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
         self.gate: asyncio.Event | None = None
-        self.asked: list[tuple[str, list[str]]] = []
+        self.requested: list[tuple[str, list[str]]] = []
         self.inputs: dict[str, dict[str, Any]] = {}
 
     async def infer(
         self, model: str, inputs: Mapping[str, Any], outputs: Sequence[str], deadline: Deadline
     ) -> dict[str, Any]:
-        self.asked.append((model, list(outputs)))
+        self.requested.append((model, list(outputs)))
         self.inputs[model] = dict(inputs)
         if self.error is not None:
             raise self.error
@@ -80,7 +80,7 @@ def answer(
     return asyncio.run(run())
 
 
-def calls(recommender: Recommender, *asked: tuple[InputTensor, ...], together: bool = False) -> list[Any]:
+def calls(recommender: Recommender, *requested: tuple[InputTensor, ...], together: bool = False) -> list[Any]:
     """The answers of several calls, or their errors, one after the other or all at once."""
 
     async def one(tensors: tuple[InputTensor, ...]) -> Any:
@@ -89,7 +89,7 @@ def calls(recommender: Recommender, *asked: tuple[InputTensor, ...], together: b
 
     async def run() -> list[Any]:
         if together:
-            return await asyncio.gather(*map(one, asked), return_exceptions=True)
-        return [(await asyncio.gather(one(call), return_exceptions=True))[0] for call in asked]
+            return await asyncio.gather(*map(one, requested), return_exceptions=True)
+        return [(await asyncio.gather(one(call), return_exceptions=True))[0] for call in requested]
 
     return asyncio.run(run())

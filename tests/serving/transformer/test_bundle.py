@@ -12,7 +12,7 @@ from polytask.data.tables import Tables
 from polytask.errors import ContractError
 from polytask.scenario import Scenario
 from serving.transformer.bundle import load_bundle
-from serving.transformer.predictor.agreement import ServedModel, check_agreement
+from serving.transformer.predictor.agreement import PredictorModel, check_agreement
 from tests.serving.bundle import VERSION, write_bundle
 
 
@@ -59,11 +59,11 @@ def test_a_contract_that_contradicts_its_scenario_is_refused(folder: Path, chang
         load_bundle(folder)
 
 
-def served(contract: Contract, version: int = VERSION, **changed: tuple[str, list[int]]) -> ServedModel:
+def served(contract: Contract, version: int = VERSION, **changed: tuple[str, list[int]]) -> PredictorModel:
     def described(specs: tuple[TensorSpec, ...]) -> Mapping[str, tuple[str, list[int]]]:
         return {spec.name: changed.get(spec.name, (spec.dtype, [-1, *spec.shape])) for spec in specs}
 
-    return ServedModel(MULTITASK, [str(version)], described(contract.multitask_inputs), described(contract.outputs))
+    return PredictorModel(MULTITASK, [str(version)], described(contract.multitask_inputs), described(contract.outputs))
 
 
 def test_the_predictor_of_the_contract_is_accepted(folder: Path):
@@ -92,17 +92,17 @@ def test_the_ensemble_returns_the_text_vectors_and_has_to_agree_too(folder: Path
     inputs = {spec.name: (spec.dtype, [-1, *spec.shape]) for spec in contract.ensemble_inputs}
     outputs = {spec.name: (spec.dtype, [-1, *spec.shape]) for spec in contract.ensemble_outputs}
     assert "text_vector" not in {**inputs, **outputs}
-    check_agreement(contract, ServedModel(RECOMMENDER, [str(VERSION)], inputs, outputs))
+    check_agreement(contract, PredictorModel(RECOMMENDER, [str(VERSION)], inputs, outputs))
     del outputs["encoded_text"]
     with pytest.raises(
         ContractError, match=r"predictor model recommender: outputs .* the contract requires encoded_text"
     ):
-        check_agreement(contract, ServedModel(RECOMMENDER, [str(VERSION)], inputs, outputs))
+        check_agreement(contract, PredictorModel(RECOMMENDER, [str(VERSION)], inputs, outputs))
 
 
 def test_a_missing_output_is_refused(folder: Path):
     contract = load_contract(folder)
     face = served(contract)
-    fewer = ServedModel(face.name, face.versions, face.inputs, dict(list(face.outputs.items())[1:]))
+    fewer = PredictorModel(face.name, face.versions, face.inputs, dict(list(face.outputs.items())[1:]))
     with pytest.raises(ContractError, match="the contract requires encoded_text, item_ids"):
         check_agreement(contract, fewer)

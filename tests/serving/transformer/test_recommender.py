@@ -21,7 +21,7 @@ from tests.small import with_weather
 def test_the_model_is_asked_for_the_wanted_tasks_alone(folder: Path):
     predictor = RecordingPredictor()
     tensors = answer(folder, Store(), predictor, ["scene_labels", "cold_start"])
-    assert predictor.asked == [("recommender", ["scene_scores", "encoded_text"])]
+    assert predictor.requested == [("recommender", ["scene_scores", "encoded_text"])]
     assert [tensor.name for tensor in tensors] == ["scene_labels", "cold_start"]
 
 
@@ -58,7 +58,7 @@ KNOWN = ("multitask", ["scene_scores"])
 def test_a_new_text_takes_one_call_which_tells_its_vector_for_the_next(folder: Path):
     predictor = RecordingPredictor()
     calls(recommender_of(folder, predictor), texts("a sad film", "a war film"), texts("a war film", "a sad film"))
-    assert predictor.asked == [ENSEMBLE, KNOWN]
+    assert predictor.requested == [ENSEMBLE, KNOWN]
     of_rows = predictor.inputs["recommender"]["input_ids"].sum(axis=1)
     assert of_rows[0] != of_rows[1]
     assert predictor.inputs["multitask"]["text_vector"][:, 0].tolist() == of_rows[::-1].tolist()
@@ -67,14 +67,14 @@ def test_a_new_text_takes_one_call_which_tells_its_vector_for_the_next(folder: P
 def test_beside_a_known_text_the_new_one_is_encoded_alone(folder: Path):
     predictor = RecordingPredictor()
     calls(recommender_of(folder, predictor), texts("a sad film"), texts("a sad film", "a war film"))
-    assert predictor.asked == [ENSEMBLE, ("text_encoder", ["text_vector"]), KNOWN]
+    assert predictor.requested == [ENSEMBLE, ("text_encoder", ["text_vector"]), KNOWN]
     assert len(predictor.inputs["text_encoder"]["input_ids"]) == 1
 
 
 def test_a_text_that_stands_there_twice_is_encoded_once(folder: Path):
     predictor = RecordingPredictor()
     calls(recommender_of(folder, predictor), texts("a sad film", "a sad film"))
-    assert predictor.asked == [("text_encoder", ["text_vector"]), KNOWN]
+    assert predictor.requested == [("text_encoder", ["text_vector"]), KNOWN]
     assert len(predictor.inputs["text_encoder"]["input_ids"]) == 1
 
 
@@ -90,12 +90,12 @@ def test_a_text_under_way_in_the_ensemble_is_waited_for(folder: Path):
         predictor.gate = asyncio.Event()
         first, second = asyncio.create_task(one()), asyncio.create_task(one())
         await asyncio.sleep(0.3)
-        assert predictor.asked == [ENSEMBLE]
+        assert predictor.requested == [ENSEMBLE]
         predictor.gate.set()
         await asyncio.wait_for(asyncio.gather(first, second), 2)
 
     asyncio.run(run())
-    assert predictor.asked == [ENSEMBLE, KNOWN]
+    assert predictor.requested == [ENSEMBLE, KNOWN]
     vector = predictor.inputs["multitask"]["text_vector"][0, 0]
     assert vector == predictor.inputs["recommender"]["input_ids"].sum()
 
@@ -106,15 +106,15 @@ def test_a_failed_call_of_the_ensemble_leaves_its_text_to_the_next(folder: Path)
     both = calls(recommender, texts("a sad film"), texts("a sad film"), together=True)
     assert [str(one) for one in both] == ["predictor: away"] * 2
     predictor.error = None
-    predictor.asked.clear()
+    predictor.requested.clear()
     assert not isinstance(calls(recommender, texts("a sad film"))[0], Exception)
-    assert predictor.asked == [ENSEMBLE]
+    assert predictor.requested == [ENSEMBLE]
 
 
 def test_flags_alone_ask_no_model(folder: Path):
     predictor = RecordingPredictor()
     (tensor,) = answer(folder, Store(), predictor, ["cold_start"])
-    assert (tensor.values.tolist(), predictor.asked) == ([[False]], [])
+    assert (tensor.values.tolist(), predictor.requested) == ([[False]], [])
 
 
 def test_the_context_of_a_request_is_part_of_its_text(small_scenario: Scenario, tables: Tables, tmp_path: Path):

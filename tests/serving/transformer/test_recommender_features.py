@@ -73,11 +73,11 @@ def test_a_slow_strict_feature_store_is_unavailable_at_the_deadline(folder: Path
 class SilentStore(Store):
     """Reads in the event loop, and never answers the first time."""
 
-    asked = 0
+    requested = 0
 
     async def in_loop(self, users: Sequence[int | str], moments: Sequence[int]) -> list[OnlineFeatures]:  # type: ignore[override]
-        self.asked += 1
-        if self.asked == 1:
+        self.requested += 1
+        if self.requested == 1:
             await asyncio.Event().wait()
         return self.read(users, moments)
 

@@ -87,7 +87,7 @@ def test_no_good_request_fails_or_changes_among_bad_ones(
     alone = {seed: infer(client, "recommender", good_request(contract, seed)) for seed in range(20)}
     outcomes: Counter[str] = Counter()
 
-    def ask(number: int) -> None:
+    def send_request(number: int) -> None:
         # Bad requests are of the same shape as the good ones wherever they can be: so they share batches.
         if number % 3:
             seed = number % len(alone)
@@ -110,5 +110,5 @@ def test_no_good_request_fails_or_changes_among_bad_ones(
             outcomes["clipped"] += 1
 
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(ask, range(GOOD + BAD)))
+        list(pool.map(send_request, range(GOOD + BAD)))
     assert outcomes == {"good": GOOD, "clipped": BAD // 2, "refused": BAD // 2}

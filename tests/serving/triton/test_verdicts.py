@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from serving.local.known_response import call
 
 from polytask.scenario import Scenario
 from serving.local.install import TritonInstallation
-from serving.local.known_answer import call
 from serving.local.triton import TritonServer
 from tests.serving.triton.verdict_graphs import verdict_graphs
 

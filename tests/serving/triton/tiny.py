@@ -62,7 +62,7 @@ def tiny_inputs(contract: Contract, batch: int, tokens: int, seed: int) -> Array
     }
 
 
-def tiny_answers(contract: Contract, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+def tiny_responses(contract: Contract, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
     """The outputs of the two models, one after the other: small whole numbers, so that float32 is exact."""
     text = (inputs["input_ids"] * inputs["attention_mask"]).sum(1, keepdims=True).astype(np.float32)
     summed = ("history", "seen", "disliked", "allowed")

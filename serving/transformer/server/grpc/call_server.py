@@ -138,11 +138,11 @@ def handlers(servicer: CheckedServicer, arrival: MessageArrival) -> grpc.Generic
     """
     methods = {}
     for name, method in SERVICE.methods_by_name.items():
-        kind, answer_kind = (getattr(grpc_predict_v2_pb2, of.name) for of in (method.input_type, method.output_type))
+        kind, response_kind = (getattr(grpc_predict_v2_pb2, of.name) for of in (method.input_type, method.output_type))
         answer = getattr(servicer, name)
         if name != "ModelInfer":
             answer = partial(_small, kind, answer)
-        methods[name] = arrival.unary(_answering(name, answer), answer_kind.SerializeToString)
+        methods[name] = arrival.unary(_answering(name, answer), response_kind.SerializeToString)
     return grpc.method_handlers_generic_handler(SERVICE.full_name, methods)
 
 

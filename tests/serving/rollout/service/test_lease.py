@@ -11,13 +11,13 @@ import pytest
 
 from serving.kubernetes.client import INFERENCE_SERVICE, Cluster
 from serving.rollout.errors import RolloutError
-from serving.rollout.release import Release
+from serving.rollout.release import RolloutRelease
 from serving.rollout.roll_out import roll_out
 from serving.rollout.service.lease import RECORD, Lease
 from serving.rollout.settings import Settings
 from tests.serving.rollout.conftest import SERVICE, State, address, set_address
 
-Make = Callable[..., Release]
+Make = Callable[..., RolloutRelease]
 SECONDS = 0.6
 
 

@@ -9,11 +9,11 @@ import pytest
 from serving.manifests.crd_schemas import Schemas, check_against_crds
 from serving.manifests.inference_service_rules import check_inference_service
 from serving.manifests.render import OVERLAYS, documents, render
-from serving.rollout.release import Release
+from serving.rollout.release import RolloutRelease
 from serving.rollout.service.revision import Revision, second_service
 from tests.serving.manifests.conftest import ROOT, find
 
-Make = Callable[..., Release]
+Make = Callable[..., RolloutRelease]
 
 
 @pytest.fixture(scope="module", params=["gpu", "local"])

@@ -9,11 +9,11 @@ import pytest
 
 from serving.kubernetes.client import Cluster
 from serving.rollout.errors import RolloutStopped
-from serving.rollout.release import Release
+from serving.rollout.release import RolloutRelease
 from serving.rollout.roll_out import roll_out
 from serving.rollout.service.stopping import StopRequested, stop_requests, undisturbed
 from serving.rollout.settings import Settings
-from serving.rollout.strategies.canary_analysis import Candidate
+from serving.rollout.strategies.canary_analysis import CanaryEndpoint
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -53,10 +53,10 @@ def test_a_signal_of_an_earlier_rollout_is_forgotten():
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_rollout_that_a_signal_ends_has_the_exit_code_of_a_shell(
-    number: signal.Signals, code: int, installed: Cluster, settings: Settings, release: Callable[..., Release]
+    number: signal.Signals, code: int, installed: Cluster, settings: Settings, release: Callable[..., RolloutRelease]
 ):
     class Signalling:
-        def objections(self, candidate: Candidate) -> list[str]:
+        def objections(self, candidate: CanaryEndpoint) -> list[str]:
             os.kill(os.getpid(), number)
             return []
 

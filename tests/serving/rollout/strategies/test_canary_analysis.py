@@ -12,13 +12,13 @@ import httpx
 import pytest
 
 from serving.rollout.errors import NotServing, RolloutError
-from serving.rollout.smoke_service import Endpoint, Expected, check_answers
-from serving.rollout.strategies.canary_analysis import Candidate, ProbeJudge, PrometheusJudge, Rule, load_rules
+from serving.rollout.smoke_service import Expected, ServiceEndpoint, check_responses
+from serving.rollout.strategies.canary_analysis import CanaryEndpoint, ProbeJudge, PrometheusJudge, Rule, load_rules
 
-Answer = Callable[[str], httpx.Response]
+Recommendations = Callable[[str], httpx.Response]
 
 
-def transformer(answer: Answer) -> httpx.MockTransport:
+def transformer(answer: Recommendations) -> httpx.MockTransport:
     """A transformer that returns the configured response for each task."""
 
     def handle(request: httpx.Request) -> httpx.Response:
@@ -39,10 +39,10 @@ def right(task: str, **change: Any) -> httpx.Response:
 
 
 @contextmanager
-def candidate(stable: Answer, canary: Answer) -> Iterator[Candidate]:
-    endpoints = [Endpoint("http://test", transformer(answer)) for answer in (stable, canary)]
+def candidate(stable: Recommendations, canary: Recommendations) -> Iterator[CanaryEndpoint]:
+    endpoints = [ServiceEndpoint("http://test", transformer(answer)) for answer in (stable, canary)]
     names = ("recommender", "recommender-canary", "test")
-    yield Candidate(*names, *endpoints, tasks=["item", "scene"], stable_contract="abc", canary_contract="abc")
+    yield CanaryEndpoint(*names, *endpoints, tasks=["item", "scene"], stable_contract="abc", canary_contract="abc")
     for endpoint in endpoints:
         endpoint.close()
 
@@ -93,16 +93,16 @@ def test_a_task_that_is_much_slower_is_objected_to():
     ],
 )  # fmt: skip
 def test_wrong_answers_are_refused(answer: httpx.Response, message: str):
-    endpoint = Endpoint("http://test", transformer(lambda task: answer))
+    endpoint = ServiceEndpoint("http://test", transformer(lambda task: answer))
     with pytest.raises(NotServing, match=message):
-        check_answers(endpoint, Expected("1", "abc", ["item"]))
+        check_responses(endpoint, Expected("1", "abc", ["item"]))
     endpoint.close()
 
 
-def prometheus(values: dict[str, list[str]], asked: list[str]) -> httpx.MockTransport:
+def prometheus(values: dict[str, list[str]], requested: list[str]) -> httpx.MockTransport:
     def handle(request: httpx.Request) -> httpx.Response:
         query = request.url.params["query"]
-        asked.append(query)
+        requested.append(query)
         result = [{"metric": {}, "value": [0, value]} for value in values.get(query, [])]
         return httpx.Response(200, json={"status": "success", "data": {"result": result}})
 
@@ -110,7 +110,7 @@ def prometheus(values: dict[str, list[str]], asked: list[str]) -> httpx.MockTran
 
 
 def test_the_worst_series_of_a_query_counts_and_no_data_is_no_approval():
-    asked: list[str] = []
+    requested: list[str] = []
     rules = (
         Rule(name="errors", query='errors{task="$task", service="$canary"}', at_most=0.01),
         Rule(name="ndcg@10", query="ndcg_$task", at_least=0.1, tasks=("item",)),
@@ -119,11 +119,11 @@ def test_the_worst_series_of_a_query_counts_and_no_data_is_no_approval():
         'errors{task="item", service="recommender-canary"}': ["0.001", "0.02"],
         "ndcg_item": ["0.2", "0.15"],
     }
-    judge = PrometheusJudge("http://prometheus", rules, prometheus(values, asked))
+    judge = PrometheusJudge("http://prometheus", rules, prometheus(values, requested))
     with candidate(right, right) as pair:
         objections = judge.objections(pair)
     assert objections == ["task item: errors: 0.02, at most 0.01", "task scene: errors: no data"]
-    assert len(asked) == 3
+    assert len(requested) == 3
 
 
 def test_a_prometheus_that_is_away_stops_the_canary():

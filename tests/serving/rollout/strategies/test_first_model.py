@@ -9,13 +9,13 @@ import pytest
 
 from serving.kubernetes.client import INFERENCE_SERVICE, KUBECTL, MANAGER, Cluster
 from serving.rollout.errors import Conflicting, RolloutError
-from serving.rollout.release import Release
+from serving.rollout.release import RolloutRelease
 from serving.rollout.roll_out import roll_out
 from serving.rollout.settings import Settings
 from serving.rollout.strategies.first_model import FIRST, STOP, stopped
 from tests.serving.rollout.conftest import SERVICE, State, address, live
 
-Make = Callable[..., Release]
+Make = Callable[..., RolloutRelease]
 
 
 @pytest.fixture

@@ -9,17 +9,17 @@ from kserve.errors import InvalidInput
 from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest
 
 from polytask.errors import RequestError
-from serving.transformer.api.answers import AnswerTensor
+from serving.transformer.api.answers import ResponseTensor
 from serving.transformer.api.error_text import STATUS_BYTES
 from serving.transformer.api.messages import input_tensors, response_message
 from serving.transformer.server.served_model import statuses
 
 ANSWER = [
-    AnswerTensor("item_ids", "INT64", np.array([[3, -1], [2**40, 5]])),
-    AnswerTensor("item_scores", "FP32", np.array([[0.5, -1e9], [2.0, 1.0]], dtype=np.float32)),
-    AnswerTensor("item_titles", "BYTES", np.array([["Ärger", ""], ["夜", "b" * 300]], dtype=object)),
-    AnswerTensor("shelf_ids", "INT64", np.array([[3, 4], [5, 6]], dtype=np.int32).T),
-    AnswerTensor("cold_start", "BOOL", np.array([[True], [False]])),
+    ResponseTensor("item_ids", "INT64", np.array([[3, -1], [2**40, 5]])),
+    ResponseTensor("item_scores", "FP32", np.array([[0.5, -1e9], [2.0, 1.0]], dtype=np.float32)),
+    ResponseTensor("item_titles", "BYTES", np.array([["Ärger", ""], ["夜", "b" * 300]], dtype=object)),
+    ResponseTensor("shelf_ids", "INT64", np.array([[3, 4], [5, 6]], dtype=np.int32).T),
+    ResponseTensor("cold_start", "BOOL", np.array([[True], [False]])),
 ]
 
 

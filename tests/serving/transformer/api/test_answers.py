@@ -10,20 +10,20 @@ from polytask.data.tables import Tables
 from polytask.errors import ContractError
 from polytask.scenario import Scenario
 from polytask.scenario.schema import Label, Task
-from serving.transformer.api.answers import AnswerTensor, AnswerWriter, answer_names, answer_types
+from serving.transformer.api.answers import ResponseTensor, ResponseWriter, response_names, response_types
 
 
 @pytest.fixture
-def writer(small_scenario: Scenario, tables: Tables) -> AnswerWriter:
-    return AnswerWriter(small_scenario, catalogues_of(small_scenario, tables))
+def writer(small_scenario: Scenario, tables: Tables) -> ResponseWriter:
+    return ResponseWriter(small_scenario, catalogues_of(small_scenario, tables))
 
 
-def by_name(tensors: list[AnswerTensor]) -> dict[str, list[list[object]]]:
+def by_name(tensors: list[ResponseTensor]) -> dict[str, list[list[object]]]:
     return {tensor.name: tensor.values.tolist() for tensor in tensors}
 
 
 def test_rows_become_ids_and_titles_and_masked_ones_are_left_out(
-    writer: AnswerWriter, small_scenario: Scenario, tables: Tables
+    writer: ResponseWriter, small_scenario: Scenario, tables: Tables
 ):
     tensors = {
         "item_ids": np.array([[3, 1, 60, 0], [2, 5, 6, 7]]),
@@ -36,7 +36,7 @@ def test_rows_become_ids_and_titles_and_masked_ones_are_left_out(
 
 
 def test_lists_are_those_of_a_loop_whatever_is_masked_and_however_long_they_are(
-    writer: AnswerWriter, small_scenario: Scenario
+    writer: ResponseWriter, small_scenario: Scenario
 ):
     random = np.random.default_rng(5)
     kinds = set()
@@ -57,7 +57,7 @@ def test_lists_are_those_of_a_loop_whatever_is_masked_and_however_long_they_are(
 
 
 def test_profiles_of_users_are_titles_only_where_the_scenario_permits_it(
-    writer: AnswerWriter, small_scenario: Scenario, tables: Tables
+    writer: ResponseWriter, small_scenario: Scenario, tables: Tables
 ):
     tensors = {"user_ids": np.array([[4]]), "user_scores": np.ones((1, 1), np.float32)}
     answer = by_name(writer.task(small_scenario.task("user"), tensors, [1]))
@@ -65,26 +65,26 @@ def test_profiles_of_users_are_titles_only_where_the_scenario_permits_it(
     text = small_scenario.text.model_copy(update={"user_titles": True})
     permitted = small_scenario.model_copy(update={"text": text})
     answer = by_name(
-        AnswerWriter(permitted, catalogues_of(permitted, tables)).task(permitted.task("user"), tensors, [1])
+        ResponseWriter(permitted, catalogues_of(permitted, tables)).task(permitted.task("user"), tensors, [1])
     )
     user = tables.users.iloc[3]
     assert answer["user_titles"] == [[f"{user['age']} year old {user['occupation']}"]]
 
 
-def test_classes_come_best_first_with_their_own_scores(writer: AnswerWriter, small_scenario: Scenario):
+def test_classes_come_best_first_with_their_own_scores(writer: ResponseWriter, small_scenario: Scenario):
     scores = np.array([[0.1, 0.9, 0.5, 0.5]], dtype=np.float32)
     answer = by_name(writer.task(small_scenario.task("scene"), {"scene_scores": scores}, [1]))
     assert answer["scene_labels"] == [["Drama", "Horror", "Western", "Comedy"]]
     assert answer["scene_scores"] == [[pytest.approx(value) for value in (0.9, 0.5, 0.5, 0.1)]]
 
 
-def test_a_number_is_passed_through(writer: AnswerWriter):
+def test_a_number_is_passed_through(writer: ResponseWriter):
     task = Task(name="stars", title="Stars", kind="regression", label=Label(source="interaction", column="rating"))
     answer = by_name(writer.task(task, {"stars_values": np.array([[3.5]], np.float32)}, [1]))
     assert answer == {"stars_values": [[3.5]]}
 
 
-def test_a_row_past_the_catalogue_is_refused(writer: AnswerWriter, small_scenario: Scenario):
+def test_a_row_past_the_catalogue_is_refused(writer: ResponseWriter, small_scenario: Scenario):
     tensors = {"item_ids": np.array([[61]]), "item_scores": np.ones((1, 1), np.float32)}
     below = {**tensors, "item_ids": np.array([[-3]])}
     with pytest.raises(ContractError, match="rows -3 to -3, catalogue items has rows 1 to 60"):
@@ -94,6 +94,6 @@ def test_a_row_past_the_catalogue_is_refused(writer: AnswerWriter, small_scenari
 
 
 def test_every_output_has_a_type(small_scenario: Scenario):
-    assert list(answer_types(small_scenario)) == [*answer_names(small_scenario), *SLATE_TYPES]
-    assert answer_types(small_scenario)["item_ids"] == ("INT64", [-1, -1])
-    assert answer_types(small_scenario)["scene_labels"] == ("BYTES", [-1, 4])
+    assert list(response_types(small_scenario)) == [*response_names(small_scenario), *SLATE_TYPES]
+    assert response_types(small_scenario)["item_ids"] == ("INT64", [-1, -1])
+    assert response_types(small_scenario)["scene_labels"] == ("BYTES", [-1, 4])

@@ -39,7 +39,7 @@ def test_the_attributes_are_the_columns_without_the_name(small_scenario: Scenari
 
 
 @pytest.mark.parametrize(
-    ("asked", "test"),
+    ("requested", "test"),
     [
         (["genres=Horror"], lambda item: "Horror" in item["genres"]),
         (["genres=Horror|Comedy"], lambda item: {"Horror", "Comedy"} & set(item["genres"])),
@@ -51,10 +51,10 @@ def test_the_attributes_are_the_columns_without_the_name(small_scenario: Scenari
         (["year=1960..", "genres=Drama"], lambda item: _year(item) >= 1960 and "Drama" in item["genres"]),
     ],
 )
-def test_what_passes(filters: ItemFilters, tables: Tables, asked: list[str], test: Any):
+def test_what_passes(filters: ItemFilters, tables: Tables, requested: list[str], test: Any):
     expected = passing(tables, test)
     assert 0 < len(expected) < len(tables.items)
-    assert np.flatnonzero(filters.allowed(asked)).tolist() == expected
+    assert np.flatnonzero(filters.allowed(requested)).tolist() == expected
 
 
 def _year(item: dict[str, Any]) -> int:
@@ -93,12 +93,12 @@ class Store:
 
 
 class OnnxPredictor:
-    """The graphs of a bundle in this process; `asked` records the requested outputs."""
+    """The graphs of a bundle in this process; `requested` records the requested outputs."""
 
     def __init__(self, folder: Path) -> None:
         contract = load_contract(folder)
         self.sessions = {name: session(folder / file.path, 1) for name, file in contract.models.items()}
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         self.inputs: dict[str, Any] = {}
 
     async def infer(self, model: str, inputs: Any, outputs: Any, deadline: Any) -> dict[str, Any]:
@@ -108,7 +108,7 @@ class OnnxPredictor:
             feeds["text_vector"] = self.sessions[TEXT_ENCODER].run(["text_vector"], texts)[0]
             model = MULTITASK
         if model == MULTITASK:
-            self.asked, self.inputs = [name for name in outputs if name != "encoded_text"], feeds
+            self.requested, self.inputs = [name for name in outputs if name != "encoded_text"], feeds
         return dict(zip(outputs, self.sessions[model].run(list(outputs), feeds), strict=True))
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from polytask.contract.names import SLATE_TYPES
 from polytask.errors import RequestError, printable
-from serving.transformer.api.answers import answer_names
+from serving.transformer.api.answers import response_names
 from serving.transformer.api.parse import LATEST, MAX_QUERY_CHARACTERS, MAX_SLATE, MAX_WEIGHT, CallParser, input_types
 from serving.triton.model_config import MAX_BATCH_SIZE
 from tests.serving.calls import calls
@@ -52,7 +52,7 @@ def check_call(scenario, tensors, outputs):
 @given(data=st.data())
 def test_a_call_is_read_or_refused_with_a_field(small_scenario, data):
     tensors = data.draw(calls(small_scenario, raw=True))
-    known = [*answer_names(small_scenario), *SLATE_TYPES]
+    known = [*response_names(small_scenario), *SLATE_TYPES]
     outputs = data.draw(st.lists(st.one_of(st.sampled_from(known), st.text(max_size=8)), max_size=3))
     check_call(small_scenario, tensors, outputs)
 

@@ -7,7 +7,7 @@ import pytest
 
 from polytask.contract.tensors import MASKED_SCORE
 from polytask.scenario import Scenario
-from serving.transformer.api.answers import AnswerTensor
+from serving.transformer.api.answers import ResponseTensor
 from serving.transformer.api.slate import Entry, entries_of, merge, mergeable, slate_tensors
 
 
@@ -68,7 +68,7 @@ def test_entries_of_each_kind(scenario: Scenario):
         "scene_scores": np.array([[0.75, 0.25]], np.float32),
         "liked_scores": np.array([[0.5]], np.float32),
     }
-    made = {name: AnswerTensor(name, "", values) for name, values in tensors.items()}
+    made = {name: ResponseTensor(name, "", values) for name, values in tensors.items()}
     assert entries_of(scenario.task("item"), made, 0) == [Entry("item", "7", "Heat", 2.5)]
     drama, comedy = Entry("scene", "Drama", "Drama", 0.75), Entry("scene", "Comedy", "Comedy", 0.25)
     assert entries_of(scenario.task("scene"), made, 0) == [drama, comedy]

@@ -56,7 +56,7 @@ class Case:
             self.store, scenario, Metrics(self.registry), policy or FeaturePolicy(), seconds
         )
 
-    async def ask(self, deadline: Deadline | None = None) -> tuple[list[OnlineFeatures], bool]:
+    async def send_request(self, deadline: Deadline | None = None) -> tuple[list[OnlineFeatures], bool]:
         return await self.features([Asked()], deadline or Deadline(self.seconds))
 
     def errors(self) -> float:
@@ -65,14 +65,14 @@ class Case:
 
 def test_what_the_store_has_is_used(small_scenario: Scenario):
     case = Case(small_scenario)
-    rows, degraded = asyncio.run(case.ask())
+    rows, degraded = asyncio.run(case.send_request())
     assert (rows[0].history, degraded) == ((7,), False)
 
 
 def test_without_the_store_the_words_of_the_time_are_left(small_scenario: Scenario):
     case = Case(small_scenario)
     case.store.error = GONE
-    (row,), degraded = asyncio.run(case.ask())
+    (row,), degraded = asyncio.run(case.send_request())
     assert degraded
     assert (row.known, row.history, row.context["daypart"]) == (False, (), "night")
     assert row.profile == {"age": None, "occupation": None}
@@ -87,7 +87,7 @@ def test_a_store_that_hangs_takes_its_share_of_the_deadline_and_then_nothing(sma
         waits = []
         for _ in range(FAILURES + 2):
             deadline = Deadline(2.0)
-            assert (await case.ask(deadline))[1]
+            assert (await case.send_request(deadline))[1]
             waits.append(deadline.left())
         return waits
 
@@ -107,20 +107,20 @@ def test_a_probe_ends_an_outage_and_the_log_has_one_line_for_each_end(
         case.store.error = GONE
         await case.features.probe(Deadline(1))
         for _ in range(5):
-            assert (await case.ask())[1]
+            assert (await case.send_request())[1]
             await case.features.probe(Deadline(1))
         assert case.store.reads == 6, "requests read a store that is known to be unavailable"
         case.store.error = None
-        assert (await case.ask())[1], "only a probe ends an outage"
+        assert (await case.send_request())[1], "only a probe ends an outage"
         await case.features.probe(Deadline(1))
-        assert not (await case.ask())[1]
+        assert not (await case.send_request())[1]
 
     with caplog.at_level(logging.INFO):
         asyncio.run(run())
-    said = [(record.levelname, record.getMessage().partition(":")[2]) for record in caplog.records]
-    assert [level for level, _ in said] == ["ERROR", "WARNING"]
-    assert "refused" in said[0][1]
-    assert "available again" in said[1][1]
+    logged = [(record.levelname, record.getMessage().partition(":")[2]) for record in caplog.records]
+    assert [level for level, _ in logged] == ["ERROR", "WARNING"]
+    assert "refused" in logged[0][1]
+    assert "available again" in logged[1][1]
 
 
 def test_failures_with_successes_between_them_are_no_outage(small_scenario: Scenario):
@@ -129,9 +129,9 @@ def test_failures_with_successes_between_them_are_no_outage(small_scenario: Scen
     async def run() -> None:
         for _ in range(FAILURES):
             case.store.error = GONE
-            assert (await case.ask())[1]
+            assert (await case.send_request())[1]
             case.store.error = None
-            assert not (await case.ask())[1]
+            assert not (await case.send_request())[1]
 
     asyncio.run(run())
 
@@ -142,10 +142,10 @@ def test_callers_in_a_hurry_cause_no_outage(small_scenario: Scenario):
     async def run() -> None:
         case.store.hangs = True
         for _ in range(FAILURES + 1):
-            assert (await case.ask(Deadline(0.02, by_caller=True)))[1]
+            assert (await case.send_request(Deadline(0.02, by_caller=True)))[1]
         assert case.errors() == 0, "an alert counts them"
         case.store.hangs = False
-        assert not (await case.ask())[1]
+        assert not (await case.send_request())[1]
 
     asyncio.run(run())
 
@@ -157,14 +157,14 @@ def test_strict_calls_and_probes_fail_and_may_take_the_whole_deadline(small_scen
         case.store.error = GONE
         for _ in range(FAILURES + 1):
             with pytest.raises(Unavailable, match="refused"):
-                await case.ask()
+                await case.send_request()
             with pytest.raises(Unavailable, match="refused"):
                 await case.features.probe(Deadline(1))
         assert case.store.reads == 2 * (FAILURES + 1), "a strict call reads the store whatever is known"
         case.store.error, case.store.hangs = None, True
         start = time.monotonic()
         with pytest.raises(Unavailable, match=r"no response within the deadline of 0\.3 s"):
-            await case.ask()
+            await case.send_request()
         assert time.monotonic() - start > 0.2
 
     asyncio.run(run())
@@ -174,5 +174,5 @@ def test_an_error_about_a_value_is_no_outage(small_scenario: Scenario):
     case = Case(small_scenario)
     case.store.error = UnicodeEncodeError("utf-8", "a\ud800", 1, 2, "surrogates not allowed")
     with pytest.raises(UnicodeEncodeError):
-        asyncio.run(case.ask())
+        asyncio.run(case.send_request())
     assert case.errors() == 0

@@ -5,7 +5,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from polytask.contract.tensors import MASKED_SCORE
-from serving.transformer.api.answers import AnswerTensor
+from serving.transformer.api.answers import ResponseTensor
 from serving.transformer.observability.call_record import CallRecord
 from serving.transformer.observability.metrics import Metrics
 
@@ -38,7 +38,7 @@ def test_a_refused_call_counts_by_its_status_alone(registry: CollectorRegistry):
 
 def test_the_best_scores_of_a_list_are_observed_and_an_empty_list_is_not(registry: CollectorRegistry):
     scores = np.array([[3.0, 1.0], [0.3, 0.2], [MASKED_SCORE, MASKED_SCORE]], dtype=np.float32)
-    Metrics(registry).answered("item", {"item_scores": AnswerTensor("item_scores", "FP32", scores)})
+    Metrics(registry).answered("item", {"item_scores": ResponseTensor("item_scores", "FP32", scores)})
     value = registry.get_sample_value
     assert value("polytask_task_predictions_total", {"task": "item"}) == 3
     assert value("polytask_top_score_count", {"task": "item"}) == 2
@@ -47,7 +47,7 @@ def test_the_best_scores_of_a_list_are_observed_and_an_empty_list_is_not(registr
 
 def test_the_numbers_of_a_regression_are_observed(registry: CollectorRegistry):
     values = np.array([[3.0], [4.0]], dtype=np.float32)
-    Metrics(registry).answered("rating", {"rating_values": AnswerTensor("rating_values", "FP32", values)})
+    Metrics(registry).answered("rating", {"rating_values": ResponseTensor("rating_values", "FP32", values)})
     buckets = [
         registry.get_sample_value("polytask_top_score_bucket", {"task": "rating", "le": le}) for le in ("2.0", "5.0")
     ]

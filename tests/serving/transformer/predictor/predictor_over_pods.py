@@ -99,17 +99,17 @@ class Pods:
         return [pod.counts["infer"] for pod in self.pods]
 
 
-async def ask(predictor: GrpcPredictor, times: int = 1, seconds: float = 5.0) -> list[str]:
+async def send_request(predictor: GrpcPredictor, times: int = 1, seconds: float = 5.0) -> list[str]:
     """`OK`, or the kind and text of the error, of each call."""
-    said = []
+    logged = []
     for _ in range(times):
         try:
             inputs = {"input_ids": np.ones((1, 1), np.int64)}
             await predictor.infer("text_encoder", inputs, ["text_vector"], Deadline(seconds))
-            said.append("OK")
+            logged.append("OK")
         except (PolytaskError, RuntimeError) as error:
-            said.append(f"{type(error).__name__}: {error}")
-    return said
+            logged.append(f"{type(error).__name__}: {error}")
+    return logged
 
 
 async def readiness(predictor: GrpcPredictor) -> str:
@@ -123,7 +123,7 @@ async def readiness(predictor: GrpcPredictor) -> str:
 async def only_agreeing_pods(contract: Contract, folder: Path) -> Any:
     async with Pods(FakePod(contract), FakePod(contract, 5), FakePod(contract)) as pods:
         predictor = GrpcPredictor(f"{NAME}:{pods.port}", contract)
-        said = await ask(predictor, 20)
+        logged = await send_request(predictor, 20)
         count = predictor.pods
         channel = predictor._channel
         await predictor.ready(Deadline(2))
@@ -132,9 +132,9 @@ async def only_agreeing_pods(contract: Contract, folder: Path) -> Any:
         pods.pods[0].ready = False
         await predictor.ready(Deadline(2))
         before = pods.inferences()
-        said += await ask(predictor, 10)
+        logged += await send_request(predictor, 10)
         return {
-            "said": said, "pods": [count, predictor.pods], "same": same, "metadata": metadata,
+            "said": logged, "pods": [count, predictor.pods], "same": same, "metadata": metadata,
             "inferences": [before, pods.inferences()], "authorities": sorted(pods.pods[0].authorities),
         }  # fmt: skip
 
@@ -142,8 +142,8 @@ async def only_agreeing_pods(contract: Contract, folder: Path) -> Any:
 async def none_agrees(contract: Contract, folder: Path) -> Any:
     async with Pods(FakePod(contract, 5), FakePod(contract, 6)) as pods:
         predictor = GrpcPredictor(f"{NAME}:{pods.port}", contract)
-        mismatch = [await readiness(predictor), *await ask(predictor)]
-    down = [await readiness(predictor), *await ask(predictor)]
+        mismatch = [await readiness(predictor), *await send_request(predictor)]
+    down = [await readiness(predictor), *await send_request(predictor)]
     return {"mismatch": mismatch, "down": down, "port": pods.port}
 
 
@@ -153,15 +153,15 @@ async def refusals(contract: Contract, folder: Path) -> Any:
         predictor = GrpcPredictor(f"{NAME}:{pods.port}", contract)
         await predictor.ready(Deadline(2))
         pods.pods[0].status = grpc.StatusCode.UNAVAILABLE
-        one = await ask(predictor, 10)
+        one = await send_request(predictor, 10)
         pods.pods[1].status = grpc.StatusCode.UNAVAILABLE
         before = sum(pods.inferences())
-        both = await ask(predictor)
+        both = await send_request(predictor)
         attempts = sum(pods.inferences()) - before
         for pod in pods.pods:
             pod.status, pod.seconds = None, 1.0
         before = sum(pods.inferences())
-        slow = await ask(predictor, seconds=0.3)
+        slow = await send_request(predictor, seconds=0.3)
         late = sum(pods.inferences()) - before
         for pod in pods.pods:
             pod.seconds, pod.status = 0.0, grpc.StatusCode.INVALID_ARGUMENT
@@ -171,7 +171,7 @@ async def refusals(contract: Contract, folder: Path) -> Any:
             "attempts": attempts,
             "slow": slow,
             "late": late,
-            "fault": await ask(predictor),
+            "fault": await send_request(predictor),
         }
 
 
@@ -181,11 +181,11 @@ async def a_call_ends_where_it_began(contract: Contract, folder: Path) -> Any:
         predictor = GrpcPredictor(f"{NAME}:{pods.port}", contract)
         await predictor.ready(Deadline(2))
         pods.pods[0].seconds = 0.5
-        call = asyncio.create_task(ask(predictor))
+        call = asyncio.create_task(send_request(predictor))
         await asyncio.sleep(0.1)
         LISTED[:] = ["127.0.0.2"]
         await predictor.ready(Deadline(2))
-        new = await ask(predictor, 3)
+        new = await send_request(predictor, 3)
         return {"said": [*await call, *new], "inferences": pods.inferences()}
 
 
@@ -195,17 +195,17 @@ async def closed(contract: Contract, folder: Path) -> Any:
         predictor = GrpcPredictor(f"{NAME}:{pods.port}", contract)
         await predictor.ready(Deadline(2))
         pods.pods[0].seconds = 5.0
-        call = asyncio.create_task(ask(predictor))
+        call = asyncio.create_task(send_request(predictor))
         while not pods.inferences()[0]:
             await asyncio.sleep(0.01)
         channel = predictor._channel
         await predictor.close()
-        late = await ask(predictor)
+        late = await send_request(predictor)
         predictor._channel = channel  # as a call has it that began before
-        held = await ask(predictor)
+        held = await send_request(predictor)
         new = GrpcPredictor(f"{NAME}:{pods.port}", contract)
         await new.close()
-        return {"under_way": await call, "late": late, "held": held, "new": await ask(new)}
+        return {"under_way": await call, "late": late, "held": held, "new": await send_request(new)}
 
 
 async def queue_is_full(contract: Contract, folder: Path) -> Any:
@@ -222,12 +222,12 @@ async def queue_is_full(contract: Contract, folder: Path) -> Any:
 async def over_tls(contract: Contract, folder: Path) -> Any:
     async with Pods(FakePod(contract), FakePod(contract), certificates=folder) as pods:
         predictor = GrpcPredictor(f"{NAME}:{pods.port}", contract, use_ssl=True)
-        said = await ask(predictor, 10)
+        logged = await send_request(predictor, 10)
         wrong = await readiness(GrpcPredictor(f"127.0.0.1:{pods.port}", contract, use_ssl=True))
         try:
             GrpcPredictor("one,two", contract, use_ssl=True)
         except PolytaskError as error:
-            return {"said": said, "wrong": wrong, "several": str(error), "inferences": pods.inferences()}
+            return {"said": logged, "wrong": wrong, "several": str(error), "inferences": pods.inferences()}
 
 
 CASES = (

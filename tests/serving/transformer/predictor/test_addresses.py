@@ -40,7 +40,7 @@ def names(monkeypatch) -> NameServer:
 
 
 @pytest.mark.parametrize(
-    ("hosts", "said", "found"),
+    ("hosts", "logged", "found"),
     [
         ("triton:9000", "triton:9000", ["10.0.0.1:9000", "10.0.0.2:9000"]),
         ("triton", "triton:80", ["10.0.0.1:80", "10.0.0.2:80"]),
@@ -48,9 +48,9 @@ def names(monkeypatch) -> NameServer:
         ("gone:1,other", "gone:1,other:80", ["[fd00::1]:80"]),
     ],
 )
-def test_all_addresses_of_all_names(names: NameServer, hosts: str, said: str, found: list[str]):
+def test_all_addresses_of_all_names(names: NameServer, hosts: str, logged: str, found: list[str]):
     ours = Addresses(hosts)
-    assert (str(ours), asyncio.run(ours.find(Deadline(5)))) == (said, found)
+    assert (str(ours), asyncio.run(ours.find(Deadline(5)))) == (logged, found)
 
 
 @pytest.mark.parametrize(

@@ -50,9 +50,9 @@ def test_only_pods_that_are_ready_with_the_contract_are_used(cases: dict[str, An
 
 
 def test_a_predictor_that_was_closed_is_unavailable(cases: dict[str, Any]):
-    for said in cases["closed"].values():
-        assert [one.partition(":")[0] for one in said] == ["Unavailable"], cases["closed"]
-        assert "the connection was closed" in said[0]
+    for logged in cases["closed"].values():
+        assert [one.partition(":")[0] for one in logged] == ["Unavailable"], cases["closed"]
+        assert "the connection was closed" in logged[0]
 
 
 def test_a_full_queue_says_when_to_retry(cases: dict[str, Any]):
@@ -67,7 +67,7 @@ def test_where_no_pod_agrees_both_values_or_the_host_are_named(cases: dict[str, 
     assert found["mismatch"] == [f"ContractError: {versions}"] * 2
     port = found["port"]
     where = f"Unavailable: predictor model text_encoder at triton.test:{port} (127.0.0.1:{port}): UNAVAILABLE"
-    assert all(said.startswith(where) for said in found["down"]), found
+    assert all(logged.startswith(where) for logged in found["down"]), found
 
 
 def test_what_one_pod_refuses_another_answers_and_a_deadline_is_not_repeated(cases: dict[str, Any]):

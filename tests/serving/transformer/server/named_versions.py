@@ -17,13 +17,13 @@ from serving.transformer.server.served_model import NotAvailable, VersionNotFoun
 
 
 class Recommender:
-    """Its predictor is unavailable. `asked` counts its calls."""
+    """Its predictor is unavailable. `requested` counts its calls."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.requested = 0
 
     async def prepare(self, *arguments: Any) -> None:
-        self.asked += 1
+        self.requested += 1
         raise Unavailable("predictor")
 
 
@@ -65,9 +65,9 @@ def test_a_version_is_that_of_its_release(releases: list[Any], metrics: Metrics)
     assert len(str(unknown.value)) < 200
 
 
-@pytest.mark.parametrize(("version", "asked"), [("", [1, 1]), ("8", [1, 0]), ("7", [0, 1])])
+@pytest.mark.parametrize(("version", "requested"), [("", [1, 1]), ("8", [1, 0]), ("7", [0, 1])])
 def test_a_named_version_is_never_answered_by_another(
-    releases: list[Any], metrics: Metrics, version: str, asked: list[int]
+    releases: list[Any], metrics: Metrics, version: str, requested: list[int]
 ):
     async def run() -> None:
         with pytest.raises(NotAvailable):
@@ -75,7 +75,7 @@ def test_a_named_version_is_never_answered_by_another(
         await asyncio.sleep(0)  # the line in the log
 
     asyncio.run(run())
-    assert [cast(Recommender, one.recommender).asked for one in releases] == asked
+    assert [cast(Recommender, one.recommender).requested for one in releases] == requested
 
 
 def test_a_call_without_a_place_is_refused_and_counted_before_it_is_read(releases: list[Any], metrics: Metrics):

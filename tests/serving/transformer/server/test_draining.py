@@ -22,9 +22,9 @@ def test_a_server_that_is_no_longer_probed_ends_with_the_reason():
         check=False,
         env=server_environment(),
     )
-    said = done.stdout + done.stderr
-    assert "Starting gRPC server on 127.0.0.1" in said  # it served, and did not fail to start
-    assert "no longer probed" in said
-    assert said.rstrip().endswith("OSError: no more sockets")
+    logged = done.stdout + done.stderr
+    assert "Starting gRPC server on 127.0.0.1" in logged  # it served, and did not fail to start
+    assert "no longer probed" in logged
+    assert logged.rstrip().endswith("OSError: no more sockets")
     # Kubernetes restarts a failed process; after a regular stop it would not.
     assert done.returncode != 0

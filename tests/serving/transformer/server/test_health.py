@@ -21,7 +21,7 @@ def test_it_is_unready_until_all_parts_answered():
     checked = Health([Part().probe])
     with pytest.raises(Unavailable, match="just started"):
         checked.check()
-    asyncio.run(checked.ask())
+    asyncio.run(checked.send_request())
     checked.check()
 
 
@@ -37,17 +37,17 @@ def test_it_is_unready_until_all_parts_answered():
 def test_the_reasons_stand_together_and_go_when_the_parts_return(error, raised, text):
     first, second = Part(error), Part(Unavailable("predictor: gone"))
     checked = Health([first.probe, second.probe])
-    asyncio.run(checked.ask())
+    asyncio.run(checked.send_request())
     with pytest.raises(raised, match=f"{text}; predictor: gone"):
         checked.check()
     first.error = second.error = None
-    asyncio.run(checked.ask())
+    asyncio.run(checked.send_request())
     checked.check()
 
 
 def test_an_old_round_counts_for_nothing(monkeypatch):
     checked = Health([Part().probe])
-    asyncio.run(checked.ask())
+    asyncio.run(checked.send_request())
     monkeypatch.setattr(health, "STALE_SECONDS", -1.0)
     with pytest.raises(Unavailable, match="last dependency health check"):
         checked.check()

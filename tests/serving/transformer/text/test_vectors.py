@@ -40,16 +40,16 @@ def cache(encoder: Encoder, capacity: int) -> TextVectors:
     return TextVectors(tokenizer(), encoder, dim=2, capacity=capacity)
 
 
-def ask(vectors: TextVectors, *texts: str) -> list[float]:
+def send_request(vectors: TextVectors, *texts: str) -> list[float]:
     return asyncio.run(vectors(texts, Deadline(5)))[0][:, 0].tolist()
 
 
 def test_only_new_texts_are_encoded_in_one_call():
     encoder = Encoder()
     vectors = cache(encoder, 10)
-    assert ask(vectors, "a", "bb", "a") == [1, 2, 1]
-    assert ask(vectors, "ccc", "bb", "dddd") == [3, 2, 4]
-    assert ask(vectors, "a") == [1]
+    assert send_request(vectors, "a", "bb", "a") == [1, 2, 1]
+    assert send_request(vectors, "ccc", "bb", "dddd") == [3, 2, 4]
+    assert send_request(vectors, "a") == [1]
     assert encoder.batches == [[1, 2], [3, 4]]
 
 
@@ -62,19 +62,19 @@ def test_a_text_that_was_cut_is_known_as_such_from_the_cache_too():
 def test_the_least_recently_used_text_makes_room():
     encoder = Encoder()
     vectors = cache(encoder, 2)
-    ask(vectors, "a", "bb")
-    ask(vectors, "a")
-    ask(vectors, "ccc")
+    send_request(vectors, "a", "bb")
+    send_request(vectors, "a")
+    send_request(vectors, "ccc")
     assert len(vectors) == 2
-    ask(vectors, "a", "ccc")
+    send_request(vectors, "a", "ccc")
     assert encoder.batches == [[1, 2], [3]]
-    ask(vectors, "bb")
+    send_request(vectors, "bb")
     assert encoder.batches[-1] == [2]
 
 
 def test_a_batch_larger_than_the_cache_is_answered_and_the_bound_holds():
     vectors = cache(Encoder(), 2)
-    assert ask(vectors, "a", "bb", "ccc", "dddd") == [1, 2, 3, 4]
+    assert send_request(vectors, "a", "bb", "ccc", "dddd") == [1, 2, 3, 4]
     assert len(vectors) == 2
 
 
@@ -82,7 +82,7 @@ def test_a_failed_call_leaves_nothing_behind():
     encoder = Encoder(dim=3)
     vectors = cache(encoder, 2)
     with pytest.raises(ContractError, match=r"\[1, 3\], expected \[1, 2\]"):
-        ask(vectors, "a")
+        send_request(vectors, "a")
     assert len(vectors) == 0
 
 
@@ -116,8 +116,8 @@ def test_calls_at_once_encode_each_text_once():
             counts[source] += texts
 
         vectors = TextVectors(tokenizer(), encoder, dim=2, count=count)
-        asked = [["a", "bb"], ["bb", "ccc", "bb"], ["ccc", "a"]]
-        calls = [asyncio.create_task(vectors(texts, Deadline(5))) for texts in asked]
+        requested = [["a", "bb"], ["bb", "ccc", "bb"], ["ccc", "a"]]
+        calls = [asyncio.create_task(vectors(texts, Deadline(5))) for texts in requested]
         await asyncio.sleep(0.05)
         encoder.gate.set()
         return [(await call)[0][:, 0].tolist() for call in calls], encoder.batches, counts
@@ -167,7 +167,7 @@ def test_long_texts_make_room_before_there_are_too_many():
     encoder = Encoder()
     vectors = cache(encoder, 10)
     for length in range(20_000, 20_010):
-        ask(vectors, "a" * length)
+        send_request(vectors, "a" * length)
     assert len(vectors) == 2
-    assert ask(vectors, "a" * 20_009) == [20_009]
+    assert send_request(vectors, "a" * 20_009) == [20_009]
     assert len(encoder.batches) == 10

@@ -35,9 +35,9 @@ def test_texts_are_those_of_calls_and_the_commonest_come_first(bundle: Bundle, t
     unknown = RequestFeatures(profile={"age": None, "occupation": None}, context=WORDS)
     assert texts[0] == bundle.encoder.text(unknown)
     users = tables.users[["age", "occupation"]]
-    asked = [bundle.encoder.text(RequestFeatures(profile=row, context=WORDS)) for row in users.to_dict("records")]
-    assert set(texts[1:]) == set(asked) - {texts[0]}
-    counts = [asked.count(text) for text in texts[1:]]
+    requested = [bundle.encoder.text(RequestFeatures(profile=row, context=WORDS)) for row in users.to_dict("records")]
+    assert set(texts[1:]) == set(requested) - {texts[0]}
+    counts = [requested.count(text) for text in texts[1:]]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] >= counts[-1]
     assert common_texts(bundle, SATURDAY_EVENING, 5) == texts[:5]

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from polytask.errors import ServingError
 from polytask.storage.atomic import atomic_folder, sha256_file
 
-KNOWN_ANSWER = "known_answer"
+KNOWN_RESPONSE = "known_response"
 BATCH_SIZES = (1, 3, 64)
 WIDTH = 5
 REQUEST_SECONDS = 20
 
-CONFIG = f"""name: "{KNOWN_ANSWER}"
+CONFIG = f"""name: "{KNOWN_RESPONSE}"
 backend: "onnxruntime"
 max_batch_size: {max(BATCH_SIZES)}
 input {{ name: "ids" data_type: TYPE_INT64 dims: [ -1 ] }}
@@ -37,12 +37,12 @@ parameters {{ key: "intra_op_thread_count" value {{ string_value: "1" }} }}
 """
 
 
-def write_known_answer(root: Path) -> Path:
+def write_known_response(root: Path) -> Path:
     """Write a model repository with the one model below `root`, unless it is there. Needs the package `onnx`."""
     repository = root / f"known-answer-{sha256_file(Path(__file__))[:16]}"
     if not repository.is_dir():
         with atomic_folder(repository) as temporary:
-            folder = temporary / KNOWN_ANSWER / "1"
+            folder = temporary / KNOWN_RESPONSE / "1"
             folder.mkdir(parents=True)
             (folder.parent / "config.pbtxt").write_text(CONFIG, encoding="utf-8")
             (folder / "model.onnx").write_bytes(_model())
@@ -63,7 +63,7 @@ def questions() -> list[tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]]
     return pairs
 
 
-def check_known_answer(http_port: int, server: str) -> None:
+def check_known_response(http_port: int, server: str) -> None:
     """Send the known requests to the server on this machine; `server` is its description in errors.
 
     Raises ServingError with the expected and the actual values of a wrong output.
@@ -112,7 +112,7 @@ def _infer(http_port: int, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray
         {"name": name, "datatype": names[values.dtype], "shape": values.shape, "data": values.ravel().tolist()}
         for name, values in inputs.items()
     ]
-    path = f"/v2/models/{KNOWN_ANSWER}/infer"
+    path = f"/v2/models/{KNOWN_RESPONSE}/infer"
     status, content = call(http_port, "POST", path, {"inputs": tensors}, REQUEST_SECONDS)
     if status != HTTPStatus.OK:
         raise ServingError(f"Triton rejects the known-answer request: {content.decode(errors='replace')}")
@@ -142,7 +142,7 @@ def _model() -> bytes:
             helper.make_node("Cast", ["ids"], ["short"], to=TensorProto.INT32),
             helper.make_node("Greater", ["values", "zero"], ["positive"]),
         ],
-        KNOWN_ANSWER,
+        KNOWN_RESPONSE,
         [
             helper.make_tensor_value_info("ids", TensorProto.INT64, ["batch", "length"]),
             helper.make_tensor_value_info("values", TensorProto.FLOAT, ["batch", WIDTH]),
