@@ -106,13 +106,14 @@ redis: setup ## Install Redis for the tests where its wheel does not fit (Python
 	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -q && RUNLEVEL=1 apt-get install -y -q --no-install-recommends redis-server; } \
 	  || echo "no Redis, and no apt or no root to install it with: the tests of the Redis store fail with the command that installs it"
 
-check: setup lint lock-check secrets ## Lint, types, import rules, lock is current, no secret in a tracked file
+check: setup lint lock-check secrets ## Lint, types, import rules, words, lock is current, no secret in a tracked file
 
 lint: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python .ci/words
 
 secrets: setup ## Fail where a tracked file holds what looks like a secret
 	@PYTHON=$(BIN)/python .ci/secrets

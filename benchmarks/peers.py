@@ -74,7 +74,7 @@ def measure(bench: Workbench, rounds: int) -> list[Figure]:
 
 
 class Peer(ServerProcess):
-    """A module of `benchmarks.peer_servers` in a process of its own; `send_request` raises while it does not answer."""
+    """A module of `benchmarks.peer_servers` in its own process; `send_request` raises while it does not respond."""
 
     poll_seconds = 0.2
 

@@ -55,7 +55,7 @@ class RedisServer(ServerProcess):
         return [*command, "--save", *(("86400", "1000000000") if self.keep_data else ("",))]
 
     def start(self) -> None:
-        """Start and wait until it answers. Raises ServingError when it does not."""
+        """Start and wait until it responds. Raises ServingError when it does not."""
         super().start()
         try:
             self.wait_until_ready(self.ready_seconds)
@@ -69,7 +69,7 @@ class RedisServer(ServerProcess):
         self.start()
 
     def not_ready(self) -> str | None:
-        """None when it answers a PING."""
+        """None when it responds to a PING."""
         try:
             with socket.create_connection((HOST, self.port), timeout=1) as connection:
                 connection.sendall(b"PING\r\n")

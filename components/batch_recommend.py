@@ -21,7 +21,7 @@ def batch_recommend(
 
     Args:
         scenario: Name of a scenario in the image, or path of a scenario file.
-        registry_dir: The folder of all published versions, whose live one is asked.
+        registry_dir: The folder of all published versions, whose live one makes the predictions.
         feature_store: Folder with the feature_store.yaml that serving reads.
         recommendations: Parquet file with the columns user, task, rank, id, score and title.
         tasks: Names of tasks with commas between them; empty for all.

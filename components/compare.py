@@ -33,7 +33,7 @@ def compare(
         summary: The same for people, as the user interface shows it.
         registry: Address of Kubeflow Model Registry, http(s)://host[:port][?model=name]; the registry in
             `registry_dir` where it is empty.
-        namespace: Namespace of the InferenceService whose model is the live one; empty where the registry says it.
+        namespace: Namespace of the InferenceService whose model is the live one; empty where the registry holds it.
         inference_service: Its name.
         bundle: See `evaluate`.
     """

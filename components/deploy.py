@@ -19,8 +19,9 @@ def deploy(
 ) -> str:
     """Publish the bundle to a folder, verified, under its model version, register it, and make it the live version.
 
-    With `storage_uri` an InferenceService serves it before it counts as live: the service is changed, asked for every
-    task, and changed back when it does not answer, which fails the step with the reason. A shadow does not become live.
+    With `storage_uri` an InferenceService serves it before it counts as live: the service is changed, tested with
+    a request per task, and changed back if a request fails, which fails the step with the reason. A shadow does not
+    become live.
 
     Args:
         bundle: What `export` wrote.

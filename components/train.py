@@ -30,7 +30,7 @@ def train(
         training_set: What `build_training_set` wrote.
         model: Folder with model.safetensors, scenario.json, training.json and cold_start.safetensors.
         checkpoint_dir: Folder that outlives the step: a training that was interrupted goes on from the state it left
-            there. Without one the state lies beside `model`.
+            there. Without one the state is stored next to `model`.
         registry_dir: The folder of all published versions: the live one is recorded as the parent of this model.
         registry: See `compare`.
         nproc_per_node: How many processes train together on a machine, one per GPU where there are GPUs; the losses are

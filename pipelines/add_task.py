@@ -31,7 +31,7 @@ def add_task(
         task: The new entry of the scenario's `tasks` as YAML, or the path of a file with it.
         feature_store: Folder of the feature store (feature_store.yaml, registry).
         registry_dir: Folder that models are published to; its live version is the one that grows.
-        code_version: What tells one code from another where that is not the image: on a local run, a checksum.
+        code_version: Version of the code where it is not the image: on a local run, a checksum.
         feature_store_settings: A feature_store.yaml with the registry and the online store to use; by default both are
             files of `feature_store`.
         storage_uri: Address of `registry_dir` for the cluster (s3://..., pvc://...); empty without an InferenceService.
@@ -42,7 +42,7 @@ def add_task(
     data = data_steps(scenario, code_version, feature_store, feature_store_settings)
     rows = data.rows.outputs["training_set"]
     updated = grow(scenario=scenario, task=task, registry_dir=registry_dir, training_set=rows, registry=registry)
-    # Which model is live stands in no input.
+    # No input of the step names the live model.
     step(updated, "Add the task", "training", cached=False)
     judged = gate_steps(scenario, data, updated, registry_dir, namespace, registry, bundle=updated)
     publish_steps(

@@ -24,11 +24,11 @@ def batch_recommend(
     Args:
         scenario: Name of a scenario in the image, or path of a scenario file.
         feature_store: Folder with the feature_store.yaml that serving reads.
-        registry_dir: Folder that models are published to; its live version is asked.
+        registry_dir: Folder that models are published to; its live version makes the predictions.
         tasks: Names of tasks with commas between them; empty for all.
-        k: How many answers of a task a user gets at most.
-        users_at_once: How many users are asked at a time, which bounds the memory.
-        output: Path where the table is put beside the run's artefact; empty where the artefact is enough.
+        k: Maximum number of recommendations per user and task.
+        users_at_once: Number of users per batch, which bounds the memory.
+        output: Path of a copy of the table; empty if the artifact of the run is enough.
         registry: Address of Kubeflow Model Registry; empty where the registry is in `registry_dir`.
     """
     table = recommend(

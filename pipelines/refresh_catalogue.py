@@ -45,7 +45,7 @@ def refresh_catalogue(
     updated = refresh_items(
         scenario=scenario, registry_dir=registry_dir, items=items, registry=registry, training_set=rows
     )
-    # Neither which model is live nor what the source holds stands in an input.
+    # No input of the step names the live model or the content of the source.
     step(updated, "Append new items", "model", again=True, cached=False)
     judged = gate_steps(scenario, data, updated, registry_dir, namespace, registry, bundle=updated)
     publish_steps(

@@ -52,7 +52,7 @@ def train_and_deploy(
         scenario: Name of a scenario in the image, or path of a scenario file.
         feature_store: Folder of the feature store (feature_store.yaml, registry).
         registry_dir: Folder that models are published to.
-        code_version: What tells one code from another where that is not the image: on a local run, a checksum.
+        code_version: Version of the code where it is not the image: on a local run, a checksum.
         checkpoint_dir: Folder that outlives a run, for the state of a training that is interrupted; none by default.
         gpu: Whether the model is served on GPUs: then its text encoder is tried in fp16 rather than int8.
         feature_store_settings: A feature_store.yaml with the registry and the online store to use; by default both are

@@ -121,8 +121,8 @@ shorter list is padded with -1 or '' and the score -1e9."""
 EXPLAINER = f"""`POST /v1/models/recommender:explain`, REST only. The body is
 `{{{{"instances": [...], "tasks": [...]}}}}`;
 `tasks` may be left out. At most {MAX_INSTANCES} instances a call. An instance is an object with
-`{USER_ID}` and, where wanted, {{fields}}; their rules are those above. `targets` says by task which
-answer to explain, by an id or a label of its list, such as `{{{{"item": 288}}}}`; else it is the first.
+`{USER_ID}` and, where wanted, {{fields}}; their rules are those above. `targets` names by task the
+prediction to explain, by an id or a label of its list, such as `{{{{"item": 288}}}}`; else it is the first.
 
 The response has one entry of `explanations` per instance: the flags, and per task the explained prediction `answer`,
 its `history` (`id`, `title`, `contribution`, `at_least`) and its `words` (`part`, `name`, `text`,
@@ -205,7 +205,7 @@ def _outputs(scenario: Scenario) -> Iterable[tuple[str, str, str, str]]:
         TRUNCATED: "The text was cut to the model's length.",
         STALE_FEATURES: "A feature was older than its TTL and left out.",
         DEGRADED: "The feature store was unavailable or slow, and the response was made without stored features.",
-        SLATE_TASKS: "Slate, if asked for: the task of each entry, best first.",
+        SLATE_TASKS: "Slate, if requested: the task of each entry, best first.",
         SLATE_IDS: "Slate: external ids as text, or labels.",
         SLATE_TITLES: "Slate: titles.",
         SLATE_SCORES: "Slate: priority times relative probability.",

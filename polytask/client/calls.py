@@ -47,7 +47,7 @@ def retry_rules(
         deadline_seconds: Of one call, all attempts and waits included.
         budget: The tokens of the connection.
         worth_a_retry: Whether the server did not begin to work on a failed attempt.
-        retry_after: Seconds that the server asks to wait for after an error, 0 where it asks for nothing.
+        retry_after: Delay in seconds that the server requires after an error, 0 if it requires none.
 
     Returns:
         Arguments of tenacity's `Retrying` and `AsyncRetrying`.

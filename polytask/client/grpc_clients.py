@@ -83,8 +83,8 @@ class RecommenderClient(_Client):
 
     Examples:
         >>> with RecommenderClient("127.0.0.1:8081") as client:
-        ...     answer = client.recommend(42, query="a scary ghost story", k=5)
-        >>> [entry.title for entry in answer.tasks["item"]]
+        ...     response = client.recommend(42, query="a scary ghost story", k=5)
+        >>> [entry.title for entry in response.tasks["item"]]
     """
 
     def _kind(self) -> type[Any]:
@@ -109,7 +109,7 @@ class RecommenderClient(_Client):
 
         Args:
             user: Key of the user; an unknown one is a cold start.
-            **asked: Fields of a `Question` (`query`, `timestamp`, `recent_items`, ...) and `Options` (`tasks`, `k`,
+            **requested: Fields of a `Question` (`query`, `timestamp`, `recent_items`, ...) and `Options` (`tasks`, `k`,
                 ...).
 
         Returns:
@@ -121,7 +121,7 @@ class RecommenderClient(_Client):
             ServingError: The recommender returned another error.
 
         Examples:
-            >>> answer = client.recommend(42, query="a light-hearted comedy", k=3, slate=4)
+            >>> response = client.recommend(42, query="a light-hearted comedy", k=3, slate=4)
         """
         question, options = one_question(user, requested)
         return self.recommend_many([question], **options)[0]
@@ -142,7 +142,7 @@ class RecommenderClient(_Client):
             ServingError: The recommender returned another error.
 
         Examples:
-            >>> answers = client.recommend_many([Question(10), Question(20)], tasks=["item"], k=1)
+            >>> responses = client.recommend_many([Question(10), Question(20)], tasks=["item"], k=1)
         """
         if not questions:
             return []
@@ -194,7 +194,7 @@ class AsyncRecommenderClient(_Client):
 
     Examples:
         >>> async with AsyncRecommenderClient("127.0.0.1:8081") as client:
-        ...     answers = await asyncio.gather(*(client.recommend(user, tasks=["item"]) for user in (10, 20)))
+        ...     responses = await asyncio.gather(*(client.recommend(user, tasks=["item"]) for user in (10, 20)))
     """
 
     def _kind(self) -> type[Any]:
@@ -221,7 +221,7 @@ class AsyncRecommenderClient(_Client):
 
         Args:
             user: Key of the user; an unknown one is a cold start.
-            **asked: Fields of a `Question` (`query`, `timestamp`, `recent_items`, ...) and `Options` (`tasks`, `k`,
+            **requested: Fields of a `Question` (`query`, `timestamp`, `recent_items`, ...) and `Options` (`tasks`, `k`,
                 ...).
 
         Returns:
@@ -233,7 +233,7 @@ class AsyncRecommenderClient(_Client):
             ServingError: The recommender returned another error.
 
         Examples:
-            >>> answer = await client.recommend(42, query="a light-hearted comedy", k=3, slate=4)
+            >>> response = await client.recommend(42, query="a light-hearted comedy", k=3, slate=4)
         """
         question, options = one_question(user, requested)
         return (await self.recommend_many([question], **options))[0]
@@ -254,7 +254,7 @@ class AsyncRecommenderClient(_Client):
             ServingError: The recommender returned another error.
 
         Examples:
-            >>> answers = await client.recommend_many([Question(10), Question(20)], tasks=["item"], k=1)
+            >>> responses = await client.recommend_many([Question(10), Question(20)], tasks=["item"], k=1)
         """
         if not questions:
             return []

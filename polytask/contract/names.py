@@ -14,7 +14,7 @@ DISLIKED = "disliked"
 ALLOWED = "allowed"
 ENCODED_TEXT = "encoded_text"
 
-# Scores of rows that may not be answered (padding, seen items, the user itself). Finite, so that no arithmetic turns
+# Scores of rows that may not be recommended (padding, seen items, the user itself). Finite, so that no arithmetic turns
 # it into NaN; far below any real logit.
 MASKED_SCORE = -1e9
 

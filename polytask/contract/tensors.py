@@ -95,11 +95,11 @@ class OutputKind(Protocol):
     """The part of a task kind that names the tensors of the model."""
 
     def outputs(self, task: Task) -> list[TensorSpec]:
-        """Return the tensors of the model that answer `task`, named `<task>_<suffix>`."""
+        """Return the output tensors of `task`, named `<task>_<suffix>`."""
 
 
 def task_outputs(task: Task) -> list[TensorSpec]:
-    """The tensors that answer one task, from its kind: `<task>_ids`, `<task>_scores` or `<task>_values`."""
+    """Return the output tensors of one task, from its kind: `<task>_ids`, `<task>_scores` or `<task>_values`."""
     return cast(OutputKind, kind_of(task)).outputs(task)
 
 

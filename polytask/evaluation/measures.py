@@ -26,7 +26,7 @@ Scores = NDArray[np.float32]
 
 
 def primary_metric(task: Task) -> str:
-    """The metric that baselines are tuned for and that stands first."""
+    """Return the primary metric, for which baselines are tuned."""
     return metrics_of(task).primary
 
 

@@ -88,7 +88,7 @@ def task_figures(requests: Requests, task: Task, float32: FloatArray, other: Flo
 
 
 def agreement(requests: Requests, task: Task, one: FloatArray, other: FloatArray) -> float:
-    """How far the answers of one task are the same, 1 where all are; the kind of the task says what is compared."""
+    """Return the agreement of the predictions of one task, 1 where all agree; the kind defines what is compared."""
     return metrics_of(task).agreement(requests, task, one, other)
 
 

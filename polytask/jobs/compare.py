@@ -51,8 +51,7 @@ def compare_with_live(
     """Compare a candidate with the live model, and write the verdict.
 
     A live model that is not on this machine, or has no checkpoint or no task of the scenario, is not compared; the
-    verdict
-    says so.
+    verdict reports it.
 
     Args:
         scenario: The scenario.

@@ -66,7 +66,7 @@ class ColdStart(nn.Module):
 
 
 def next_item_task(scenario: Scenario) -> Task | None:
-    """The task whose list new items join: the first that asks for the item of the next event."""
+    """Return the task whose list gets the new items: the first that predicts the item of the next event."""
     return next((task for task in scenario.tasks if kind_of(task).follows_items), None)
 
 

@@ -38,7 +38,7 @@ def prunable(
         place: Folder or address of the registry, for errors.
         keep: Number of the newest versions to keep; None for no limit.
         max_age_days: Maximum age in days; None for no limit.
-        served: Numbers of versions that are in service whatever the registry says; they stay.
+        served: Numbers of versions that are in service, whatever the registry lists; they are kept.
         at: The present time, with a time zone; None for now.
 
     Returns:

@@ -20,7 +20,7 @@ GROUP = "polytask.task_kinds"
 
 
 class KindRules(Protocol):
-    """What the schema asks of a kind; `polytask.tasks.kind.TaskKind` is the whole kind.
+    """The part of a kind that the schema reads; `polytask.tasks.kind.TaskKind` is the whole kind.
 
     Attributes:
         name: The value of `tasks[].kind`.

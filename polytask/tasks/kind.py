@@ -41,7 +41,7 @@ class TaskKind(KindRules):
         metrics: `package.module:Class` of the subclass of `Metrics`.
         label_types: Types that the column of a label may have.
         labels_by_item: Whether labels of items stay a table of items and classes instead of one row per event.
-        follows_items: Whether a task asks for the item of the next event.
+        follows_items: Whether a task predicts the item of the next event.
         scores_classes: Whether a task has one logit per class of `classes`.
         several_classes: Whether several classes may be true.
         percent: Whether a single number is shown in percent.
@@ -92,7 +92,7 @@ class TaskKind(KindRules):
         return numbers, present
 
     def outputs(self, task: Task) -> list[TensorSpec]:
-        """Return the tensors of the model that answer `task`, named `<task>_<suffix>`."""
+        """Return the output tensors of `task`, named `<task>_<suffix>`."""
         raise NotImplementedError(f"kind {self.name!r} names no outputs")
 
     def width(self, task: Task) -> int:

@@ -34,7 +34,7 @@ class KindMetrics:
 
     Attributes:
         primary: The metric that is first, by which baselines are tuned and versions compared.
-        follow: The metric that says per request whether a suggestion was followed, 0 to 1; None if the kind has none.
+        follow: The metric that measures per request whether a suggestion was followed, 0 to 1, or None.
         lower_is_better: Metrics of which less is better.
         units: Metric -> unit, for reports.
         has_probability: Whether a score is one probability, so that it has a reliability diagram.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def recommend(
     user: Annotated[str, typer.Option(help="Key of the user, as in the users table.")],
     query: Annotated[str | None, typer.Option(help="What the user typed, such as 'a scary ghost story'.")] = None,
-    task: Annotated[list[str] | None, typer.Option(help="A task to ask for; may be given more than once.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="A task to request; may be given more than once.")] = None,
     disliked_item: Annotated[
         list[str] | None, typer.Option(help="Key of an item that the user dislikes; may be given more than once.")
     ] = None,

@@ -86,7 +86,7 @@ def serve(
         console.print(f"logs    {', '.join(map(str, stack.log_files))}", highlight=False, soft_wrap=True)
         if explainer is not None:  # last: recommendations must not wait for it
             _start_explainer(console, explainer)
-        progress.print("Ask it: polytask recommend --user 42    Stop it: Ctrl-C")
+        progress.print("Request: polytask recommend --user 42    Stop it: Ctrl-C")
         stack.wait(console.print)
     except KeyboardInterrupt:
         progress.print("stopping")

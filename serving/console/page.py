@@ -176,7 +176,7 @@ def _listing(
 
 
 def strength(task: Task, entry: Entry, best: Entry) -> float:
-    """How probable an entry is beside the best of its list, 0 to 1; what a slate multiplies with the priority too."""
+    """Return the probability of an entry relative to the best of its list, 0 to 1, as a slate does."""
     return float(kind_of(task).strengths(np.array([_score(best), min(_score(entry), _score(best))]))[1])
 
 

@@ -99,7 +99,7 @@ def _requested(directory: Directory, view: View) -> list[str]:
 
 
 def _longest_list(directory: Directory, tasks: Sequence[str]) -> int | None:
-    """The length of the shortest list that the asked tasks keep: no more may be asked of any of them."""
+    """Return the length of the shortest list of the requested tasks, the limit of `k` for all of them."""
     kept = [task.top_k for task in directory.scenario.tasks if task.catalogue is not None and task.name in tasks]
     return min(kept, default=None)
 

@@ -114,7 +114,7 @@ def render_explanation(console: Console, found: "Explanation", limit: int = SHOW
 
 
 def _target(text: str) -> tuple[str, str]:
-    expected = "task=answer, such as item=288 or scene=Horror"
+    expected = "task=prediction, such as item=288 or scene=Horror"
     name, answer = name_value(text, expected, partial(RequestError, "--target"))
     if not answer:
         raise RequestError("--target", f"{text!r}, allowed: {expected}")

@@ -98,12 +98,12 @@ def _targets(scenario: Scenario, value: Any, tasks: Sequence[str]) -> dict[str, 
 
 
 def _allowed(scenario: Scenario, task: Task, target: Any) -> str | None:
-    """What may stand in place of a target, None where it may stand."""
+    """Return what is allowed in place of a target, None for a valid target."""
     if task.catalogue is not None:
         table = scenario.items if task.catalogue == ITEMS else scenario.entities.users
         integer = table.key_type == "integer"
         fits = isinstance(target, int if integer else str) and not isinstance(target, bool)
         return None if fits else f"a key that the list holds, a {'whole number' if integer else 'text'}"
     if kind_of(task).listed_output is None or task.classes is None:
-        return "nothing: the task has one answer"
+        return "nothing: the task has one prediction"
     return None if target in task.classes else ", ".join(task.classes)

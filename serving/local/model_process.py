@@ -42,13 +42,13 @@ class ModelProcess(ServerProcess):
             return None
         if content.get("contract_mismatch"):
             raise ContractError(content["error"])
-        return str(content.get("error", "it does not answer"))
+        return str(content.get("error", "it does not respond"))
 
     def load(self, seconds: float) -> None:
         """Let it serve the next release. Raises ServingError with the reason where it cannot."""
         status, content = self._send_request("POST", f"/v2/repository/models/{MODEL_NAME}/load", seconds)
         if status != http.client.OK:
-            reason = content.get("error", "it does not answer")
+            reason = content.get("error", "it does not respond")
             raise ServingError(f"{self.name} cannot load the bundle: {reason} (log: {self.log})")
 
     def _send_request(self, method: str, path: str, timeout: float) -> tuple[int, dict[str, Any]]:

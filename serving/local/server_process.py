@@ -123,7 +123,7 @@ class ServerProcess:
         self._started: Future[subprocess.Popen[bytes]] | None = None
 
     def command(self) -> list[str]:
-        """The program and its arguments, asked for at each start."""
+        """The program and its arguments, read at each start."""
         raise NotImplementedError
 
     def environment(self) -> dict[str, str]:

@@ -150,7 +150,7 @@ class TritonServer(ServerProcess):
         status, content = call(self.http_port, "POST", path, {}, timeout=self.ready_seconds)
         if status != HTTPStatus.OK:
             raise ServingError(f"Triton cannot unload {KNOWN_RESPONSE}: {content.decode(errors='replace')}")
-        # While the model unloads, the server as a whole says that it is not ready.
+        # While the model unloads, the server as a whole reports that it is not ready.
         self.wait_until_ready(self.ready_seconds)
 
 

@@ -38,7 +38,7 @@ def deploy(
     `storage_uri` is where the cluster finds the folder that holds `<model version>/`; with `upload` the bundle is
     copied there if that is object storage and has no copy yet. `url` is the transformer's address with `{name}` and
     `{namespace}` in it. `ready_timeout` is how long the pods may take to start, `response_timeout` how long
-    right answers may take after that, `lease_timeout` how long another rollout is waited for. A canary is judged
+    the smoke test may take after that, `lease_timeout` the longest wait for another rollout. A canary is judged
     by calls to it and, with `prometheus` and `rules`, by metrics.
     Raises ContractError for a bundle that is not as it was exported, RolloutError when the model is not in service
     afterwards, with the reason and with what was done about it.

@@ -15,7 +15,7 @@ Action = Literal["unchanged", "deployed", "promoted", "shadowing"]
 class Settings:
     """How to roll out. `manifest` holds the InferenceService for a namespace that has none yet.
 
-    `lease_timeout` is how long another rollout is waited for, `stop_seconds` what pods and then their answers may
+    `lease_timeout` is the longest wait for another rollout, `stop_seconds` what pods and then the requests may
     take once this process is to end, `route_seconds` what a gateway takes to follow a route that was changed.
     """
 

@@ -42,7 +42,7 @@ def smoke_in_process(folder: Path) -> list[str]:
 
 
 def smoke_through_service(folder: Path, name: str, namespace: str, seconds: float = Settings.response_timeout) -> str:
-    """Ask the InferenceService `name` for every task until it answers with this bundle's model, at most `seconds`.
+    """Request every task from the InferenceService `name` until this bundle's model responds, at most `seconds`.
 
     Raises NotServing with the last reason.
     """

@@ -134,7 +134,7 @@ def test_a_shadow_gets_copies_until_another_model_is_deployed(
 def test_a_model_that_does_not_load_is_rolled_back_after_its_pods_ended(
     live: Live, cluster: Cluster, settings: Settings, release: Make
 ):
-    """Reported by the status, or by the answers where the status was still that of the old pods."""
+    """Reported by the status, or by the responses where the status was still that of the old pods."""
     settings = replace(settings, strategy="recreate", response_timeout=5.0)
     roll_out(cluster, release(1), settings)
     with pytest.raises(RolloutError, match=r"(no such tensor|503: no pod .*); serves model 1 from .* again"):

@@ -1,4 +1,4 @@
-"""The train step trains by itself or by other machines, as its parameter `num_nodes` says; both end in one model."""
+"""The train step trains on its own or on other machines, depending on `num_nodes`; both write one model."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -274,7 +274,7 @@ def test_its_labels_are_checked_and_masked(dataset, scenario: Scenario, tables: 
 
 
 def test_it_learns_and_is_measured_by_its_own_metric(training, checkpoint: Path, language_model, dataset) -> None:
-    """Replies depend on the words: the deviance is far below that of the mean, which is the kind's own baseline."""
+    """Replies depend on the tokens: the deviance is far below that of the mean, which is the kind's own baseline."""
     from polytask.data.evaluation_requests import split_requests
     from polytask.evaluation.candidate import candidate_results
     from polytask.evaluation.evaluate import evaluate_splits

@@ -28,7 +28,7 @@ def assert_both_unavailable(stack: LocalStack, client: RecommenderClient, status
 
 def _seconds_until_unavailable(client: RecommenderClient) -> float:
     start = time.monotonic()
-    # A text that no cache holds, so that both models are asked.
+    # A text that no cache holds, so that both models are called.
     with pytest.raises(ServiceUnavailable, match="predictor"):
         client.recommend(10, query=f"something new {start}")
     return time.monotonic() - start
@@ -82,7 +82,7 @@ def test_a_slow_triton_turns_one_call_into_one_call(small_stack: LocalStack):
     try:
         with (
             RecommenderClient(small_stack.grpc_url, deadline_seconds=10, attempts=3) as patient,
-            pytest.raises(ServiceUnavailable, match="no answer within the deadline of"),
+            pytest.raises(ServiceUnavailable, match="no response within the deadline of"),
         ):
             patient.recommend(10, query="slow once")
         with grpc.insecure_channel(small_stack.grpc_url) as channel:

@@ -24,7 +24,7 @@ def service(small_stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_each_task_is_asked_and_answers(small_bundle: Path, service: str, capsys: pytest.CaptureFixture[str]) -> None:
     version = load_contract(small_bundle).model_version
     smoke.python_func(published=str(small_bundle), storage_uri="s3://models", namespace="shop")
-    assert capsys.readouterr().out == f"{service} answers item, user, scene with model {version}\n"
+    assert capsys.readouterr().out == f"{service} serves item, user, scene with model {version}\n"
 
 
 def test_another_model_is_refused(small_bundle: Path, tmp_path: Path) -> None:

@@ -45,14 +45,14 @@ class BinaryMetrics(KindMetrics):
         }
 
     def baselines(self, dataset: Dataset, task: Task) -> dict[str, Baseline]:
-        """Return the base rate, the user's own rate, and a logistic regression on the words of the text."""
+        """Return the base rate, the user's own rate, and a logistic regression on the tokens of the text."""
         found: dict[str, Baseline] = {"majority": simple.majority}
         if simple.has_user_means(dataset):
             found["user_mean"] = simple.user_rate
         return {**found, "tfidf_logistic": texts.tfidf_logistic}
 
     def agreement(self, requests: Requests, task: Task, one: Scores, other: Scores) -> float:
-        """Return the share of requests on which both say yes or both say no."""
+        """Return the share of requests on which both are positive or both are negative."""
         return float(((one > 0) == (other > 0)).mean())
 
     def classification(self, task: Task, label: Labels, scores: NDArray[np.float64]) -> Classification:

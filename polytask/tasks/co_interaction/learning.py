@@ -11,7 +11,7 @@ from polytask.tasks.learning import LossData, TaskLoss
 from polytask.tasks.retrieval.learning import EXCLUDED, RetrievalLearning
 
 # 0 counts every row alike, 1 every pair of a row and a positive. Rows with many positives are those of popular items:
-# the more they weigh, the more the answers follow the crowd and the less the person.
+# the more they weigh, the more the predictions follow the crowd and the less the person.
 POSITIVES_POWER = 0.25
 
 

@@ -40,7 +40,7 @@ class MulticlassMetrics(KindMetrics):
         }
 
     def baselines(self, dataset: Dataset, task: Task) -> dict[str, Baseline]:
-        """Return the shares of the classes, and a logistic regression on the words of the text."""
+        """Return the shares of the classes, and a logistic regression on the tokens of the text."""
         return {"majority": simple.majority, "tfidf_logistic": texts.tfidf_logistic}
 
     def agreement(self, requests: Requests, task: Task, one: Scores, other: Scores) -> float:

@@ -15,7 +15,7 @@ from polytask.tasks.learning import HeadSizes, Learning, LossData, TaskLoss
 class RegressionHead(nn.Module):
     """A linear layer to one number, mean + scale * x: it starts at the labels' mean and learns in their spread.
 
-    What it answers lies within `bounds`, which training does not feel: there is no gradient beyond them.
+    Predictions are clipped to `bounds` outside training, because there is no gradient beyond them.
     """
 
     mean: Tensor

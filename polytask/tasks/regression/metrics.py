@@ -29,7 +29,7 @@ class RegressionMetrics(KindMetrics):
         return {"mae": mean_of(np.abs(error)), "rmse": root_mean_of(error**2)}
 
     def baselines(self, dataset: Dataset, task: Task) -> dict[str, Baseline]:
-        """Return the mean, the user's own mean, and a ridge regression on the words of the text."""
+        """Return the mean, the user's own mean, and a ridge regression on the tokens of the text."""
         found: dict[str, Baseline] = {"mean": simple.mean}
         if simple.has_user_means(dataset):
             found["user_mean"] = simple.user_mean

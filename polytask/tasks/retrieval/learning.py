@@ -42,7 +42,7 @@ class RetrievalLearning(Learning):
         return RetrievalHead(sizes.fused, sizes.dim, sizes.rows)
 
     def logits(self, task: Task, head: nn.Module, inputs: HeadInputs) -> Tensor:
-        """Return logits (P, N + 1); a task that asks for the next item reads the Markov chain too."""
+        """Return logits (P, N + 1); a task that predicts the next item reads the Markov chain too."""
         assert task.catalogue is not None
         chain = (inputs.transition, inputs.targets) if kind_of(task).follows_items else None
         logits: Tensor = head(inputs.fused, inputs.vectors[task.catalogue], chain)

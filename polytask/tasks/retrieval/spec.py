@@ -29,7 +29,7 @@ class Retrieval(RankedList):
         check_label_known(scenario, where, task)
         items, column = scenario.entities.items, task.label.column
         if task.label.table != INTERACTIONS or items is None or column != items.key:
-            raise ValueError(f"{where}.label: {column!r} is not the key of the items that a retrieval task asks for")
+            raise ValueError(f"{where}.label: {column!r} is not the key of the items that a retrieval task predicts")
 
     def labels(self, task: Task, events: "LabelEvents") -> "TaskLabels":
         """Return the item row of each event; an unknown item is no label."""

@@ -42,7 +42,7 @@ class ResponseTensor:
 
 
 def response_names(scenario: Scenario) -> dict[str, str | None]:
-    """Name of every tensor of the answer, those of a slate left out -> its task, None for the flags."""
+    """Name of every tensor of the response, those of a slate left out -> its task, None for the flags."""
     names: dict[str, str | None] = {
         f"{task.name}_{suffix}": task.name for task in scenario.tasks for suffix in kind_of(task).response
     }

@@ -76,7 +76,7 @@ def test_without_a_live_model_and_with_the_same_one(small_scenario, data, small_
         tmp_path / "verdict.json",
         live_note="the service serves 1, but version 2 is live in the registry",
     )
-    assert "the registry says that 2 is live; live model" in elsewhere.line()
+    assert "version 2 is live in the registry; live model" in elsewhere.line()
     assert "is stored in s3://models/small/1, which is not on this machine" in elsewhere.line()
 
 

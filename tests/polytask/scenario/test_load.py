@@ -89,7 +89,7 @@ TEXT_ONLY_MISTAKES = [
     ("features.history_ttl_days", 3, ["features.history_ttl_days: invalid value 3.0", NOT_THERE]),
     ("text.queries", TEMPLATES, ["text.queries: 'a {title}' is a template over items; there is no `entities.items`"]),
     ("text.query_words", {"topic": {"a": ["b"]}}, ["text.query_words: topic; there is no `entities.items`"]),
-    ("evaluation", CHECKS, ["evaluation.queries: 'old' asks for items; there is no `entities.items`"]),
+    ("evaluation", CHECKS, ["evaluation.queries: 'old' requires items; there is no `entities.items`"]),
     ("tasks.0", LISTS, ["tasks.0.kind: 'co_interaction' lists users; that needs `entities.items`"]),
     ("tasks.1", OF_ITEM, ["tasks.1.label.source: 'item' needs `entities.items`; allowed: interaction"]),
     ("tasks.1.label.column", "note", ["tasks.1.label.column: 'note'", "allowed: topic, liked, stars"]),

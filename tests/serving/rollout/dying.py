@@ -52,7 +52,7 @@ def requests_go_to(state: State) -> set[str]:
 
 
 def served(state: State) -> bool:
-    """Whether everybody who gets requests has a pod that answers."""
+    """Whether everybody who gets requests has a pod that responds."""
     return all(name in state.running for name in requests_go_to(state))
 
 

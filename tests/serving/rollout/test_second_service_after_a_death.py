@@ -111,7 +111,7 @@ def test_a_rollback_without_an_api_server_keeps_the_canary(
         promoting = state.weights and requests_go_to(state) == {"recommender-canary"} and len(calls) < 2
         if promoting and method == "GET" and "/leases" not in path and address(state) == MODEL.format(2):
             calls.append(path)
-            raise RolloutError("the API server does not answer")
+            raise RolloutError("the API server does not respond")
         return original(method, path, what, **options)
 
     installed._answer = unreachable  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""A recommender without servers: a feature store of the test, and a predictor that records what it is asked for."""
+"""A recommender without servers: a feature store of the test, and a predictor that records what is requested for."""
 
 import asyncio
 import time
@@ -37,7 +37,7 @@ class Store:
 
 
 class RecordingPredictor:
-    """Answers zeros of the right shapes, or an error, and notes what was asked."""
+    """Returns zeros of the right shapes, or an error, and records the requests."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -54,7 +54,7 @@ class RecordingPredictor:
             raise self.error
         rows = len(next(iter(inputs.values())))
         answer = {name: np.zeros((rows, 4), np.int64 if name.endswith("_ids") else np.float32) for name in outputs}
-        for name in {ENCODED_TEXT, TEXT_VECTOR} & set(outputs):  # a vector that says which text it is of
+        for name in {ENCODED_TEXT, TEXT_VECTOR} & set(outputs):  # a vector that identifies its text
             answer[name] = np.tile(inputs[INPUT_IDS].sum(axis=1, keepdims=True), TEXT_DIM).astype(np.float32)
         if self.gate is not None:
             await self.gate.wait()
@@ -81,7 +81,7 @@ def answer(
 
 
 def calls(recommender: Recommender, *requested: tuple[InputTensor, ...], together: bool = False) -> list[Any]:
-    """The answers of several calls, or their errors, one after the other or all at once."""
+    """The responses of several calls, or their errors, one after the other or all at once."""
 
     async def one(tensors: tuple[InputTensor, ...]) -> Any:
         prepared = await recommender.prepare(tensors, ["scene_scores"], now=0)

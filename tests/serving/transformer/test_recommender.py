@@ -1,4 +1,4 @@
-"""The three steps without a server: what the predictor is asked for."""
+"""The three steps without a server: what is requested from the predictor."""
 
 import asyncio
 from pathlib import Path

@@ -63,7 +63,7 @@ def test_a_slow_strict_feature_store_is_unavailable_at_the_deadline(folder: Path
 
     async def run() -> float:
         start = time.monotonic()
-        with pytest.raises(Unavailable, match=r"feature store: no answer within the deadline of 0\.2 s"):
+        with pytest.raises(Unavailable, match=r"feature store: no response within the deadline of 0\.2 s"):
             await recommender.prepare([USER], [], now=0)
         return time.monotonic() - start
 
@@ -71,7 +71,7 @@ def test_a_slow_strict_feature_store_is_unavailable_at_the_deadline(folder: Path
 
 
 class SilentStore(Store):
-    """Reads in the event loop, and never answers the first time."""
+    """Reads in the event loop, and never returns the first time."""
 
     requested = 0
 
@@ -87,7 +87,7 @@ def test_a_store_that_never_answers_the_event_loop_costs_its_call_alone(folder: 
     recommender = Recommender(load_bundle(folder), SilentStore(), RecordingPredictor(), metrics, 0.3, 10, STRICT)
 
     async def run() -> None:
-        with pytest.raises(Unavailable, match=r"feature store: no answer within the deadline of 0\.3 s"):
+        with pytest.raises(Unavailable, match=r"feature store: no response within the deadline of 0\.3 s"):
             await recommender.prepare([USER], [], now=0)
         assert (await recommender.prepare([USER], [], now=0)).inputs
 
@@ -99,7 +99,7 @@ def test_a_store_that_never_answers_the_event_loop_costs_its_call_alone(folder: 
 @pytest.mark.parametrize(("by_caller", "errors"), [(True, 0), (False, 1)])
 def test_the_deadline_of_the_caller_is_no_error_of_the_predictor(folder: Path, by_caller: bool, errors: int):
     registry = CollectorRegistry()
-    predictor = RecordingPredictor(error=DeadlineExceeded("predictor: no answer"))
+    predictor = RecordingPredictor(error=DeadlineExceeded("predictor: no response"))
     recommender = Recommender(load_bundle(folder), Store(), predictor, Metrics(registry), 5.0, text_cache=10)
 
     async def run() -> None:
