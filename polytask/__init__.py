@@ -5,7 +5,7 @@ in `feature_repo/`, `components/`, `pipelines/` and `serving/`, which import thi
 """
 
 # The package, the images and the compiled pipelines take their version from here; a test compares the manifests.
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # The packages of this project, all of whose code decides what a pipeline makes.
 PACKAGES = ("polytask", "feature_repo", "serving", "trainer", "components", "pipelines")

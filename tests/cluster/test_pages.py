@@ -159,8 +159,8 @@ def test_the_deployment_guide_leads_to_served_models(
         *["podman"] * 3,
         "kubectl",
     ]
-    assert calls[3].split()[-1] == "ghcr.io/polytask/polytask-transformer:0.1.0" in calls[0]
-    assert "--tag registry.example/polytask/polytask-transformer:0.1.0" in calls[5]
+    assert calls[3].split()[-1] == "ghcr.io/polytask/polytask-transformer:0.2.0" in calls[0]
+    assert "--tag registry.example/polytask/polytask-transformer:0.2.0" in calls[5]
 
 
 def test_the_manifests_readme_leads_to_a_model_and_back(walk: Walk, plane: ControlPlane, clean: Callable[[str], str]):

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 CONTAINERS = ROOT / "containers"
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 # Those of the overlay `local`, with Triton's.
-IMAGES = {"nvcr.io/nvidia/tritonserver": TRITON_IMAGE, "ghcr.io/polytask/polytask-transformer": "0.1.0"}
+IMAGES = {"nvcr.io/nvidia/tritonserver": TRITON_IMAGE, "ghcr.io/polytask/polytask-transformer": "0.2.0"}
 
 
 def pins(lock: str) -> dict[str, str]:
@@ -182,5 +182,5 @@ def test_signatures_are_for_digests_and_carry_the_list_of_parts(tmp_path: Path):
         f"attest --yes --type cyclonedx --predicate {parts} {image}",
     ]
     assert "cosign is not installed" in run(*arguments).stderr
-    (tmp_path / "digests").write_text("ghcr.io/polytask/polytask-python:0.1.0\n", encoding="utf-8")
+    (tmp_path / "digests").write_text("ghcr.io/polytask/polytask-python:0.2.0\n", encoding="utf-8")
     assert "a tag can be moved" in run(*arguments, path=programs).stderr
