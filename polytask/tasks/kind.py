@@ -4,7 +4,7 @@ A kind has three parts, in modules of their own, so that serving imports neither
 
 - `spec.py`: a subclass of `TaskKind`, most easily of one of the four in `polytask.tasks.shapes`;
 - `learning.py`: a subclass of `polytask.tasks.learning.Learning` (torch);
-- `metrics.py`: a subclass of `polytask.tasks.metrics.Metrics` (NumPy).
+- `metrics.py`: a subclass of `polytask.tasks.metrics.KindMetrics` (NumPy).
 
 The entry point of the kind, in the group `polytask.task_kinds`, names the instance in `spec.py`; that instance names
 the other two classes.
@@ -38,7 +38,7 @@ class TaskKind(KindRules):
 
     Attributes:
         learning: `package.module:Class` of the subclass of `Learning`.
-        metrics: `package.module:Class` of the subclass of `Metrics`.
+        metrics: `package.module:Class` of the subclass of `KindMetrics`.
         label_types: Types that the column of a label may have.
         labels_by_item: Whether labels of items stay a table of items and classes instead of one row per event.
         follows_items: Whether a task predicts the item of the next event.

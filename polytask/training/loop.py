@@ -4,13 +4,13 @@ import random as python_random
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Parameter
-from torch.optim.lr_scheduler import OneCycleLR
 
 from polytask.data.dataset import Dataset
 from polytask.model.loss_weights import StaticWeights, build_weights
@@ -19,6 +19,7 @@ from polytask.scenario.names import USERS
 from polytask.scenario.schema import Training
 from polytask.tasks.learning import learning_of
 from polytask.training.distributed import Processes
+from polytask.training.one_cycle import OneCycleAdamW
 from polytask.training.resume import Progress, TrainingState
 from polytask.training.task_losses import TaskLosses
 from polytask.training.windows import WindowSampler
@@ -102,19 +103,19 @@ def fit(
     if tuning is not None:
         tuning.encoder.to(processes.device)
     tuned = {} if tuning is None else tuning.weights()
-    optimizer, schedule = _optimizer(settings, parameters, weights, tuning, sum(plan.batches))
+    trained = [*parameters, *tuned.values()]
+    optimizer = _optimizer(settings, parameters, weights, tuning, sum(plan.batches), trained)
     batch_losses = TaskLosses(dataset, processes.device, None if tuning is None else tuning.vectors)
     live = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     live |= {f"weighting.{name}": tensor for name, tensor in weights.state_dict().items()}
     live |= {f"encoder.{name}": weight.data for name, weight in tuned.items()}
-    progress = Progress(live, optimizer, schedule, random, [])
+    progress = Progress(live, optimizer.optimizer, optimizer.schedule, random, [])
     processes.seed(settings.seed)
     if resume is not None:
         resume.load(progress, processes)
     history = [Epoch(**epoch) for epoch in progress.epochs]
     for epoch in history:
         weights.end_epoch(epoch.losses)
-    trained = [*parameters, *tuned.values()]
     for number in range(len(history) + 1, settings.epochs + 1):
         started = time.monotonic()
         sums = dict.fromkeys(weights.static, 0.0)
@@ -125,12 +126,7 @@ def fit(
             with processes.autocast():
                 mine = batch_losses(model, processes.share(windows))
             losses = processes.whole(mine, batch_losses.counts)
-            optimizer.zero_grad(set_to_none=True)
-            weights(losses).backward()
-            processes.add_gradients(trained)
-            torch.nn.utils.clip_grad_norm_(trained, 1.0)
-            optimizer.step()
-            schedule.step()
+            optimizer.update(weights(losses), partial(processes.add_gradients, trained))
             for name, loss in losses.items():
                 sums[name] += float(loss.detach())
         means = {name: total / plan.batches[number - 1] for name, total in sums.items()}
@@ -153,12 +149,12 @@ def _optimizer(
     weights: StaticWeights,
     tuning: "EncoderTuning | None",
     steps: int,
-) -> tuple[torch.optim.AdamW, OneCycleLR]:
+    clipped: list[Parameter],
+) -> OneCycleAdamW:
     """AdamW over the model's parameters, the tasks' weights and the tuned language model, each at its own rate."""
     groups: list[dict[str, Any]] = [{"params": parameters}, {"params": list(weights.parameters()), "weight_decay": 0.0}]
     rates = [settings.learning_rate, settings.learning_rate]
     if tuning is not None:
         groups.append({"params": list(tuning.weights().values())})
         rates.append(tuning.learning_rate)
-    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    return optimizer, OneCycleLR(optimizer, rates, total_steps=steps + 1)
+    return OneCycleAdamW(groups, rates, settings.weight_decay, steps, clipped)

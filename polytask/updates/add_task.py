@@ -20,6 +20,7 @@ from polytask.scenario.load import mistakes
 from polytask.scenario.schema import Scenario, Task
 from polytask.training.checkpoint import empty_model
 from polytask.training.loop import Epoch, set_seed, start_head
+from polytask.training.one_cycle import OneCycleAdamW
 from polytask.training.task_losses import TaskLosses
 from polytask.updates.frozen import FrozenStates, frozen_states
 
@@ -95,8 +96,8 @@ def _fit(
     random = np.random.default_rng(settings.seed)
     parameters = list(new.parameters())
     batches = -(-len(frozen.events) // POSITIONS_PER_BATCH)
-    optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=epochs * batches + 1)
+    groups = [{"params": parameters}]
+    optimizer = OneCycleAdamW(groups, [LEARNING_RATE], settings.weight_decay, epochs * batches, parameters)
     batch_losses = TaskLosses(dataset)
     catalogues = updated.catalogues()
     history: list[Epoch] = []
@@ -108,11 +109,7 @@ def _fit(
             histories = frozen.histories.at(torch.from_numpy(chosen))
             logits = updated.logits(histories, text, catalogues, [task])[task.name]
             loss = batch_losses.task_loss(task, logits, frozen.events[chosen])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-            schedule.step()
+            optimizer.update(loss)
             total += float(loss.detach())
         history.append(Epoch(number, {task.name: total / batches}, {task.name: 1.0}, time.monotonic() - started))
         if on_epoch is not None:

@@ -11,6 +11,7 @@ from polytask.data.dataset import Dataset
 from polytask.model.cold_start import ColdStart, next_item_task, started_logits
 from polytask.model.multitask import MultiTaskModel
 from polytask.scenario.schema import Task
+from polytask.training.one_cycle import OneCycleAdamW
 from polytask.training.task_losses import TaskLosses
 from polytask.updates.frozen import FrozenStates, frozen_states
 
@@ -71,14 +72,13 @@ def _fit(
     on_step: Callable[[int], None] | None,
 ) -> None:
     losses = TaskLosses(dataset)
-    optimizer = torch.optim.AdamW(cold.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     learnable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in learnable:
         parameter.requires_grad_(False)
     catalogues = model.eval().catalogues()
     size = min(POSITIONS_PER_STEP, len(frozen.events))
     steps = min(steps, max(1, PASSES * len(frozen.events) // size))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps + 1)
+    optimizer = OneCycleAdamW([{"params": list(cold.parameters())}], [LEARNING_RATE], WEIGHT_DECAY, steps)
     cold.train()
     for step in range(steps):
         chosen = random.choice(len(frozen.events), size, replace=False)
@@ -87,10 +87,7 @@ def _fit(
         histories = frozen.histories.at(torch.from_numpy(chosen))
         logits = started_logits(model, cold, rows, histories, text, catalogues, task)
         loss = losses.task_loss(task, logits, frozen.events[chosen])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
+        optimizer.update(loss)
         if on_step is not None:
             on_step(step + 1)
     for parameter in learnable:

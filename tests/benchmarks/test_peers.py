@@ -1,5 +1,6 @@
 import base64
 import json
+import subprocess
 from contextlib import ExitStack
 from urllib.request import Request, urlopen
 
@@ -19,13 +20,13 @@ from benchmarks.workbench import Workbench
 def test_every_server_answers_and_none_stays(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "CONCURRENCIES", (1, 8))
     started = []
-    start = peers.subprocess.Popen
+    start = subprocess.Popen
 
     def remembered(*arguments: object, **options: object) -> object:
         started.append(start(*arguments, **options))
         return started[-1]
 
-    monkeypatch.setattr(peers.subprocess, "Popen", remembered)
+    monkeypatch.setattr(subprocess, "Popen", remembered)
     [figure] = peers.measure(bench, rounds=1)
     assert list(figure.parts) == ["against KServe predictor", "against LitServe"]
     for curve in figure.details["curves"].values():

@@ -82,7 +82,7 @@ import numpy as np
 
 from polytask.baselines.candidate import Candidate
 from polytask.metrics.weighted import mean_of
-from polytask.tasks.metrics import Metrics
+from polytask.tasks.metrics import KindMetrics
 
 
 def mean_count(dataset, task):
@@ -90,7 +90,7 @@ def mean_count(dataset, task):
     yield Candidate({}, lambda requests: np.full((len(requests), 1), log_mean, np.float32))
 
 
-class CountMetrics(Metrics):
+class CountMetrics(KindMetrics):
     primary = "poisson_deviance"
     lower_is_better = frozenset({"poisson_deviance"})
     units = {"poisson_deviance": "nats"}
@@ -112,13 +112,8 @@ class CountMetrics(Metrics):
 """
 METADATA = "Metadata-Version: 2.1\nName: poisson-kind\nVersion: 1.0\n"
 ENTRY_POINTS = "[polytask.task_kinds]\ncount = poisson_kind.spec:KIND\n"
-TASK = {
-    "name": "replies",
-    "title": "Replies to the note",
-    "kind": "count",
-    "gate": "mean_count",
-    "label": {"source": "interaction", "column": "replies"},
-}
+LABEL = {"source": "interaction", "column": "replies"}
+TASK = {"name": "replies", "title": "Replies", "kind": "count", "baseline_gate": "mean_count", "label": LABEL}
 SERVED = 6
 # Mean number of replies by topic of the note.
 RATES = {"Garden": 1.0, "Music": 4.0, "Kitchen": 12.0}
@@ -220,15 +215,8 @@ def answers(
     write_tables(tables, folder / "tables")
     store = build_store(dataset.scenario, folder / "tables", folder / "store")
     requests = dataset.requests(np.arange(20))
-    export_bundle(
-        checkpoint,
-        dataset.scenario,
-        dataset.catalogues,
-        requests,
-        {},
-        folder / "bundle",
-        lambda contract, place: write_repository(contract, place / REPOSITORY_FOLDER),
-    )
+    finish = lambda contract, place: write_repository(contract, place / REPOSITORY_FOLDER)  # noqa: E731
+    export_bundle(checkpoint, dataset.scenario, dataset.catalogues, requests, {}, folder / "bundle", finish)
     options = {"installation": triton_installation, "logs": folder / "logs", "deadline_seconds": 20.0}
     with LocalStack(folder / "bundle", store, **options) as stack, RecommenderClient(stack.grpc_url) as client:
         return [client.recommend(int(user), slate=3) for user in tables.users["note_id"].head(SERVED)]

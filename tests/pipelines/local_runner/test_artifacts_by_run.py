@@ -169,7 +169,7 @@ def test_the_summary_of_the_demo_is_of_the_run_that_published(tmp_path: Path, mo
     monkeypatch.setattr(module, "_version_of", lambda bundle: int(bundle.name))
     for seed in (7, 8, 7):
         monkeypatch.setattr(module, "run_pipeline", lambda *_, seed=seed: made[seed])
-        module.demo(scenario=str(file), output=tmp_path / "ws")
+        module.demo(scenario=str(file), workspace=tmp_path / "ws")
         summary = json.loads((tmp_path / "ws" / "small" / "summary.json").read_text(encoding="utf-8"))
         assert summary["metrics"]["item"] == {"ndcg@10": seed / 100}
         assert summary["model_version"] == seed

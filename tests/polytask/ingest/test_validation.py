@@ -134,7 +134,7 @@ def test_all_rows_bad_is_refused_whatever_the_share(small_scenario, raw):
 
 def test_a_bound_that_is_no_time_is_a_fault_of_the_scenario(small_scenario, raw):
     wrong = small_scenario.data_validation.model_copy(update={"latest": "soon"})
-    with pytest.raises(ScenarioError, match=re.escape("data_validation.latest: 'soon'")):
+    with pytest.raises(ScenarioError, match=re.escape("data_validation.latest: invalid value 'soon'")):
         clean(small_scenario.model_copy(update={"data_validation": wrong}), raw)
 
 

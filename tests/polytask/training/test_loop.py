@@ -97,7 +97,7 @@ def test_an_item_met_again_is_no_target(small_dataset):
 
 @pytest.mark.parametrize("weighting", ["uncertainty", "dwa"])
 def test_weights_that_change_are_logged_per_epoch(small_dataset, tables, weighting):
-    _, history = train(dataset_with(small_dataset, tables, epochs=4, loss_loss_weighting=weighting), ITEM_VECTORS)
+    _, history = train(dataset_with(small_dataset, tables, epochs=4, loss_weighting=weighting), ITEM_VECTORS)
     weights = [epoch.weights for epoch in history]
     assert all(set(weight) == {"item", "user", "scene"} for weight in weights)
     assert weights[-1] != weights[0]

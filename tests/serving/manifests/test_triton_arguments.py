@@ -16,8 +16,8 @@ class ServerOfAManifest(TritonServer):
 
     arguments: list[str]
 
-    def _command(self) -> list[str]:
-        mine = super()._command()
+    def command(self) -> list[str]:
+        mine = super().command()
         # Where it listens, its backends and its repositories differ from machine to machine.
         local = ("address", "port", "backend-", "--model-repository", "--allow-gpu-metrics")
         kept = [word for word in mine if any(part in word for part in local) or not word.startswith("--")]

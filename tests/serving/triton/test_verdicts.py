@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from serving.local.known_response import call
 
+from polytask.errors import ServingError
 from polytask.scenario import Scenario
 from serving.local.install import TritonInstallation
+from serving.local.known_response import call
 from serving.local.triton import TritonServer
 from tests.serving.triton.verdict_graphs import verdict_graphs
 
@@ -19,11 +20,15 @@ VERDICTS = yaml.safe_load((Path(__file__).parent / "verdicts.yaml").read_text(en
 class ServerOfAllVariants(TritonServer):
     """Up when it has tried to load every model, whatever came of it."""
 
-    def _command(self) -> list[str]:
-        return [*super()._command(), "--exit-on-error=false"]
+    def command(self) -> list[str]:
+        return [*super().command(), "--exit-on-error=false"]
 
-    def _answers(self, path: str) -> bool:
-        return super()._answers("/v2/health/live")
+    def not_ready(self) -> str | None:
+        try:
+            status, _ = call(self.http_port, "GET", "/v2/health/live", None, timeout=2.0)
+        except ServingError:
+            return ""
+        return None if status == 200 else ""
 
 
 @pytest.fixture(scope="module")
