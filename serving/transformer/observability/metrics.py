@@ -64,7 +64,7 @@ class Metrics:
         self.top_score = histogram("top_score", "Best score, or value, of each prediction.", SCORES, "task")
         self.cold_starts = counter("cold_starts", "Users without features in the online store.")
         self.truncated = counter("truncated_texts", "Texts truncated to the maximum number of tokens.")
-        self.stale = counter("stale_features", "Users with a feature older than its TTL, which is left out.")
+        self.stale = counter(STALE_FEATURES, "Users with a feature older than its TTL, which is left out.")
         self.degraded = counter(
             "degraded_responses", "Responses without stored features, because the online store was unavailable or slow."
         )
