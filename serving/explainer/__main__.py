@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
+from functools import partial
 
 from polytask.errors import PolytaskError
 from serving.explainer.explain import Explainer
@@ -11,16 +11,14 @@ from serving.explainer.model import ExplainerModel, ExplainerRelease
 from serving.explainer.parse import MAX_INSTANCES
 from serving.transformer.bundle import load_bundle
 from serving.transformer.concurrency.admission import Admission
-from serving.transformer.deployed import Deployed, deployed_bundles
-from serving.transformer.features.known_users import check_known_users
+from serving.transformer.deployed import Deployed
 from serving.transformer.features.reader import FeatureReader
 from serving.transformer.observability.logs import configure_logs
 from serving.transformer.predictor.client import GrpcPredictor
-from serving.transformer.release import Releases, next_release
 from serving.transformer.server.arguments import check_arguments, server_parser
 from serving.transformer.server.limits import limits_of
 from serving.transformer.server.server import make_server
-from serving.transformer.server.start import first_read, wait_for_registry
+from serving.transformer.server.start import start_releases
 
 FEATURE_REFRESH_SECONDS = 60.0
 
@@ -40,25 +38,14 @@ def main() -> None:
     configure_logs(arguments.log_level)
     metrics = ExplainerMetrics()
     try:
-        bundles = deployed_bundles(arguments.bundle, arguments.contract_sha256)
-        first = wait_for_registry(
-            lambda: [open_release(arguments, metrics, bundle, arguments.predictor_host) for bundle in bundles],
-            arguments.registry_seconds,
-        )
+        releases = start_releases(arguments, partial(open_release, arguments, metrics))
     except PolytaskError as error:
         sys.exit(f"error: {error}")
-    check_known_users(first, arguments)
-    first_read(first[0].probe_features)
-    seconds = arguments.deadline_seconds
+    seconds, contract = arguments.deadline_seconds, releases.all[0].bundle.contract
     admission = Admission(arguments.max_concurrency, arguments.max_queue)
     metrics.watch(admission)
-
-    def open_next() -> Iterator[ExplainerRelease]:
-        yield open_release(arguments, metrics, *next_release(arguments.release))
-
-    releases = Releases(first, open_next, seconds)
     model = ExplainerModel(arguments.model_name, releases, metrics, admission, seconds, arguments.max_key_bytes)
-    limits = limits_of(arguments, first[0].bundle.contract.scenario, MAX_INSTANCES)
+    limits = limits_of(arguments, contract.scenario, MAX_INSTANCES)
     server = make_server(
         model,
         admission,

@@ -2,13 +2,12 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
+from functools import partial
 
 from polytask.errors import PolytaskError
 from serving.transformer.bundle import load_bundle
 from serving.transformer.concurrency.admission import Admission
-from serving.transformer.deployed import Deployed, deployed_bundles
-from serving.transformer.features.known_users import check_known_users
+from serving.transformer.deployed import Deployed
 from serving.transformer.features.optional import FEATURE_SHARE, FeaturePolicy
 from serving.transformer.features.reader import FeatureReader
 from serving.transformer.observability.logs import configure_logs
@@ -16,13 +15,13 @@ from serving.transformer.observability.metrics import Metrics
 from serving.transformer.observability.traces import start_traces
 from serving.transformer.predictor.client import GrpcPredictor
 from serving.transformer.recommender import Recommender
-from serving.transformer.release import Release, Releases, next_release
+from serving.transformer.release import Release
 from serving.transformer.server.arguments import check_arguments, server_parser
 from serving.transformer.server.garbage_collector import spare_the_collector
 from serving.transformer.server.limits import limits_of
 from serving.transformer.server.model import RecommenderModel
 from serving.transformer.server.server import make_server
-from serving.transformer.server.start import first_read, wait_for_registry
+from serving.transformer.server.start import start_releases
 
 
 def parse() -> argparse.Namespace:
@@ -71,24 +70,13 @@ def main() -> None:
         if arguments.traces:
             start_traces()
         metrics = Metrics()
-        bundles = deployed_bundles(arguments.bundle, arguments.contract_sha256)
-        first = wait_for_registry(
-            lambda: [open_release(arguments, metrics, bundle, arguments.predictor_host) for bundle in bundles],
-            arguments.registry_seconds,
-        )
+        releases = start_releases(arguments, partial(open_release, arguments, metrics))
     except PolytaskError as error:
         sys.exit(f"error: {error}")
-    check_known_users(first, arguments)
-    first_read(first[0].probe_features)
-    seconds = arguments.deadline_seconds
-    metrics.serve(first[0].bundle.contract)
+    seconds, contract = arguments.deadline_seconds, releases.all[0].bundle.contract
+    metrics.serve(contract)
     admission = Admission(arguments.max_concurrency, arguments.max_queue)
     metrics.watch(admission)
-
-    def open_next() -> Iterator[Release]:
-        yield open_release(arguments, metrics, *next_release(arguments.release))
-
-    releases = Releases(first, open_next, seconds)
     model = RecommenderModel(arguments.model_name, releases, metrics, admission, seconds)
     server = make_server(
         model,
@@ -96,7 +84,7 @@ def main() -> None:
         arguments.http_port,
         arguments.grpc_port,
         seconds,
-        limits_of(arguments, first[0].bundle.contract.scenario),
+        limits_of(arguments, contract.scenario),
         arguments.host,
         enable_load=arguments.release is not None,
     )
@@ -119,7 +107,7 @@ def open_release(arguments: argparse.Namespace, metrics: Metrics, deployed: Depl
         FeaturePolicy(arguments.feature_share, arguments.strict_features == "true"),
         arguments.max_key_bytes,
     )
-    features.keep_fresh(arguments.feature_refresh_seconds, lambda end: metrics.feature_refreshes.labels(end).inc())
+    features.keep_fresh(arguments.feature_refresh_seconds, metrics.refreshed)
     return Release(bundle, features, predictor, recommender, texts_ahead=arguments.texts_ahead)
 
 
