@@ -12,10 +12,21 @@ from polytask.errors import ScenarioError
 from polytask.scenario.descriptions import description_of, names_at
 from polytask.scenario.renamed import new_field, new_value
 from polytask.scenario.schema import Scenario, Section, Task
+from polytask.scenario.section import NAME_PATTERN
 
 Checked = TypeVar("Checked", bound=Section)
 
 # A link to the folder at the top of the repository; in the wheel a folder of the package.
+# Types of pydantic's errors -> what is expected, where its own words name types of Python.
+PLAIN = {
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "too_short": "a list with at least {min_length} entries",
+}
+
 SCENARIOS = (Path(__file__).parents[1] / "scenarios").resolve()
 
 
@@ -139,6 +150,8 @@ def mistakes(error: ValidationError, kind: type[Section]) -> str:
 
 def _meaning(detail: Any, kind: type[Section]) -> str:
     """The first sentence of the field's description; '' for an unknown field and for a check across fields."""
+    if detail["type"] == "literal_error" and new_value(detail["loc"], detail["input"]) is not None:
+        return ""  # it describes other values
     if detail["type"] == "extra_forbidden" or (isinstance(detail["input"], dict) and detail["type"] != "missing"):
         return ""
     sentence = description_of(kind, detail["loc"]).partition(". ")[0].removesuffix(".")
@@ -158,16 +171,28 @@ def _line(detail: Any, kind: type[Section]) -> str:
         expected = detail["ctx"]["expected"] if renamed is None else f"{renamed!r}, its new name"
         return f"{field}: invalid value {_short(detail['input'])}; expected {expected}"
     if detail["type"] == "string_pattern_mismatch":
-        return (
-            f"{field}: invalid value {_short(detail['input'])}; expected a name of small letters, digits and _ that "
-            f"starts with a letter ({detail['ctx']['pattern']}); rename a column in the table too"
-        )
+        return f"{field}: invalid value {_short(detail['input'])}; expected {_pattern(detail)}"
     if not field:  # a check across fields names its own path
         return message
     if isinstance(detail["input"], dict):
         return f"{field}: {message}"
-    expected = message.removeprefix("Input should be ").removeprefix("allowed: ")
+    if plain := PLAIN.get(detail["type"]):
+        expected = plain.format(**detail.get("ctx", {}))
+    else:
+        expected = message.removeprefix("Input should be ").removeprefix("allowed: ")
+    if detail["type"] == "string_type" and isinstance(detail["input"], bool):
+        expected += "; YAML reads yes, no, on and off as true or false, so put them in quotes"
     return f"{field}: invalid value {_short(detail['input'])}; expected {expected}"
+
+
+def _pattern(detail: Any) -> str:
+    """Return what a string that matches no pattern should be: a name, or a quantity."""
+    pattern = detail["ctx"]["pattern"]
+    if pattern != NAME_PATTERN:
+        return f"a value of the form {pattern}"
+    column = "columns" in detail["loc"] or "[key]" in detail["loc"]
+    rename = "; rename the column in the table too" if column else ""
+    return f"a name of small letters, digits and _ that starts with a letter ({pattern}){rename}"
 
 
 def _instead(path: Sequence[int | str], kind: type[Section]) -> str:

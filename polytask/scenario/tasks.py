@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from polytask.scenario.kinds import KindName, describe_kinds, kind_named, kinds_with
+from polytask.scenario.kinds import KindName, describe_kinds, kind_named, kind_names, kinds_with
 from polytask.scenario.names import INTERACTIONS, ITEMS
 from polytask.scenario.section import Name, Section
 
@@ -58,7 +58,7 @@ class Label(Section):
     @classmethod
     def _no_peers(cls, source: Any) -> Any:
         if source == "peers":
-            raise ValueError("interaction, item; instead of it set `kind: co_interaction` and remove `label.source`")
+            raise ValueError("interaction or item, or `kind: co_interaction` without `label.source`")
         return source
 
     @property
@@ -137,7 +137,9 @@ class Task(Section):
                 f"`catalogue` is needed with kind {kinds_with('catalogue')} and only there; kind is {self.kind!r}"
             )
         if self.catalogue != kind.catalogue:
-            raise ValueError(f"`catalogue`: invalid value {self.catalogue!r}; expected {kind.catalogue}")
+            fits = [name for name in kind_names() if kind_named(name).catalogue == self.catalogue]
+            instead = f", or kind {' or '.join(map(repr, fits))}" if fits else ""
+            raise ValueError(f"`catalogue`: invalid value {self.catalogue!r}; expected {kind.catalogue}{instead}")
         if kind.needs_classes != (self.classes is not None):
             raise ValueError(
                 f"`classes` is needed with kind {kinds_with('needs_classes')} and only there; kind is {self.kind!r}"

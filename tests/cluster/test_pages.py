@@ -149,7 +149,7 @@ def test_the_deployment_guide_leads_to_served_models(
     assert "4.5" in printed["polytask recommend --user 42 --url localhost:8081"]
     assert "admitted in restricted namespaces" in printed["polytask doctor"]
     (started,) = pipelines.runs
-    assert started["runtime_config"]["parameters"] == {"storage": "s3://models/movielens", "namespace": "polytask"}
+    assert started["runtime_config"]["parameters"] == {"storage_uri": "s3://models/movielens", "namespace": "polytask"}
     walk.desk.close()
     calls = walk.desk.calls.read_text(encoding="utf-8").splitlines()
     assert [call.partition(" ")[0] for call in calls] == [
